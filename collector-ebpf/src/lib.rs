@@ -1,0 +1,2 @@
+//! The types that the probe and the collector share.
+#![no_std]

@@ -1,0 +1,375 @@
+//! The configuration: one YAML file, every key with a default.
+//!
+//! In: a file's text and the environment. Out: a [`Config`], or an error that names key, line and the nearest known key.
+//! docs/configuration.md describes every key; a test holds the two together.
+
+mod units;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use serde::Deserialize;
+
+pub use units::{ByteSize, HumanDuration};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the lines go.
+    pub loki: Loki,
+    /// Static labels, put on every stream.
+    pub labels: BTreeMap<String, String>,
+    /// Folders.
+    pub paths: Paths,
+    /// Where pod metadata comes from.
+    pub kubernetes: Kubernetes,
+    /// How a file's growth is noticed.
+    pub signal: SignalChoice,
+    /// How a file is read.
+    pub reader: ReaderChoice,
+    /// Where a file without a checkpoint is begun.
+    pub start_at: StartAt,
+    /// Limits of a line.
+    pub lines: Lines,
+    /// Limits of memory.
+    pub memory: Memory,
+    /// How often positions are saved.
+    pub checkpoint: Checkpoint,
+    /// How often every tracked file is compared with its position, whatever the signal said.
+    pub sweep: Sweep,
+    /// What happens at SIGTERM.
+    pub shutdown: Shutdown,
+    /// The status server.
+    pub http: Http,
+    /// Pilcrow's own log.
+    pub log: Log,
+}
+
+/// `loki`: where the lines go.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Loki {
+    /// Base URL, or the full one of /loki/api/v1/push.
+    pub url: String,
+    /// X-Scope-OrgID; empty: not sent.
+    pub tenant: String,
+    /// HTTP basic authentication; an empty user name: none.
+    pub basic_auth: BasicAuth,
+    /// File with a bearer token, read again when it changes; empty: none.
+    pub bearer_token_file: PathBuf,
+    /// TLS for an https URL.
+    pub tls: Tls,
+    /// Further request headers.
+    pub headers: BTreeMap<String, String>,
+    /// Limit for one request, answer included.
+    pub timeout: HumanDuration,
+    /// Waiting between attempts.
+    pub backoff: Backoff,
+    /// When a batch is sealed.
+    pub batch: BatchLimits,
+}
+
+/// `loki.basic_auth`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BasicAuth {
+    /// User name; empty: no basic authentication.
+    pub username: String,
+    /// File with the password, its trailing newline ignored.
+    pub password_file: PathBuf,
+}
+
+/// `loki.tls`. Empty paths and names: the default.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate authorities; empty: the system's.
+    pub ca_file: PathBuf,
+    /// PEM file with the client certificate chain.
+    pub cert_file: PathBuf,
+    /// PEM file with the client key.
+    pub key_file: PathBuf,
+    /// The name that the server's certificate must have; empty: the URL's host.
+    pub server_name: String,
+    /// Accept any certificate.
+    pub insecure_skip_verify: bool,
+}
+
+/// `loki.backoff`: jittered exponential waiting between attempts.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Backoff {
+    /// The first wait.
+    pub min: HumanDuration,
+    /// The longest wait.
+    pub max: HumanDuration,
+}
+
+/// `loki.batch`: a batch is sealed by size or age, whichever comes first.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchLimits {
+    /// Encoded size, before compression.
+    pub bytes: ByteSize,
+    /// Time since its first line.
+    pub age: HumanDuration,
+}
+
+/// `paths`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Paths {
+    /// The kubelet's folder of pod logs.
+    pub pods: PathBuf,
+    /// The one folder that Pilcrow writes to.
+    pub state: PathBuf,
+}
+
+/// `kubernetes`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Whether the API is asked for pod metadata.
+    pub enabled: Enabled,
+    /// The node whose pods are watched.
+    pub node_name: String,
+    /// A kubeconfig file; empty: the service account of the pod that Pilcrow runs in.
+    pub kubeconfig: PathBuf,
+    /// How long a new pod's first lines wait for its metadata.
+    pub wait: MetadataWait,
+}
+
+/// `kubernetes.wait`, 5 s by default.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct MetadataWait(pub HumanDuration);
+
+/// A switch with a third position.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Enabled {
+    /// On where it is possible.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// On, and an error where it is not possible.
+    #[serde(rename = "true")]
+    True,
+    /// Off.
+    #[serde(rename = "false")]
+    False,
+}
+
+/// `signal`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalChoice {
+    /// eBPF, else inotify, else poll.
+    #[default]
+    Auto,
+    /// eBPF or an error.
+    Ebpf,
+    /// inotify or an error.
+    Inotify,
+    /// Compare sizes periodically.
+    Poll,
+}
+
+/// `reader`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReaderChoice {
+    /// `io_uring`, else `pread`.
+    #[default]
+    Auto,
+    /// `io_uring` or an error.
+    IoUring,
+    /// `pread`.
+    Pread,
+}
+
+/// `start_at`: for files without a checkpoint that are there when Pilcrow starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartAt {
+    /// Every line that is on the disk.
+    #[default]
+    Beginning,
+    /// Only what is written from now on.
+    End,
+}
+
+/// `lines`: limits of a line.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lines {
+    /// Longest text of one entry; Loki's own default is 256KB.
+    pub max_bytes: ByteSize,
+    /// What happens to a longer one.
+    pub oversize: Oversize,
+    /// How long the pieces of an unfinished line wait for the rest after the container fell silent.
+    pub partial_timeout: HumanDuration,
+}
+
+/// `lines.oversize`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Oversize {
+    /// Several entries with the line's timestamp.
+    #[default]
+    Split,
+    /// One entry, the rest is dropped and counted.
+    Cut,
+}
+
+/// `memory`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Memory {
+    /// Lines between reader and acknowledgement; reading waits when it is full.
+    pub queue: ByteSize,
+}
+
+/// `checkpoint`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Checkpoint {
+    /// Least time between two writes; nothing is written when no position moved.
+    pub interval: HumanDuration,
+}
+
+/// `sweep`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sweep {
+    /// Time between two sweeps.
+    pub interval: HumanDuration,
+}
+
+/// `shutdown`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long draining may take after SIGTERM or SIGINT.
+    pub deadline: HumanDuration,
+}
+
+/// `http`: the status server.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Address and port of /metrics, /ready and /healthz.
+    pub listen: SocketAddr,
+}
+
+/// `log`: Pilcrow's own log, on stderr.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The least level that is written.
+    pub level: LogLevel,
+    /// How it is written.
+    pub format: LogFormat,
+}
+
+/// `log.level`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// `log.format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Loki {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:3100".into(),
+            tenant: String::new(),
+            basic_auth: BasicAuth::default(),
+            bearer_token_file: PathBuf::new(),
+            tls: Tls::default(),
+            headers: BTreeMap::new(),
+            timeout: HumanDuration::from_secs(10),
+            backoff: Backoff::default(),
+            batch: BatchLimits::default(),
+        }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { min: HumanDuration::from_millis(500), max: HumanDuration::from_secs(300) }
+    }
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { bytes: ByteSize::mib(1), age: HumanDuration::from_secs(1) }
+    }
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { pods: "/var/log/pods".into(), state: "/var/lib/pilcrow".into() }
+    }
+}
+
+impl Default for MetadataWait {
+    fn default() -> Self {
+        Self(HumanDuration::from_secs(5))
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self {
+            max_bytes: ByteSize::kib(256),
+            oversize: Oversize::default(),
+            partial_timeout: HumanDuration::from_secs(15),
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { queue: ByteSize::mib(8) }
+    }
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self { interval: HumanDuration::from_secs(5) }
+    }
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        Self { interval: HumanDuration::from_secs(5) }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { deadline: HumanDuration::from_secs(10) }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([0, 0, 0, 0], 9080)) }
+    }
+}

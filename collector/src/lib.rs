@@ -1,0 +1,18 @@
+//! Pilcrow, the log collector for ARM Kubernetes nodes: from a container's write to a line in Grafana Loki.
+//!
+//! One folder is one step of the way, in this order:
+//! [`signal`] (which files have new bytes), [`discover`] (which files exist, whose they are, in which order),
+//! [`read`] (their bytes), [`parse`] (their lines), [`batch`] (Loki's wire format), [`push`] (to Loki and back),
+//! [`checkpoint`] (how far Loki has them). Beside the way: [`config`] and [`status`].
+//!
+//! [`reader_side`] and [`sender_side`] are the two threads that walk it; [`run`] starts and stops them.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod config;
+pub mod discover;
+pub mod parse;
+pub mod push;
+pub mod read;
+pub mod signal;
+pub mod status;

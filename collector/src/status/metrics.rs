@@ -1,0 +1,235 @@
+//! The metrics, one field each; names and help texts are registered in [`Metrics::new`].
+//!
+//! The hot path counts per read and per batch, not per line.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+/// Bounds the series of [`Metrics::lag`]: the containers that lag most are shown, the others are added up under
+/// [`ContainerLabels::others`].
+pub const LAG_CONTAINERS_MAX: usize = 100;
+
+/// Why something was dropped, skipped or refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Reason {
+    /// A word of snake case.
+    pub reason: &'static str,
+}
+
+/// The format of a log file's line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FormatLabel {
+    /// `cri`, `docker` or `raw`.
+    pub format: &'static str,
+}
+
+/// How a push request ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PushStatus {
+    /// The HTTP status, or `error` where there was none.
+    pub status: String,
+}
+
+/// Which backend is in use.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Backend {
+    /// Its name, as in the configuration; the eBPF backend adds the program kind, `ebpf (fexit)`.
+    pub backend: String,
+    /// Why none of the preferred ones; empty where the first choice was taken.
+    pub fallback_reason: String,
+}
+
+/// One container.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ContainerLabels {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// Kubernetes pod name.
+    pub pod: String,
+    /// Container name.
+    pub container: String,
+}
+
+impl ContainerLabels {
+    /// Stands for the containers over [`LAG_CONTAINERS_MAX`].
+    pub fn others() -> Self {
+        Self { namespace: "(others)".into(), pod: "(others)".into(), container: "(others)".into() }
+    }
+}
+
+/// A gauge of unsigned whole numbers.
+pub type UnsignedGauge = Gauge<u64, AtomicU64>;
+
+/// Everything that is counted.
+#[derive(Debug)]
+#[allow(missing_docs, reason = "each field's help text stands in `new`")]
+pub struct Metrics {
+    registry: Registry,
+    pub read_bytes: Counter,
+    pub parsed_lines: Family<FormatLabel, Counter>,
+    pub malformed_lines: Family<Reason, Counter>,
+    pub dropped_lines: Family<Reason, Counter>,
+    pub sent_lines: Counter,
+    pub sent_bytes: Counter,
+    pub acknowledged_lines: Counter,
+    pub acknowledged_bytes: Counter,
+    pub push_requests: Family<PushStatus, Counter>,
+    pub push_duration_seconds: Histogram,
+    pub queue_batches: Gauge,
+    pub queue_bytes: Gauge,
+    pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
+    pub containers: Gauge,
+    pub open_files: Gauge,
+    pub signal_backend: Family<Backend, Gauge>,
+    pub reader_backend: Family<Backend, Gauge>,
+    pub wakeups: Counter,
+    pub signals: Counter,
+    pub sweep_finds: Counter,
+    pub skipped_files: Family<Reason, Counter>,
+    pub truncated_files: Counter,
+    pub checkpoint_writes: Counter,
+    pub checkpoint_errors: Counter,
+    /// Milliseconds since 1970 of the last checkpoint that was written or found current; 0: none yet.
+    pub checkpoint_saved_at_ms: AtomicI64,
+    pub checkpoint_age_seconds: Gauge<f64, AtomicU64>,
+}
+
+impl Metrics {
+    /// All metrics at zero, registered under the prefix `pilcrow`.
+    #[must_use]
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Registry::default(),
+            read_bytes: Counter::default(),
+            parsed_lines: Family::default(),
+            malformed_lines: Family::default(),
+            dropped_lines: Family::default(),
+            sent_lines: Counter::default(),
+            sent_bytes: Counter::default(),
+            acknowledged_lines: Counter::default(),
+            acknowledged_bytes: Counter::default(),
+            push_requests: Family::default(),
+            push_duration_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
+            queue_batches: Gauge::default(),
+            queue_bytes: Gauge::default(),
+            lag_bytes: Family::default(),
+            containers: Gauge::default(),
+            open_files: Gauge::default(),
+            signal_backend: Family::default(),
+            reader_backend: Family::default(),
+            wakeups: Counter::default(),
+            signals: Counter::default(),
+            sweep_finds: Counter::default(),
+            skipped_files: Family::default(),
+            truncated_files: Counter::default(),
+            checkpoint_writes: Counter::default(),
+            checkpoint_errors: Counter::default(),
+            checkpoint_saved_at_ms: AtomicI64::new(0),
+            checkpoint_age_seconds: Gauge::default(),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let mut registry = Registry::with_prefix("pilcrow");
+        let r = &mut registry;
+        r.register_with_unit("read", "Bytes read from log files", Unit::Bytes, self.read_bytes.clone());
+        r.register("parsed_lines", "Log records parsed, by format", self.parsed_lines.clone());
+        r.register(
+            "malformed_lines",
+            "Lines that were not as their format demands and were sent all the same, by reason",
+            self.malformed_lines.clone(),
+        );
+        r.register(
+            "dropped_lines",
+            "Lines that were not sent or that Loki refused, by reason",
+            self.dropped_lines.clone(),
+        );
+        r.register("sent_lines", "Lines in push requests, repeated attempts not counted", self.sent_lines.clone());
+        r.register_with_unit(
+            "sent",
+            "Compressed bytes of push requests, every attempt counted",
+            Unit::Bytes,
+            self.sent_bytes.clone(),
+        );
+        r.register("acknowledged_lines", "Lines that Loki has acknowledged", self.acknowledged_lines.clone());
+        r.register_with_unit(
+            "acknowledged",
+            "Bytes of text of the acknowledged lines",
+            Unit::Bytes,
+            self.acknowledged_bytes.clone(),
+        );
+        r.register("push_requests", "Push requests by HTTP status; error: no answer", self.push_requests.clone());
+        r.register_with_unit(
+            "push_duration",
+            "Time from a push request to its answer",
+            Unit::Seconds,
+            self.push_duration_seconds.clone(),
+        );
+        r.register("queue_batches", "Sealed batches that are not acknowledged", self.queue_batches.clone());
+        r.register_with_unit(
+            "queue",
+            "Encoded bytes of sealed batches that are not acknowledged",
+            Unit::Bytes,
+            self.queue_bytes.clone(),
+        );
+        r.register_with_unit(
+            "lag",
+            "Bytes on the disk that Loki has not acknowledged, as of the last sweep; the containers that lag most",
+            Unit::Bytes,
+            self.lag_bytes.clone(),
+        );
+        r.register("containers", "Containers whose logs are followed", self.containers.clone());
+        r.register("open_files", "Log files held open", self.open_files.clone());
+        r.register("signal_backend_info", "How the growth of files is noticed", self.signal_backend.clone());
+        r.register("reader_backend_info", "How files are read", self.reader_backend.clone());
+        r.register("wakeups", "Times that the reader side woke up", self.wakeups.clone());
+        r.register("signals", "Files that the signal reported as grown", self.signals.clone());
+        r.register(
+            "sweep_finds",
+            "Files whose growth the sweep found and the signal had missed",
+            self.sweep_finds.clone(),
+        );
+        r.register(
+            "skipped_files",
+            "Names in a container's log folder that are not read, by reason",
+            self.skipped_files.clone(),
+        );
+        r.register(
+            "truncated_files",
+            "Times that a file became shorter than what was read",
+            self.truncated_files.clone(),
+        );
+        r.register("checkpoint_writes", "Checkpoints written", self.checkpoint_writes.clone());
+        r.register("checkpoint_errors", "Checkpoints that could not be written", self.checkpoint_errors.clone());
+        r.register_with_unit(
+            "checkpoint_age",
+            "Time since the saved positions were current",
+            Unit::Seconds,
+            self.checkpoint_age_seconds.clone(),
+        );
+        self.registry = registry;
+        self
+    }
+
+    /// For the status server.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

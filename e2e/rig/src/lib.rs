@@ -1,0 +1,1 @@
+//! What Pilcrow is tested with.

@@ -1,0 +1,10 @@
+//! (being written)
+
+/// (being written)
+#[derive(clap::Args)]
+pub struct Args {}
+
+/// (being written)
+pub fn run(_args: &Args) -> anyhow::Result<()> {
+    anyhow::bail!("not yet written")
+}
