@@ -20,7 +20,7 @@ impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         if let Some(seconds) = cpu_seconds() {
             let metric = ConstCounter::new(seconds);
-            let help = "User and system CPU time spent";
+            let help = "User and system CPU time spent.";
             metric.encode(encoder.encode_descriptor(
                 "process_cpu",
                 help,
@@ -30,7 +30,7 @@ impl Collector for Process {
         }
         if let Some(bytes) = resident_bytes() {
             let metric = ConstGauge::new(bytes);
-            let help = "Resident memory size";
+            let help = "Resident memory size.";
             metric.encode(encoder.encode_descriptor(
                 "process_resident_memory",
                 help,
@@ -40,7 +40,7 @@ impl Collector for Process {
         }
         if let Some(count) = open_files() {
             let metric = ConstGauge::new(count);
-            let help = "Number of open file descriptors";
+            let help = "Number of open file descriptors.";
             metric.encode(encoder.encode_descriptor("process_open_fds", help, None, metric.metric_type())?)?;
         }
         Ok(())
