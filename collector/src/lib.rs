@@ -8,9 +8,11 @@
 //! [`reader_side`] and [`sender_side`] are the two threads that walk it; [`run`] starts and stops them.
 
 pub mod batch;
+pub mod check;
 pub mod checkpoint;
 pub mod config;
 pub mod discover;
+pub mod logging;
 pub mod parse;
 pub mod push;
 pub mod read;
