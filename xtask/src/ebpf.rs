@@ -8,3 +8,8 @@ pub struct Args {}
 pub fn run(_args: &Args) -> anyhow::Result<()> {
     anyhow::bail!("not yet written")
 }
+
+/// (being written)
+pub fn ensure_built() -> anyhow::Result<std::path::PathBuf> {
+    anyhow::bail!("not yet written")
+}
