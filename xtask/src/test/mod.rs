@@ -107,10 +107,9 @@ pub fn run(args: &Args) -> ExitCode {
         if in_ci {
             report.refuse_skips();
         }
-        let line =
-            format!("{} {:<8} {:>6}  {}", verdict(&report), step.name, seconds(start.elapsed()), report.counts());
-        println!("{place}: {}", line.trim());
-        summary.push_str(&format!("  {line}\n"));
+        let (verdict, took, counts) = (verdict(&report), seconds(start.elapsed()), report.counts());
+        println!("{place}: {verdict} in {took}: {counts}");
+        summary.push_str(&format!("  {verdict:<7} {:<8} {took:>6}  {counts}\n", step.name));
         total.add(report);
     }
 
@@ -138,9 +137,9 @@ fn keep(summary: &str) -> std::io::Result<()> {
 
 fn verdict(report: &Report) -> &'static str {
     match (report.failed.is_empty(), report.passed_count(), report.skipped.is_empty()) {
-        (false, _, _) => "FAILED ",
+        (false, _, _) => "FAILED",
         (true, 0, false) => "SKIPPED",
-        _ => "passed ",
+        _ => "passed",
     }
 }
 
@@ -163,6 +162,6 @@ mod tests {
     #[test]
     fn a_step_that_only_skipped_is_not_called_passed() {
         assert_eq!(verdict(&Report::one_skipped("loki", "no Go")), "SKIPPED");
-        assert_eq!(verdict(&Report::one_passed()), "passed ");
+        assert_eq!(verdict(&Report::one_passed()), "passed");
     }
 }

@@ -99,6 +99,9 @@ fn tests() -> anyhow::Result<Report> {
     if !status.success() && report.failed.is_empty() {
         report.failed.push(format!("tests: cargo test ended with {status}"));
     }
+    if report.passed_count() == 0 && report.failed.is_empty() {
+        report.failed.push("tests: no test ran".to_owned());
+    }
     Ok(report)
 }
 
