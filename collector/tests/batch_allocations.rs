@@ -53,7 +53,9 @@ fn filling_and_encoding_a_recycled_batch_allocates_nothing() {
         let slots: [_; 20] = std::array::from_fn(|n| batch.open_stream(&labels[n]));
         for line in 0..5_000u64 {
             batch.append(slots[line as usize % 20], line as i64, b"a line of some length, as lines are");
-            batch.set_progress(ContainerId(line as u32 % 20), Position { file: 1, offset: line });
+        }
+        for container in 0..20 {
+            batch.push_progress(ContainerId(container), Position { file: 1, offset: generation });
         }
         encoder.encode(&batch, &batch.whole(), &mut request);
         ALLOCATIONS.get() - before

@@ -9,12 +9,14 @@
 //! So the number of batches that exist bounds the memory between reader and acknowledgement.
 
 mod entry;
+mod labels;
 mod logproto;
 mod request;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub use labels::label_set;
 pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
 pub use request::RequestEncoder;
 pub use wire::{Batch, EntryRange, Progress, StreamSlot};

@@ -121,25 +121,6 @@ proptest! {
         }
         prop_assert_eq!(entries(&requests), entries(&[request_of(&lines)]));
     }
-
-    #[test]
-    fn the_last_position_of_each_container_counts(calls in prop::collection::vec((0..40u32, any::<u64>()), 0..200)) {
-        let mut batch = Batch::new(0);
-        let mut expected: Vec<Progress> = Vec::new();
-        for (container, offset) in calls {
-            let progress = Progress { container: ContainerId(container), position: Position { file: 1, offset } };
-            batch.set_progress(progress.container, progress.position);
-            match expected.iter_mut().find(|p| p.container == progress.container) {
-                Some(known) => *known = progress,
-                None => expected.push(progress),
-            }
-        }
-        prop_assert_eq!(batch.progress(), &expected[..]);
-        batch.clear(1);
-        prop_assert!(batch.is_empty());
-        batch.set_progress(ContainerId(7), Position { file: 2, offset: 3 });
-        prop_assert_eq!(batch.progress().len(), 1);
-    }
 }
 
 #[test]

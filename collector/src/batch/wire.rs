@@ -3,12 +3,7 @@
 //! Lines of several streams interleave, so the arena is a sequence of *runs*, each of one stream; a push request
 //! gathers a stream's runs under one label set. See [`super::logproto`] for the messages.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    ops::Range,
-    sync::Arc,
-    time::Instant,
-};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 use super::{
     entry::{encode_entry, entry_len},
@@ -66,9 +61,6 @@ pub struct Batch {
     runs: Vec<Run>,
     labels: Vec<Arc<str>>,
     progress: Vec<Progress>,
-    /// Where in `progress` a container stands: with 10,000 containers a search through the list would cost more than
-    /// the lines.
-    progress_index: HashMap<ContainerId, usize>,
     entries: u64,
     text_bytes: u64,
     opened_at: Option<Instant>,
@@ -84,7 +76,6 @@ impl Batch {
             runs: Vec::new(),
             labels: Vec::new(),
             progress: Vec::new(),
-            progress_index: HashMap::new(),
             entries: 0,
             text_bytes: 0,
             opened_at: None,
@@ -98,7 +89,6 @@ impl Batch {
         self.runs.clear();
         self.labels.clear();
         self.progress.clear();
-        self.progress_index.clear();
         self.entries = 0;
         self.text_bytes = 0;
         self.opened_at = None;
@@ -112,7 +102,6 @@ impl Batch {
         self.runs.shrink_to_fit();
         self.labels.shrink_to_fit();
         self.progress.shrink_to_fit();
-        self.progress_index.shrink_to_fit();
     }
 
     /// Which filling of a batch this is; a [`StreamSlot`] is good for one generation.
@@ -140,21 +129,9 @@ impl Batch {
         self.text_bytes += text.len() as u64;
     }
 
-    /// Records that everything of `container` before `position` is in this batch or was done earlier. A later call
-    /// for the same container replaces the earlier one.
-    pub fn set_progress(&mut self, container: ContainerId, position: Position) {
-        // Chunks of one container mostly follow each other.
-        if let Some(last) = self.progress.last_mut().filter(|last| last.container == container) {
-            last.position = position;
-            return;
-        }
-        match self.progress_index.entry(container) {
-            Entry::Occupied(known) => self.progress[*known.get()].position = position,
-            Entry::Vacant(place) => {
-                place.insert(self.progress.len());
-                self.progress.push(Progress { container, position });
-            }
-        }
+    /// Records how far one file of `container` is done once this batch is acknowledged. Once for each file.
+    pub fn push_progress(&mut self, container: ContainerId, position: Position) {
+        self.progress.push(Progress { container, position });
     }
 
     /// The label sets of the streams that were opened, in LogQL's form; one may stand here more than once.

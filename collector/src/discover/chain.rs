@@ -42,7 +42,7 @@ pub enum Source {
 /// One file of the chain.
 #[derive(Debug)]
 pub struct ChainFile {
-    /// The number that acknowledgements carry; unique while the program runs.
+    /// The number that acknowledgements carry; unique while the program runs, and in the chain's order.
     pub id: u64,
     /// Where it lay when it was last listed.
     pub path: PathBuf,
@@ -52,8 +52,12 @@ pub struct ChainFile {
     pub source: Source,
     /// The next byte to parse, of the decompressed file.
     pub parsed: u64,
+    /// Every byte before this one is in a sealed batch or acknowledged.
+    pub submitted: u64,
     /// Every byte before this one is acknowledged.
     pub acknowledged: u64,
+    /// The end of the file as it was last seen; more than [`Self::parsed`] while its last line is not whole.
+    pub seen: u64,
     /// Read to its end, and nothing more is expected.
     pub finished: bool,
     /// Since when its end is reached and nothing came.
@@ -116,6 +120,8 @@ impl Chain {
                 name: LogName { restart: 0, age: Age::RotatedByTime, gzip: false },
                 source: Source::Closed,
                 parsed: saved.offset,
+                submitted: saved.offset,
+                seen: saved.offset,
                 acknowledged: saved.offset,
                 finished: saved.finished,
                 at_end_since: None,
@@ -171,30 +177,36 @@ impl Chain {
     ) -> Vec<MergeError> {
         let mut errors = Vec::new();
         let mut seen = Vec::with_capacity(listing.len());
+        let mut newcomers = Vec::new();
         for listed in listing {
-            let id = match self.find_unopened(listed) {
-                Some(index) => {
-                    let file = &mut self.files[index];
-                    file.take_name(listed);
-                    file.id
-                }
-                None => match head::inspect(&listed.path, listed.name.gzip) {
-                    Ok(inspected) => self.merge_inspected(listed, inspected, unknown, next_id),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => {
-                        errors.push(MergeError { path: listed.path.clone(), error });
-                        continue;
+            if let Some(index) = self.find_unopened(listed) {
+                self.files[index].take_name(listed);
+                seen.push(self.files[index].id);
+                continue;
+            }
+            match head::inspect(&listed.path, listed.name.gzip) {
+                Ok(inspected) => match self.find_by_head(&inspected) {
+                    Some(index) => {
+                        self.files[index].recognise(listed, inspected);
+                        seen.push(self.files[index].id);
                     }
+                    None => newcomers.push(ChainFile::new(listed, inspected, unknown)),
                 },
-            };
-            seen.push(id);
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => errors.push(MergeError { path: listed.path.clone(), error }),
+            }
         }
         for file in &mut self.files {
             if seen.contains(&file.id) {
                 file.missing_since = None;
-            } else if file.missing_since.is_none() {
-                file.missing_since = Some(now);
+            } else {
+                file.missing_since.get_or_insert(now);
             }
+        }
+        newcomers.sort_by_key(ChainFile::order);
+        for mut newcomer in newcomers {
+            newcomer.id = take_id(next_id);
+            self.files.push(newcomer);
         }
         self.files.sort_by_key(ChainFile::order);
         errors
@@ -246,39 +258,28 @@ impl Chain {
         })
     }
 
-    /// Takes over a file that had to be opened to know it. Returns its number.
-    fn merge_inspected(
-        &mut self,
-        listed: &ListedFile,
-        inspected: Inspected,
-        unknown: UnknownFile,
-        next_id: &mut u64,
-    ) -> u64 {
-        match self.files.iter().position(|file| file.fingerprint.matches(&inspected.head)) {
-            Some(index) => {
-                self.files[index].recognise(listed, inspected);
-                self.files[index].id
-            }
-            None => {
-                let file = ChainFile::new(take_id(next_id), listed, inspected, unknown);
-                let id = file.id;
-                self.files.push(file);
-                id
-            }
-        }
+    /// The known file that one which begins like this is: renamed, compressed, or seen by an earlier run. One with the
+    /// same inode is preferred.
+    fn find_by_head(&self, inspected: &Inspected) -> Option<usize> {
+        let matching = |file: &ChainFile| file.fingerprint.matches(&inspected.head);
+        let same_inode = self.files.iter().position(|file| file.key == inspected.key && matching(file));
+        same_inode.or_else(|| self.files.iter().position(matching))
     }
 }
 
 impl ChainFile {
-    fn new(id: u64, listed: &ListedFile, inspected: Inspected, unknown: UnknownFile) -> Self {
+    /// A file that is not known. Its number is given when it joins the chain.
+    fn new(listed: &ListedFile, inspected: Inspected, unknown: UnknownFile) -> Self {
         let skipped = unknown == UnknownFile::End;
         let start = if skipped && !listed.name.gzip { inspected.len } else { 0 };
         let mut file = Self {
-            id,
+            id: 0,
             path: listed.path.clone(),
             name: listed.name,
             source: Source::Closed,
             parsed: start,
+            submitted: start,
+            seen: start,
             acknowledged: start,
             finished: skipped && listed.name.gzip,
             at_end_since: None,
@@ -314,6 +315,9 @@ impl ChainFile {
         if has_more {
             self.finished = false;
             self.parsed = self.acknowledged;
+            self.submitted = self.acknowledged;
+            self.seen = self.acknowledged;
+            self.at_end_since = None;
             self.source = open_source(listed, inspected.file, self.parsed);
         }
     }
@@ -353,7 +357,9 @@ impl ChainFile {
     pub fn begin_anew(&mut self, next_id: &mut u64) {
         self.id = take_id(next_id);
         self.parsed = 0;
+        self.submitted = 0;
         self.acknowledged = 0;
+        self.seen = 0;
         self.finished = false;
         self.at_end_since = None;
         self.fingerprint = Fingerprint::default();

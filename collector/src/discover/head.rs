@@ -6,7 +6,10 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::Path,
 };
 
@@ -89,7 +92,7 @@ pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let head = if gzip { gzip_head(&file)? } else { plain_head(&file)? };
+    let head = if gzip { gzip_head(&file)? } else { plain_head(file.as_fd())? };
     Ok(Inspected {
         key: FileKey::of(&metadata),
         len: metadata.len(),
@@ -99,18 +102,31 @@ pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
     })
 }
 
-/// The first bytes of an open file, wherever its cursor is.
-pub fn plain_head(file: &File) -> io::Result<Vec<u8>> {
-    let mut head = vec![0; FINGERPRINT_BYTES];
+/// The first bytes of an open file.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn plain_head(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    read_range(file, 0, FINGERPRINT_BYTES)
+}
+
+/// Up to `len` bytes from `offset` on, wherever the file's cursor is; fewer at its end.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read_range(file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
     let mut filled = 0;
-    while filled < head.len() {
-        match file.read_at(&mut head[filled..], filled as u64)? {
-            0 => break,
-            n => filled += n,
+    while filled < len {
+        match rustix::io::pread(file, &mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
-    head.truncate(filled);
-    Ok(head)
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 fn gzip_head(file: &File) -> io::Result<Vec<u8>> {

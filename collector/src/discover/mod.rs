@@ -11,7 +11,7 @@ mod pod_path;
 mod watch;
 
 pub use chain::{Chain, ChainFile, MergeError, SavedFile, Source, UnknownFile};
-pub use head::{FINGERPRINT_BYTES, FileKey, Fingerprint, plain_head};
+pub use head::{FINGERPRINT_BYTES, FileKey, Fingerprint, plain_head, read_range};
 pub use listing::{ListedFile, Listing, list};
 pub use log_name::{Age, LogName};
 pub use pod_path::PodName;

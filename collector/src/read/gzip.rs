@@ -63,6 +63,14 @@ impl GzipReader {
         }
     }
 
+    /// What [`Self::fill`] returned and was not consumed.
+    pub fn unconsumed(&self) -> &[u8] {
+        match &self.state {
+            State::Unopened(_) => &[],
+            State::Open { buffer, .. } => buffer,
+        }
+    }
+
     /// Gives back the first `len` bytes of what [`Self::fill`] returned.
     pub fn consume(&mut self, len: usize) {
         if let State::Open { buffer, .. } = &mut self.state {

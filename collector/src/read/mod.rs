@@ -28,9 +28,9 @@ pub const BUFFER_BYTES: usize = 64 << 10;
 pub const BUFFERS: usize = 16;
 
 /// A place in a log file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// The file's number in its chain; see [`crate::discover::ChainFile`].
+    /// The file's number, [`crate::discover::ChainFile::id`]: later files of a container have higher ones.
     pub file: u64,
     /// Bytes from the (decompressed) file's beginning.
     pub offset: u64,
