@@ -4,5 +4,7 @@
 //! steps count into [`Metrics`].
 
 mod metrics;
+mod throttle;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, PushStatus, Reason};
+pub use throttle::Throttle;
