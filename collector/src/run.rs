@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     checkpoint::{Store, Unclaimed},
     config::{Config, ReaderChoice},
+    push,
     read::{PreadReader, UringReader},
     reader_side::{self, ReaderSide, Stop},
     sender_side,
@@ -52,10 +53,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         stop: Arc::clone(&stop),
     };
     let sender_links = sender_side::Links {
-        sealed: sealed_rx,
-        sealed_notify,
-        done: done_tx,
-        done_notify,
+        queue: push::Queue { sealed: sealed_rx, sealed_notify, done: done_tx, done_notify },
         snapshots: snapshots_rx,
         snapshots_notify,
         reader_ended,

@@ -9,11 +9,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 use tokio::sync::{Notify, oneshot};
 
 use crate::{
-    batch::Batch,
     checkpoint::{Snapshot, Store},
     config::Config,
     push,
@@ -25,14 +24,8 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The ends of the channels that join the sender side with the reader side.
 pub struct Links {
-    /// Batches to be pushed, in their order.
-    pub sealed: Receiver<Batch>,
-    /// Woken after a batch was sealed.
-    pub sealed_notify: Arc<Notify>,
-    /// Acknowledged batches go back.
-    pub done: Sender<Batch>,
-    /// Wakes the reader side after a batch went back.
-    pub done_notify: Arc<Notify>,
+    /// Batches to be pushed, and the way back.
+    pub queue: push::Queue,
     /// Positions to be saved; the channel ends with the reader side.
     pub snapshots: Receiver<Snapshot>,
     /// Woken after a snapshot was made.
@@ -53,17 +46,7 @@ pub async fn run(
     metrics: Arc<Metrics>,
     health: Arc<Health>,
 ) -> anyhow::Result<()> {
-    let pushing = push::run(
-        Arc::clone(&config),
-        push::Links {
-            sealed: links.sealed,
-            sealed_notify: links.sealed_notify,
-            done: links.done,
-            done_notify: links.done_notify,
-        },
-        Arc::clone(&metrics),
-        Arc::clone(&health),
-    );
+    let pushing = push::Sender::new(&config.loki, Arc::clone(&metrics))?.run(links.queue);
     let snapshots = links.snapshots.clone();
     let saving = async {
         loop {
@@ -78,7 +61,7 @@ pub async fn run(
         }
     };
     tokio::select! {
-        result = pushing => result?,
+        () = pushing => {}
         result = server::serve(status, Arc::clone(&metrics), Arc::clone(&health)) => { result?; }
         () = saving => {}
         () = beating => {}

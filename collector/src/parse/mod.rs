@@ -96,7 +96,7 @@ pub fn first_timestamp_ns(head: &[u8]) -> Option<i64> {
     if record.first() == Some(&b'{') {
         let name = memchr::memmem::find(record, br#""time":""#)?;
         let value = &record[name + br#""time":""#.len()..];
-        return parse_rfc3339(&value[..memchr::memchr(b'"', value)?]);
+        return parse_rfc3339(value).map(|(timestamp_ns, _)| timestamp_ns);
     }
-    parse_rfc3339(&record[..memchr::memchr(b' ', record)?])
+    parse_rfc3339(record).map(|(timestamp_ns, _)| timestamp_ns)
 }

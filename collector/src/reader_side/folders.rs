@@ -68,7 +68,7 @@ impl<R: RangeReader> ReaderSide<R> {
         let names = match folder_names(&pods) {
             Ok(names) => names,
             Err(error) => {
-                if self.state.complaints.note("pods folder", Instant::now()).is_some() {
+                if self.state.troubles.pods_folder.permit().is_some() {
                     tracing::warn!(folder = %pods.display(), %error,
                         "cannot list the folder of pod logs; trying again (paths.pods names it)");
                 }
@@ -141,7 +141,7 @@ impl<R: RangeReader> ReaderSide<R> {
                 Source::Opened(file) => {
                     let slot = self.state.slots.take(id);
                     if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), &chain_file.path) {
-                        if let Some(more) = self.state.complaints.note("untracked file", Instant::now()) {
+                        if let Some(more) = self.state.troubles.untracked_file.permit() {
                             tracing::warn!(path = %chain_file.path.display(), %error, more,
                                 "cannot watch a log file; the sweep reads it every few seconds");
                         }
@@ -166,7 +166,7 @@ impl<R: RangeReader> ReaderSide<R> {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                if let Some(more) = self.state.complaints.note("unwatched folder", Instant::now()) {
+                if let Some(more) = self.state.troubles.unwatched_folder.permit() {
                     tracing::warn!(folder = %folder.display(), %error, more,
                         "cannot watch a folder, so what appears in it is found once a minute; \
                          raise the sysctl fs.inotify.max_user_watches");

@@ -4,7 +4,6 @@
 //! and positions to be saved. Single-threaded, no locks. It never waits for the network: when every batch is on its way,
 //! reading stops until one comes back, and the log files wait on the disk.
 
-mod complaints;
 mod container;
 mod folders;
 mod reading;
@@ -25,7 +24,7 @@ use std::{
 use tokio::sync::Notify;
 
 pub use self::sealing::batch_count;
-use self::{complaints::Complaints, container::Container, folders::Folder, slots::Slots};
+use self::{container::Container, folders::Folder, slots::Slots};
 use crate::{
     batch::Batch,
     checkpoint::{Snapshot, Unclaimed},
@@ -34,7 +33,7 @@ use crate::{
     parse::{Counts, Limits, Scratch},
     read::RangeReader,
     signal::{AnySignal, Signal, Slot},
-    status::{Health, Metrics, Side},
+    status::{Health, Metrics, Side, Throttle},
 };
 
 /// After the first sign of growth the reader lingers for this part of a batch's age, so that a burst becomes one read. The
@@ -50,6 +49,9 @@ const ROTATION_GRACE: Duration = Duration::from_millis(250);
 
 /// All folders are listed again this often, whatever the watches said.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The least time between two words of the same trouble.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The ends of the channels that join the reader side with the sender side.
 pub struct Links {
@@ -126,7 +128,7 @@ struct State {
     touched: Vec<ContainerId>,
     scratch: Scratch,
     counts: Counts,
-    complaints: Complaints,
+    troubles: Troubles,
     limits: Limits,
     /// Positions moved since the last snapshot.
     moved: bool,
@@ -134,6 +136,22 @@ struct State {
     sweep_due: Instant,
     rescan_due: Instant,
     first_scan: bool,
+}
+
+/// Troubles that can come for every file and every time: each is said at most once in [`TROUBLE_INTERVAL`].
+struct Troubles {
+    pods_folder: Throttle,
+    untracked_file: Throttle,
+    unwatched_folder: Throttle,
+    unreadable_file: Throttle,
+}
+
+impl Default for Troubles {
+    fn default() -> Self {
+        let [pods_folder, untracked_file, unwatched_folder, unreadable_file] =
+            std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
+        Self { pods_folder, untracked_file, unwatched_folder, unreadable_file }
+    }
 }
 
 impl<R: RangeReader> ReaderSide<R> {
@@ -174,7 +192,7 @@ impl<R: RangeReader> ReaderSide<R> {
             touched: Vec::new(),
             scratch: Scratch::default(),
             counts: Counts::default(),
-            complaints: Complaints::default(),
+            troubles: Troubles::default(),
             moved: false,
             snapshot_due: now,
             sweep_due: now,

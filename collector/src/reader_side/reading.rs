@@ -198,7 +198,7 @@ impl State {
     }
 
     fn complain_of_read(&mut self, error: &io::Error) {
-        if let Some(more) = self.complaints.note("read", Instant::now()) {
+        if let Some(more) = self.troubles.unreadable_file.permit() {
             tracing::warn!(%error, more, "cannot read a log file");
         }
     }

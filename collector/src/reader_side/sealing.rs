@@ -78,9 +78,6 @@ impl State {
             self.free.push(batch);
             return;
         }
-        self.metrics.sent_lines.inc_by(batch.entries());
-        self.metrics.queue_batches.inc();
-        self.metrics.queue_bytes.inc_by(batch.encoded_bytes() as i64);
         if self.links.sealed.send(batch).is_err() {
             tracing::error!("the sender side is gone; its batches will be read again after the next start");
         }
@@ -95,8 +92,6 @@ impl State {
     /// Takes back what Loki has acknowledged, and moves the positions.
     pub(super) fn take_acknowledged(&mut self) {
         while let Ok(batch) = self.links.done.try_recv() {
-            self.metrics.queue_batches.dec();
-            self.metrics.queue_bytes.dec_by(batch.encoded_bytes() as i64);
             for progress in batch.progress() {
                 let file = self
                     .containers
