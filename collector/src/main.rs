@@ -1,11 +1,16 @@
 //! The command line of `pilcrow`: which command, with which configuration, and the exit code.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 use collector::{
     check,
     config::{Config, ConfigError},
+    doctor::{self, System, Trials},
     logging,
 };
 
@@ -39,6 +44,14 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
+    /// Say what this machine offers, what is missing and how to mend it
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print one JSON object (docs/doctor.md) instead of a table
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
@@ -56,7 +69,7 @@ impl ConfigFile {
 
 fn main() -> ExitCode {
     let command = CommandLine::parse().command;
-    let (Command::Run(file) | Command::Check { config: file, .. }) = &command;
+    let (Command::Run(file) | Command::Check { config: file, .. } | Command::Doctor { config: file, .. }) = &command;
     let config = match file.load() {
         Ok(config) => config,
         Err(error) => {
@@ -67,6 +80,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Run(_) => run(config),
         Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
+        Command::Doctor { json, .. } => diagnose(&config, json),
     };
     exit_code(result)
 }
@@ -75,6 +89,13 @@ fn run(config: Config) -> anyhow::Result<()> {
     logging::start(&config.log);
     // Replaced by collector::run::run(config) when the two branches meet.
     anyhow::bail!("the pipeline is not part of this build; configured: {config:?}")
+}
+
+fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
+    let report = doctor::examine(config, &System::this_machine(), &Trials::default());
+    report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;
+    anyhow::ensure!(report.can_work(), "something stands in the way of collecting: see what is marked fail");
+    Ok(())
 }
 
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {
