@@ -17,5 +17,8 @@ pub mod logging;
 pub mod parse;
 pub mod push;
 pub mod read;
+pub mod reader_side;
+pub mod run;
+pub mod sender_side;
 pub mod signal;
 pub mod status;

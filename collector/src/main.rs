@@ -87,8 +87,7 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> anyhow::Result<()> {
     logging::start(&config.log);
-    // Replaced by collector::run::run(config) when the two branches meet.
-    anyhow::bail!("the pipeline is not part of this build; configured: {config:?}")
+    collector::run::run(config)
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {

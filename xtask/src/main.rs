@@ -1,8 +1,12 @@
 //! `cargo xtask`: Pilcrow's build, test and demo commands.
 
+mod apt;
 mod demo;
 mod ebpf;
+mod process;
 mod test;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -24,10 +28,18 @@ enum Command {
     Test(test::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Test(args) => test::run(&args),
+        // Its closing line has to be the last one, so it reports its own failures.
+        Command::Test(args) => return test::run(&args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

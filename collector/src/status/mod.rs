@@ -9,8 +9,10 @@ mod health;
 mod metrics;
 mod process;
 pub mod server;
+mod throttle;
 
 pub use health::{Health, STUCK_AFTER, Side};
 pub use metrics::{
     Backend, ContainerLabels, FormatLabel, LAG_CONTAINERS_MAX, Metrics, PushStatus, Reason, UnsignedGauge,
 };
+pub use throttle::Throttle;

@@ -1,0 +1,117 @@
+//! The steps of `cargo xtask test`, in the order in which they run.
+//!
+//! A step says what is wrong by an error or by its [`Report`]; it must not print a verdict of its own.
+
+use std::io::{self, BufRead, BufReader, Write};
+
+use anyhow::Context;
+
+use super::{Report, libtest};
+use crate::{apt, ebpf, process};
+
+/// One step.
+pub struct Step {
+    /// What `--only` takes.
+    pub name: &'static str,
+    /// One line for people.
+    pub what: &'static str,
+    /// Only with `--all`.
+    pub long: bool,
+    /// Does it.
+    pub run: fn() -> anyhow::Result<Report>,
+}
+
+/// All names, for the command line.
+pub const NAMES: [&str; ALL.len()] = {
+    let mut names = [""; ALL.len()];
+    let mut i = 0;
+    while i < ALL.len() {
+        names[i] = ALL[i].name;
+        i += 1;
+    }
+    names
+};
+
+/// The probe comes first, as the collector embeds it.
+pub const ALL: [Step; 5] = [
+    Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
+    Step { name: "format", what: "cargo fmt", long: false, run: format },
+    Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
+    Step { name: "docs", what: "rustdoc, warnings are errors", long: false, run: docs },
+    Step { name: "tests", what: "unit, property, behaviour and probe tests", long: false, run: tests },
+];
+
+fn probe() -> anyhow::Result<Report> {
+    ebpf::ensure_built()?;
+    Ok(Report::one_passed())
+}
+
+fn format() -> anyhow::Result<Report> {
+    if !has_component("fmt") {
+        return Ok(Report::one_skipped("format", "no rustfmt; run: rustup component add rustfmt"));
+    }
+    process::run(process::cargo().args(["fmt", "--all", "--check"]))?;
+    Ok(Report::one_passed())
+}
+
+fn lints() -> anyhow::Result<Report> {
+    if !has_component("clippy") {
+        return Ok(Report::one_skipped("lints", "no clippy; run: rustup component add clippy"));
+    }
+    ensure_c_compiler()?;
+    process::run(process::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    Ok(Report::one_passed())
+}
+
+fn docs() -> anyhow::Result<Report> {
+    process::run(
+        process::cargo()
+            .args(["doc", "--workspace", "--no-deps", "--document-private-items"])
+            .env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
+    Ok(Report::one_passed())
+}
+
+fn tests() -> anyhow::Result<Report> {
+    ensure_c_compiler()?;
+    let mut cargo = process::cargo();
+    // --show-output, as libtest otherwise keeps what a passing test says, its `SKIPPED:` lines among it.
+    cargo.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    println!("$ {}", process::line_of(&cargo));
+
+    // One pipe for both outputs keeps cargo's `Running …` lines before the tests that they announce.
+    let (pipe, writer) = io::pipe()?;
+    cargo.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = cargo.spawn().context("cannot start cargo")?;
+    drop(cargo); // and with it our ends of the pipe, so that reading ends when cargo does
+
+    let mut reader = libtest::Reader::new();
+    let mut terminal = io::stdout().lock();
+    for line in BufReader::new(pipe).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        if reader.take(&line) {
+            writeln!(terminal, "{line}")?;
+        }
+    }
+    let status = child.wait()?;
+    let mut report = reader.finish();
+    if !status.success() && report.failed.is_empty() {
+        report.failed.push(format!("tests: cargo test ended with {status}"));
+    }
+    if report.passed_count() == 0 && report.failed.is_empty() {
+        report.failed.push("tests: no test ran".to_owned());
+    }
+    Ok(report)
+}
+
+/// Whether the toolchain has `cargo NAME`.
+fn has_component(name: &str) -> bool {
+    let mut cargo = process::cargo();
+    process::output_of(cargo.args([name, "--version"])).is_ok()
+}
+
+/// ring and mimalloc are partly C.
+fn ensure_c_compiler() -> anyhow::Result<()> {
+    apt::ensure(&[apt::Package { name: "gcc", program: "cc" }, apt::Package { name: "libc6-dev", program: "cc" }])
+}
