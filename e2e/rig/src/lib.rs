@@ -1,1 +1,19 @@
-//! What Pilcrow is tested with.
+//! What Pilcrow is tested with, and nothing of Pilcrow: this crate must not depend on the collector, so that the two
+//! cannot share a mistake.
+//!
+//! - [`kubelet`] writes container logs as containerd, dockerd and the kubelet do. Every line says who it is
+//!   ([`mark`]), and the [`ledger::Ledger`] knows how many were written.
+//! - [`receiver`] takes the place of Loki. It decodes every push strictly and keeps a [`tally::Tally`] of the lines that
+//!   came in.
+//! - [`tally::Tally::compare`] holds the two together: written, acknowledged, missing, repeated, out of order, late.
+
+#![forbid(unsafe_code)]
+
+pub mod http;
+pub mod kubelet;
+pub mod latency;
+pub mod ledger;
+pub mod mark;
+pub mod random;
+pub mod receiver;
+pub mod tally;

@@ -1,0 +1,385 @@
+//! Which marked lines arrived: once, twice, late, in order.
+//!
+//! In: every accepted entry, in the order of arrival. Out: a [`Report`] that holds them against the
+//! [`Ledger`]. Keeps one bit a line, so that it can follow many GB; the lines' own checksums stand
+//! in for their text. Knows no HTTP.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    latency::Histogram,
+    ledger::Ledger,
+    mark::{self, Mark, Unreadable},
+};
+
+const EXAMPLES_MAX: usize = 10;
+const SOURCES_MAX: u32 = 1 << 20;
+const SEQUENCE_MAX: u64 = 1 << 36;
+
+/// The lines that arrived.
+#[derive(Debug, Default)]
+pub struct Tally {
+    sources: Vec<SourceTally>,
+    latency: Histogram,
+    faults: Faults,
+}
+
+/// What is wrong with lines that arrived.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// Arrived again, identical.
+    pub repeated: u64,
+    /// Arrived for the first time after a later line of their source.
+    pub out_of_order: u64,
+    /// Text that is not as it was written.
+    pub damaged: u64,
+    /// Text without a mark: written by something else.
+    pub unmarked: u64,
+    /// An entry's timestamp that is not the one of the log record.
+    pub wrong_timestamps: u64,
+    /// Repeats with other labels than the first time: Loki would store them twice.
+    pub moved: u64,
+    /// Some of them in words.
+    pub examples: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct SourceTally {
+    arrived: Bits,
+    refused: Bits,
+    repeated: u64,
+    /// One more than the highest number that arrived.
+    next: u64,
+    /// From which number on the lines came in which Loki stream.
+    streams: Vec<(u64, u32)>,
+}
+
+impl Tally {
+    /// Counts an accepted entry. `stream` is the caller's number for its label set, `arrived_ns` the time in nanoseconds
+    /// since 1970. Says whether the line was new; lines without a readable mark count as new.
+    pub fn record(&mut self, stream: u32, timestamp_ns: i64, text: &[u8], arrived_ns: i64) -> bool {
+        let Some(mark) = self.read(text) else { return true };
+        if mark.timestamp_ns != timestamp_ns {
+            self.faults.wrong_timestamps += 1;
+            self.faults.note(|| format!("timestamp {timestamp_ns} should be {}: {}", mark.timestamp_ns, start(text)));
+        }
+        let faults = &mut self.faults;
+        let source = &mut self.sources[mark.source as usize];
+        if !source.arrived.insert(mark.sequence) {
+            source.repeated += 1;
+            faults.repeated += 1;
+            if source.stream_of(mark.sequence) != Some(stream) {
+                faults.moved += 1;
+                faults.note(|| format!("repeated with other labels: {}", start(text)));
+            }
+            return false;
+        }
+        if mark.sequence < source.next {
+            faults.out_of_order += 1;
+            let next = source.next;
+            faults.note(|| format!("number {} came after number {}: {}", mark.sequence, next - 1, start(text)));
+        } else {
+            source.next = mark.sequence + 1;
+            if source.streams.last().is_none_or(|(_, last)| *last != stream) {
+                source.streams.push((mark.sequence, stream));
+            }
+        }
+        self.latency.record(Duration::from_nanos(arrived_ns.saturating_sub(timestamp_ns).max(0) as u64));
+        true
+    }
+
+    /// Counts an entry that was refused for good; it is not missing then.
+    pub fn record_refused(&mut self, text: &[u8]) {
+        if let Some(mark) = self.read(text) {
+            self.sources[mark.source as usize].refused.insert(mark.sequence);
+        }
+    }
+
+    fn read(&mut self, text: &[u8]) -> Option<Mark> {
+        let mark = match mark::read(text) {
+            Ok(mark) if mark.source < SOURCES_MAX && mark.sequence < SEQUENCE_MAX => mark,
+            Err(Unreadable::NoMark) => {
+                self.faults.unmarked += 1;
+                return None;
+            }
+            Ok(_) | Err(Unreadable::Damaged) => {
+                self.faults.damaged += 1;
+                self.faults.note(|| format!("damaged ({} bytes): {}", text.len(), start(text)));
+                return None;
+            }
+        };
+        if self.sources.len() <= mark.source as usize {
+            self.sources.resize_with(mark.source as usize + 1, SourceTally::default);
+        }
+        Some(mark)
+    }
+
+    /// Marked lines that arrived, each counted once.
+    pub fn lines(&self) -> u64 {
+        self.latency.count()
+    }
+
+    /// What is wrong with the lines so far.
+    pub fn faults(&self) -> &Faults {
+        &self.faults
+    }
+
+    /// Holds what arrived against what was written.
+    pub fn compare(&self, ledger: &Ledger) -> Report {
+        let mut report = Report {
+            written: 0,
+            acknowledged: self.lines(),
+            missing: 0,
+            refused: 0,
+            unknown: 0,
+            faults: self.faults.clone(),
+            missing_examples: Vec::new(),
+            latency: self.latency.clone(),
+        };
+        let nothing = SourceTally::default();
+        let written = ledger.written();
+        for (index, (name, lines)) in written.iter().enumerate() {
+            let source = self.sources.get(index).unwrap_or(&nothing);
+            report.written += lines;
+            report.unknown += source.next.saturating_sub(*lines);
+            if source.arrived.count == *lines && source.next == *lines {
+                continue;
+            }
+            report.find_missing(name, *lines, source);
+        }
+        for source in self.sources.iter().skip(written.len()) {
+            report.unknown += source.arrived.count;
+        }
+        report
+    }
+}
+
+impl SourceTally {
+    /// The Loki stream in which a line arrived first.
+    fn stream_of(&self, sequence: u64) -> Option<u32> {
+        let after = self.streams.partition_point(|(from, _)| *from <= sequence);
+        self.streams.get(after.checked_sub(1)?).map(|(_, stream)| *stream)
+    }
+}
+
+impl Faults {
+    fn note(&mut self, example: impl FnOnce() -> String) {
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(example());
+        }
+    }
+}
+
+/// The beginning of a line, for a message.
+fn start(text: &[u8]) -> String {
+    String::from_utf8_lossy(&text[..text.len().min(100)]).into_owned()
+}
+
+/// What was written held against what arrived.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Lines in the logs.
+    pub written: u64,
+    /// Lines that the receiver has, each counted once.
+    pub acknowledged: u64,
+    /// Lines that neither arrived nor were refused.
+    pub missing: u64,
+    /// Lines that the receiver refused for good (a fault script's doing).
+    pub refused: u64,
+    /// Marked lines that nobody wrote.
+    pub unknown: u64,
+    /// What is wrong with those that arrived.
+    pub faults: Faults,
+    /// Some of the missing ones: source and first and last number.
+    pub missing_examples: Vec<String>,
+    /// Arrival minus the entry's timestamp, first arrivals only.
+    pub latency: Histogram,
+}
+
+impl Report {
+    /// Every line arrived as it was written and in order. Repeats are allowed.
+    pub fn is_complete(&self) -> bool {
+        let faults = &self.faults;
+        self.missing + self.refused + self.unknown == 0
+            && faults.out_of_order + faults.damaged + faults.unmarked + faults.wrong_timestamps + faults.moved == 0
+    }
+
+    fn find_missing(&mut self, name: &str, lines: u64, source: &SourceTally) {
+        let mut sequence = 0;
+        while sequence < lines {
+            if source.arrived.contains(sequence) {
+                sequence += 1;
+                continue;
+            }
+            if source.refused.contains(sequence) {
+                self.refused += 1;
+                sequence += 1;
+                continue;
+            }
+            let first = sequence;
+            while sequence < lines && !source.arrived.contains(sequence) && !source.refused.contains(sequence) {
+                sequence += 1;
+            }
+            self.missing += sequence - first;
+            if self.missing_examples.len() < EXAMPLES_MAX {
+                self.missing_examples.push(format!("{name}: {first} to {}, of {lines}", sequence - 1));
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let faults = &self.faults;
+        write!(
+            f,
+            "written {}, acknowledged {}, missing {}, repeated {}, out of order {}, damaged {}, unmarked {}, \
+             wrong timestamps {}, moved {}, refused {}, unknown {}",
+            self.written,
+            self.acknowledged,
+            self.missing,
+            faults.repeated,
+            faults.out_of_order,
+            faults.damaged,
+            faults.unmarked,
+            faults.wrong_timestamps,
+            faults.moved,
+            self.refused,
+            self.unknown,
+        )?;
+        for example in self.missing_examples.iter().map(|e| format!("missing {e}")).chain(faults.examples.clone()) {
+            write!(f, "\n  {example}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A set of small numbers.
+#[derive(Debug, Default)]
+struct Bits {
+    words: Vec<u64>,
+    count: u64,
+}
+
+impl Bits {
+    /// Whether `number` was not in the set.
+    fn insert(&mut self, number: u64) -> bool {
+        let word = (number / 64) as usize;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        let bit = 1 << (number % 64);
+        let new = self.words[word] & bit == 0;
+        self.words[word] |= bit;
+        self.count += u64::from(new);
+        new
+    }
+
+    fn contains(&self, number: u64) -> bool {
+        self.words.get((number / 64) as usize).is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{mark::Shape, random::Random};
+
+    const AT: i64 = 1_700_000_000_000_000_000;
+
+    fn line(source: u32, sequence: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mark = Mark { source, sequence, timestamp_ns: AT + sequence as i64 };
+        mark::write(&mut out, mark, Shape::Json, 180, &mut Random::new(sequence));
+        out
+    }
+
+    fn ledger(lines: &[u64]) -> Ledger {
+        let ledger = Ledger::default();
+        for (i, lines) in lines.iter().enumerate() {
+            let source = ledger.add_source(format!("default/web/c{i} stdout"));
+            ledger.add_lines(source, *lines, 180 * lines);
+        }
+        ledger
+    }
+
+    fn arrived(lines: &[(u32, u64)]) -> Tally {
+        let mut tally = Tally::default();
+        for (source, sequence) in lines {
+            let timestamp_ns = AT + *sequence as i64;
+            tally.record(*source, timestamp_ns, &line(*source, *sequence), timestamp_ns + 5_000_000);
+        }
+        tally
+    }
+
+    #[test]
+    fn lines_that_all_arrived_once_and_in_order_are_complete() {
+        let report = arrived(&[(0, 0), (1, 0), (0, 1), (0, 2), (1, 1)]).compare(&ledger(&[3, 2]));
+        assert!(report.is_complete(), "{report}");
+        assert_eq!((report.written, report.acknowledged, report.faults.repeated), (5, 5, 0));
+        assert_eq!(report.latency.quantile(0.5).as_millis(), 5);
+    }
+
+    #[test]
+    fn missing_lines_are_counted_and_named_wherever_they_are() {
+        for absent in 0..4 {
+            let present: Vec<_> = (0..4).filter(|s| *s != absent).map(|s| (0, s)).collect();
+            let report = arrived(&present).compare(&ledger(&[4, 0]));
+            assert!(!report.is_complete());
+            assert_eq!((report.missing, report.acknowledged, report.faults.out_of_order), (1, 3, 0));
+            assert_eq!(report.missing_examples, [format!("default/web/c0 stdout: {absent} to {absent}, of 4")]);
+        }
+        let report = arrived(&[(0, 0)]).compare(&ledger(&[1, 7]));
+        assert_eq!(report.missing, 7);
+    }
+
+    #[test]
+    fn a_repeated_line_is_counted_once_as_acknowledged_and_allowed() {
+        let report = arrived(&[(0, 0), (0, 1), (0, 0), (0, 1), (0, 2)]).compare(&ledger(&[3]));
+        assert!(report.is_complete());
+        assert_eq!((report.acknowledged, report.faults.repeated, report.faults.out_of_order), (3, 2, 0));
+    }
+
+    #[test]
+    fn a_line_that_first_arrives_after_a_later_one_is_out_of_order() {
+        let report = arrived(&[(0, 0), (0, 2), (0, 1), (0, 3)]).compare(&ledger(&[4]));
+        assert!(!report.is_complete());
+        assert_eq!((report.missing, report.faults.out_of_order), (0, 1));
+    }
+
+    #[test]
+    fn a_repeat_with_other_labels_is_noticed_but_new_lines_may_have_new_labels() {
+        let mut tally = arrived(&[(0, 0), (0, 1)]);
+        assert!(tally.record(77, AT + 2, &line(0, 2), AT));
+        assert!(!tally.record(77, AT + 2, &line(0, 2), AT));
+        assert!(!tally.record(0, AT, &line(0, 0), AT));
+        assert_eq!(tally.faults().moved, 0);
+        assert!(!tally.record(77, AT + 1, &line(0, 1), AT));
+        assert_eq!(tally.faults().moved, 1);
+        assert!(!tally.compare(&ledger(&[3])).is_complete());
+    }
+
+    #[test]
+    fn damaged_unmarked_and_mistimed_lines_are_told_apart() {
+        let mut tally = Tally::default();
+        tally.record(0, AT, &line(0, 0)[..100], AT);
+        tally.record(0, AT, b"panic: no mark", AT);
+        tally.record(0, AT + 1, &line(0, 0), AT);
+        let faults = tally.faults();
+        assert_eq!((faults.damaged, faults.unmarked, faults.wrong_timestamps), (1, 1, 1));
+        assert!(!tally.compare(&ledger(&[1])).is_complete());
+    }
+
+    #[test]
+    fn lines_that_nobody_wrote_are_unknown() {
+        assert_eq!(arrived(&[(0, 0), (0, 1), (3, 0)]).compare(&ledger(&[1])).unknown, 2);
+    }
+
+    #[test]
+    fn refused_lines_are_not_missing() {
+        let mut tally = arrived(&[(0, 0), (0, 2)]);
+        tally.record_refused(&line(0, 1));
+        let report = tally.compare(&ledger(&[3]));
+        assert_eq!((report.missing, report.refused), (0, 1));
+    }
+}
