@@ -8,11 +8,16 @@
 //! [`reader_side`] and [`sender_side`] are the two threads that walk it; [`run`] starts and stops them.
 
 pub mod batch;
+pub mod check;
 pub mod checkpoint;
 pub mod config;
 pub mod discover;
+pub mod logging;
 pub mod parse;
 pub mod push;
 pub mod read;
+pub mod reader_side;
+pub mod run;
+pub mod sender_side;
 pub mod signal;
 pub mod status;

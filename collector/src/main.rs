@@ -1,3 +1,93 @@
-//! The command line of `pilcrow`.
+//! The command line of `pilcrow`: which command, with which configuration, and the exit code.
 
-fn main() {}
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use collector::{
+    check,
+    config::{Config, ConfigError},
+    logging,
+};
+
+/// Collects for a node's whole day in small pieces, beside programs that want the memory: mimalloc gives freed pages
+/// back, and musl's own allocator is several times slower on the arm64 machines this is for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Something failed while running.
+const EXIT_FAILURE: u8 = 1;
+/// The configuration or the command line is wrong; clap exits with the same number.
+const EXIT_USAGE: u8 = 2;
+
+/// The log collector for ARM Kubernetes nodes.
+#[derive(Parser)]
+#[command(name = "pilcrow", version, arg_required_else_help = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Collect this node's container logs and send them to Loki
+    Run(ConfigFile),
+    /// Validate a configuration and say what it means, without starting
+    Check {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print the whole configuration as well, defaults included, as YAML
+        #[arg(long)]
+        print: bool,
+    },
+}
+
+#[derive(Args)]
+struct ConfigFile {
+    /// YAML file; without one, LOKI_URL and NODE_NAME in the environment are enough
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(self.config.as_deref(), &Config::process_environment)
+    }
+}
+
+fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    let (Command::Run(file) | Command::Check { config: file, .. }) = &command;
+    let config = match file.load() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let result = match command {
+        Command::Run(_) => run(config),
+        Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
+    };
+    exit_code(result)
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
+    logging::start(&config.log);
+    collector::run::run(config)
+}
+
+fn exit_code(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has seen enough: `pilcrow check --print | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pilcrow: {error:#}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

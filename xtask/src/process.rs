@@ -28,16 +28,21 @@ pub fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
 }
 
-/// Cargo, in the workspace's folder, with the environment that it would have from a terminal.
+/// Cargo, in the workspace's folder.
 pub fn cargo() -> Command {
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(workspace_root());
+    in_workspace(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A program in the workspace's folder, with the environment that it would have from a terminal.
+pub fn in_workspace(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(workspace_root());
     for (name, _) in env::vars_os() {
         if SET_BY_CARGO_RUN.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
-            cargo.env_remove(name);
+            command.env_remove(name);
         }
     }
-    cargo
+    command
 }
 
 /// A command line as one would type it, without the environment.

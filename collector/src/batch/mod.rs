@@ -8,8 +8,15 @@
 //! Batches are recycled: the acknowledgement carries the batch back to the reader side, which clears and fills it again.
 //! So the number of batches that exist bounds the memory between reader and acknowledgement.
 
+mod entry;
+mod labels;
 mod logproto;
+mod request;
+#[cfg(test)]
+mod tests;
 mod wire;
 
+pub use labels::label_set;
 pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
+pub use request::RequestEncoder;
 pub use wire::{Batch, EntryRange, Progress, StreamSlot};

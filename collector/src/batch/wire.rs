@@ -3,22 +3,13 @@
 //! Lines of several streams interleave, so the arena is a sequence of *runs*, each of one stream; a push request
 //! gathers a stream's runs under one label set. See [`super::logproto`] for the messages.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc, time::Instant};
 
-use prost::encoding::{encode_varint, encoded_len_varint};
-
+use super::{
+    entry::{encode_entry, entry_len},
+    request::RequestEncoder,
+};
 use crate::{discover::ContainerId, read::Position};
-
-/// Field 1, length-delimited: `PushRequest.streams`, `StreamAdapter.labels`, `EntryAdapter.timestamp`.
-const FIELD_1_BYTES: u8 = 0x0a;
-/// Field 2, length-delimited: `StreamAdapter.entries`, `EntryAdapter.line`.
-const FIELD_2_BYTES: u8 = 0x12;
-/// Field 1, varint: `Timestamp.seconds`.
-const FIELD_1_VARINT: u8 = 0x08;
-/// Field 2, varint: `Timestamp.nanos`.
-const FIELD_2_VARINT: u8 = 0x10;
-
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
 /// What a batch's acknowledgement means for one container: all its bytes before `position` are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,22 +21,23 @@ pub struct Progress {
 }
 
 /// A stream's place in one batch; valid until that batch is cleared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamSlot(u32);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StreamSlot(pub(super) u32);
 
 /// Entries of one stream that lie together in the arena.
 #[derive(Clone, Copy, Debug)]
-struct Run {
-    stream: StreamSlot,
-    /// First byte in the arena; the run ends where the next one begins.
-    start: u32,
+pub(super) struct Run {
+    pub(super) stream: StreamSlot,
+    /// First byte in the arena; the run ends where the next one begins. As wide as an address, so that no setting of
+    /// the batch's size can overflow it.
+    pub(super) start: usize,
 }
 
 /// Which entries of a batch, in arena order: a whole batch, or a part of one that Loki found too large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryRange {
     /// Bytes of the arena, on entry borders.
-    bytes: std::ops::Range<usize>,
+    pub(super) bytes: Range<usize>,
     /// How many entries lie in it.
     entries: u64,
 }
@@ -54,6 +46,11 @@ impl EntryRange {
     /// How many entries lie in it.
     pub fn entries(&self) -> u64 {
         self.entries
+    }
+
+    /// Their encoded bytes, without the labels.
+    pub fn encoded_bytes(&self) -> usize {
+        self.bytes.len()
     }
 }
 
@@ -98,6 +95,15 @@ impl Batch {
         self.generation = generation;
     }
 
+    /// Gives memory back after a burst: keeps room for `arena_bytes` of entries and for what the batch holds. For a
+    /// batch that waits to be filled; while lines come quickly, keeping the memory is cheaper.
+    pub fn shrink_to(&mut self, arena_bytes: usize) {
+        self.arena.shrink_to(arena_bytes);
+        self.runs.shrink_to_fit();
+        self.labels.shrink_to_fit();
+        self.progress.shrink_to_fit();
+    }
+
     /// Which filling of a batch this is; a [`StreamSlot`] is good for one generation.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -113,9 +119,9 @@ impl Batch {
     /// Appends one entry. `text` must be valid UTF-8 (Loki's `line` is a protobuf string).
     pub fn append(&mut self, stream: StreamSlot, timestamp_ns: i64, text: &[u8]) {
         if self.runs.last().is_none_or(|run| run.stream != stream) {
-            self.runs.push(Run { stream, start: self.arena.len() as u32 });
+            self.runs.push(Run { stream, start: self.arena.len() });
         }
-        if self.opened_at.is_none() {
+        if self.entries == 0 {
             self.opened_at = Some(Instant::now());
         }
         encode_entry(&mut self.arena, timestamp_ns, text);
@@ -123,13 +129,14 @@ impl Batch {
         self.text_bytes += text.len() as u64;
     }
 
-    /// Records that everything of `container` before `position` is in this batch or was done earlier. A later call
-    /// for the same container replaces the earlier one.
-    pub fn set_progress(&mut self, container: ContainerId, position: Position) {
-        match self.progress.iter_mut().rev().find(|p| p.container == container) {
-            Some(known) => known.position = position,
-            None => self.progress.push(Progress { container, position }),
-        }
+    /// Records how far one file of `container` is done once this batch is acknowledged. Once for each file.
+    pub fn push_progress(&mut self, container: ContainerId, position: Position) {
+        self.progress.push(Progress { container, position });
+    }
+
+    /// The label sets of the streams that were opened, in LogQL's form; one may stand here more than once.
+    pub fn labels(&self) -> &[Arc<str>] {
+        &self.labels
     }
 
     /// How far each container is once this batch is acknowledged.
@@ -167,15 +174,17 @@ impl Batch {
         EntryRange { bytes: 0..self.arena.len(), entries: self.entries }
     }
 
-    /// Two halves of `range` in order, or `None` for a single entry.
+    /// Two parts of `range` in order, of about half its bytes each, or `None` for a single entry.
     pub fn split(&self, range: &EntryRange) -> Option<(EntryRange, EntryRange)> {
         if range.entries < 2 {
             return None;
         }
-        let first_entries = range.entries / 2;
-        let mut middle = range.bytes.start;
-        for _ in 0..first_entries {
+        let half = range.bytes.start + range.bytes.len() / 2;
+        let (mut middle, mut first_entries) = (range.bytes.start, 0);
+        // At least one entry in the first part, and at least one left for the second.
+        while first_entries + 1 < range.entries && (first_entries == 0 || middle < half) {
             middle += entry_len(&self.arena[middle..]);
+            first_entries += 1;
         }
         Some((
             EntryRange { bytes: range.bytes.start..middle, entries: first_entries },
@@ -184,71 +193,23 @@ impl Batch {
     }
 
     /// Appends the `logproto.PushRequest` with the entries of `range` to `out`: each stream once, its entries in
-    /// their order.
+    /// their order. [`RequestEncoder`] does the same with reused memory.
     pub fn encode_push_request(&self, range: &EntryRange, out: &mut Vec<u8>) {
-        let mut stream_bytes = vec![0usize; self.labels.len()];
-        for (stream, bytes) in self.runs_in(range) {
-            stream_bytes[stream.0 as usize] += bytes.len();
-        }
-        for (index, labels) in self.labels.iter().enumerate() {
-            let entries_bytes = stream_bytes[index];
-            if entries_bytes == 0 {
-                continue;
-            }
-            let labels_bytes = 1 + encoded_len_varint(labels.len() as u64) + labels.len();
-            out.push(FIELD_1_BYTES);
-            encode_varint((labels_bytes + entries_bytes) as u64, out);
-            out.push(FIELD_1_BYTES);
-            encode_varint(labels.len() as u64, out);
-            out.extend_from_slice(labels.as_bytes());
-            for (_, bytes) in self.runs_in(range).filter(|(stream, _)| stream.0 as usize == index) {
-                out.extend_from_slice(bytes);
-            }
-        }
+        RequestEncoder::default().encode(self, range, out);
     }
 
-    /// The runs' parts that lie in `range`.
-    fn runs_in<'a>(&'a self, range: &'a EntryRange) -> impl Iterator<Item = (StreamSlot, &'a [u8])> {
-        let ends = self.runs.iter().skip(1).map(|next| next.start as usize).chain([self.arena.len()]);
-        self.runs.iter().zip(ends).filter_map(|(run, end)| {
-            let start = range.bytes.start.max(run.start as usize);
-            let end = range.bytes.end.min(end);
-            (start < end).then(|| (run.stream, &self.arena[start..end]))
-        })
+    /// The entries' bytes.
+    pub(super) fn arena(&self) -> &[u8] {
+        &self.arena
     }
-}
 
-/// Appends field 2 of a `StreamAdapter`: one `EntryAdapter`.
-fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8]) {
-    let seconds = timestamp_ns.div_euclid(NANOS_PER_SECOND) as u64;
-    let nanos = timestamp_ns.rem_euclid(NANOS_PER_SECOND) as u64;
-    let timestamp_bytes = varint_field_bytes(seconds) + varint_field_bytes(nanos);
-    let line_bytes = 1 + encoded_len_varint(text.len() as u64) + text.len();
-    out.push(FIELD_2_BYTES);
-    encode_varint((2 + timestamp_bytes + line_bytes) as u64, out);
-    out.push(FIELD_1_BYTES);
-    out.push(timestamp_bytes as u8);
-    if seconds != 0 {
-        out.push(FIELD_1_VARINT);
-        encode_varint(seconds, out);
+    /// The runs that reach into `range`, each with its part of it.
+    pub(super) fn runs_in(&self, range: &EntryRange) -> impl Iterator<Item = (StreamSlot, Range<usize>)> {
+        let bytes = range.bytes.clone();
+        let first = self.runs.partition_point(|run| run.start <= bytes.start).saturating_sub(1);
+        let past_last = self.runs.partition_point(|run| run.start < bytes.end).max(first);
+        let runs = &self.runs[first..past_last];
+        let ends = runs.iter().skip(1).map(|next| next.start).chain([bytes.end]);
+        runs.iter().zip(ends).map(move |(run, end)| (run.stream, run.start.max(bytes.start)..end))
     }
-    if nanos != 0 {
-        out.push(FIELD_2_VARINT);
-        encode_varint(nanos, out);
-    }
-    out.push(FIELD_2_BYTES);
-    encode_varint(text.len() as u64, out);
-    out.extend_from_slice(text);
-}
-
-/// Bytes of a varint field with a one-byte key; proto3 leaves zeros out.
-fn varint_field_bytes(value: u64) -> usize {
-    if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
-}
-
-/// Bytes of the entry that `bytes` begins with, its key and length included.
-fn entry_len(bytes: &[u8]) -> usize {
-    let mut body = &bytes[1..];
-    let len = prost::encoding::decode_varint(&mut body).unwrap_or(0) as usize;
-    bytes.len() - body.len() + len
 }

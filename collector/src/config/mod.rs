@@ -1,18 +1,31 @@
 //! The configuration: one YAML file, every key with a default.
 //!
-//! In: a file's text and the environment. Out: a [`Config`], or an error that names key, line and the nearest known key.
+//! In: a file's text and the environment. Out: a [`Config`] that has been validated, or a [`ConfigError`] that names each
+//! wrong key, its line and the nearest known key. Secrets are never printed. Knows nothing of what the settings do.
 //! docs/configuration.md describes every key; a test holds the two together.
+//!
+//! The way of a file: `tree` (YAML with places, variables expanded), `decode` (serde), `validate` (what types can not
+//! say), all called by `load`.
 
+mod decode;
+mod error;
+mod load;
+mod loki;
+mod tree;
 mod units;
+mod validate;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
+pub use error::{ConfigError, Origin, Place, Problem};
+pub use load::Environment;
+pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, Tls};
 pub use units::{ByteSize, HumanDuration};
 
 /// Everything that can be set.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the lines go.
@@ -45,78 +58,8 @@ pub struct Config {
     pub log: Log,
 }
 
-/// `loki`: where the lines go.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Loki {
-    /// Base URL, or the full one of /loki/api/v1/push.
-    pub url: String,
-    /// X-Scope-OrgID; empty: not sent.
-    pub tenant: String,
-    /// HTTP basic authentication; an empty user name: none.
-    pub basic_auth: BasicAuth,
-    /// File with a bearer token, read again when it changes; empty: none.
-    pub bearer_token_file: PathBuf,
-    /// TLS for an https URL.
-    pub tls: Tls,
-    /// Further request headers.
-    pub headers: BTreeMap<String, String>,
-    /// Limit for one request, answer included.
-    pub timeout: HumanDuration,
-    /// Waiting between attempts.
-    pub backoff: Backoff,
-    /// When a batch is sealed.
-    pub batch: BatchLimits,
-}
-
-/// `loki.basic_auth`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BasicAuth {
-    /// User name; empty: no basic authentication.
-    pub username: String,
-    /// File with the password, its trailing newline ignored.
-    pub password_file: PathBuf,
-}
-
-/// `loki.tls`. Empty paths and names: the default.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Tls {
-    /// PEM file with the certificate authorities; empty: the system's.
-    pub ca_file: PathBuf,
-    /// PEM file with the client certificate chain.
-    pub cert_file: PathBuf,
-    /// PEM file with the client key.
-    pub key_file: PathBuf,
-    /// The name that the server's certificate must have; empty: the URL's host.
-    pub server_name: String,
-    /// Accept any certificate.
-    pub insecure_skip_verify: bool,
-}
-
-/// `loki.backoff`: jittered exponential waiting between attempts.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Backoff {
-    /// The first wait.
-    pub min: HumanDuration,
-    /// The longest wait.
-    pub max: HumanDuration,
-}
-
-/// `loki.batch`: a batch is sealed by size or age, whichever comes first.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BatchLimits {
-    /// Encoded size, before compression.
-    pub bytes: ByteSize,
-    /// Time since its first line.
-    pub age: HumanDuration,
-}
-
 /// `paths`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Paths {
     /// The kubelet's folder of pod logs.
@@ -126,7 +69,7 @@ pub struct Paths {
 }
 
 /// `kubernetes`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Kubernetes {
     /// Whether the API is asked for pod metadata.
@@ -136,15 +79,11 @@ pub struct Kubernetes {
     /// A kubeconfig file; empty: the service account of the pod that Pilcrow runs in.
     pub kubeconfig: PathBuf,
     /// How long a new pod's first lines wait for its metadata.
-    pub wait: MetadataWait,
+    pub wait: HumanDuration,
 }
 
-/// `kubernetes.wait`, 5 s by default.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-pub struct MetadataWait(pub HumanDuration);
-
 /// A switch with a third position.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Enabled {
     /// On where it is possible.
     #[default]
@@ -159,7 +98,7 @@ pub enum Enabled {
 }
 
 /// `signal`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SignalChoice {
     /// eBPF, else inotify, else poll.
@@ -174,7 +113,7 @@ pub enum SignalChoice {
 }
 
 /// `reader`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReaderChoice {
     /// `io_uring`, else `pread`.
@@ -187,7 +126,7 @@ pub enum ReaderChoice {
 }
 
 /// `start_at`: for files without a checkpoint that are there when Pilcrow starts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartAt {
     /// Every line that is on the disk.
@@ -198,7 +137,7 @@ pub enum StartAt {
 }
 
 /// `lines`: limits of a line.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lines {
     /// Longest text of one entry; Loki's own default is 256KB.
@@ -210,7 +149,7 @@ pub struct Lines {
 }
 
 /// `lines.oversize`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Oversize {
     /// Several entries with the line's timestamp.
@@ -221,7 +160,7 @@ pub enum Oversize {
 }
 
 /// `memory`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Memory {
     /// Lines between reader and acknowledgement; reading waits when it is full.
@@ -229,7 +168,7 @@ pub struct Memory {
 }
 
 /// `checkpoint`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checkpoint {
     /// Least time between two writes; nothing is written when no position moved.
@@ -237,7 +176,7 @@ pub struct Checkpoint {
 }
 
 /// `sweep`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sweep {
     /// Time between two sweeps.
@@ -245,7 +184,7 @@ pub struct Sweep {
 }
 
 /// `shutdown`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
     /// How long draining may take after SIGTERM or SIGINT.
@@ -253,15 +192,16 @@ pub struct Shutdown {
 }
 
 /// `http`: the status server.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
     /// Address and port of /metrics, /ready and /healthz.
+    #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
 }
 
 /// `log`: Pilcrow's own log, on stderr.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     /// The least level that is written.
@@ -271,7 +211,7 @@ pub struct Log {
 }
 
 /// `log.level`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum LogLevel {
@@ -284,7 +224,7 @@ pub enum LogLevel {
 }
 
 /// `log.format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// For people.
@@ -294,43 +234,20 @@ pub enum LogFormat {
     Json,
 }
 
-impl Default for Loki {
-    fn default() -> Self {
-        Self {
-            url: "http://127.0.0.1:3100".into(),
-            tenant: String::new(),
-            basic_auth: BasicAuth::default(),
-            bearer_token_file: PathBuf::new(),
-            tls: Tls::default(),
-            headers: BTreeMap::new(),
-            timeout: HumanDuration::from_secs(10),
-            backoff: Backoff::default(),
-            batch: BatchLimits::default(),
-        }
-    }
-}
-
-impl Default for Backoff {
-    fn default() -> Self {
-        Self { min: HumanDuration::from_millis(500), max: HumanDuration::from_secs(300) }
-    }
-}
-
-impl Default for BatchLimits {
-    fn default() -> Self {
-        Self { bytes: ByteSize::mib(1), age: HumanDuration::from_secs(1) }
-    }
-}
-
 impl Default for Paths {
     fn default() -> Self {
         Self { pods: "/var/log/pods".into(), state: "/var/lib/pilcrow".into() }
     }
 }
 
-impl Default for MetadataWait {
+impl Default for Kubernetes {
     fn default() -> Self {
-        Self(HumanDuration::from_secs(5))
+        Self {
+            enabled: Enabled::default(),
+            node_name: String::new(),
+            kubeconfig: PathBuf::new(),
+            wait: HumanDuration::from_secs(5),
+        }
     }
 }
 
@@ -372,4 +289,13 @@ impl Default for Http {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([0, 0, 0, 0], 9080)) }
     }
+}
+
+fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        de::Error::custom(format_args!(
+            "expected an IP address and a port such as 0.0.0.0:9080 or [::]:9080, found {text:?}"
+        ))
+    })
 }

@@ -1,12 +1,23 @@
 //! Sizes and durations as people write them: `1MiB`, `500ms`.
 
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A number of bytes, written `64KiB`, `1MiB`, `10MB` or as a plain number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub u64);
+
+/// Names of byte units and what they stand for: IEC ones by 1024, SI ones by 1000, largest first for [`fmt::Display`].
+const BYTE_UNITS: [(&str, u64); 7] = [
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("KB", 1_000),
+    ("B", 1),
+];
 
 impl ByteSize {
     /// `n` times 1024 bytes.
@@ -20,9 +31,41 @@ impl ByteSize {
     }
 }
 
-/// A duration, written `500ms`, `10s`, `5m` or `1h`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected a size such as 64KiB, 1MiB, 10MB or a number of bytes, found {text:?}");
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let number: u64 = number.parse().map_err(|_| expected())?;
+        let unit = match unit.trim_start() {
+            "" => 1,
+            name => BYTE_UNITS
+                .iter()
+                .find_map(|(known, bytes)| known.eq_ignore_ascii_case(name).then_some(*bytes))
+                .ok_or_else(expected)?,
+        };
+        number.checked_mul(unit).map(Self).ok_or_else(|| format!("{text} is more bytes than fit into 64 bits"))
+    }
+}
+
+impl fmt::Display for ByteSize {
+    /// The largest unit that divides the number: what is printed parses to the same value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match BYTE_UNITS.iter().find(|(_, bytes)| self.0 != 0 && self.0.is_multiple_of(*bytes)) {
+            Some(("B", _)) | None => write!(f, "{}", self.0),
+            Some((name, bytes)) => write!(f, "{}{name}", self.0 / bytes),
+        }
+    }
+}
+
+/// A duration, written `500ms`, `10s`, `5m`, `1h` or `1m30s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HumanDuration(pub Duration);
+
+/// Names of time units in milliseconds, in the order in which a duration names them.
+const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl HumanDuration {
     /// `n` milliseconds.
@@ -33,5 +76,149 @@ impl HumanDuration {
     /// `n` seconds.
     pub const fn from_secs(n: u64) -> Self {
         Self(Duration::from_secs(n))
+    }
+}
+
+impl FromStr for HumanDuration {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || format!("expected a duration such as 500ms, 10s, 5m, 1h or 1m30s, found {text:?}");
+        if text == "0" {
+            return Ok(Self(Duration::ZERO));
+        }
+        let (mut rest, mut millis, mut units) = (text, 0u64, TIME_UNITS.iter());
+        while !rest.is_empty() || millis == 0 && units.len() == TIME_UNITS.len() {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let (number, tail) = rest.split_at(digits);
+            let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
+            let (unit, tail) = tail.split_at(letters);
+            let number: u64 = number.parse().map_err(|_| expected())?;
+            // Going on where the last unit was found keeps `30s1m` and `1s1s` out.
+            let (_, unit_millis) = units.find(|(name, _)| *name == unit).ok_or_else(expected)?;
+            millis = number.checked_mul(*unit_millis).and_then(|n| millis.checked_add(n)).ok_or_else(expected)?;
+            rest = tail;
+        }
+        Ok(Self(Duration::from_millis(millis)))
+    }
+}
+
+impl fmt::Display for HumanDuration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        if millis == 0 {
+            return f.write_str("0s");
+        }
+        for (name, unit_millis) in TIME_UNITS {
+            if millis >= unit_millis {
+                write!(f, "{}{name}", millis / unit_millis)?;
+                millis %= unit_millis;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Both are text in YAML and JSON; a plain number of bytes is text like any other to the configuration's decoder.
+macro_rules! serde_as_text {
+    ($type:ty, $what:literal) => {
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Text;
+                impl de::Visitor<'_> for Text {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($what)
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Text)
+            }
+        }
+    };
+}
+
+serde_as_text!(ByteSize, "a size such as 1MiB");
+serde_as_text!(HumanDuration, "a duration such as 10s");
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_have_iec_and_si_units_or_none() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1048576", 1 << 20),
+            ("64KiB", 65_536),
+            ("64kib", 65_536),
+            ("1MiB", 1 << 20),
+            ("1 MiB", 1 << 20),
+            ("10MB", 10_000_000),
+            ("2GiB", 2 << 30),
+            ("12B", 12),
+        ] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5MiB", "1Mib/s", "1 potato", "0x10", "99999999999999999999", "99999999999GiB"]
+        {
+            assert!(text.parse::<ByteSize>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_one_or_more_numbers_with_falling_units() {
+        for (text, millis) in [
+            ("0", 0),
+            ("0s", 0),
+            ("500ms", 500),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("1h", 3_600_000),
+            ("1m30s", 90_000),
+            ("1d2h3m4s5ms", 93_784_005),
+        ] {
+            assert_eq!(text.parse(), Ok(HumanDuration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "10", "s", "1.5s", "-1s", "30s1m", "1s1s", "1 s", "1w", "99999999999999999999s", "99999999999999999d"]
+        {
+            assert!(text.parse::<HumanDuration>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bad_unit_names_the_forms_that_are_known() {
+        assert_eq!(
+            "10 sec".parse::<HumanDuration>().unwrap_err(),
+            "expected a duration such as 500ms, 10s, 5m, 1h or 1m30s, found \"10 sec\""
+        );
+        assert_eq!(
+            "1M".parse::<ByteSize>().unwrap_err(),
+            "expected a size such as 64KiB, 1MiB, 10MB or a number of bytes, found \"1M\""
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_parses_to_the_same_value(bytes in any::<u64>(), millis in 0..u64::MAX / 2, shift in 0..40u32) {
+            for bytes in [bytes, bytes >> shift << shift] {
+                prop_assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
+            }
+            let duration = HumanDuration::from_millis(millis);
+            prop_assert_eq!(duration.to_string().parse(), Ok(duration));
+        }
     }
 }

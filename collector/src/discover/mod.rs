@@ -1,7 +1,21 @@
 //! Which log files exist, whose they are and in which order they come.
 //!
-//! In: the kubelet's folder of pod logs. Out: containers, each a chain of files, oldest first. Knows no lines and no
-//! Loki.
+//! In: the kubelet's folder of pod logs, and what an earlier run saved. Out: containers, each a [`Chain`] of files, oldest
+//! first, and notice when a folder changes. Knows no Loki; of lines it knows only the time of a file's first.
+
+mod chain;
+mod head;
+mod listing;
+mod log_name;
+mod pod_path;
+mod watch;
+
+pub use chain::{Chain, ChainFile, MergeError, SavedFile, Source, UnknownFile};
+pub use head::{FINGERPRINT_BYTES, FileKey, Fingerprint, plain_head, read_range};
+pub use listing::{ListedFile, Listing, list};
+pub use log_name::{Age, LogName};
+pub use pod_path::PodName;
+pub use watch::{FolderWatch, FolderWatcher};
 
 /// A container, as the reader side numbers them. Never reused while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

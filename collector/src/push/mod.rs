@@ -4,3 +4,125 @@
 //! once Loki has acknowledged every line in them (or has refused lines for good, which are counted). Several requests
 //! are in flight, but never two that hold lines of one container, so that each stream stays in order. Retries for as
 //! long as it takes. Knows no files.
+
+mod answer;
+mod backoff;
+mod body;
+mod client;
+mod connector;
+mod delivery;
+mod endpoint;
+mod failure;
+mod files;
+mod order;
+mod outage;
+mod probe;
+mod refusal;
+mod tls;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+pub use hyper_util::client::proxy::matcher::Matcher as Proxies;
+use tokio::sync::Notify;
+
+pub use self::probe::{Reached, probe};
+use self::{delivery::Delivery, order::WaitingBatches};
+use crate::{batch::Batch, config, status::Metrics};
+
+/// Requests in flight at once. Enough to hide a network's round trip, where the batches have no container in common.
+const REQUESTS_MAX: usize = 4;
+/// After the last request, its memory is kept so long for the next one.
+const KEEP_MEMORY_FOR: Duration = Duration::from_secs(10);
+
+/// The two ends of the way between the reader side and a [`Sender`].
+#[derive(Debug)]
+pub struct Queue {
+    /// Sealed batches, in their order. Disconnected: no more will come.
+    pub sealed: crossbeam_channel::Receiver<Batch>,
+    /// `notify_one` after each send to `sealed`, and after its last sender was dropped.
+    pub sealed_notify: Arc<Notify>,
+    /// Finished batches. Needs room for all batches that exist, so that sending never blocks.
+    pub done: crossbeam_channel::Sender<Batch>,
+    /// Notified after each send to `done`.
+    pub done_notify: Arc<Notify>,
+}
+
+/// Sends batches to Loki. Lives on one thread.
+pub struct Sender {
+    delivery: Delivery,
+    metrics: Arc<Metrics>,
+}
+
+impl Sender {
+    /// Reads what `config` names (certificates, secrets) and the environment's proxies; connects to nothing yet.
+    ///
+    /// # Errors
+    /// Names the key of the configuration that cannot be used, and why.
+    pub fn new(config: &config::Loki, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        Self::with_proxies(config, &Proxies::from_env(), metrics)
+    }
+
+    /// As [`Self::new`], with other proxies than the environment's.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_proxies(config: &config::Loki, proxies: &Proxies, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let delivery = Delivery::new(config, proxies, Arc::clone(&metrics))?;
+        Ok(Self { delivery, metrics })
+    }
+
+    /// Sends until `queue.sealed` is disconnected and every batch is done. May be dropped at any moment: batches that
+    /// are under way are lost then, and their lines are read again after a restart.
+    ///
+    /// Needs a tokio runtime with time and I/O. The future is not `Send`: it is awaited where it was made.
+    pub async fn run(self, queue: Queue) {
+        self.delivery.announce();
+        let mut waiting = WaitingBatches::default();
+        let mut under_way = FuturesUnordered::new();
+        let (mut open, mut memory_held) = (true, false);
+        loop {
+            while open {
+                match queue.sealed.try_recv() {
+                    Ok(batch) => {
+                        self.count_queued(&batch, 1);
+                        waiting.push(batch);
+                    }
+                    Err(crossbeam_channel::TryRecvError::Empty) => break,
+                    Err(crossbeam_channel::TryRecvError::Disconnected) => open = false,
+                }
+            }
+            while under_way.len() < REQUESTS_MAX
+                && let Some((batch, keys)) = waiting.start_next()
+            {
+                under_way.push(async { (self.delivery.deliver(batch).await, keys) });
+            }
+            // Nothing waits either: without a batch under way, the first one may always start.
+            let idle = under_way.is_empty();
+            if idle && !open {
+                return;
+            }
+            memory_held |= !idle;
+            tokio::select! {
+                () = queue.sealed_notify.notified(), if open => {}
+                () = tokio::time::sleep(KEEP_MEMORY_FOR), if idle && memory_held => {
+                    self.delivery.release_memory();
+                    memory_held = false;
+                }
+                Some((batch, keys)) = under_way.next() => {
+                    waiting.finish(&keys);
+                    self.count_queued(&batch, -1);
+                    // Disconnected: the reader side is gone, and nobody waits for the batch.
+                    let _ = queue.done.send(batch);
+                    queue.done_notify.notify_one();
+                }
+            }
+        }
+    }
+
+    /// The queue's gauges: from the hand-over to the acknowledgement.
+    fn count_queued(&self, batch: &Batch, sign: i64) {
+        self.metrics.queue_batches.inc_by(sign);
+        self.metrics.queue_bytes.inc_by(sign * batch.encoded_bytes() as i64);
+    }
+}

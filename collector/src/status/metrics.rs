@@ -2,7 +2,14 @@
 //!
 //! The hot path counts per read and per batch, not per line.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::{
+    collections::HashSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -14,6 +21,8 @@ use prometheus_client::{
     },
     registry::{Registry, Unit},
 };
+
+use super::process::Process;
 
 /// Bounds the series of [`Metrics::lag`]: the containers that lag most are shown, the others are added up under
 /// [`ContainerLabels::others`].
@@ -67,6 +76,12 @@ impl ContainerLabels {
     }
 }
 
+/// This program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
 /// A gauge of unsigned whole numbers.
 pub type UnsignedGauge = Gauge<u64, AtomicU64>;
 
@@ -102,6 +117,11 @@ pub struct Metrics {
     /// Milliseconds since 1970 of the last checkpoint that was written or found current; 0: none yet.
     pub checkpoint_saved_at_ms: AtomicI64,
     pub checkpoint_age_seconds: Gauge<f64, AtomicU64>,
+    build: Family<Build, Gauge>,
+    /// The containers that `lag_bytes` shows, to know the vanished ones by. Locked by [`Self::set_lags`] only.
+    lagging: Mutex<HashSet<ContainerLabels>>,
+    /// Milliseconds since 1970.
+    started_at_ms: i64,
 }
 
 impl Metrics {
@@ -136,13 +156,18 @@ impl Metrics {
             checkpoint_errors: Counter::default(),
             checkpoint_saved_at_ms: AtomicI64::new(0),
             checkpoint_age_seconds: Gauge::default(),
+            build: Family::default(),
+            lagging: Mutex::default(),
+            started_at_ms: now_ms(),
         };
+        metrics.build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
         metrics.registered()
     }
 
     fn registered(mut self) -> Self {
-        let mut registry = Registry::with_prefix("pilcrow");
-        let r = &mut registry;
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process));
+        let r = registry.sub_registry_with_prefix("pilcrow");
         r.register_with_unit("read", "Bytes read from log files", Unit::Bytes, self.read_bytes.clone());
         r.register("parsed_lines", "Log records parsed, by format", self.parsed_lines.clone());
         r.register(
@@ -214,12 +239,46 @@ impl Metrics {
         r.register("checkpoint_errors", "Checkpoints that could not be written", self.checkpoint_errors.clone());
         r.register_with_unit(
             "checkpoint_age",
-            "Time since the saved positions were current",
+            "Time since the saved positions were current, or since the start where none are saved yet",
             Unit::Seconds,
             self.checkpoint_age_seconds.clone(),
         );
+        r.register("build_info", "The version of Pilcrow", self.build.clone());
         self.registry = registry;
         self
+    }
+
+    /// Brings those gauges up to date that are a matter of the clock. To be called before each scrape.
+    pub fn refresh(&self) {
+        let saved = match self.checkpoint_saved_at_ms.load(Ordering::Relaxed) {
+            0 => self.started_at_ms,
+            saved => saved,
+        };
+        // A clock that was set back makes no negative age.
+        self.checkpoint_age_seconds.set((now_ms() - saved).max(0) as f64 / 1000.0);
+    }
+
+    /// Shows how many bytes each container lags behind, as of now: the [`LAG_CONTAINERS_MAX`] that lag most by name, the
+    /// others as a sum. A container that is not among them any more is shown no longer.
+    pub fn set_lags(&self, lags: impl Iterator<Item = (ContainerLabels, u64)>) {
+        let mut lags: Vec<_> = lags.collect();
+        let others = if lags.len() > LAG_CONTAINERS_MAX {
+            lags.select_nth_unstable_by_key(LAG_CONTAINERS_MAX, |(_, lag)| std::cmp::Reverse(*lag));
+            let sum = lags.drain(LAG_CONTAINERS_MAX..).fold(0u64, |sum, (_, lag)| sum.saturating_add(lag));
+            Some((ContainerLabels::others(), sum))
+        } else {
+            None
+        };
+        let mut shown = HashSet::with_capacity(lags.len() + 1);
+        for (container, lag) in lags.into_iter().chain(others) {
+            self.lag_bytes.get_or_create(&container).set(lag);
+            shown.insert(container);
+        }
+        let mut lagging = self.lagging.lock().unwrap_or_else(PoisonError::into_inner);
+        for vanished in lagging.difference(&shown) {
+            self.lag_bytes.remove(vanished);
+        }
+        *lagging = shown;
     }
 
     /// For the status server.
@@ -231,5 +290,57 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::exposition::{Format, encode};
+
+    fn container(name: usize) -> ContainerLabels {
+        ContainerLabels { namespace: "n".into(), pod: "p".into(), container: name.to_string() }
+    }
+
+    fn shown(metrics: &Metrics) -> Vec<String> {
+        let text = encode(metrics.registry(), Format::Prometheus).unwrap();
+        text.lines().filter(|line| line.starts_with("pilcrow_lag_bytes{")).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_lags_of_most_containers_are_shown_and_the_rest_is_one_sum() {
+        let metrics = Metrics::new();
+        metrics.set_lags((0..LAG_CONTAINERS_MAX + 3).map(|i| (container(i), 10 + i as u64)));
+        let lines = shown(&metrics);
+        assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1);
+        let others = "pilcrow_lag_bytes{namespace=\"(others)\",pod=\"(others)\",container=\"(others)\"} 33";
+        assert!(lines.iter().any(|line| line == others), "{lines:?}");
+        assert!(!lines.iter().any(|line| line.contains("container=\"2\"")), "{lines:?}");
+    }
+
+    #[test]
+    fn a_container_that_vanished_has_no_lag() {
+        let metrics = Metrics::new();
+        metrics.set_lags([(container(1), 5), (container(2), 0)].into_iter());
+        assert_eq!(shown(&metrics).len(), 2);
+        metrics.set_lags([(container(2), 7)].into_iter());
+        assert_eq!(shown(&metrics), ["pilcrow_lag_bytes{namespace=\"n\",pod=\"p\",container=\"2\"} 7"]);
+        metrics.set_lags(std::iter::empty());
+        assert_eq!(shown(&metrics), [""; 0]);
+    }
+
+    #[test]
+    fn the_age_of_the_checkpoint_counts_from_the_start_until_there_is_one() {
+        let metrics = Metrics { started_at_ms: now_ms() - 3_600_000, ..Metrics::new() };
+        metrics.refresh();
+        assert!(metrics.checkpoint_age_seconds.get() >= 3600.0);
+        metrics.checkpoint_saved_at_ms.store(now_ms() + 5000, Ordering::Relaxed);
+        metrics.refresh();
+        assert_eq!(metrics.checkpoint_age_seconds.get(), 0.0);
     }
 }

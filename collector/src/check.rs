@@ -1,0 +1,181 @@
+//! `pilcrow check`: what a configuration means, in sentences.
+//!
+//! In: a validated [`Config`]. Out: text. Looks only at whether the files that it names are there, and warns of those
+//! that are not: the configuration may be for another machine. What `auto` chooses is the machine's answer: that is
+//! `pilcrow doctor`'s.
+
+use std::{io, path::Path};
+
+use crate::config::{Config, Enabled, Oversize, ReaderChoice, SignalChoice, StartAt};
+
+/// Loki's default `max_label_names_per_series`, and how many of them Pilcrow takes itself (namespace, pod,
+/// container, app, job, stream).
+const LABELS_MAX: usize = 15;
+const POD_LABELS: usize = 6;
+
+/// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
+///
+/// # Errors
+/// `out` can not be written to.
+pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
+    writeln!(out, "The configuration is good. It means:")?;
+    for sentence in sentences(config) {
+        writeln!(out, "- {sentence}")?;
+    }
+    for warning in warnings(config) {
+        writeln!(out, "warning: {warning}")?;
+    }
+    if print {
+        writeln!(out, "\n---\n{}", serde_saphyr::to_string(config)?.trim_end())?;
+    }
+    Ok(())
+}
+
+fn sentences(config: &Config) -> Vec<String> {
+    let loki = &config.loki;
+    let mut sentences = vec![
+        format!("Lines go to Loki at {}{}{}.", loki.url, tenant(config), authentication(config)),
+        format!(
+            "A batch leaves when it holds {} or is {} old; a failed push is repeated after {}, later {} at most, until \
+             Loki takes it.",
+            loki.batch.bytes, loki.batch.age, loki.backoff.min, loki.backoff.max
+        ),
+        labels(config),
+        format!("Logs are read from {}; {}.", config.paths.pods.display(), start(config)),
+        format!("Positions are kept in {}.", config.paths.state.display()),
+        backends(config),
+        kubernetes(config),
+        lines(config),
+    ];
+    if !loki.headers.is_empty() {
+        let names: Vec<&str> = loki.headers.keys().map(String::as_str).collect();
+        sentences.insert(1, format!("Every request carries the headers {}.", names.join(", ")));
+    }
+    if loki.tls.insecure_skip_verify {
+        sentences.insert(1, "Loki's certificate is NOT verified.".into());
+    }
+    sentences.push(format!("Metrics, readiness and health are served on http://{}/.", config.http.listen));
+    sentences
+}
+
+fn tenant(config: &Config) -> String {
+    match config.loki.tenant.as_str() {
+        "" => ", without a tenant".into(),
+        tenant => format!(", for tenant {tenant}"),
+    }
+}
+
+fn authentication(config: &Config) -> String {
+    let loki = &config.loki;
+    if !loki.basic_auth.username.is_empty() {
+        let file = loki.basic_auth.password_file.display();
+        format!(", as user {} with the password in {file}", loki.basic_auth.username)
+    } else if !loki.bearer_token_file.as_os_str().is_empty() {
+        format!(", with the bearer token in {}", loki.bearer_token_file.display())
+    } else {
+        String::new()
+    }
+}
+
+fn labels(config: &Config) -> String {
+    let pod = "namespace, pod, container, job and stream";
+    if config.labels.is_empty() {
+        return format!("Every line has the labels {pod}, and no static ones.");
+    }
+    let all: Vec<String> = config.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    format!("Every line has the labels {pod}, and the static {}.", all.join(", "))
+}
+
+fn start(config: &Config) -> &'static str {
+    match config.start_at {
+        StartAt::Beginning => "those without a saved position from their beginning",
+        StartAt::End => "those without a saved position from their end: what was written before is left out",
+    }
+}
+
+fn backends(config: &Config) -> String {
+    let signal = match config.signal {
+        SignalChoice::Auto => "eBPF if the kernel allows it, else inotify, else polling (`pilcrow doctor` says which)",
+        SignalChoice::Ebpf => "eBPF, and Pilcrow does not start where that is not possible",
+        SignalChoice::Inotify => "inotify",
+        SignalChoice::Poll => "polling",
+    };
+    let reader = match config.reader {
+        ReaderChoice::Auto => "io_uring if the kernel allows it, else pread",
+        ReaderChoice::IoUring => "io_uring, and Pilcrow does not start where that is not possible",
+        ReaderChoice::Pread => "pread",
+    };
+    format!(
+        "New lines are noticed by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}.",
+        config.sweep.interval
+    )
+}
+
+fn kubernetes(config: &Config) -> String {
+    let kubernetes = &config.kubernetes;
+    let source = match kubernetes.kubeconfig.as_os_str().is_empty() {
+        true => "the pod's service account".to_owned(),
+        false => format!("{}", kubernetes.kubeconfig.display()),
+    };
+    match kubernetes.enabled {
+        Enabled::False => "The Kubernetes API is not asked: there is no app label.".into(),
+        Enabled::Auto if kubernetes.node_name.is_empty() => {
+            "The Kubernetes API is not asked, as no node name is set (kubernetes.node_name or NODE_NAME): there is no app \
+             label."
+                .into()
+        }
+        Enabled::Auto => format!(
+            "The Kubernetes API is asked for the app label of the pods of node {}, by {source}, where it can be reached.",
+            kubernetes.node_name
+        ),
+        Enabled::True => format!(
+            "The Kubernetes API is asked for the app label of the pods of node {}, by {source}.",
+            kubernetes.node_name
+        ),
+    }
+}
+
+fn lines(config: &Config) -> String {
+    let oversize = match config.lines.oversize {
+        Oversize::Split => "are split into several entries",
+        Oversize::Cut => "are cut, and counted",
+    };
+    format!("Lines of more than {} {oversize}.", config.lines.max_bytes)
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    let loki = &config.loki;
+    let mut warnings = Vec::new();
+    let files = [
+        ("loki.basic_auth.password_file", &loki.basic_auth.password_file),
+        ("loki.bearer_token_file", &loki.bearer_token_file),
+        ("loki.tls.ca_file", &loki.tls.ca_file),
+        ("loki.tls.cert_file", &loki.tls.cert_file),
+        ("loki.tls.key_file", &loki.tls.key_file),
+        ("kubernetes.kubeconfig", &config.kubernetes.kubeconfig),
+    ];
+    for (key, file) in files {
+        if let Some(error) = missing(file) {
+            warnings.push(format!("{key}: {} can not be read on this machine: {error}", file.display()));
+        }
+    }
+    let plain = loki.url.starts_with("http://");
+    if plain && (!loki.basic_auth.username.is_empty() || !loki.bearer_token_file.as_os_str().is_empty()) {
+        warnings.push("loki.url is http://: the password or token travels unencrypted".into());
+    }
+    if plain && loki.tls != Default::default() {
+        warnings.push("loki.tls has no effect, as loki.url is http://".into());
+    }
+    if config.labels.len() + POD_LABELS > LABELS_MAX {
+        warnings.push(format!(
+            "{} static labels and Pilcrow's {POD_LABELS} are more than the {LABELS_MAX} that Loki accepts by default \
+             (max_label_names_per_series)",
+            config.labels.len()
+        ));
+    }
+    warnings
+}
+
+fn missing(file: &Path) -> Option<io::Error> {
+    if file.as_os_str().is_empty() { None } else { std::fs::File::open(file).err() }
+}

@@ -1,0 +1,137 @@
+//! The checkpoint file: one line with the version and the body's CRC-32, then the body as JSON.
+//!
+//! ```text
+//! pilcrow-checkpoint 1 9ae0daaf
+//! [{"name":"default_nginx-0_6a…/nginx","seen_at":1767323045,"files":[{"device":2049,…
+//! ```
+
+use flate2::Crc;
+
+use super::Snapshot;
+
+const MAGIC: &str = "pilcrow-checkpoint";
+const VERSION: u32 = 1;
+
+/// Why a checkpoint file cannot be used.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Not the first line of a checkpoint file.
+    NoCheckpoint,
+    /// Written by a later version of Pilcrow.
+    Version(u32),
+    /// Torn or altered: the checksum does not fit.
+    Checksum,
+    /// The checksum fits and the content does not.
+    Content(String),
+}
+
+impl std::fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoCheckpoint => write!(f, "it is no checkpoint file"),
+            Self::Version(version) => {
+                write!(f, "it has version {version} and this Pilcrow knows up to version {VERSION}")
+            }
+            Self::Checksum => write!(f, "its checksum does not fit: it is torn or was altered"),
+            Self::Content(error) => write!(f, "its content cannot be understood: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// The file's bytes.
+pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
+    // Strings and numbers only: nothing in it can fail to be written as JSON.
+    let body = serde_json::to_vec(&snapshot.containers).unwrap_or_default();
+    let mut file = format!("{MAGIC} {VERSION} {:08x}\n", checksum(&body)).into_bytes();
+    file.extend_from_slice(&body);
+    file
+}
+
+/// What the file's bytes say.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode(file: &[u8]) -> Result<Snapshot, DecodeError> {
+    let end = memchr::memchr(b'\n', file).ok_or(DecodeError::NoCheckpoint)?;
+    let (header, body) = (&file[..end], &file[end + 1..]);
+    let header = std::str::from_utf8(header).map_err(|_| DecodeError::NoCheckpoint)?;
+    let mut words = header.split(' ');
+    if words.next() != Some(MAGIC) {
+        return Err(DecodeError::NoCheckpoint);
+    }
+    let version = words.next().and_then(|word| word.parse().ok()).ok_or(DecodeError::NoCheckpoint)?;
+    if version > VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    let expected = words.next().and_then(|word| u32::from_str_radix(word, 16).ok());
+    if expected != Some(checksum(body)) {
+        return Err(DecodeError::Checksum);
+    }
+    let containers = serde_json::from_slice(body).map_err(|error| DecodeError::Content(error.to_string()))?;
+    Ok(Snapshot { containers })
+}
+
+fn checksum(body: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(body);
+    crc.sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        checkpoint::SavedContainer,
+        discover::{FileKey, Fingerprint, SavedFile},
+    };
+
+    fn snapshot() -> Snapshot {
+        let file = SavedFile {
+            key: FileKey { device: 2049, inode: u64::MAX },
+            fingerprint: Fingerprint::of(b"2026-01-02T03:04:05Z stdout F a\n"),
+            offset: 1 << 40,
+            finished: true,
+        };
+        let container = SavedContainer { name: "ns_pod_uid/name".into(), seen_at: 7, files: vec![file] };
+        Snapshot { containers: vec![container] }
+    }
+
+    #[test]
+    fn what_was_saved_is_read_back() {
+        assert_eq!(decode(&encode(&snapshot())), Ok(snapshot()));
+        assert_eq!(decode(&encode(&Snapshot::default())), Ok(Snapshot::default()));
+    }
+
+    #[test]
+    fn every_truncation_and_every_flipped_bit_is_noticed() {
+        let file = encode(&snapshot());
+        for len in 0..file.len() {
+            assert!(decode(&file[..len]).is_err(), "cut to {len} bytes");
+        }
+        for index in 0..file.len() {
+            for bit in 0..8 {
+                let mut altered = file.clone();
+                altered[index] ^= 1 << bit;
+                // A flipped bit may change the case of a digit of the checksum, which means the same.
+                assert!(decode(&altered).is_err_or_same(&snapshot()), "bit {bit} of byte {index}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_named() {
+        assert_eq!(decode(b"pilcrow-checkpoint 2 00000000\n[]"), Err(DecodeError::Version(2)));
+    }
+
+    trait ErrOrSame {
+        fn is_err_or_same(&self, snapshot: &Snapshot) -> bool;
+    }
+
+    impl ErrOrSame for Result<Snapshot, DecodeError> {
+        fn is_err_or_same(&self, snapshot: &Snapshot) -> bool {
+            self.as_ref().map_or(true, |decoded| decoded == snapshot)
+        }
+    }
+}

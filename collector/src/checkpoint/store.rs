@@ -1,0 +1,136 @@
+//! The checkpoint file on the disk.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{DecodeError, Snapshot, decode, encode};
+
+const CURRENT: &str = "checkpoint";
+const PREVIOUS: &str = "checkpoint.previous";
+const UNFINISHED: &str = "checkpoint.tmp";
+
+/// The folder with the checkpoint files.
+#[derive(Clone, Debug)]
+pub struct Store {
+    folder: PathBuf,
+}
+
+/// Why a checkpoint file that is there was passed over.
+#[derive(Debug)]
+pub enum LoadError {
+    /// It cannot be read.
+    Io(PathBuf, io::Error),
+    /// It was read and cannot be used.
+    Decode(PathBuf, DecodeError),
+}
+
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Io(path, error) => write!(f, "cannot read the checkpoint {}: {error}", path.display()),
+            Self::Decode(path, error) => write!(f, "cannot use the checkpoint {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {}
+
+impl Store {
+    /// The checkpoint files of this folder, which is made when it is not there.
+    ///
+    /// # Errors
+    /// Where the folder is not there and cannot be made.
+    pub fn open(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self { folder: folder.into() })
+    }
+
+    /// What was saved last, the version before where that cannot be used, nothing where there is none. The errors tell
+    /// what was passed over.
+    pub fn load(&self) -> (Snapshot, Vec<LoadError>) {
+        let mut errors = Vec::new();
+        for name in [CURRENT, PREVIOUS] {
+            let path = self.folder.join(name);
+            match fs::read(&path) {
+                Ok(bytes) => match decode(&bytes) {
+                    Ok(snapshot) => return (snapshot, errors),
+                    Err(error) => errors.push(LoadError::Decode(path, error)),
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => errors.push(LoadError::Io(path, error)),
+            }
+        }
+        (Snapshot::default(), errors)
+    }
+
+    /// Saves. Either the new state or the one before is there, whatever happens meanwhile.
+    ///
+    /// # Errors
+    /// Where the folder cannot be written to; what was saved before is still there.
+    pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
+        let [current, previous, unfinished] = [CURRENT, PREVIOUS, UNFINISHED].map(|name| self.folder.join(name));
+        let mut file = File::create(&unfinished)?;
+        file.write_all(&encode(snapshot))?;
+        file.sync_data()?;
+        match fs::rename(&current, &previous) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => fs::rename(&unfinished, &current)?,
+        }
+        // Without it a power cut could bring back names older than both files.
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::SavedContainer;
+
+    fn snapshot(seen_at: u64) -> Snapshot {
+        Snapshot { containers: vec![SavedContainer { name: "a_b_c/d".into(), seen_at, files: Vec::new() }] }
+    }
+
+    #[test]
+    fn the_last_saved_state_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state")).unwrap();
+        assert_eq!(store.load().0, Snapshot::default());
+        for seen_at in 1..4 {
+            store.save(&snapshot(seen_at)).unwrap();
+            let (loaded, errors) = store.load();
+            assert_eq!(loaded, snapshot(seen_at));
+            assert!(errors.is_empty());
+        }
+    }
+
+    #[test]
+    fn the_state_before_serves_where_the_last_one_is_torn_or_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.save(&snapshot(1)).unwrap();
+        store.save(&snapshot(2)).unwrap();
+        let current = dir.path().join(CURRENT);
+        let bytes = fs::read(&current).unwrap();
+        fs::write(&current, &bytes[..bytes.len() - 3]).unwrap();
+        let (loaded, errors) = store.load();
+        assert_eq!(loaded, snapshot(1));
+        assert!(errors[0].to_string().contains("torn"), "{}", errors[0]);
+        fs::remove_file(&current).unwrap();
+        assert_eq!(store.load().0, snapshot(1));
+        store.save(&snapshot(3)).unwrap();
+        assert_eq!(store.load().0, snapshot(3));
+    }
+
+    #[test]
+    fn a_failed_save_leaves_what_was_saved() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.save(&snapshot(1)).unwrap();
+        fs::create_dir(dir.path().join(UNFINISHED)).unwrap();
+        assert!(store.save(&snapshot(2)).is_err());
+        assert_eq!(store.load().0, snapshot(1));
+    }
+}

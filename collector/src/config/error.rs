@@ -1,0 +1,91 @@
+//! What is wrong with a configuration, in the words that its author reads.
+
+use std::{fmt, io, path::PathBuf};
+
+/// A place in the file; both numbers count from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line.
+    pub line: usize,
+    /// Column, in characters.
+    pub column: usize,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The file, at this place.
+    File(Place),
+    /// This environment variable.
+    Environment(&'static str),
+    /// Neither: the value is a default, or one that is missing.
+    Default,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where.
+    pub origin: Origin,
+    /// The key with all keys above it, `loki.batch.bytes`; empty for the file as a whole.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// A configuration that can not be used.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The file can not be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Its text is wrong, in at least one way.
+    Invalid {
+        /// The file; `None`: there was none, and the environment is to blame.
+        path: Option<PathBuf>,
+        /// Everything that was found, in the file's order.
+        problems: Vec<Problem>,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    /// One line for each problem: `FILE:LINE:COLUMN: KEY: MESSAGE`, as compilers write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable { path, error } => write!(f, "cannot read the configuration {}: {error}", path.display()),
+            Self::Invalid { path, problems } => {
+                for (i, problem) in problems.iter().enumerate() {
+                    if i > 0 {
+                        f.write_str("\n")?;
+                    }
+                    match (&problem.origin, path) {
+                        (Origin::Environment(name), _) => write!(f, "environment variable {name}")?,
+                        (Origin::File(place), Some(path)) => {
+                            write!(f, "{}:{}:{}", path.display(), place.line, place.column)?;
+                        }
+                        (_, Some(path)) => write!(f, "{}", path.display())?,
+                        (_, None) => f.write_str("configuration")?,
+                    }
+                    if !problem.key.is_empty() {
+                        write!(f, ": {}", problem.key)?;
+                    }
+                    write!(f, ": {}", problem.message)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable { error, .. } => Some(error),
+            Self::Invalid { .. } => None,
+        }
+    }
+}

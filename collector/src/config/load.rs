@@ -1,0 +1,400 @@
+//! From a path, or none, to a validated [`Config`].
+
+use std::{fs, path::Path};
+
+use super::{
+    Config, ConfigError, Origin, Problem,
+    decode::decode,
+    tree::{self, Node},
+    validate::validate,
+};
+
+/// How a variable is looked up: `None` where it is not set.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Variables that stand for a key which the file leaves out, so that a file is not needed at all.
+const VARIABLES: [(&str, &[&str]); 2] = [("LOKI_URL", &["loki", "url"]), ("NODE_NAME", &["kubernetes", "node_name"])];
+
+impl Config {
+    /// Reads the file, or without one the environment and the defaults only.
+    ///
+    /// `LOKI_URL` and `NODE_NAME` fill in `loki.url` and `kubernetes.node_name` where the file does not set them; what
+    /// the file says goes first.
+    ///
+    /// # Errors
+    /// The file can not be read, or at least one thing in it is wrong; never with a secret in the words.
+    pub fn load(path: Option<&Path>, environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let text = match path {
+            Some(path) => {
+                fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?
+            }
+            None => String::new(),
+        };
+        Self::parse(&text, environment)
+            .map_err(|problems| ConfigError::Invalid { path: path.map(Path::to_owned), problems })
+    }
+
+    /// The process's own environment, for [`Config::load`].
+    pub fn process_environment(name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        // Some editors begin a file with a byte order mark.
+        let root = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), environment)?;
+        let (mut config, mut problems): (Self, _) = decode(&root, &unknown_key);
+        let filled_in = config.fill_in(&root, environment);
+        // A label without a value is no label, to Loki as to Prometheus: `cluster: ${CLUSTER:-}` may leave it out.
+        config.labels.retain(|_, value| !value.is_empty());
+        for (key, message) in validate(&config) {
+            let origin = origin(&key, &root, &filled_in);
+            problems.push(Problem { origin, key, message });
+        }
+        problems.sort();
+        // Where a value could not be decoded, its default was validated in its stead.
+        problems.dedup_by(|later, first| later.origin == first.origin && later.key == first.key);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    /// Returns the variables that were used, with their keys.
+    fn fill_in(&mut self, root: &Node, environment: Environment<'_>) -> Vec<(&'static str, String)> {
+        let mut used = Vec::new();
+        for (name, key) in VARIABLES {
+            let Some(value) = environment(name).filter(|value| !value.is_empty()) else { continue };
+            if root.get(key).is_some() {
+                continue;
+            }
+            match name {
+                "LOKI_URL" => self.loki.url = value,
+                _ => self.kubernetes.node_name = value,
+            }
+            used.push((name, key.join(".")));
+        }
+        used
+    }
+}
+
+/// Where the value of a key was set; for one that is missing, the group of keys that lacks it.
+fn origin(key: &str, root: &Node, filled_in: &[(&'static str, String)]) -> Origin {
+    if let Some((name, _)) = filled_in.iter().find(|(_, filled_key)| filled_key == key) {
+        return Origin::Environment(name);
+    }
+    let path: Vec<&str> = key.splitn(3, '.').collect();
+    (1..=path.len())
+        .rev()
+        .find_map(|n| root.get(&path[..n]))
+        .map_or(Origin::Default, |entry| Origin::File(entry.key_place))
+}
+
+/// Says what may be meant by a key that is not among the `known` ones of its place.
+fn unknown_key(key: &str, known: &'static [&'static str]) -> String {
+    let normal = key.to_ascii_lowercase().replace('-', "_");
+    let nearest = known
+        .iter()
+        .map(|candidate| (strsim::osa_distance(&normal, candidate), *candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 3);
+    if let Some((_, nearest)) = nearest {
+        return format!("unknown key; did you mean {nearest}?");
+    }
+    let elsewhere: Vec<String> =
+        Config::keys().into_iter().filter(|path| path.ends_with(&format!(".{normal}"))).collect();
+    match &elsewhere[..] {
+        [] => format!("unknown key; known here: {}", known.join(", ")),
+        paths => format!("unknown key here; did you mean {}?", paths.join(" or ")),
+    }
+}
+
+impl Config {
+    /// All keys with all keys above them, groups included: `loki`, `loki.url`, ….
+    #[must_use]
+    pub fn keys() -> Vec<String> {
+        fn walk(prefix: &str, value: &serde_json::Value, keys: &mut Vec<String>) {
+            for (key, value) in value.as_object().into_iter().flatten() {
+                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                keys.push(path.clone());
+                walk(&path, value, keys);
+            }
+        }
+        let mut keys = Vec::new();
+        walk("", &serde_json::to_value(Self::default()).unwrap_or_default(), &mut keys);
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ByteSize, Enabled, HumanDuration, ReaderChoice, SignalChoice};
+
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    fn on_a_node(name: &str) -> Option<String> {
+        match name {
+            "LOKI_URL" => Some("http://loki.monitoring:3100".into()),
+            "NODE_NAME" => Some("pi-3".into()),
+            _ => None,
+        }
+    }
+
+    fn good(text: &str) -> Config {
+        Config::parse(text, &none).unwrap_or_else(|problems| panic!("{problems:#?}"))
+    }
+
+    /// The problems as a user reads them, one a line, for a file named `p.yaml`.
+    fn bad(text: &str) -> String {
+        let problems = Config::parse(text, &none).expect_err("must be refused");
+        ConfigError::Invalid { path: Some("p.yaml".into()), problems }.to_string()
+    }
+
+    #[test]
+    fn nothing_at_all_is_the_defaults() {
+        for text in ["", "\n\n", "# only a comment\n", "---\n", "loki:\nlabels:\n# none\npaths: {}\n", "\u{feff}", "~"]
+        {
+            assert_eq!(good(text), Config::default(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_documentation_is_the_defaults_with_a_cluster_and_a_node() {
+        let text = r#"
+loki:
+  url: http://127.0.0.1:3100        # base, or the full /loki/api/v1/push
+  tenant: ""                        # X-Scope-OrgID
+  basic_auth: {username: "", password_file: ""}
+  bearer_token_file: ""
+  tls: {ca_file: "", cert_file: "", key_file: "", server_name: "", insecure_skip_verify: false}
+  headers: {}
+  timeout: 10s
+  backoff: {min: 500ms, max: 5m}
+  batch: {bytes: 1MiB, age: 1s}
+labels: {cluster: home-k8s}         # static
+paths: {pods: /var/log/pods, state: /var/lib/pilcrow}
+kubernetes: {enabled: auto, node_name: "${NODE_NAME:-}", kubeconfig: ""}
+signal: auto                        # auto | ebpf | inotify | poll
+reader: auto                        # auto | io_uring | pread
+start_at: beginning                 # for files without a checkpoint: beginning | end
+http: {listen: "0.0.0.0:9080"}
+log: {level: info, format: text}    # text | json
+"#;
+        let mut expected = Config::default();
+        expected.labels.insert("cluster".into(), "home-k8s".into());
+        assert_eq!(good(text), expected);
+        expected.kubernetes.node_name = "pi-3".into();
+        expected.loki.url = "http://127.0.0.1:3100".into();
+        assert_eq!(Config::parse(text, &on_a_node).unwrap(), expected);
+    }
+
+    #[test]
+    fn without_a_file_the_environment_fills_in_url_and_node() {
+        let config = Config::load(None, &on_a_node).unwrap();
+        assert_eq!(config.loki.url, "http://loki.monitoring:3100");
+        assert_eq!(config.kubernetes.node_name, "pi-3");
+        let rest = Config { loki: Default::default(), kubernetes: Default::default(), ..config };
+        assert_eq!(rest, Config::default());
+    }
+
+    #[test]
+    fn what_the_file_sets_goes_before_the_environment() {
+        let text = "loki: {url: 'http://other:1'}\nkubernetes: {node_name: pi-9}\n";
+        let config = Config::parse(text, &on_a_node).unwrap();
+        assert_eq!(config.loki.url, "http://other:1");
+        assert_eq!(config.kubernetes.node_name, "pi-9");
+        let config = Config::parse("loki: {tenant: t}\nkubernetes: {node_name: }\n", &on_a_node).unwrap();
+        assert_eq!(config.loki.url, "http://loki.monitoring:3100");
+        assert_eq!(config.kubernetes.node_name, "pi-3");
+    }
+
+    #[test]
+    fn values_of_every_kind_are_read() {
+        let config = good(
+            "loki: {batch: {bytes: 65536, age: 1m30s}, tls: {insecure_skip_verify: True}}\n\
+             labels: {version: 1.10, zone: 07, on: yes, quoted: '$$x'}\n\
+             kubernetes: {enabled: false}\nsignal: ebpf\nreader: io_uring\n",
+        );
+        assert_eq!(config.loki.batch.bytes, ByteSize(65_536));
+        assert_eq!(config.loki.batch.age, HumanDuration::from_secs(90));
+        assert!(config.loki.tls.insecure_skip_verify);
+        let labels: Vec<_> = config.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(labels, [("on", "yes"), ("quoted", "$x"), ("version", "1.10"), ("zone", "07")]);
+        assert_eq!(config.kubernetes.enabled, Enabled::False);
+        assert_eq!((config.signal, config.reader), (SignalChoice::Ebpf, ReaderChoice::IoUring));
+        let text = "kubernetes: {enabled: true, node_name: n}";
+        assert_eq!(good(text).kubernetes.enabled, Enabled::True);
+    }
+
+    #[test]
+    fn variables_in_comments_are_left_alone_and_empty_ones_leave_a_key_out() {
+        let config =
+            good("# ${NOT_SET}\nloki:\n  url: ${NOT_SET:-}\n  timeout: ${T:-3s} # ${X}\nlabels: {a: '${NONE:-}'}\n");
+        assert_eq!(config.loki.url, Config::default().loki.url);
+        assert_eq!(config.loki.timeout, HumanDuration::from_secs(3));
+        assert!(config.labels.is_empty());
+    }
+
+    #[test]
+    fn an_unset_variable_is_named_with_its_line() {
+        assert_eq!(
+            bad("loki:\n  url: http://${HOST}:3100\n"),
+            "p.yaml:2:8: the environment variable HOST is not set; set it, or give it a default: ${HOST:-default}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_nearest_known_one() {
+        for (text, error) in [
+            ("loki:\n  tennant: a\n", "p.yaml:2:3: loki.tennant: unknown key; did you mean tenant?"),
+            ("lables: {a: b}\n", "p.yaml:1:1: lables: unknown key; did you mean labels?"),
+            ("loki: {tls: {caFile: x}}\n", "p.yaml:1:14: loki.tls.caFile: unknown key; did you mean ca_file?"),
+            ("loki: {basic-auth: {}}\n", "p.yaml:1:8: loki.basic-auth: unknown key; did you mean basic_auth?"),
+            ("node_name: pi\n", "p.yaml:1:1: node_name: unknown key here; did you mean kubernetes.node_name?"),
+            (
+                "interval: 5s\n",
+                "p.yaml:1:1: interval: unknown key here; did you mean checkpoint.interval or sweep.interval?",
+            ),
+            ("paths: {frobnicate: 1}\n", "p.yaml:1:9: paths.frobnicate: unknown key; known here: pods, state"),
+        ] {
+            assert_eq!(bad(text), error);
+        }
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_says_what_was_expected() {
+        for (text, error) in [
+            (
+                "loki:\n  timeout: ten\n",
+                "p.yaml:2:12: loki.timeout: expected a duration such as 500ms, 10s, 5m, 1h or 1m30s, found \"ten\"",
+            ),
+            (
+                "loki: {batch: {bytes: 1.5MiB}}\n",
+                "p.yaml:1:23: loki.batch.bytes: expected a size such as 64KiB, 1MiB, 10MB or a number of bytes, found \"1.5MiB\"",
+            ),
+            ("signal: epbf\n", "p.yaml:1:9: signal: expected one of auto, ebpf, inotify, poll, found \"epbf\""),
+            (
+                "kubernetes: {enabled: maybe}\n",
+                "p.yaml:1:23: kubernetes.enabled: expected one of auto, true, false, found \"maybe\"",
+            ),
+            (
+                "loki: {tls: {insecure_skip_verify: 1}}\n",
+                "p.yaml:1:36: loki.tls.insecure_skip_verify: expected true or false, found \"1\"",
+            ),
+            (
+                "http: {listen: ':9080'}\n",
+                "p.yaml:1:16: http.listen: expected an IP address and a port such as 0.0.0.0:9080 or [::]:9080, found \":9080\"",
+            ),
+            ("labels: [a, b]\n", "p.yaml:1:9: labels: expected a group of keys, found a list"),
+            ("labels: {a: {b: c}}\n", "p.yaml:1:13: labels.a: expected text, found a group of keys"),
+            ("paths: /var/log\n", "p.yaml:1:8: paths: expected keys (pods, state), found \"/var/log\""),
+        ] {
+            assert_eq!(bad(text), error);
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_or_without_its_other_half_says_so() {
+        for (text, error) in [
+            (
+                "loki: {url: 'loki:3100/push'}\n",
+                "p.yaml:1:8: loki.url: expected an address such as http://loki:3100 or \
+                 https://loki.example.com/loki/api/v1/push, found \"loki:3100/push\"",
+            ),
+            ("loki: {url: 'loki:3100'}\n", "p.yaml:1:8: loki.url: lacks http:// or https:// in front of \"loki:3100\""),
+            ("loki: {url: 'ftp://a'}\n", "p.yaml:1:8: loki.url: must begin with http:// or https://, not ftp://"),
+            (
+                "loki: {url: 'http://me:pass@a'}\n",
+                "p.yaml:1:8: loki.url: must not hold a user name or password; use loki.basic_auth",
+            ),
+            (
+                "loki: {tenant: 'a b'}\n",
+                "p.yaml:1:8: loki.tenant: a tenant's name is at most 150 letters, digits and ! - _ . * ' ( ), found \"a b\"",
+            ),
+            (
+                "loki:\n  basic_auth:\n    username: me\n",
+                "p.yaml:2:3: loki.basic_auth.password_file: must be set where loki.basic_auth.username is",
+            ),
+            (
+                "loki: {tls: {cert_file: /c}}\n",
+                "p.yaml:1:8: loki.tls.key_file: must be set where loki.tls.cert_file is",
+            ),
+            ("loki: {tls: {key_file: /k}}\n", "p.yaml:1:8: loki.tls.cert_file: must be set where loki.tls.key_file is"),
+            (
+                "loki: {backoff: {min: 10s, max: 1s}}\n",
+                "p.yaml:1:28: loki.backoff.max: must not be less than loki.backoff.min (10s), found 1s",
+            ),
+            (
+                "loki: {batch: {bytes: 100}}\n",
+                "p.yaml:1:16: loki.batch.bytes: must lie between 1KiB and 64MiB, found 100",
+            ),
+            (
+                "memory: {queue: 512KiB}\n",
+                "p.yaml:1:10: memory.queue: must hold at least one batch (loki.batch.bytes is 1MiB), found 512KiB",
+            ),
+            (
+                "labels: {my-label: x}\n",
+                "p.yaml:1:10: labels.my-label: a label's name is letters, digits and _, and begins with no digit, found \"my-label\"",
+            ),
+            (
+                "labels: {pod: x}\n",
+                "p.yaml:1:10: labels.pod: pod comes from the pod; choose another name for a static label",
+            ),
+            (
+                "loki: {headers: {X-Scope-OrgID: t}}\n",
+                "p.yaml:1:18: loki.headers.X-Scope-OrgID: can not be set here: set loki.tenant instead",
+            ),
+            (
+                "kubernetes: {enabled: true}\n",
+                "p.yaml:1:1: kubernetes.node_name: must be set where kubernetes.enabled is true (or set NODE_NAME)",
+            ),
+            (
+                "paths: {pods: /a, state: /a/b}\n",
+                "p.yaml:1:19: paths.state: must not lie in paths.pods, which Pilcrow only reads",
+            ),
+        ] {
+            assert_eq!(bad(text), error);
+        }
+    }
+
+    #[test]
+    fn a_bad_value_from_the_environment_names_the_variable() {
+        let problems = Config::parse("", &|name| (name == "LOKI_URL").then(|| "loki:3100".into())).unwrap_err();
+        assert_eq!(
+            ConfigError::Invalid { path: None, problems }.to_string(),
+            "environment variable LOKI_URL: loki.url: lacks http:// or https:// in front of \"loki:3100\""
+        );
+    }
+
+    #[test]
+    fn several_mistakes_are_told_at_once_in_the_order_of_the_file() {
+        let text = "loki:\n  ulr: http://a\n  timeout: x\nsignal: foo\nlabels: {9a: b}\nloki_url: a\n";
+        let errors = bad(text);
+        let keys: Vec<&str> = errors.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
+        assert_eq!(keys, ["loki.ulr", "loki.timeout", "signal", "labels.9a", "loki_url"]);
+    }
+
+    #[test]
+    fn what_is_no_yaml_says_where() {
+        for (text, begin) in [
+            ("loki: {url: a\n", "p.yaml:1:7: not valid YAML: unclosed bracket"),
+            ("loki:\n\turl: a\n", "p.yaml:2:"),
+            ("a: *b\n", "p.yaml:1:4: not valid YAML: "),
+            ("a: &b 1\nc: *b\n", "p.yaml:2:4: YAML aliases (*name) are not supported"),
+            ("loki: {}\nloki: {}\n", "p.yaml:2:1: key loki is set twice, first in line 1"),
+            ("loki: {}\n---\nloki: {}\n", "p.yaml:3:1: a second YAML document"),
+            ("- a\n", "p.yaml:1:1: expected keys (loki, labels, "),
+        ] {
+            let errors = bad(text);
+            assert!(errors.starts_with(begin), "{errors:?}");
+        }
+        let deep = format!("labels: {}{}", "[".repeat(100), "]".repeat(100));
+        assert!(bad(&deep).contains("too deep"));
+    }
+
+    #[test]
+    fn a_secret_header_is_never_repeated_in_an_error() {
+        let errors = bad("loki: {headers: {Authorization: \"s3cret\\n\", 'bad name': s3cret}}\n");
+        assert_eq!(errors.lines().count(), 2);
+        assert!(!errors.contains("s3cret"), "{errors}");
+    }
+}

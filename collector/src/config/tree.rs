@@ -1,0 +1,277 @@
+//! The file as a tree of keys and values that know where they stand.
+//!
+//! In: YAML text and the environment. Out: a [`Node`] with `${VAR}` already expanded in its values. Knows no key's
+//! meaning. Values keep the text that was written: the decoder decides by the wanted type, so that the label
+//! `version: 1.10` does not become the number 1.1.
+
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span};
+
+use super::{
+    Environment,
+    error::{Origin, Place, Problem},
+};
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// Tells it from all others of its tree.
+    pub id: usize,
+    pub place: Place,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Value {
+    /// Nothing, `null` or `~`.
+    Null,
+    Scalar(String),
+    Sequence(Vec<Node>),
+    Mapping(Vec<Entry>),
+}
+
+/// A key of a mapping with its value.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub key: String,
+    pub key_place: Place,
+    pub value: Node,
+}
+
+impl Node {
+    /// The value of the key with this path, `["loki", "url"]`, if the file sets it.
+    pub fn get(&self, path: &[&str]) -> Option<&Entry> {
+        let (first, rest) = path.split_first()?;
+        let Value::Mapping(entries) = &self.value else { return None };
+        let entry = entries.iter().find(|entry| entry.key == *first)?;
+        match entry.value.value {
+            Value::Null => None,
+            _ if rest.is_empty() => Some(entry),
+            _ => entry.value.get(rest),
+        }
+    }
+}
+
+/// Reads the one document of `text`; an empty one is an empty mapping.
+///
+/// # Errors
+/// The first thing that is no YAML, or all the variables that are not set.
+pub(super) fn parse(text: &str, environment: Environment<'_>) -> Result<Node, Vec<Problem>> {
+    let mut composer =
+        Composer { parser: Parser::new_from_str(text), environment, next_id: 0, depth: 0, problems: Vec::new() };
+    match composer.document() {
+        Ok(node) if composer.problems.is_empty() => Ok(node),
+        Ok(_) => Err(composer.problems),
+        Err(problem) => Err(vec![problem]),
+    }
+}
+
+/// How deep values may lie in each other; the deepest known key is at 3.
+const DEPTH_MAX: usize = 32;
+
+struct Composer<'a, 'e> {
+    parser: Parser<'a, serde_saphyr::granit_parser::StrInput<'a>>,
+    environment: Environment<'e>,
+    next_id: usize,
+    depth: usize,
+    /// Variables that could not be expanded: reported together.
+    problems: Vec<Problem>,
+}
+
+impl<'a> Composer<'a, '_> {
+    fn document(&mut self) -> Result<Node, Problem> {
+        let mut root = None;
+        loop {
+            let (event, place) = self.next()?;
+            match event {
+                Event::StreamEnd => break,
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                _ if root.is_some() => {
+                    return Err(problem(place, "a second YAML document; the file may hold only one"));
+                }
+                event => root = Some(self.node(event, place)?),
+            }
+        }
+        Ok(root.unwrap_or_else(|| self.new_node(Place { line: 1, column: 1 }, Value::Null)))
+    }
+
+    /// The next event that is no comment.
+    fn next(&mut self) -> Result<(Event<'a>, Place), Problem> {
+        loop {
+            return match self.parser.next_event() {
+                Some(Ok((Event::Comment(..), _))) => continue,
+                Some(Ok((event, span))) => Ok((event, place(&span))),
+                Some(Err(error)) => {
+                    let at = Place { line: error.marker().line(), column: error.marker().col() + 1 };
+                    Err(problem(at, &format!("not valid YAML: {}", error.info())))
+                }
+                None => Ok((Event::StreamEnd, Place { line: 1, column: 1 })),
+            };
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, place: Place) -> Result<Node, Problem> {
+        if self.depth == DEPTH_MAX {
+            return Err(problem(place, "values lie too deep in each other"));
+        }
+        self.depth += 1;
+        let value = match event {
+            Event::Scalar(text, style, ..) => self.scalar(&text, style, place),
+            Event::SequenceStart(..) => self.sequence()?,
+            Event::MappingStart(..) => self.mapping()?,
+            // A reference would let a few lines stand for gigabytes, and the file is too small to need one.
+            _ => return Err(problem(place, "YAML aliases (*name) are not supported; write the value out")),
+        };
+        self.depth -= 1;
+        Ok(self.new_node(place, value))
+    }
+
+    fn new_node(&mut self, place: Place, value: Value) -> Node {
+        self.next_id += 1;
+        Node { id: self.next_id, place, value }
+    }
+
+    fn sequence(&mut self) -> Result<Value, Problem> {
+        let mut items = Vec::new();
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => return Ok(Value::Sequence(items)),
+                (event, place) => items.push(self.node(event, place)?),
+            }
+        }
+    }
+
+    fn mapping(&mut self) -> Result<Value, Problem> {
+        let mut entries: Vec<Entry> = Vec::new();
+        loop {
+            let (key, key_place) = match self.next()? {
+                (Event::MappingEnd, _) => return Ok(Value::Mapping(entries)),
+                (Event::Scalar(key, ..), place) => (key.into_owned(), place),
+                (_, place) => return Err(problem(place, "a key must be a word")),
+            };
+            if let Some(first) = entries.iter().find(|entry| entry.key == key) {
+                let line = first.key_place.line;
+                let message = format!("key {key} is set twice, first in line {line}");
+                return Err(problem(key_place, &message));
+            }
+            let (event, place) = self.next()?;
+            let value = self.node(event, place)?;
+            entries.push(Entry { key, key_place, value });
+        }
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, place: Place) -> Value {
+        let plain = style == ScalarStyle::Plain;
+        if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
+            return Value::Null;
+        }
+        match expand(text, self.environment) {
+            // As if the variable's text stood there: an empty plain value is none.
+            Ok(text) if plain && text.is_empty() => Value::Null,
+            Ok(text) => Value::Scalar(text),
+            Err(message) => {
+                self.problems.push(problem(place, &message));
+                Value::Null
+            }
+        }
+    }
+}
+
+fn place(span: &Span) -> Place {
+    Place { line: span.start.line(), column: span.start.col() + 1 }
+}
+
+fn problem(place: Place, message: &str) -> Problem {
+    Problem { origin: Origin::File(place), key: String::new(), message: message.to_owned() }
+}
+
+/// Replaces `${NAME}` and `${NAME:-default}` by the variable's text and `$$` by `$`; any other `$` stays. As in a shell,
+/// the default also stands for a variable that is set and empty.
+fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
+    let (mut expanded, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(dollar) = rest.find('$') {
+        expanded.push_str(&rest[..dollar]);
+        rest = &rest[dollar + 1..];
+        if let Some(tail) = rest.strip_prefix('$') {
+            expanded.push('$');
+            rest = tail;
+        } else if let Some(tail) = rest.strip_prefix('{') {
+            let (variable, tail) = tail
+                .split_once('}')
+                .ok_or_else(|| format!("\"${{{tail}\" has no closing brace; write $$ for a plain $"))?;
+            expanded.push_str(&value_of(variable, environment)?);
+            rest = tail;
+        } else {
+            expanded.push('$');
+        }
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+fn value_of(variable: &str, environment: Environment<'_>) -> Result<String, String> {
+    let (name, default) = match variable.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (variable, None),
+    };
+    let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !is_name {
+        return Err(format!("${{{variable}}} is neither ${{NAME}} nor ${{NAME:-default}}; write $$ for a plain $"));
+    }
+    match (environment(name), default) {
+        (Some(value), Some(default)) if value.is_empty() => Ok(default.to_owned()),
+        (Some(value), _) => Ok(value),
+        (None, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(format!(
+            "the environment variable {name} is not set; set it, or give it a default: ${{{name}:-default}}"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(name: &str) -> Option<String> {
+        match name {
+            "SET" => Some("value".into()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn variables_are_replaced_and_dollars_escaped() {
+        for (text, expanded) in [
+            ("${SET}", "value"),
+            ("a${SET}b${SET}", "avaluebvalue"),
+            ("${UNSET:-d}", "d"),
+            ("${UNSET:-}", ""),
+            ("${EMPTY:-d}", "d"),
+            ("${EMPTY}", ""),
+            ("${SET:-d}", "value"),
+            ("$${SET}", "${SET}"),
+            ("^a$", "^a$"),
+            ("$5 $$", "$5 $"),
+            ("${UNSET:-http://a:1/b}", "http://a:1/b"),
+        ] {
+            assert_eq!(expand(text, &environment).as_deref(), Ok(expanded), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_can_not_be_expanded_is_named() {
+        assert_eq!(
+            expand("${UNSET}", &environment).unwrap_err(),
+            "the environment variable UNSET is not set; set it, or give it a default: ${UNSET:-default}"
+        );
+        assert_eq!(
+            expand("x${SET", &environment).unwrap_err(),
+            "\"${SET\" has no closing brace; write $$ for a plain $"
+        );
+        assert_eq!(
+            expand("${A-B}", &environment).unwrap_err(),
+            "${A-B} is neither ${NAME} nor ${NAME:-default}; write $$ for a plain $"
+        );
+    }
+}

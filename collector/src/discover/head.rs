@@ -1,0 +1,178 @@
+//! A file's identity: device, inode and a fingerprint of its first bytes.
+//!
+//! Inode numbers are used again, and a compressed file has a new one: the first bytes, decompressed, tell which file
+//! it is.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
+    path::Path,
+};
+
+use flate2::read::MultiGzDecoder;
+use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
+
+/// How many first bytes the fingerprint covers at most.
+pub const FINGERPRINT_BYTES: usize = 1024;
+
+/// A file as the file system knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileKey {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_ino`.
+    pub inode: u64,
+}
+
+impl FileKey {
+    /// The key of a file whose metadata is at hand.
+    pub fn of(metadata: &std::fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// A hash of a file's first bytes; of fewer where the file was shorter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// Bytes covered, at most [`FINGERPRINT_BYTES`]; 0: the file was empty and cannot be told from others.
+    pub len: u16,
+    /// FNV-1a, 64 bits: stable over versions of this program.
+    pub hash: u64,
+}
+
+impl Fingerprint {
+    /// The fingerprint of a file that begins with `head`.
+    pub fn of(head: &[u8]) -> Self {
+        let head = &head[..head.len().min(FINGERPRINT_BYTES)];
+        let hash = head.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        Self { len: head.len() as u16, hash }
+    }
+
+    /// Whether a file that begins with `head` is the one that this was taken of, grown since or not.
+    pub fn matches(&self, head: &[u8]) -> bool {
+        self.len > 0 && head.get(..usize::from(self.len)).is_some_and(|covered| Self::of(covered).hash == self.hash)
+    }
+
+    /// Whether it covers all that a fingerprint can.
+    pub fn is_full(&self) -> bool {
+        usize::from(self.len) == FINGERPRINT_BYTES
+    }
+}
+
+/// An opened log file and how it begins.
+#[derive(Debug)]
+pub struct Inspected {
+    /// Open for reading, at its beginning.
+    pub file: File,
+    /// Which file it is.
+    pub key: FileKey,
+    /// Bytes in the file as it lies on the disk.
+    pub len: u64,
+    /// When it was last written to, nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// Its first bytes, decompressed, at most [`FINGERPRINT_BYTES`].
+    pub head: Vec<u8>,
+}
+
+/// Opens a log file and reads how it begins. Follows symbolic links, does not block on a FIFO.
+///
+/// # Errors
+/// Whatever opening or reading says; `InvalidInput` where it is no regular file; `InvalidData` where a `.gz` file is
+/// broken at its beginning.
+pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let head = if gzip { gzip_head(&file)? } else { plain_head(file.as_fd())? };
+    Ok(Inspected {
+        key: FileKey::of(&metadata),
+        len: metadata.len(),
+        modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
+        head,
+        file,
+    })
+}
+
+/// The first bytes of an open file.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn plain_head(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    read_range(file, 0, FINGERPRINT_BYTES)
+}
+
+/// Up to `len` bytes from `offset` on, wherever the file's cursor is; fewer at its end.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn read_range(file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; len];
+    let mut filled = 0;
+    while filled < len {
+        match rustix::io::pread(file, &mut bytes[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+fn gzip_head(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(FINGERPRINT_BYTES);
+    MultiGzDecoder::new(file).take(FINGERPRINT_BYTES as u64).read_to_end(&mut head)?;
+    io::Seek::rewind(&mut &*file)?;
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_matches_the_file_when_it_has_grown_and_no_other() {
+        let short = Fingerprint::of(b"2026-01-02T03:04:05Z stdout F a");
+        assert!(short.matches(b"2026-01-02T03:04:05Z stdout F a\n2026-01-02T03:04:06Z stdout F b\n"));
+        assert!(!short.matches(b"2026-01-02T03:04:05Z stdout F b"));
+        assert!(!short.matches(b"2026"), "shorter than what the fingerprint covers");
+        assert!(!Fingerprint::of(b"").matches(b"anything"), "an empty file cannot be recognised");
+    }
+
+    #[test]
+    fn a_compressed_file_begins_as_the_plain_one_did() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "2026-01-02T03:04:05.000000001Z stdout F line\n".repeat(100);
+        let (plain, compressed) = (dir.path().join("a"), dir.path().join("a.gz"));
+        std::fs::write(&plain, &text).unwrap();
+        let mut encoder =
+            flate2::write::GzEncoder::new(File::create(&compressed).unwrap(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap();
+        let (plain, compressed) = (inspect(&plain, false).unwrap(), inspect(&compressed, true).unwrap());
+        assert_eq!(plain.head, compressed.head);
+        assert_eq!(plain.head.len(), FINGERPRINT_BYTES);
+        assert_ne!(plain.key, compressed.key);
+    }
+
+    #[test]
+    fn a_directory_or_a_fifo_is_refused_without_blocking() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(inspect(dir.path(), false).is_err());
+        let fifo = dir.path().join("0.log");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(inspect(&fifo, false).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

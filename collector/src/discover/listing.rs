@@ -1,0 +1,153 @@
+//! The log files of one container, as they lie in its folder at one moment.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    head::FileKey,
+    log_name::{Age, LogName},
+};
+
+/// One log file in a listing.
+#[derive(Clone, Debug)]
+pub struct ListedFile {
+    /// Where it lies, symbolic links resolved as far as Docker's.
+    pub path: PathBuf,
+    /// What its name says.
+    pub name: LogName,
+    /// Which file it is.
+    pub key: FileKey,
+    /// Bytes on the disk.
+    pub len: u64,
+}
+
+/// All log files of one container.
+#[derive(Clone, Debug, Default)]
+pub struct Listing {
+    /// The log files, in no order.
+    pub files: Vec<ListedFile>,
+    /// Names that were passed over, with the reason (a word of snake case).
+    pub skipped: Vec<(PathBuf, &'static str)>,
+    /// Folders outside the container's own in which its files lie (Docker's), to be watched too.
+    pub linked_folders: Vec<PathBuf>,
+}
+
+/// Lists the log files of the container whose folder is `folder`.
+///
+/// # Errors
+/// Where the folder cannot be read; `NotFound` where it is gone.
+pub fn list(folder: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        let Some(name) = entry.file_name().to_str().and_then(LogName::parse) else {
+            if !is_being_compressed(&path) {
+                listing.skipped.push((path, "unknown_name"));
+            }
+            continue;
+        };
+        if name.age == Age::Live && entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+            list_docker(&path, name.restart, &mut listing);
+        } else {
+            add(path, name, &mut listing);
+        }
+    }
+    Ok(listing)
+}
+
+/// Docker's files lie beside the target of the link.
+fn list_docker(link: &Path, restart: u32, listing: &mut Listing) {
+    let Ok(target) = fs::canonicalize(link) else {
+        listing.skipped.push((link.into(), "broken_link"));
+        return;
+    };
+    let (Some(folder), Some(live)) = (target.parent(), target.file_name().and_then(|name| name.to_str())) else {
+        listing.skipped.push((link.into(), "broken_link"));
+        return;
+    };
+    let Ok(entries) = fs::read_dir(folder) else {
+        add(target.clone(), LogName { restart, age: Age::Live, gzip: false }, listing);
+        return;
+    };
+    for entry in entries.flatten() {
+        if let Some(name) = entry.file_name().to_str().and_then(|name| LogName::parse_docker(name, live, restart)) {
+            add(entry.path(), name, listing);
+        }
+    }
+    listing.linked_folders.push(folder.into());
+}
+
+fn add(path: PathBuf, name: LogName, listing: &mut Listing) {
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.is_file() => {
+            let (key, len) = (FileKey::of(&metadata), metadata.len());
+            listing.files.push(ListedFile { path, name, key, len });
+        }
+        Ok(_) => listing.skipped.push((path, "not_a_file")),
+        // Renamed or removed since the folder was read: the next listing will tell.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => listing.skipped.push((path, "unreadable")),
+    }
+}
+
+/// The kubelet compresses into `….tmp` and renames it when it is whole.
+fn is_being_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn names(listing: &Listing) -> Vec<String> {
+        let mut names: Vec<_> =
+            listing.files.iter().map(|f| f.path.file_name().unwrap().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn rotated_files_and_the_live_one_are_listed_and_others_are_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["0.log", "0.log.20260102-030405", "0.log.20260102-020405.gz", "0.log.20260102-020405.tmp", "notes"]
+        {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        fs::create_dir(dir.path().join("1.log")).unwrap();
+        let listing = list(dir.path()).unwrap();
+        assert_eq!(names(&listing), ["0.log", "0.log.20260102-020405.gz", "0.log.20260102-030405"]);
+        let mut reasons: Vec<_> = listing.skipped.iter().map(|(_, reason)| *reason).collect();
+        reasons.sort_unstable();
+        assert_eq!(reasons, ["not_a_file", "unknown_name"]);
+    }
+
+    #[test]
+    fn dockers_rotated_files_are_found_beside_the_links_target() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pod, docker) = (dir.path().join("pod"), dir.path().join("containers/ab12"));
+        fs::create_dir_all(&pod).unwrap();
+        fs::create_dir_all(&docker).unwrap();
+        for name in ["ab12-json.log", "ab12-json.log.1", "ab12-json.log.2.gz", "config.v2.json"] {
+            fs::write(docker.join(name), "x").unwrap();
+        }
+        symlink(docker.join("ab12-json.log"), pod.join("0.log")).unwrap();
+        let listing = list(&pod).unwrap();
+        assert_eq!(names(&listing), ["ab12-json.log", "ab12-json.log.1", "ab12-json.log.2.gz"]);
+        assert_eq!(listing.linked_folders, [fs::canonicalize(&docker).unwrap()]);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_or_in_a_circle_is_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink(dir.path().join("nowhere"), dir.path().join("0.log")).unwrap();
+        symlink(dir.path().join("1.log"), dir.path().join("1.log")).unwrap();
+        let listing = list(dir.path()).unwrap();
+        assert!(listing.files.is_empty());
+        assert_eq!(listing.skipped.len(), 2);
+    }
+}

@@ -1,0 +1,139 @@
+//! Request bodies: a batch's part gathered and compressed, in memory that is used again and again.
+
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+
+use crate::batch::{Batch, EntryRange, RequestEncoder};
+
+/// Makes bodies, one at a time.
+#[derive(Debug)]
+pub(super) struct BodyMaker {
+    encoder: RequestEncoder,
+    /// The push request before compression. Shared by all requests: it is needed only while one body is made.
+    request: Vec<u8>,
+    snappy: snap::raw::Encoder,
+    /// Memory of bodies that are sent. At most as many as requests were in flight at once.
+    spare: Vec<Vec<u8>>,
+}
+
+/// A snappy block that may be sent any number of times.
+#[derive(Debug)]
+pub(super) struct Body {
+    storage: Arc<Vec<u8>>,
+    len: usize,
+}
+
+/// Lets hyper hold the storage, so that it can be taken back afterwards.
+struct Lent(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl BodyMaker {
+    pub(super) fn new() -> Self {
+        Self {
+            encoder: RequestEncoder::default(),
+            request: Vec::new(),
+            snappy: snap::raw::Encoder::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// The push request of `range`. `None` where it is larger than a snappy block can be, 4 GiB.
+    pub(super) fn make(&mut self, batch: &Batch, range: &EntryRange) -> Option<Body> {
+        self.request.clear();
+        // The labels come on top of it, and seldom take more than a sixteenth.
+        self.request.reserve(range.encoded_bytes() + range.encoded_bytes() / 16);
+        self.encoder.encode(batch, range, &mut self.request);
+        self.compress()
+    }
+
+    /// A push request without streams.
+    pub(super) fn make_empty(&mut self) -> Option<Body> {
+        self.request.clear();
+        self.compress()
+    }
+
+    fn compress(&mut self) -> Option<Body> {
+        let mut storage = self.spare.pop().unwrap_or_default();
+        let len_max = snap::raw::max_compress_len(self.request.len());
+        if storage.len() < len_max {
+            // Fresh zeros cost nothing until they are written over, growing a vector would write them.
+            storage = vec![0; len_max];
+        }
+        let len = self.snappy.compress(&self.request, &mut storage).ok()?;
+        Some(Body { storage: Arc::new(storage), len })
+    }
+
+    /// Takes a body's memory back.
+    pub(super) fn recycle(&mut self, body: Body) {
+        // A connection that is still being closed may hold on to it: then the memory is freed with the connection.
+        if let Ok(storage) = Arc::try_unwrap(body.storage) {
+            self.spare.push(storage);
+        }
+    }
+
+    /// Frees the memory that is not in use.
+    pub(super) fn release(&mut self) {
+        self.spare.clear();
+        self.request = Vec::new();
+    }
+}
+
+impl Body {
+    /// The bytes, without a copy.
+    pub(super) fn bytes(&self) -> Bytes {
+        Bytes::from_owner(Lent(Arc::clone(&self.storage))).slice(..self.len)
+    }
+
+    /// How many bytes.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(lines: usize) -> Batch {
+        let mut batch = Batch::new(0);
+        let stream = batch.open_stream(&"{a=\"b\"}".into());
+        for line in 0..lines {
+            batch.append(stream, line as i64, format!("line {line}").as_bytes());
+        }
+        batch
+    }
+
+    #[test]
+    fn memory_of_a_body_serves_the_next_one() {
+        let mut maker = BodyMaker::new();
+        let (large, small) = (batch(1000), batch(10));
+        let body = maker.make(&large, &large.whole()).unwrap();
+        let address = body.bytes().as_ptr();
+        maker.recycle(body);
+        let body = maker.make(&small, &small.whole()).unwrap();
+        assert_eq!(body.bytes().as_ptr(), address);
+        let mut expected = Vec::new();
+        small.encode_push_request(&small.whole(), &mut expected);
+        assert_eq!(snap::raw::Decoder::new().decompress_vec(&body.bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_body_that_a_connection_still_holds_is_left_to_it() {
+        let mut maker = BodyMaker::new();
+        let batch = batch(10);
+        let body = maker.make(&batch, &batch.whole()).unwrap();
+        let held = body.bytes();
+        let before = held.to_vec();
+        maker.recycle(body);
+        let other = maker.make_empty().unwrap();
+        assert_ne!(other.bytes().as_ptr(), held.as_ptr());
+        assert_eq!(&held[..], &before[..]);
+        assert_eq!(&other.bytes()[..], [0], "the snappy block of nothing");
+    }
+}

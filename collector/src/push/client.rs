@@ -1,0 +1,238 @@
+//! One HTTP exchange with Loki.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Method, Request, Response, Uri,
+    body::{Bytes, Incoming},
+    header::{self, HeaderMap, HeaderName, HeaderValue},
+};
+use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector};
+use hyper_util::{
+    client::{legacy, proxy::matcher::Matcher},
+    rt::{TokioExecutor, TokioTimer},
+};
+use tracing::{info, warn};
+
+use super::{
+    answer::{Answer, Obstacle},
+    connector::{Route, RouteConnector},
+    endpoint::{Endpoint, UserInfo},
+    failure,
+    files::{WatchedFiles, read_secret},
+    tls,
+};
+use crate::config;
+
+const USER_AGENT: &str = concat!("pilcrow/", env!("CARGO_PKG_VERSION"));
+const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
+/// Of an answer's body; Loki writes at most some sentences.
+const ANSWER_MAX_BYTES: usize = 16 << 10;
+/// Loki closes idle connections after 120 s.
+const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(90);
+/// They describe the body, so the configuration cannot set them.
+const RESERVED: [HeaderName; 5] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::CONNECTION,
+];
+
+/// Talks to one Loki, over kept connections. Not `Debug`, as it holds secrets.
+pub(super) struct Client {
+    config: config::Loki,
+    endpoint: Endpoint,
+    route: Route,
+    files: WatchedFiles,
+    exchange: Exchange,
+}
+
+/// What depends on the files.
+struct Exchange {
+    http: legacy::Client<HttpsConnector<RouteConnector>, Full<Bytes>>,
+    headers: HeaderMap,
+}
+
+impl Client {
+    /// Reads the files that `config` names. Connects only when something is sent.
+    ///
+    /// # Errors
+    /// Names the key of the configuration that cannot be used.
+    pub(super) fn new(config: &config::Loki, proxies: &Matcher) -> Result<Self> {
+        let endpoint = Endpoint::parse(&config.url)?;
+        let route = Route::to(&endpoint.uri, proxies)?;
+        // Before they are read: a change in between is then noticed.
+        let files = WatchedFiles::new(file_paths(config));
+        let exchange = Exchange::new(config, &endpoint, &route)?;
+        Ok(Self { config: config.clone(), endpoint, route, files, exchange })
+    }
+
+    /// Says what is worth knowing at start.
+    pub(super) fn announce(&self) {
+        let url = self.url();
+        match self.route.proxy() {
+            Some(proxy) => info!(%url, %proxy, "sending to Loki through a proxy"),
+            None => info!(%url, "sending to Loki"),
+        }
+        if self.config.tls.insecure_skip_verify {
+            warn!("loki.tls.insecure_skip_verify is on: whoever answers at Loki's address gets the logs");
+        }
+    }
+
+    /// Where the lines go, without credentials.
+    pub(super) fn url(&self) -> &Uri {
+        &self.endpoint.uri
+    }
+
+    /// Reads secrets and certificates again if one of their files changed. True if it did.
+    pub(super) fn refresh(&mut self) -> bool {
+        if !self.files.changed() {
+            return false;
+        }
+        match Exchange::new(&self.config, &self.endpoint, &self.route) {
+            Ok(exchange) => {
+                info!("read the credentials and certificates for Loki again, as a file changed");
+                self.exchange = exchange;
+            }
+            Err(error) => warn!("the credentials and certificates for Loki stay as they were: {error:#}"),
+        }
+        true
+    }
+
+    /// Starts to send `body`, a snappy block of a push request. The future borrows nothing.
+    pub(super) fn push(&self, body: Bytes) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.endpoint.uri.clone();
+        *request.headers_mut() = self.exchange.headers.clone();
+        let answer = self.exchange.http.request(request);
+        let timeout = self.config.timeout.0;
+        async move {
+            let exchange = async { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await };
+            tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(failure::timed_out(timeout)))
+        }
+    }
+}
+
+impl Exchange {
+    fn new(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<Self> {
+        let tls = match endpoint.uri.scheme_str() {
+            Some("https") => tls::client_config(&config.tls)?,
+            // Plain http never looks at it, and the machine may have no certificate authorities.
+            _ => tls::client_config(&config::Tls { insecure_skip_verify: true, ..config::Tls::default() })?,
+        };
+        let connector = RouteConnector::new(route.clone());
+        let connector = match tls::server_name(&config.tls)? {
+            Some(name) => {
+                HttpsConnector::new(connector, tls, false, std::sync::Arc::new(FixedServerNameResolver::new(name)))
+            }
+            None => {
+                HttpsConnector::new(connector, tls, false, std::sync::Arc::new(DefaultServerNameResolver::default()))
+            }
+        };
+        let http = legacy::Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_CONNECTION_MAX)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Self { http, headers: headers(config, endpoint, route)? })
+    }
+}
+
+fn file_paths(config: &config::Loki) -> [&Path; 5] {
+    let config::Loki { tls, basic_auth, bearer_token_file, .. } = config;
+    [&basic_auth.password_file, bearer_token_file, &tls.ca_file, &tls.cert_file, &tls.key_file]
+}
+
+fn headers(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<HeaderMap> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+    if !config.tenant.is_empty() {
+        let tenant =
+            HeaderValue::from_str(&config.tenant).context("loki.tenant holds a character that HTTP forbids")?;
+        headers.insert(TENANT_HEADER, tenant);
+    }
+    if let Some(authorization) = authorization(config, endpoint)? {
+        headers.insert(header::AUTHORIZATION, authorization);
+    }
+    if let Route::Forward { auth: Some(auth), .. } = route {
+        headers.insert(header::PROXY_AUTHORIZATION, auth.clone());
+    }
+    for (name, value) in &config.headers {
+        let key = HeaderName::from_bytes(name.as_bytes())
+            .with_context(|| format!("loki.headers: {name:?} is no name of an HTTP header"))?;
+        ensure!(!RESERVED.contains(&key), "loki.headers: {name} describes the request's body and cannot be set");
+        let mut value = HeaderValue::from_str(value)
+            .with_context(|| format!("loki.headers: the value of {name} holds a character that HTTP forbids"))?;
+        value.set_sensitive(true);
+        headers.insert(key, value);
+    }
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    Ok(headers)
+}
+
+fn authorization(config: &config::Loki, endpoint: &Endpoint) -> Result<Option<HeaderValue>> {
+    let config::BasicAuth { username, password_file } = &config.basic_auth;
+    let has_token = !config.bearer_token_file.as_os_str().is_empty();
+    let has_password = !password_file.as_os_str().is_empty();
+    let text = match (username.is_empty(), has_token) {
+        (false, true) => bail!("loki.basic_auth and loki.bearer_token_file are both set: choose one"),
+        (true, _) if has_password => bail!("loki.basic_auth.password_file is set without loki.basic_auth.username"),
+        (false, false) => {
+            let password = match has_password {
+                true => read_secret("loki.basic_auth.password_file", password_file)?,
+                false => String::new(),
+            };
+            basic(username, &password)
+        }
+        (true, true) => format!("Bearer {}", read_secret("loki.bearer_token_file", &config.bearer_token_file)?),
+        (true, false) => match &endpoint.user {
+            Some(UserInfo { username, password }) => basic(username, password),
+            None => return Ok(None),
+        },
+    };
+    let mut value = HeaderValue::from_str(&text).map_err(|_| {
+        anyhow::anyhow!("the bearer token of loki.bearer_token_file holds a character that HTTP forbids")
+    })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+fn basic(username: &str, password: &str) -> String {
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}")))
+}
+
+async fn read_answer(response: Response<Incoming>) -> Result<Answer, Obstacle> {
+    let (head, mut body) = response.into_parts();
+    let mut text = Vec::new();
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => text.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
+            // The status decides; a success whose body breaks off is a success.
+            Err(_) => break,
+        }
+        if text.len() >= ANSWER_MAX_BYTES {
+            text.truncate(ANSWER_MAX_BYTES);
+            break;
+        }
+    }
+    let field = |name| head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    Ok(Answer {
+        status: head.status,
+        retry_after: field(header::RETRY_AFTER).and_then(retry_after),
+        location: field(header::LOCATION).map(str::to_owned),
+        is_html: field(header::CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("text/html")),
+        text: String::from_utf8_lossy(&text).into_owned(),
+    })
+}
+
+/// Seconds or an HTTP date (RFC 9110, 10.2.3).
+fn retry_after(text: &str) -> Option<Duration> {
+    match text.trim().parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).ok(),
+    }
+}

@@ -1,0 +1,177 @@
+//! How a connection to Loki's host comes about: straight, or through a proxy.
+
+use std::{
+    error::Error,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use hyper::{
+    Uri,
+    header::HeaderValue,
+    rt::{Read, ReadBufCursor, Write},
+};
+use hyper_util::{
+    client::{
+        legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
+        proxy::matcher::Matcher,
+    },
+    rt::TokioIo,
+};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Which way the connection takes.
+#[derive(Clone, Debug)]
+pub(super) enum Route {
+    /// Straight to Loki's host.
+    Direct,
+    /// Through a tunnel that the proxy opens (CONNECT): for https, which the proxy cannot look into.
+    Tunnel {
+        /// The proxy.
+        proxy: Uri,
+        /// Credentials for it.
+        auth: Option<HeaderValue>,
+    },
+    /// The proxy gets the request with the whole URL and passes it on: for http.
+    Forward {
+        /// The proxy.
+        proxy: Uri,
+        /// Credentials for it; they belong into each request.
+        auth: Option<HeaderValue>,
+    },
+}
+
+impl Route {
+    /// What the environment says of `uri` (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, as curl reads them).
+    ///
+    /// # Errors
+    /// For a proxy that is not spoken to in plain HTTP.
+    pub(super) fn to(uri: &Uri, proxies: &Matcher) -> anyhow::Result<Self> {
+        let Some(intercept) = proxies.intercept(uri) else { return Ok(Self::Direct) };
+        let proxy = intercept.uri().clone();
+        anyhow::ensure!(
+            proxy.scheme_str() == Some("http"),
+            "the proxy that the environment names for {uri} is {}://…; only http:// proxies can be used (set NO_PROXY to \
+             go without)",
+            proxy.scheme_str().unwrap_or_default(),
+        );
+        let mut auth = intercept.basic_auth().cloned();
+        if let Some(auth) = &mut auth {
+            auth.set_sensitive(true);
+        }
+        Ok(match uri.scheme_str() {
+            Some("https") => Self::Tunnel { proxy, auth },
+            _ => Self::Forward { proxy, auth },
+        })
+    }
+
+    /// The proxy, if there is one.
+    pub(super) fn proxy(&self) -> Option<&Uri> {
+        match self {
+            Self::Direct => None,
+            Self::Tunnel { proxy, .. } | Self::Forward { proxy, .. } => Some(proxy),
+        }
+    }
+}
+
+/// Opens TCP connections along a [`Route`].
+#[derive(Clone, Debug)]
+pub(super) struct RouteConnector {
+    route: Route,
+    tcp: HttpConnector,
+}
+
+impl RouteConnector {
+    pub(super) fn new(route: Route) -> Self {
+        let mut tcp = HttpConnector::new();
+        // The scheme may be https: TLS is put on top.
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        Self { route, tcp }
+    }
+}
+
+impl Service<Uri> for RouteConnector {
+    type Response = RouteStream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<RouteStream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.tcp.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, destination: Uri) -> Self::Future {
+        let mut tcp = self.tcp.clone();
+        match self.route.clone() {
+            Route::Direct => Box::pin(async move {
+                let stream = tcp.call(destination).await?;
+                Ok(RouteStream { stream, forwarded: false })
+            }),
+            Route::Tunnel { proxy, auth } => Box::pin(async move {
+                let mut tunnel = Tunnel::new(proxy, tcp);
+                if let Some(auth) = auth {
+                    tunnel = tunnel.with_auth(auth);
+                }
+                let stream = tunnel.call(destination).await?;
+                Ok(RouteStream { stream, forwarded: false })
+            }),
+            Route::Forward { proxy, .. } => Box::pin(async move {
+                let stream = tcp.call(proxy).await?;
+                Ok(RouteStream { stream, forwarded: true })
+            }),
+        }
+    }
+}
+
+/// A TCP connection that knows whether its other end is a proxy, which wants whole URLs in requests.
+#[derive(Debug)]
+pub(super) struct RouteStream {
+    stream: TokioIo<TcpStream>,
+    forwarded: bool,
+}
+
+impl Connection for RouteStream {
+    fn connected(&self) -> Connected {
+        self.stream.connected().proxy(self.forwarded)
+    }
+}
+
+impl Read for RouteStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl Write for RouteStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+}

@@ -1,0 +1,118 @@
+//! What it means that there was no answer at all.
+
+use std::{error::Error, io, time::Duration};
+
+use rustls::{AlertDescription, CertificateError};
+
+use super::answer::{Obstacle, Pace, first_line};
+
+/// The whole request took longer than `loki.timeout`.
+pub(super) fn timed_out(after: Duration) -> Obstacle {
+    obstacle(format!("Loki does not answer within {after:?} (loki.timeout)"), String::new(), None, Pace::Soon)
+}
+
+/// The connection could not be made or broke before the answer was whole.
+pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
+    let detail = chain_text(error);
+    if let Some(error) = find::<rustls::Error>(error) {
+        return explain_tls(error);
+    }
+    let says = |words: &str| detail.contains(words);
+    if says("dns error") {
+        let mend = "check the host in loki.url; in a pod also its dnsPolicy";
+        return obstacle("the name of Loki's host cannot be resolved", detail, Some(mend), Pace::Soon);
+    }
+    if says("proxy authorization required") {
+        let mend = "put user and password into HTTPS_PROXY (http://user:password@proxy:port)";
+        return obstacle("the proxy wants credentials", String::new(), Some(mend), Pace::Mend);
+    }
+    if says("tunnel error: unsuccessful") {
+        let mend = "check that the proxy may connect to the host of loki.url, or add that to NO_PROXY";
+        return obstacle("the proxy refuses to connect to Loki", String::new(), Some(mend), Pace::Soon);
+    }
+    match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => {
+            let mend = "is Loki running, and is the port in loki.url right?";
+            obstacle("the connection to Loki is refused", String::new(), Some(mend), Pace::Soon)
+        }
+        Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
+            obstacle("Loki's host cannot be reached", detail, None, Pace::Soon)
+        }
+        _ => obstacle("the connection to Loki broke", detail, None, Pace::Soon),
+    }
+}
+
+fn explain_tls(error: &rustls::Error) -> Obstacle {
+    let summary = "the TLS connection to Loki fails";
+    let detail = error.to_string();
+    let mend = match error {
+        rustls::Error::InvalidCertificate(certificate) => match certificate {
+            CertificateError::UnknownIssuer => {
+                "name the PEM file of the authority that signed Loki's certificate in loki.tls.ca_file"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "use a name of Loki's certificate in loki.url, or set loki.tls.server_name to one"
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "renew Loki's certificate, or set this machine's clock"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "set this machine's clock (a Pi has none that runs without power)"
+            }
+            _ => "Loki's certificate cannot be used",
+        },
+        rustls::Error::InvalidMessage(_) => "this port seems not to speak TLS: write http:// in loki.url",
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied,
+        ) => "Loki wants another client certificate: check loki.tls.cert_file and loki.tls.key_file",
+        rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
+            "Loki's host does not know that name: check loki.url and loki.tls.server_name"
+        }
+        _ => return obstacle(summary, detail, None, Pace::Soon),
+    };
+    obstacle(summary, detail, Some(mend), Pace::Mend)
+}
+
+fn obstacle(
+    summary: impl Into<std::borrow::Cow<'static, str>>,
+    detail: String,
+    mend: Option<&str>,
+    pace: Pace,
+) -> Obstacle {
+    Obstacle { summary: summary.into(), detail, mend: mend.map(str::to_owned), pace, retry_after: None }
+}
+
+/// The first error of this type in the chain. An `io::Error` hides the error that it wraps from `source`.
+fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    if let Some(found) = error.downcast_ref::<T>() {
+        // An io::Error that only wraps something says less than what it wraps.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        return wrapped.and_then(|inner| find::<T>(inner)).or(Some(found));
+    }
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => find::<T>(inner),
+        None => error.source().and_then(find::<T>),
+    }
+}
+
+/// The errors of the chain, the outermost left out where it only says that something failed.
+fn chain_text(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let part = error.to_string();
+        if !text.ends_with(&part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&part);
+        }
+        next = error.source();
+    }
+    first_line(&text)
+}

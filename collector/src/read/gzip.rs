@@ -1,0 +1,133 @@
+//! A compressed log file as a stream, with bounded memory.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+use flate2::read::MultiGzDecoder;
+
+use super::BUFFER_BYTES;
+
+/// Reads a `.gz` file from an offset of its decompressed content on. Takes no memory before the first [`Self::fill`].
+pub struct GzipReader {
+    state: State,
+    /// Decompressed bytes still to be passed over.
+    skip: u64,
+}
+
+enum State {
+    Unopened(Option<File>),
+    Open { decoder: MultiGzDecoder<File>, buffer: Vec<u8> },
+}
+
+impl std::fmt::Debug for GzipReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GzipReader").field("open", &self.is_open()).field("skip", &self.skip).finish()
+    }
+}
+
+impl GzipReader {
+    /// `file`'s cursor stands at its beginning.
+    pub fn new(file: File, offset: u64) -> Self {
+        Self { state: State::Unopened(Some(file)), skip: offset }
+    }
+
+    /// Whether it holds a decoder and a buffer, 120 KiB together.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, State::Open { .. })
+    }
+
+    /// Decompresses up to [`BUFFER_BYTES`] more behind what was not consumed. Returns the bytes and whether the file ends
+    /// with them.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or is broken from here on.
+    pub fn fill(&mut self) -> io::Result<(&[u8], bool)> {
+        if let State::Unopened(file) = &mut self.state {
+            let file = file.take().ok_or_else(|| io::Error::other("the file was closed"))?;
+            self.state = State::Open { decoder: MultiGzDecoder::new(file), buffer: Vec::new() };
+        }
+        let State::Open { decoder, buffer } = &mut self.state else {
+            return Err(io::Error::other("the file was closed"));
+        };
+        if self.skip > 0 {
+            self.skip -= io::copy(&mut decoder.take(self.skip), &mut io::sink())?;
+        }
+        let before = buffer.len();
+        match decoder.take(BUFFER_BYTES as u64).read_to_end(buffer) {
+            Ok(added) => Ok((buffer, added < BUFFER_BYTES)),
+            // The bytes before the broken place are good; the next call says the error.
+            Err(_) if buffer.len() > before => Ok((buffer, false)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What [`Self::fill`] returned and was not consumed.
+    pub fn unconsumed(&self) -> &[u8] {
+        match &self.state {
+            State::Unopened(_) => &[],
+            State::Open { buffer, .. } => buffer,
+        }
+    }
+
+    /// Gives back the first `len` bytes of what [`Self::fill`] returned.
+    pub fn consume(&mut self, len: usize) {
+        if let State::Open { buffer, .. } = &mut self.state {
+            buffer.drain(..len.min(buffer.len()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn compressed(text: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(&mut file, flate2::Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        file
+    }
+
+    fn read_all(reader: &mut GzipReader) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let (bytes, end) = reader.fill().unwrap();
+            let consumed = if end { bytes.len() } else { bytes.len().saturating_sub(11) };
+            all.extend_from_slice(&bytes[..consumed]);
+            reader.consume(consumed);
+            if end {
+                return all;
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_comes_whole_from_any_offset_when_some_bytes_stay_unconsumed() {
+        let text: Vec<u8> = (0..300_000_u32).map(|i| (i * 7 % 251) as u8).collect();
+        for offset in [0, 1, 65_535, 65_536, 299_999, 300_000] {
+            assert_eq!(read_all(&mut GzipReader::new(compressed(&text), offset as u64)), &text[offset..]);
+        }
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error_after_its_good_bytes() {
+        let text: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(i) % 253) as u8).collect();
+        let file = compressed(&text);
+        file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+        let mut reader = GzipReader::new(file, 0);
+        let mut good = Vec::new();
+        while let Ok((bytes, end)) = reader.fill() {
+            assert!(!end, "a broken file does not end");
+            good.extend_from_slice(bytes);
+            let len = bytes.len();
+            reader.consume(len);
+        }
+        assert!(good.len() > 10_000 && text.starts_with(&good));
+    }
+}

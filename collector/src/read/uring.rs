@@ -1,0 +1,81 @@
+//! Reading by `io_uring` into registered buffers, through tokio-uring.
+//!
+//! tokio-uring has had no release since 2024, so nothing of it is named outside this file.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio_uring::buf::{BoundedBuf, fixed::FixedBufRegistry};
+
+use super::{BUFFER_BYTES, BUFFERS, RangeReader, SlotTable, Wanted, no_such_slot};
+use crate::signal::Slot;
+
+/// All ranges of a round go to the kernel in one system call.
+pub struct UringReader {
+    files: SlotTable<UringFile>,
+    buffers: FixedBufRegistry<Vec<u8>>,
+}
+
+struct UringFile(tokio_uring::fs::File);
+
+impl AsFd for UringFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as the file lives, and the borrow does not outlive `self`.
+        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd()) }
+    }
+}
+
+impl UringReader {
+    /// The runtime inside of which the other functions of this type work.
+    ///
+    /// # Errors
+    /// Where the kernel has no `io_uring` (`ENOSYS`) or forbids it (`EPERM`: sysctl kernel.io_uring_disabled, seccomp), or
+    /// there is no memory to lock (`ENOMEM`).
+    pub fn runtime() -> io::Result<tokio_uring::Runtime> {
+        tokio_uring::Runtime::new(tokio_uring::builder().entries(2 * BUFFERS as u32))
+    }
+
+    /// Registers the pool of buffers. Must be called inside [`Self::runtime`].
+    ///
+    /// # Errors
+    /// `ENOMEM` where RLIMIT_MEMLOCK does not allow the pool.
+    pub fn new() -> io::Result<Self> {
+        let buffers = FixedBufRegistry::new((0..BUFFERS).map(|_| Vec::with_capacity(BUFFER_BYTES)));
+        buffers.register()?;
+        Ok(Self { files: SlotTable(Vec::new()), buffers })
+    }
+}
+
+impl RangeReader for UringReader {
+    fn adopt(&mut self, slot: Slot, file: File) {
+        self.files.insert(slot, UringFile(tokio_uring::fs::File::from_std(file)));
+    }
+
+    fn release(&mut self, slot: Slot) {
+        self.files.remove(slot);
+    }
+
+    fn file(&self, slot: Slot) -> Option<BorrowedFd<'_>> {
+        self.files.get(slot).map(AsFd::as_fd)
+    }
+
+    async fn read_round(&mut self, wanted: &[Wanted], mut sink: impl FnMut(usize, io::Result<&[u8]>)) {
+        let mut reads = FuturesUnordered::new();
+        for (index, range) in wanted.iter().enumerate() {
+            match (self.files.get(range.slot), self.buffers.check_out(index)) {
+                (Some(file), Some(buffer)) => reads.push(async move {
+                    let (result, buffer) = file.0.read_fixed_at(buffer.slice(..BUFFER_BYTES), range.offset).await;
+                    (index, result, buffer.into_inner())
+                }),
+                _ => sink(index, Err(no_such_slot())),
+            }
+        }
+        while let Some((index, result, buffer)) = reads.next().await {
+            sink(index, result.map(|len| &buffer[..len]));
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The reader side: the one thread that notices, finds, reads, parses and batches.
+//!
+//! In: the pods folder, marks of grown files, acknowledged batches, pod metadata. Out: sealed batches to the sender side
+//! and positions to be saved. Single-threaded, no locks. It never waits for the network: when every batch is on its way,
+//! reading stops until one comes back, and the log files wait on the disk.
+
+mod container;
+mod folders;
+mod reading;
+mod sealing;
+mod slots;
+mod sweep;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+pub use self::sealing::batch_count;
+use self::{container::Container, folders::Folder, slots::Slots};
+use crate::{
+    batch::Batch,
+    checkpoint::{Snapshot, Unclaimed},
+    config::Config,
+    discover::{ContainerId, FolderWatcher},
+    parse::{Counts, Limits, Scratch},
+    read::RangeReader,
+    signal::{AnySignal, Signal, Slot},
+    status::{Health, Metrics, Side, Throttle},
+};
+
+/// After the first sign of growth the reader lingers for this part of a batch's age, so that a burst becomes one read. The
+/// batch's age counts from that first sign, so lingering makes no line later.
+const LINGER_PARTS_OF_AGE: u32 = 20;
+
+/// The longest linger.
+const LINGER_MAX: Duration = Duration::from_millis(50);
+
+/// A file that something came after is given up when nothing was written to it for this long: the runtime may still
+/// write the last bytes to the old file after it opened the new one.
+const ROTATION_GRACE: Duration = Duration::from_millis(250);
+
+/// All folders are listed again this often, whatever the watches said.
+const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The least time between two words of the same trouble.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The ends of the channels that join the reader side with the sender side.
+pub struct Links {
+    /// Sealed batches go to the sender side. Never full: it holds as many as there are batches.
+    pub sealed: crossbeam_channel::Sender<Batch>,
+    /// Wakes the sender side after a batch was sealed.
+    pub sealed_notify: Arc<Notify>,
+    /// Acknowledged batches come back.
+    pub done: crossbeam_channel::Receiver<Batch>,
+    /// Woken after a batch came back.
+    pub done_notify: Arc<Notify>,
+    /// Positions to be saved.
+    pub snapshots: crossbeam_channel::Sender<Snapshot>,
+    /// Wakes the sender side after a snapshot was made.
+    pub snapshots_notify: Arc<Notify>,
+    /// Says that it is time to drain and end.
+    pub stop: Arc<Stop>,
+}
+
+/// A request to end, seen by both sides.
+#[derive(Debug, Default)]
+pub struct Stop {
+    asked: AtomicBool,
+    notify: Notify,
+}
+
+impl Stop {
+    /// Asks for the end.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+}
+
+/// The reader side's whole state; `R` reads the bytes.
+pub struct ReaderSide<R> {
+    reader: R,
+    signal: AnySignal,
+    watcher: FolderWatcher<Folder>,
+    state: State,
+}
+
+/// Everything but the backends, so that a round of reads can borrow both.
+struct State {
+    config: Arc<Config>,
+    links: Links,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+    containers: HashMap<ContainerId, Container>,
+    ids: HashMap<String, ContainerId>,
+    slots: Slots,
+    next_container: u32,
+    next_file: u64,
+    /// What an earlier run saved for containers that were not seen yet.
+    unclaimed: Unclaimed,
+    /// Containers with bytes to be read, each once.
+    ready: VecDeque<ContainerId>,
+    /// When to look again at containers whose file waits for its rotation grace.
+    waiting: VecDeque<(Instant, ContainerId)>,
+    /// The batch that is being filled; `None` while all are on their way.
+    filling: Option<Batch>,
+    free: Vec<Batch>,
+    /// Compressed files whose decompressor holds memory.
+    open_gzips: usize,
+    batches: usize,
+    generation: u64,
+    /// Since when the oldest line of `filling` is known of.
+    filling_since: Option<Instant>,
+    /// Containers that were read into `filling`.
+    touched: Vec<ContainerId>,
+    scratch: Scratch,
+    counts: Counts,
+    troubles: Troubles,
+    limits: Limits,
+    /// Positions moved since the last snapshot.
+    moved: bool,
+    snapshot_due: Instant,
+    sweep_due: Instant,
+    rescan_due: Instant,
+    first_scan: bool,
+}
+
+/// Troubles that can come for every file and every time: each is said at most once in [`TROUBLE_INTERVAL`].
+struct Troubles {
+    pods_folder: Throttle,
+    untracked_file: Throttle,
+    unwatched_folder: Throttle,
+    unreadable_file: Throttle,
+}
+
+impl Default for Troubles {
+    fn default() -> Self {
+        let [pods_folder, untracked_file, unwatched_folder, unreadable_file] =
+            std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
+        Self { pods_folder, untracked_file, unwatched_folder, unreadable_file }
+    }
+}
+
+impl<R: RangeReader> ReaderSide<R> {
+    /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs.
+    ///
+    /// # Errors
+    /// Where there is no inotify instance left for the folders.
+    pub fn new(
+        reader: R,
+        signal: AnySignal,
+        config: Arc<Config>,
+        links: Links,
+        saved: Unclaimed,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> io::Result<Self> {
+        let now = Instant::now();
+        let batches = sealing::batch_count(&config);
+        let state = State {
+            limits: Limits::from(&config.lines),
+            links,
+            metrics,
+            health,
+            containers: HashMap::new(),
+            ids: HashMap::new(),
+            slots: Slots::default(),
+            next_container: 0,
+            next_file: 0,
+            unclaimed: saved,
+            ready: VecDeque::new(),
+            waiting: VecDeque::new(),
+            filling: None,
+            free: (0..batches).map(|_| Batch::new(0)).collect(),
+            open_gzips: 0,
+            batches,
+            generation: 0,
+            filling_since: None,
+            touched: Vec::new(),
+            scratch: Scratch::default(),
+            counts: Counts::default(),
+            troubles: Troubles::default(),
+            moved: false,
+            snapshot_due: now,
+            sweep_due: now,
+            rescan_due: now,
+            first_scan: true,
+            config,
+        };
+        Ok(Self { reader, signal, watcher: FolderWatcher::new()?, state })
+    }
+
+    /// Runs until [`Stop::ask`], then drains within `shutdown.deadline`.
+    ///
+    /// # Errors
+    /// Where a backend fails for good.
+    pub async fn run(mut self) -> io::Result<()> {
+        let mut dirty = Vec::new();
+        let mut linger = false;
+        while !self.state.links.stop.is_asked() {
+            if linger {
+                tokio::time::sleep(self.state.linger()).await;
+            }
+            self.state.health.beat(Side::Reader);
+            self.state.take_acknowledged();
+            self.state.read_waiting_again(Instant::now());
+            self.follow_folders();
+            self.sweep_if_due()?;
+            self.mark_dirty(&mut dirty)?;
+            self.read_round().await;
+            self.state.seal_if_due(Instant::now());
+            self.state.snapshot_if_due(Instant::now());
+            linger = !self.state.can_read() && self.wait().await?;
+        }
+        self.drain().await
+    }
+
+    /// Waits for something to do. Returns whether files have grown.
+    async fn wait(&mut self) -> io::Result<bool> {
+        let due = tokio::time::Instant::from_std(self.state.next_due());
+        let grown = tokio::select! {
+            result = self.signal.wait() => { result?; true }
+            result = self.watcher.wait() => { result?; false }
+            () = self.state.links.done_notify.notified() => false,
+            () = self.state.links.stop.notify.notified() => false,
+            () = tokio::time::sleep_until(due) => false,
+        };
+        self.state.metrics.wakeups.inc();
+        if grown {
+            self.state.filling_since.get_or_insert_with(Instant::now);
+        }
+        Ok(grown)
+    }
+
+    /// Clears the marks of grown files and puts their containers into the queue.
+    fn mark_dirty(&mut self, dirty: &mut Vec<Slot>) -> io::Result<()> {
+        self.signal.drain(dirty)?;
+        self.state.metrics.signals.inc_by(dirty.len() as u64);
+        for slot in dirty.drain(..) {
+            self.state.queue_slot(slot);
+        }
+        Ok(())
+    }
+
+    /// Reads what is on the disk, waits until it is acknowledged, and saves the last positions; all within the deadline.
+    async fn drain(mut self) -> io::Result<()> {
+        let deadline = Instant::now() + self.state.config.shutdown.deadline.0;
+        self.mark_dirty(&mut Vec::new())?;
+        self.state.queue_all();
+        loop {
+            self.state.health.beat(Side::Reader);
+            self.state.take_acknowledged();
+            self.read_round().await;
+            if self.state.ready.is_empty() {
+                self.state.seal();
+            }
+            if (self.state.ready.is_empty() && self.state.in_flight() == 0) || Instant::now() >= deadline {
+                break;
+            }
+            if !self.state.can_read() {
+                let wake = tokio::time::Instant::from_std(deadline);
+                tokio::select! {
+                    () = self.state.links.done_notify.notified() => {}
+                    () = tokio::time::sleep_until(wake) => {}
+                }
+            }
+        }
+        self.state.take_acknowledged();
+        self.state.report_undrained();
+        self.state.snapshot(Instant::now());
+        Ok(())
+    }
+}
+
+impl State {
+    fn linger(&self) -> Duration {
+        (self.config.loki.batch.age.0 / LINGER_PARTS_OF_AGE).min(LINGER_MAX)
+    }
+
+    /// Whether a round of reads would get on.
+    fn can_read(&self) -> bool {
+        !self.ready.is_empty() && (self.filling.is_some() || !self.free.is_empty())
+    }
+
+    /// When something is due, whatever happens before.
+    fn next_due(&self) -> Instant {
+        let seal = self.seal_due();
+        let waiting = self.waiting.front().map(|(due, _)| *due);
+        let snapshot = self.moved.then_some(self.snapshot_due);
+        [seal, waiting, snapshot].into_iter().flatten().fold(self.sweep_due.min(self.rescan_due), Instant::min)
+    }
+
+    fn queue(&mut self, id: ContainerId) {
+        if let Some(container) = self.containers.get_mut(&id)
+            && !container.queued
+            && container.is_labelled()
+        {
+            container.queued = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn queue_slot(&mut self, slot: Slot) {
+        if let Some(id) = self.slots.container(slot) {
+            self.queue(id);
+        }
+    }
+
+    fn queue_all(&mut self) {
+        let ids: Vec<_> = self.containers.keys().copied().collect();
+        for id in ids {
+            self.queue(id);
+        }
+    }
+
+    /// Puts containers into the queue whose rotation grace is over.
+    fn read_waiting_again(&mut self, now: Instant) {
+        while let Some(&(due, id)) = self.waiting.front()
+            && due <= now
+        {
+            self.waiting.pop_front();
+            self.queue(id);
+        }
+    }
+}

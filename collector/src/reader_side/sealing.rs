@@ -1,0 +1,140 @@
+//! Batches: filled, sealed, acknowledged, and what is saved then.
+
+use std::time::{Instant, SystemTime};
+
+use super::State;
+use crate::{batch::Batch, checkpoint::Snapshot, config::Config, read::BUFFER_BYTES};
+
+/// At least this many batches exist: one to be filled while another is on its way.
+const BATCHES_MIN: usize = 3;
+
+/// How many batches `memory.queue` has room for.
+pub fn batch_count(config: &Config) -> usize {
+    let fitting = config.memory.queue.0 / config.loki.batch.bytes.0.max(1);
+    usize::try_from(fitting).unwrap_or(usize::MAX).max(BATCHES_MIN)
+}
+
+impl State {
+    /// The batch to be filled, a new one where there is none.
+    pub(super) fn begin_filling(&mut self) -> bool {
+        if self.filling.is_none()
+            && let Some(mut batch) = self.free.pop()
+        {
+            self.generation += 1;
+            batch.clear(self.generation);
+            self.filling = Some(batch);
+        }
+        self.filling.is_some()
+    }
+
+    /// How many buffers a round may read so that the batches at hand take their lines.
+    pub(super) fn buffers_with_room(&self) -> usize {
+        let limit = self.batch_bytes();
+        let used = self.filling.as_ref().map_or(limit, Batch::encoded_bytes);
+        let room = limit.saturating_sub(used) + self.free.len() * limit;
+        (room / BUFFER_BYTES).max(1)
+    }
+
+    fn batch_bytes(&self) -> usize {
+        usize::try_from(self.config.loki.batch.bytes.0).unwrap_or(usize::MAX)
+    }
+
+    /// When the batch that is being filled has its age.
+    pub(super) fn seal_due(&self) -> Option<Instant> {
+        let has_lines = self.filling.as_ref().is_some_and(|batch| batch.entries() > 0);
+        self.filling_since.filter(|_| has_lines).map(|since| since + self.config.loki.batch.age.0)
+    }
+
+    /// Seals the batch that is being filled where its size or age says so.
+    pub(super) fn seal_if_due(&mut self, now: Instant) {
+        let full = self.filling.as_ref().is_some_and(|batch| batch.encoded_bytes() >= self.batch_bytes());
+        if full || self.seal_due().is_some_and(|due| due <= now) {
+            self.seal();
+        } else if self.filling.as_ref().is_none_or(|batch| batch.entries() == 0) {
+            self.filling_since = None;
+        }
+    }
+
+    /// Seals the batch that is being filled where it is full and another one is free.
+    pub(super) fn seal_if_full(&mut self) {
+        let full = self.filling.as_ref().is_some_and(|batch| batch.encoded_bytes() >= self.batch_bytes());
+        if full && !self.free.is_empty() {
+            self.seal();
+            self.begin_filling();
+        }
+    }
+
+    /// Hands the batch that is being filled to the sender side.
+    pub(super) fn seal(&mut self) {
+        let Some(mut batch) = self.filling.take() else { return };
+        for id in self.touched.drain(..) {
+            if let Some(container) = self.containers.get_mut(&id) {
+                container.touched = false;
+                container.submit(|position| batch.push_progress(id, position));
+            }
+        }
+        self.filling_since = None;
+        if batch.is_empty() {
+            self.free.push(batch);
+            return;
+        }
+        if self.links.sealed.send(batch).is_err() {
+            tracing::error!("the sender side is gone; its batches will be read again after the next start");
+        }
+        self.links.sealed_notify.notify_one();
+    }
+
+    /// Batches that are on their way.
+    pub(super) fn in_flight(&self) -> usize {
+        self.batches - self.free.len() - usize::from(self.filling.is_some())
+    }
+
+    /// Takes back what Loki has acknowledged, and moves the positions.
+    pub(super) fn take_acknowledged(&mut self) {
+        while let Ok(batch) = self.links.done.try_recv() {
+            for progress in batch.progress() {
+                let file = self
+                    .containers
+                    .get_mut(&progress.container)
+                    .and_then(|container| container.chain.file_mut(progress.position.file));
+                if let Some(file) = file {
+                    file.acknowledged = file.acknowledged.max(progress.position.offset);
+                    self.moved = true;
+                }
+            }
+            self.free.push(batch);
+        }
+    }
+
+    /// Hands the positions over to be saved, at most once in `checkpoint.interval` and only when they moved.
+    pub(super) fn snapshot_if_due(&mut self, now: Instant) {
+        if self.moved && now >= self.snapshot_due {
+            self.snapshot(now);
+        }
+    }
+
+    /// Hands the positions over to be saved.
+    pub(super) fn snapshot(&mut self, now: Instant) {
+        self.moved = false;
+        self.snapshot_due = now + self.config.checkpoint.interval.0;
+        let followed = self.containers.values();
+        let followed = followed.map(|container| (container.saved_name(), container.chain.saved().collect()));
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let snapshot = Snapshot::new(followed, &self.unclaimed, now.as_secs());
+        // Gone only when the program ends at once; the positions then stay as they were last saved.
+        let _ = self.links.snapshots.send(snapshot);
+        self.links.snapshots_notify.notify_one();
+    }
+
+    /// Says what the deadline of the shutdown left behind.
+    pub(super) fn report_undrained(&self) {
+        let (in_flight, unread) = (self.in_flight(), self.ready.len());
+        if in_flight > 0 || unread > 0 {
+            tracing::warn!(
+                batches_not_acknowledged = in_flight,
+                containers_not_read_to_their_end = unread,
+                "shutdown.deadline passed before everything was sent; the next start goes on from the last acknowledged line"
+            );
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `pilcrow run`: both sides started, joined and stopped.
+
+use std::{io, net::TcpListener, sync::Arc, thread};
+
+use anyhow::Context;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, oneshot},
+};
+
+use crate::{
+    checkpoint::{Store, Unclaimed},
+    config::{Config, ReaderChoice},
+    push,
+    read::{PreadReader, UringReader},
+    reader_side::{self, ReaderSide, Stop},
+    sender_side,
+    signal::{self, AnySignal},
+    status::{Backend, Health, Metrics},
+};
+
+/// Collects until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// Where a side cannot be started, or ends of itself.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    let config = Arc::new(config);
+    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
+        "pilcrow starts");
+    raise_open_files_limit();
+    let status = TcpListener::bind(config.http.listen)
+        .with_context(|| format!("cannot listen on {} (http.listen names the address)", config.http.listen))?;
+    status.set_nonblocking(true)?;
+    let (store, saved) = open_store(&config);
+    // Before the reader's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
+    let opened = signal::open(config.signal, &config.paths.pods)?;
+    metrics.signal_backend.get_or_create(&backend(opened.name, opened.fallback_reason)).set(1);
+
+    let (sealed_tx, sealed_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
+    let (done_tx, done_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
+    let (snapshots_tx, snapshots_rx) = crossbeam_channel::unbounded();
+    let [sealed_notify, done_notify, snapshots_notify] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let stop = Arc::new(Stop::default());
+    let (ended_tx, reader_ended) = oneshot::channel();
+    let reader_links = reader_side::Links {
+        sealed: sealed_tx,
+        sealed_notify: Arc::clone(&sealed_notify),
+        done: done_rx,
+        done_notify: Arc::clone(&done_notify),
+        snapshots: snapshots_tx,
+        snapshots_notify: Arc::clone(&snapshots_notify),
+        stop: Arc::clone(&stop),
+    };
+    let sender_links = sender_side::Links {
+        queue: push::Queue { sealed: sealed_rx, sealed_notify, done: done_tx, done_notify },
+        snapshots: snapshots_rx,
+        snapshots_notify,
+        reader_ended,
+    };
+
+    let reader = {
+        let (config, metrics, health) = (Arc::clone(&config), Arc::clone(&metrics), Arc::clone(&health));
+        thread::Builder::new().name("reader".into()).spawn(move || {
+            let result = run_reader_side(opened.signal, config, reader_links, saved, metrics, health);
+            // The receiver is gone when the sender side failed first.
+            let _ = ended_tx.send(());
+            result
+        })?
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let _stopping = tokio::spawn(stop_at_signal(stop));
+        sender_side::run(config, sender_links, store, status, metrics, health).await
+    });
+    runtime.shutdown_background();
+    result?;
+    reader.join().map_err(|_| anyhow::anyhow!("the reader side panicked"))?.context("the reader side failed")?;
+    tracing::info!("pilcrow ends");
+    Ok(())
+}
+
+async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!("{name}: sending what is read, then ending");
+    stop.ask();
+    Ok(())
+}
+
+/// Runs the reader side by `io_uring`, else by pread, as the configuration allows.
+fn run_reader_side(
+    signal: AnySignal,
+    config: Arc<Config>,
+    links: reader_side::Links,
+    saved: Unclaimed,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+) -> anyhow::Result<()> {
+    let fallback_reason = match config.reader {
+        ReaderChoice::Pread => None,
+        ReaderChoice::Auto | ReaderChoice::IoUring => match open_uring() {
+            Ok((runtime, reader)) => {
+                metrics.reader_backend.get_or_create(&backend("io_uring".into(), None)).set(1);
+                tracing::info!("reading by io_uring");
+                let side = runtime
+                    .block_on(async { ReaderSide::new(reader, signal, config, links, saved, metrics, health) })?;
+                return Ok(runtime.block_on(side.run())?);
+            }
+            Err(error) if config.reader == ReaderChoice::IoUring => {
+                return Err(error)
+                    .context("reader: io_uring was asked for and is not to be had; auto would take pread");
+            }
+            Err(error) => {
+                let reason = uring_refusal(&error);
+                tracing::warn!("io_uring is not to be had ({reason}); reading by pread, which costs a little more");
+                Some(reason)
+            }
+        },
+    };
+    metrics.reader_backend.get_or_create(&backend("pread".into(), fallback_reason)).set(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        ReaderSide::new(PreadReader::new(), signal, config, links, saved, metrics, health)?.run().await
+    })?;
+    Ok(())
+}
+
+fn open_uring() -> io::Result<(tokio_uring::Runtime, UringReader)> {
+    let runtime = UringReader::runtime()?;
+    let reader = runtime.block_on(async { UringReader::new() })?;
+    Ok((runtime, reader))
+}
+
+/// Why `io_uring` cannot be used, with the mend.
+pub fn uring_refusal(error: &io::Error) -> String {
+    let mend = match rustix::io::Errno::from_io_error(error) {
+        Some(rustix::io::Errno::NOSYS) => {
+            "the kernel has none, or seccomp hides it: allow io_uring_setup, \
+                                           io_uring_enter and io_uring_register in the pod's seccomp profile"
+        }
+        Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
+            "forbidden: set the sysctl kernel.io_uring_disabled to 0, or allow it in the pod's seccomp profile"
+        }
+        Some(rustix::io::Errno::NOMEM) => "too little lockable memory: raise RLIMIT_MEMLOCK to 2 MiB",
+        _ => return error.to_string(),
+    };
+    format!("{error}: {mend}")
+}
+
+fn backend(backend: String, fallback_reason: Option<String>) -> Backend {
+    Backend { backend, fallback_reason: fallback_reason.unwrap_or_default() }
+}
+
+/// The positions of an earlier run, and where to save them. Without a folder to save them in Pilcrow goes on: losing
+/// nothing now matters more than repeating lines after a restart.
+fn open_store(config: &Config) -> (Option<Store>, Unclaimed) {
+    let store = match Store::open(&config.paths.state) {
+        Ok(store) => store,
+        Err(error) => {
+            tracing::error!(folder = %config.paths.state.display(), %error,
+                "cannot use the state folder (paths.state): positions are kept in memory only, and a restart sends \
+                 what is on the disk again");
+            return (None, Unclaimed::default());
+        }
+    };
+    let (snapshot, errors) = store.load();
+    for error in errors {
+        tracing::error!("{error}");
+    }
+    (Some(store), snapshot.into())
+}
+
+/// Every followed file is held open, so that deleting it loses nothing.
+fn raise_open_files_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

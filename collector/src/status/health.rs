@@ -1,0 +1,163 @@
+//! Whether both sides are alive and whether the whole is of use: what /healthz and /ready answer from.
+//!
+//! In: a stamp from each side as often as it goes round its loop, the end of the first scan, Loki's refusals. Out: the
+//! reasons, in words, for not being well. All of it is atomics: stamping costs a clock reading and a store.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+/// A side whose last stamp is older than this counts as stuck. Both stamp at least every few seconds, also when there is
+/// nothing to do.
+pub const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+/// One of the two sides that Pilcrow consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Notices, reads, parses and batches.
+    Reader,
+    /// Pushes, saves positions and serves the status.
+    Sender,
+}
+
+impl Side {
+    const ALL: [Self; 2] = [Self::Reader, Self::Sender];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Sender => "sender",
+        }
+    }
+}
+
+/// Shared by both sides and the status server.
+#[derive(Debug)]
+pub struct Health {
+    started: Instant,
+    /// Milliseconds since `started`, one for each [`Side`].
+    stamps: [AtomicU64; 2],
+    scanned: AtomicBool,
+    /// The HTTP status of a refusal that only a change of the configuration can end; 0: none.
+    refused: AtomicU16,
+}
+
+impl Health {
+    /// Healthy and not yet ready; the time for a first stamp runs from now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            stamps: [AtomicU64::new(0), AtomicU64::new(0)],
+            scanned: AtomicBool::new(false),
+            refused: AtomicU16::new(0),
+        }
+    }
+
+    /// This side is alive. To be called on every round of its loop, and at least every 20 s.
+    pub fn beat(&self, side: Side) {
+        self.stamps[side as usize].store(self.millis(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// The pods folder has been looked through once, and every file in it is tracked.
+    pub fn first_scan_done(&self) {
+        self.scanned.store(true, Ordering::Relaxed);
+    }
+
+    /// Loki refuses everything with 401, 403 or 404.
+    pub fn push_refused(&self, status: u16) {
+        self.refused.store(status, Ordering::Relaxed);
+    }
+
+    /// Loki has answered a push in any other way.
+    pub fn push_not_refused(&self) {
+        self.refused.store(0, Ordering::Relaxed);
+    }
+
+    /// Why Pilcrow is not ready, a sentence each; none: it is.
+    #[must_use]
+    pub fn not_ready(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if !self.scanned.load(Ordering::Relaxed) {
+            reasons.push("the first scan of paths.pods is not done".into());
+        }
+        let mend = match self.refused.load(Ordering::Relaxed) {
+            0 => return reasons,
+            status @ 401 => format!("{status}: look at loki.basic_auth, loki.bearer_token_file and loki.headers"),
+            status @ 403 => format!("{status}: this user may not push; look at loki.tenant and the authentication"),
+            status @ 404 => format!("{status}: loki.url does not lead to Loki's push address"),
+            status => status.to_string(),
+        };
+        reasons.push(format!("Loki refuses every push with {mend}"));
+        reasons
+    }
+
+    /// Why Pilcrow is not healthy, a sentence each; none: it is.
+    #[must_use]
+    pub fn not_healthy(&self) -> Vec<String> {
+        self.stuck_at(Instant::now())
+    }
+
+    fn stuck_at(&self, now: Instant) -> Vec<String> {
+        let now = self.millis(now);
+        let stuck = Side::ALL.into_iter().filter_map(|side| {
+            let age = now.saturating_sub(self.stamps[side as usize].load(Ordering::Relaxed));
+            let age = Duration::from_millis(age);
+            (age > STUCK_AFTER)
+                .then(|| format!("the {} side is stuck: no progress for {} s", side.name(), age.as_secs()))
+        });
+        stuck.collect()
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_is_stuck_when_its_stamp_is_older_than_the_limit_and_is_named() {
+        let health = Health::new();
+        let later = health.started + STUCK_AFTER + Duration::from_secs(5);
+        assert_eq!(health.stuck_at(health.started + STUCK_AFTER), [""; 0]);
+        assert_eq!(
+            health.stuck_at(later),
+            ["the reader side is stuck: no progress for 65 s", "the sender side is stuck: no progress for 65 s"]
+        );
+        health.stamps[Side::Reader as usize].store(10_000, Ordering::Relaxed);
+        assert_eq!(health.stuck_at(later), ["the sender side is stuck: no progress for 65 s"]);
+    }
+
+    #[test]
+    fn a_stamp_is_the_time_since_the_start() {
+        let health = Health { started: Instant::now() - Duration::from_secs(1000), ..Health::new() };
+        assert_eq!(health.not_healthy().len(), 2);
+        health.beat(Side::Reader);
+        health.beat(Side::Sender);
+        assert_eq!(health.not_healthy(), [""; 0]);
+    }
+
+    #[test]
+    fn ready_needs_the_first_scan_and_a_loki_that_does_not_refuse_everything() {
+        let health = Health::new();
+        assert_eq!(health.not_ready(), ["the first scan of paths.pods is not done"]);
+        health.first_scan_done();
+        assert_eq!(health.not_ready(), [""; 0]);
+        health.push_refused(401);
+        let reason =
+            "Loki refuses every push with 401: look at loki.basic_auth, loki.bearer_token_file and loki.headers";
+        assert_eq!(health.not_ready(), [reason]);
+        health.push_not_refused();
+        assert_eq!(health.not_ready(), [""; 0]);
+    }
+}

@@ -1,0 +1,299 @@
+//! The status server: GET /metrics, /ready and /healthz.
+//!
+//! In: connections to `http.listen`. Out: [`Metrics`] and [`Health`] as text. It can not be used to do a node's collector
+//! harm: connections are few, short, and read no more than a request's head. Knows nothing of what is measured.
+
+use std::{
+    convert::Infallible,
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Bytes},
+    header::{ACCEPT, ALLOW, CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{task::JoinSet, time::timeout};
+use tracing::{debug, warn};
+
+use super::{
+    Health, Metrics,
+    exposition::{Format, encode},
+};
+
+/// Connections at one time; further ones wait in the kernel until one of these is over.
+const CONNECTIONS_MAX: usize = 32;
+/// How long a connection may take in all, from its beginning to the last byte of the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a request's head may take.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// The least that hyper allows; a request's head must fit in.
+const BUFFER_BYTES: usize = 8192;
+/// How long accepting rests after it failed, mostly for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+const PATHS: &str =
+    "/metrics  Prometheus metrics\n/ready    200 when logs are being collected\n/healthz  200 when not stuck\n";
+
+/// The address of the status server can not be had.
+#[derive(Debug)]
+pub struct BindError {
+    listen: SocketAddr,
+    error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mend = match self.error.kind() {
+            io::ErrorKind::AddrInUse => "another process listens there; set http.listen to a free port",
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address; set http.listen to one that it has",
+            io::ErrorKind::PermissionDenied => "set http.listen to a port from 1024 on",
+            _ => "see http.listen",
+        };
+        write!(f, "cannot serve metrics and health on {}: {}: {mend}", self.listen, self.error)
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// Takes the address, so that a start with a wrong one fails at once. Needs no runtime.
+///
+/// # Errors
+/// The address is in use, or not this machine's, or may not be used; the words name `http.listen`.
+pub fn bind(listen: SocketAddr) -> Result<TcpListener, BindError> {
+    let bind = || {
+        let listener = TcpListener::bind(listen)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|error| BindError { listen, error })
+}
+
+/// Answers until it is dropped, and then ends its connections. Runs on the sender side's runtime, whose time driver and
+/// network driver must be on.
+///
+/// # Errors
+/// The listener can not be registered with the runtime.
+pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Arc<Health>) -> io::Result<Infallible> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(connection(stream, Arc::clone(&metrics), Arc::clone(&health)));
+                }
+                Err(error) => {
+                    warn!("the status server can not accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// One request and its answer: without keep-alive, idle scrapers hold no memory.
+async fn connection(stream: tokio::net::TcpStream, metrics: Arc<Metrics>, health: Arc<Health>) {
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let response = answer(&request, &metrics, &health);
+        async move { Ok::<_, Infallible>(response) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout(CONNECTION_TIMEOUT, served).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!("a connection to the status server ended early: {error}"),
+        Err(_) => debug!("a connection to the status server took too long and was ended"),
+    }
+}
+
+/// hyper leaves the body of an answer to HEAD out by itself.
+fn answer<B: Body>(request: &Request<B>, metrics: &Metrics, health: &Health) -> Response<Full<Bytes>> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match request.uri().path() {
+        "/metrics" => scrape(request.headers().get(ACCEPT), metrics),
+        "/ready" => verdict("ready", &health.not_ready()),
+        "/healthz" => verdict("healthy", &health.not_healthy()),
+        _ => text(StatusCode::NOT_FOUND, format!("not found; there is\n{PATHS}")),
+    }
+}
+
+fn scrape(accept: Option<&HeaderValue>, metrics: &Metrics) -> Response<Full<Bytes>> {
+    let format = Format::accepted(accept.and_then(|accept| accept.to_str().ok()));
+    metrics.refresh();
+    match encode(metrics.registry(), format) {
+        Ok(encoded) => {
+            let mut response = text(StatusCode::OK, encoded);
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+            response
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics can not be written: {error}\n")),
+    }
+}
+
+fn verdict(good: &str, reasons: &[String]) -> Response<Full<Bytes>> {
+    match reasons {
+        [] => text(StatusCode::OK, format!("{good}\n")),
+        reasons => text(StatusCode::SERVICE_UNAVAILABLE, format!("not {good}\n{}\n", reasons.join("\n"))),
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+    use crate::status::Side;
+
+    /// Runs `client` against a server on a free port, as the sender side does: on a current-thread runtime.
+    fn with_server<F: Future<Output = ()>>(client: impl FnOnce(SocketAddr, Arc<Metrics>, Arc<Health>) -> F) {
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            tokio::select! {
+                Err(error) = serve(listener, Arc::clone(&metrics), Arc::clone(&health)) => panic!("{error}"),
+                () = client(address, metrics, health) => {}
+            }
+        });
+    }
+
+    /// Status line and headers, and body.
+    async fn request(address: SocketAddr, head: &str) -> (String, String) {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{head}\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
+    #[test]
+    fn metrics_come_in_the_format_that_is_asked_for() {
+        with_server(|address, metrics, _| async move {
+            metrics.read_bytes.inc_by(5);
+            let (head, body) = request(address, "GET /metrics HTTP/1.1").await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+            assert!(body.contains("\npilcrow_read_bytes_total 5\n"), "{body}");
+            assert!(
+                body.contains(concat!("\npilcrow_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n")),
+                "{body}"
+            );
+            let (head, body) =
+                request(address, "GET /metrics HTTP/1.1\r\nAccept: application/openmetrics-text;version=1.0.0").await;
+            assert!(
+                head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+                "{head}"
+            );
+            assert!(body.ends_with("# EOF\n"), "{body}");
+        });
+    }
+
+    #[test]
+    fn ready_says_why_it_is_not_and_then_is() {
+        with_server(|address, _, health| async move {
+            let (head, body) = request(address, "GET /ready HTTP/1.1").await;
+            assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+            assert_eq!(body, "not ready\nthe first scan of paths.pods is not done\n");
+            health.first_scan_done();
+            let (head, body) = request(address, "GET /ready HTTP/1.1").await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert_eq!(body, "ready\n");
+        });
+    }
+
+    #[test]
+    fn healthz_is_good_from_the_start_and_after_a_beat() {
+        with_server(|address, _, health| async move {
+            assert_eq!(request(address, "GET /healthz HTTP/1.1").await.1, "healthy\n");
+            health.beat(Side::Reader);
+            assert_eq!(request(address, "GET /healthz?x=1 HTTP/1.1").await.1, "healthy\n");
+        });
+    }
+
+    #[test]
+    fn other_paths_and_methods_are_refused_with_what_there_is() {
+        with_server(|address, _, _| async move {
+            let (head, body) = request(address, "GET / HTTP/1.1").await;
+            assert!(head.starts_with("HTTP/1.1 404 "), "{head}");
+            for path in ["/metrics", "/ready", "/healthz"] {
+                assert!(body.contains(path), "{body}");
+            }
+            let (head, _) = request(address, "POST /metrics HTTP/1.1").await;
+            assert!(head.starts_with("HTTP/1.1 405 ") && head.contains("allow: GET, HEAD"), "{head}");
+            let (head, body) = request(address, "HEAD /metrics HTTP/1.1").await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            assert_eq!(body, "");
+        });
+    }
+
+    #[test]
+    fn a_request_that_is_too_long_or_no_http_ends_its_connection_only() {
+        with_server(|address, _, _| async move {
+            for head in [format!("GET /{} HTTP/1.1", "x".repeat(100_000)), "\x16\x03\x01".into()] {
+                let mut stream = TcpStream::connect(address).await.unwrap();
+                // The server may end the connection before it took all.
+                let _ = stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+            }
+            assert_eq!(request(address, "GET /healthz HTTP/1.1").await.1, "healthy\n");
+        });
+    }
+
+    #[test]
+    fn silent_connections_wait_their_turn_and_make_place_when_they_end() {
+        with_server(|address, _, _| async move {
+            let mut silent = Vec::new();
+            for _ in 0..2 * CONNECTIONS_MAX {
+                silent.push(TcpStream::connect(address).await.unwrap());
+            }
+            drop(silent);
+            assert_eq!(request(address, "GET /healthz HTTP/1.1").await.1, "healthy\n");
+        });
+    }
+
+    #[test]
+    fn an_address_in_use_names_the_key() {
+        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = first.local_addr().unwrap();
+        assert_eq!(
+            bind(address).unwrap_err().to_string(),
+            format!(
+                "cannot serve metrics and health on {address}: Address already in use (os error 98): another process \
+                 listens there; set http.listen to a free port"
+            )
+        );
+    }
+}

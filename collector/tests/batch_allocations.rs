@@ -1,0 +1,65 @@
+//! The steady state of a batch needs no memory: counted with an allocator of its own, hence a test binary of its own.
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    sync::Arc,
+};
+
+use collector::{
+    batch::{Batch, RequestEncoder},
+    discover::ContainerId,
+    read::Position,
+};
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: hands every call to the system's allocator unchanged; the counter is a plain thread-local cell that needs no
+// memory itself.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+#[test]
+fn filling_and_encoding_a_recycled_batch_allocates_nothing() {
+    let labels: Vec<Arc<str>> = (0..20).map(|n| format!("{{app=\"{n}\"}}").into()).collect();
+    let (mut batch, mut encoder, mut request) = (Batch::new(0), RequestEncoder::default(), Vec::new());
+    let mut round = |generation| {
+        batch.clear(generation);
+        request.clear();
+        let before = ALLOCATIONS.get();
+        let slots: [_; 20] = std::array::from_fn(|n| batch.open_stream(&labels[n]));
+        for line in 0..5_000u64 {
+            batch.append(slots[line as usize % 20], line as i64, b"a line of some length, as lines are");
+        }
+        for container in 0..20 {
+            batch.push_progress(ContainerId(container), Position { file: 1, offset: generation });
+        }
+        encoder.encode(&batch, &batch.whole(), &mut request);
+        ALLOCATIONS.get() - before
+    };
+    assert!(round(0) > 0, "the counter counts");
+    assert_eq!(round(1), 0);
+}

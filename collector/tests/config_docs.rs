@@ -1,0 +1,142 @@
+//! docs/configuration.md and docs/metrics.md say what is true: every key with its default, every metric with its help.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use collector::{
+    config::Config,
+    status::{
+        Backend, ContainerLabels, FormatLabel, Metrics, PushStatus, Reason,
+        exposition::{Format, encode},
+    },
+};
+
+fn page(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Keys with their defaults as YAML: those that hold no other keys.
+fn defaults() -> BTreeMap<String, String> {
+    fn walk(path: &str, value: &serde_json::Value, leaves: &mut BTreeMap<String, String>) {
+        match value {
+            serde_json::Value::Object(map) if !map.is_empty() => {
+                for (key, value) in map {
+                    let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                    walk(&path, value, leaves);
+                }
+            }
+            serde_json::Value::String(text) if !text.is_empty() => {
+                leaves.insert(path.to_owned(), text.clone());
+            }
+            value => {
+                leaves.insert(path.to_owned(), value.to_string());
+            }
+        }
+    }
+    let mut leaves = BTreeMap::new();
+    walk("", &serde_json::to_value(Config::default()).unwrap(), &mut leaves);
+    leaves
+}
+
+/// The first two cells, without their backquotes, of each row of a page's tables whose first cell is code.
+fn rows(page: &str) -> Vec<(String, String)> {
+    let code = |cell: &str| cell.trim().strip_prefix('`')?.strip_suffix('`').map(str::to_owned);
+    page.lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix('|')?.split('|');
+            Some((code(cells.next()?)?, code(cells.next()?)?))
+        })
+        .collect()
+}
+
+#[test]
+fn the_configuration_page_lists_every_key_with_its_default_and_no_other() {
+    let rows = rows(&page("configuration.md"));
+    let documented: BTreeMap<String, String> = rows.iter().cloned().collect();
+    assert_eq!(documented, defaults());
+    assert_eq!(rows.len(), documented.len(), "a key stands in the page twice");
+}
+
+#[test]
+fn every_yaml_example_of_the_configuration_page_is_a_good_configuration() {
+    let page = page("configuration.md");
+    let examples: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 2, "{}", examples.len());
+    for example in examples {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), example).unwrap();
+        let loaded = Config::load(Some(file.path()), &|_| None);
+        assert!(loaded.is_ok(), "{}\n{example}", loaded.unwrap_err());
+    }
+}
+
+/// What a scrape shows when everything has happened once: families without a series are left out of it.
+fn full_scrape() -> String {
+    let metrics = Metrics::new();
+    metrics.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).inc();
+    for family in [&metrics.malformed_lines, &metrics.dropped_lines, &metrics.skipped_files] {
+        family.get_or_create(&Reason { reason: "some" }).inc();
+    }
+    metrics.push_requests.get_or_create(&PushStatus { status: "204".into() }).inc();
+    for family in [&metrics.signal_backend, &metrics.reader_backend] {
+        family.get_or_create(&Backend { backend: "b".into(), fallback_reason: String::new() }).set(1);
+    }
+    metrics.set_lags([(ContainerLabels::others(), 1)].into_iter());
+    metrics.refresh();
+    encode(metrics.registry(), Format::Prometheus).unwrap()
+}
+
+/// Name, type and help of every metric in a scrape, and the names of its samples.
+fn families(scrape: &str) -> (BTreeMap<String, (String, String)>, Vec<String>) {
+    let (mut families, mut samples, mut help) = (BTreeMap::new(), Vec::new(), None);
+    for line in scrape.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            let (of, text) = help.take().unwrap_or_else(|| panic!("{name} has no HELP"));
+            assert_eq!(of, name, "HELP and TYPE of different names");
+            assert!(families.insert(name.to_owned(), (kind.to_owned(), text.to_owned())).is_none(), "{name} twice");
+        } else {
+            samples.push(line.split(['{', ' ']).next().unwrap().to_owned());
+        }
+    }
+    (families, samples)
+}
+
+#[test]
+fn every_metric_has_help_and_type_the_prefix_and_its_unit_in_the_name() {
+    let (families, samples) = families(&full_scrape());
+    for sample in &samples {
+        let family = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| {
+            let name = sample.strip_suffix(suffix)?;
+            families.get(name).filter(|(kind, _)| kind == "histogram").map(|_| name)
+        });
+        assert!(families.contains_key(family.unwrap_or(sample)), "{sample} has neither HELP nor TYPE");
+    }
+    for (name, (kind, help)) in &families {
+        assert!(name.starts_with("pilcrow_") || name.starts_with("process_"), "{name}");
+        assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+        let stem = name.strip_suffix("_total").unwrap_or(name);
+        let help = help.to_lowercase();
+        let unit =
+            [("bytes", "_bytes"), ("encoded bytes", "_bytes"), ("compressed bytes", "_bytes"), ("time ", "_seconds")];
+        for (word, suffix) in unit {
+            assert!(!help.starts_with(word) || stem.ends_with(suffix), "{name} counts {word} and does not say so");
+        }
+    }
+    for name in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "pilcrow_build_info"]
+    {
+        assert!(families.contains_key(name), "{name}");
+    }
+}
+
+#[test]
+fn the_metrics_page_lists_every_metric_as_it_is_served() {
+    let (families, _) = families(&full_scrape());
+    let table: Vec<String> =
+        families.iter().map(|(name, (kind, help))| format!("| `{name}` | {kind} | {help} |")).collect();
+    let page = page("metrics.md");
+    let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert_eq!(listed, table, "docs/metrics.md should hold this table:\n{}\n", table.join("\n"));
+}
