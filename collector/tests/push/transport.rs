@@ -224,13 +224,13 @@ fn settings_that_cannot_work_are_refused_at_start_by_their_key() {
         (
             "loki.headers",
             Box::new(|c| {
-                c.headers.insert("a b".into(), "c".into());
+                c.headers.0.insert("a b".into(), "c".into());
             }),
         ),
         (
             "loki.headers",
             Box::new(|c| {
-                c.headers.insert("Content-Type".into(), "text/plain".into());
+                c.headers.0.insert("Content-Type".into(), "text/plain".into());
             }),
         ),
         (
@@ -263,7 +263,7 @@ fn tenant_headers_and_basic_auth_are_sent_and_never_logged() {
         let loki = Receiver::start(|n, _| if n == 0 { Reply::text(401, "Unauthorized") } else { Reply::ok() }).await;
         let mut config = config(&loki.url());
         config.tenant = "team-a".into();
-        config.headers.insert("X-Api-Key".into(), "key-secret".into());
+        config.headers.0.insert("X-Api-Key".into(), "key-secret".into());
         config.basic_auth = BasicAuth { username: "user".into(), password_file };
         let running = Running::start(&config);
         running.deliver(batch(1, &[(1, "line")])).await;
