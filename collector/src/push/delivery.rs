@@ -28,7 +28,7 @@ use crate::{
 /// One of the lines that Loki refuses is said this often.
 const SAY_REFUSED_EVERY: Duration = Duration::from_secs(30);
 /// How often files are looked at while only they, or somebody's work elsewhere, can help.
-const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(5);
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
 /// For how long a size that was too large is split without trying it.
 const REMEMBER_SIZE_FOR: Duration = Duration::from_secs(600);
 

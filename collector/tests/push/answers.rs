@@ -1,5 +1,7 @@
 //! What each answer does to the lines.
 
+use std::time::Duration;
+
 use crate::{
     Running, batch, block_on, config,
     log::Log,
@@ -95,6 +97,26 @@ fn a_misconfiguration_keeps_the_lines_and_says_what_to_mend_once() {
             assert_eq!(log.count(key), 1, "{}", log.text());
         });
     }
+}
+
+#[test]
+fn whoever_waits_goes_on_at_once_when_another_gets_through() {
+    block_on(async {
+        // The first answer means a wait of an hour.
+        let loki = Receiver::start(|n, _| match n {
+            0 => Reply::Header(404, "retry-after", "3600"),
+            _ => Reply::ok(),
+        })
+        .await;
+        let running = Running::start(&config(&loki.url()));
+        running.send(batch(1, &[(1, "waits")]));
+        loki.until(|loki| loki.seen().len() == 1).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        running.send(batch(2, &[(2, "gets through")]));
+        assert_eq!(running.next_done().await.generation(), 2);
+        assert_eq!(running.next_done().await.generation(), 1);
+        running.finish().await;
+    });
 }
 
 #[test]
