@@ -250,11 +250,9 @@ impl Delivery {
     }
 
     fn say_refused(&self, what: &str) {
-        match self.refused_throttle.borrow_mut().permit() {
-            None => {}
-            Some(0) => warn!("{what}. They are counted in pilcrow_dropped_lines_total"),
-            Some(more) => warn!("{what}. They are counted in pilcrow_dropped_lines_total, as {more} more times before"),
-        }
+        let Some(unsaid) = self.refused_throttle.borrow_mut().permit() else { return };
+        let since = if unsaid == 0 { String::new() } else { format!("; {unsaid} more such answers went unsaid") };
+        warn!("{what}. pilcrow_dropped_lines_total counts them{since}");
     }
 
     fn count_dropped(&self, reason: &'static str, lines: u64) {
