@@ -211,7 +211,7 @@ fn a_batch_that_is_too_large_goes_in_parts_in_order_and_a_line_too_large_is_drop
             assert_eq!(running.metrics.acknowledged_lines.get(), 49);
             // The next one is split before it is refused.
             let before = running.requests(&status.to_string());
-            running.deliver(batch(2, &[(1, "a".repeat(30).as_str()), (1, "b".repeat(30).as_str())])).await;
+            running.deliver(batch(2, &[(1, "line 00000"); 12])).await;
             assert_eq!(running.requests(&status.to_string()), before);
             running.finish().await;
             assert_eq!(log.count("sent in parts"), 1, "{}", log.text());
