@@ -325,6 +325,32 @@ fn a_bearer_token_is_read_again_when_its_file_changes() {
 }
 
 #[test]
+fn a_token_that_is_mended_is_used_before_the_wait_is_over() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        fs::write(&token, "wrong").unwrap();
+        let loki = Receiver::start(|_, seen| match seen.header("authorization") {
+            "Bearer right" => Reply::ok(),
+            // An hour.
+            _ => Reply::Header(401, "retry-after", "3600"),
+        })
+        .await;
+        let mut config = config(&loki.url());
+        config.bearer_token_file = token.clone();
+        let running = Running::start(&config);
+        running.send(batch(1, &[(1, "one")]));
+        running.send(batch(2, &[(2, "two")]));
+        loki.until(|loki| loki.seen().len() == 2).await;
+        fs::write(&token, "right").unwrap();
+        running.next_done().await;
+        running.next_done().await;
+        assert_eq!(loki.seen().len(), 4, "both tried once more, and no more");
+        running.finish().await;
+    });
+}
+
+#[test]
 fn one_connection_serves_all_requests_that_follow_each_other() {
     block_on(async {
         let loki = Receiver::start(|n, _| if n == 3 { Reply::text(500, "hm") } else { Reply::ok() }).await;
