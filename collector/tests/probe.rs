@@ -13,9 +13,15 @@ use std::{
         unix::fs::FileExt,
     },
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{
+            AtomicBool, AtomicI64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use collector::signal::{EbpfSignal, Signal, Slot, open_ebpf_plan, survey};
@@ -207,6 +213,41 @@ fn a_million_writes_of_two_threads_lose_no_wakeup() -> io::Result<()> {
             })?
         })?;
         println!("{plan}: {} writes, {drains} drains without linger", 2 * WRITES_PER_FILE);
+        Ok(())
+    })
+}
+
+/// The writer waits for the reader after each byte, so that no later write covers up for a mark that came before its byte
+/// could be read.
+#[test]
+fn a_reader_that_looks_at_once_misses_no_byte() -> io::Result<()> {
+    const WRITES: i64 = 50_000;
+    with_every_plan(|_, mut signal, folder| {
+        let file = log_file(folder, "0.log")?;
+        track(&mut signal, 0, &file)?;
+        let seen = AtomicI64::new(0);
+        let lost = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for written in 0..WRITES {
+                    while seen.load(Acquire) < written && !lost.load(Relaxed) {
+                        thread::yield_now();
+                    }
+                    (&file).write_all(b"x")?;
+                }
+                io::Result::Ok(())
+            });
+            let mut last = Instant::now();
+            while seen.load(Relaxed) < WRITES && !lost.load(Relaxed) {
+                if !drain(&mut signal)?.is_empty() {
+                    seen.store(fstat(&file)?.st_size, Release);
+                    last = Instant::now();
+                }
+                lost.store(last.elapsed() > LOST_AFTER, Relaxed);
+            }
+            io::Result::Ok(())
+        })?;
+        assert!(!lost.into_inner(), "after {seen:?} writes the next one was not seen");
         Ok(())
     })
 }
