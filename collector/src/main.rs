@@ -12,6 +12,7 @@ use collector::{
     config::{Config, ConfigError},
     doctor::{self, System, Trials},
     logging,
+    push::probe,
 };
 
 /// Collects for a node's whole day in small pieces, beside programs that want the memory: mimalloc gives freed pages
@@ -91,7 +92,10 @@ fn run(config: Config) -> anyhow::Result<()> {
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
-    let report = doctor::examine(config, &System::this_machine(), &Trials::default());
+    let push = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(probe(&config.loki));
+    let push = push.map(|reached| format!("{} takes lines ({})", reached.url, reached.status));
+    let trials = Trials { probe: None, push: Some(push.map_err(|error| format!("{error:#}"))) };
+    let report = doctor::examine(config, &System::this_machine(), &trials);
     report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;
     anyhow::ensure!(report.can_work(), "something stands in the way of collecting: see what is marked fail");
     Ok(())

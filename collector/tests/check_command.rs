@@ -80,7 +80,8 @@ fn without_a_file_the_environment_is_the_configuration() {
     let (out, _, code) = pilcrow(&["check"], &[("LOKI_URL", "http://loki.monitoring:3100"), ("NODE_NAME", "pi-3")]);
     assert_eq!(code, Some(0));
     assert!(out.contains("Loki at http://loki.monitoring:3100, without a tenant.\n"), "{out}");
-    assert!(out.contains("the pods of node pi-3"), "{out}");
+    let (out, ..) = pilcrow(&["check", "--print"], &[("NODE_NAME", "pi-3")]);
+    assert!(out.contains("  node_name: pi-3\n"), "{out}");
     let (_, err, code) = pilcrow(&["check"], &[("LOKI_URL", "loki:3100")]);
     let message = "environment variable LOKI_URL: loki.url: lacks http:// or https:// in front of \"loki:3100\"\n";
     assert_eq!((err.as_str(), code), (message, Some(2)));

@@ -89,14 +89,16 @@ fn log_files(pods: &Path) -> impl Iterator<Item = PathBuf> {
 
 fn state(folder: &Path) -> Finding {
     let shown = folder.display();
-    let mend = "make it writable, or set paths.state; in a container, mount a hostPath folder there";
+    // Pilcrow collects all the same.
+    let mend = "make it writable, or set paths.state (in a container, mount a hostPath folder there): without saved \
+                positions every restart sends again what is on the disk";
     if !folder.exists() {
         let parent = existing_parent(folder);
         return match access(parent, Access::WRITE_OK | Access::EXEC_OK) {
             Ok(()) => Finding::ok("folders", "state", format!("{shown} does not exist yet and can be made")),
             Err(error) => {
                 let found = format!("{shown} does not exist and can not be made: {}: {error}", parent.display());
-                Finding::fail("folders", "state", found, mend)
+                Finding::warn("folders", "state", found, mend)
             }
         };
     }
@@ -105,7 +107,7 @@ fn state(folder: &Path) -> Finding {
     let trial = folder.join(format!(".doctor-{}", std::process::id()));
     match fs::write(&trial, b"").and_then(|()| fs::remove_file(&trial)) {
         Ok(()) => Finding::ok("folders", "state", format!("{shown} is writable")),
-        Err(error) => Finding::fail("folders", "state", format!("{shown} is not writable: {error}"), mend),
+        Err(error) => Finding::warn("folders", "state", format!("{shown} is not writable: {error}"), mend),
     }
 }
 
@@ -192,6 +194,6 @@ mod tests {
         assert!(!new.exists());
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        assert_eq!(state(&file).status, Status::Fail);
+        assert_eq!(state(&file).status, Status::Warn);
     }
 }

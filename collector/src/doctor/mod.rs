@@ -66,7 +66,7 @@ impl Finding {
 pub struct Trials {
     /// The kinds of eBPF program, in order of preference. Empty: this binary was built without the probe.
     pub probe: Option<Vec<ProbeKind>>,
-    /// A push of nothing to Loki: what it answered, or what is wrong and the mend.
+    /// A push without lines to Loki: what it answered, or what is wrong and the mend.
     pub push: Option<Result<String, String>>,
 }
 
@@ -95,7 +95,7 @@ pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
     let mut findings = kernel::examine(system);
     findings.extend(ebpf::examine(config, system, trials.probe.as_deref()));
     findings.extend(reader::inotify(config, system));
-    findings.extend(reader::io_uring(config, system));
+    findings.push(reader::io_uring(config));
     findings.extend(choices(config, trials, &findings));
     findings.extend(privileges::limits(system));
     findings.extend(folders::examine(&config.paths));

@@ -3,7 +3,11 @@
 use rustix::fs::inotify;
 
 use super::{Finding, System};
-use crate::config::{Config, ReaderChoice, SignalChoice};
+use crate::{
+    config::{Config, ReaderChoice, SignalChoice},
+    read::UringReader,
+    run::uring_refusal,
+};
 
 /// Enough for a watch on each log file and each container's folder of a full node, with room for the kubelet's own.
 const WATCHES_WANTED: u64 = 8192;
@@ -33,33 +37,17 @@ pub(super) fn inotify(config: &Config, system: &System) -> Vec<Finding> {
     findings
 }
 
-pub(super) fn io_uring(config: &Config, system: &System) -> Vec<Finding> {
-    let attempt = tokio_uring::Runtime::new(tokio_uring::builder().entries(8));
-    let sysctl = system.number("/proc/sys/kernel/io_uring_disabled").unwrap_or(0);
-    let finding = match attempt.map(drop) {
+/// Sets up what the reader side sets up: a ring with the pool's buffers registered.
+pub(super) fn io_uring(config: &Config) -> Finding {
+    let attempt = UringReader::runtime().and_then(|runtime| runtime.block_on(async { UringReader::new() }).map(drop));
+    match attempt {
         Ok(()) => Finding::ok("reader", "io_uring", "can be used"),
         Err(error) => {
-            let mend = match (sysctl, error.kind()) {
-                (1 | 2, _) => format!("sysctl kernel.io_uring_disabled=0 (it is {sysctl})"),
-                (_, std::io::ErrorKind::PermissionDenied) => {
-                    "the container's seccomp profile forbids it: allow io_uring_setup, io_uring_enter and \
-                     io_uring_register"
-                        .into()
-                }
-                (_, std::io::ErrorKind::Unsupported) => "this kernel is older than 5.6 or was built without it".into(),
-                (_, std::io::ErrorKind::OutOfMemory) => {
-                    "raise the limit of locked memory: LimitMEMLOCK=infinity".into()
-                }
-                _ => "please report this".into(),
-            };
-            let found = format!("can not be used: {error}");
+            let found = format!("can not be used: {}", uring_refusal(&error));
             match config.reader {
-                ReaderChoice::IoUring => {
-                    Finding::fail("reader", "io_uring", found, format!("{mend}; or set reader to auto"))
-                }
-                _ => Finding::warn("reader", "io_uring", found, format!("{mend}; pread does the work")),
+                ReaderChoice::IoUring => Finding::fail("reader", "io_uring", found, "or set reader to auto"),
+                _ => Finding::warn("reader", "io_uring", found, "until then pread does the work"),
             }
         }
-    };
-    vec![finding]
+    }
 }
