@@ -108,7 +108,10 @@ impl Zig {
             apt::ensure(&[apt::Package { name: "python3-pip", program: "pip3" }])?;
             println!("installing {} into {}", ZIG_PACKAGES.join(" and "), folder.display());
             process::run(
-                Command::new("pip3").args(["install", "--quiet", "--upgrade", "--target"]).arg(&folder).args(ZIG_PACKAGES),
+                Command::new("pip3")
+                    .args(["install", "--quiet", "--upgrade", "--target"])
+                    .arg(&folder)
+                    .args(ZIG_PACKAGES),
             )?;
         }
         Ok(zig)

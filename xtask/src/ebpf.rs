@@ -48,6 +48,14 @@ pub fn ensure_built() -> anyhow::Result<PathBuf> {
     build(false)
 }
 
+/// Where cargo finds the standard library's sources for -Zbuild-std; none: where it looks by itself. For cross builds.
+pub fn std_sources() -> anyhow::Result<Option<PathBuf>> {
+    match RustSrc::find_or_fetch(&Compiler::query()?, &workspace_root().join("target"))? {
+        RustSrc::Toolchain => Ok(None),
+        RustSrc::Elsewhere { library } => Ok(Some(library)),
+    }
+}
+
 fn build(force: bool) -> anyhow::Result<PathBuf> {
     let root = workspace_root();
     let target = root.join("target");
@@ -164,9 +172,4 @@ fn output(command: &mut Command) -> anyhow::Result<String> {
         bail!("{command:?} failed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// (being written)
-pub fn ensure_built() -> anyhow::Result<std::path::PathBuf> {
-    anyhow::bail!("not yet written")
 }

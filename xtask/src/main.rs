@@ -1,7 +1,9 @@
 //! `cargo xtask`: Pilcrow's build, test and demo commands.
 
 mod apt;
+mod build;
 mod demo;
+mod e2e;
 mod ebpf;
 mod process;
 mod test;
@@ -22,8 +24,12 @@ struct Cli {
 enum Command {
     /// Build the eBPF probe; gets bpf-linker and rust-src if they are missing
     BuildEbpf(ebpf::Args),
+    /// Build the release binary, for this machine or for another one
+    Build(build::Args),
     /// Run the main job on this machine and watch it
     Demo(demo::Args),
+    /// Run the collector against a real Loki and compare what Loki stored
+    E2e(e2e::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -31,7 +37,9 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::BuildEbpf(args) => ebpf::run(&args),
+        Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::E2e(args) => e2e::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };

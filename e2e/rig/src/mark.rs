@@ -85,34 +85,49 @@ static SLAB: LazyLock<Vec<u8>> = LazyLock::new(|| {
     slab
 });
 
-const TEXT_SUM: &[u8] = b" sum=";
-const JSON_SUM: &[u8] = b"\",\"sum\":\"";
-const JSON_END: &[u8] = b"\"}";
+/// The text between the parts of a marked line.
+struct Frame {
+    source: &'static [u8],
+    sequence: &'static [u8],
+    timestamp: &'static [u8],
+    words: &'static [u8],
+    sum: &'static [u8],
+    end: &'static [u8],
+}
+
+const TEXT: Frame =
+    Frame { source: b"src=", sequence: b" seq=", timestamp: b" t=", words: b" ", sum: b" sum=", end: b"" };
+const JSON: Frame = Frame {
+    source: b"{\"src\":",
+    sequence: b",\"seq\":",
+    timestamp: b",\"t\":",
+    words: b",\"level\":\"info\",\"msg\":\"",
+    sum: b"\",\"sum\":\"",
+    end: b"\"}",
+};
 const SUM_DIGITS: usize = 16;
 
 /// Appends a marked line (no newline) of `len` bytes to `out`; of more where the mark alone needs more (about 110).
 pub fn write(out: &mut Vec<u8>, mark: Mark, shape: Shape, len: usize, random: &mut Random) {
     let start = out.len();
-    let (keys, middle, sum, end): ([&[u8]; 3], &[u8], &[u8], &[u8]) = match shape {
-        Shape::Text | Shape::Unicode => ([b"src=", b" seq=", b" t="], b" ", TEXT_SUM, b""),
-        Shape::Json => {
-            ([b"{\"src\":", b",\"seq\":", b",\"t\":"], b",\"level\":\"info\",\"msg\":\"", JSON_SUM, JSON_END)
-        }
+    let frame = match shape {
+        Shape::Text | Shape::Unicode => TEXT,
+        Shape::Json => JSON,
     };
-    out.extend_from_slice(keys[0]);
+    out.extend_from_slice(frame.source);
     write_decimal(out, u64::from(mark.source));
-    out.extend_from_slice(keys[1]);
+    out.extend_from_slice(frame.sequence);
     write_decimal(out, mark.sequence);
-    out.extend_from_slice(keys[2]);
+    out.extend_from_slice(frame.timestamp);
     write_decimal(out, mark.timestamp_ns.max(0) as u64);
-    out.extend_from_slice(middle);
-    let tail = sum.len() + SUM_DIGITS + end.len();
+    out.extend_from_slice(frame.words);
+    let tail = frame.sum.len() + SUM_DIGITS + frame.end.len();
     let fill = len.saturating_sub(out.len() - start + tail);
     fill_words(out, shape, fill, random);
-    out.extend_from_slice(sum);
+    out.extend_from_slice(frame.sum);
     let digest = checksum(&out[start..]);
     write_hex(out, digest);
-    out.extend_from_slice(end);
+    out.extend_from_slice(frame.end);
 }
 
 /// Appends exactly `len` bytes of words.
@@ -133,26 +148,22 @@ fn fill_words(out: &mut Vec<u8>, shape: Shape, len: usize, random: &mut Random) 
 
 /// The mark of `text`, if all of it is as it was written.
 pub fn read(text: &[u8]) -> Result<Mark, Unreadable> {
-    if let Some(rest) = text.strip_prefix(b"src=") {
-        read_as(text, rest, [b" seq=", b" t="], b"")
-    } else if let Some(rest) = text.strip_prefix(b"{\"src\":") {
-        read_as(text, rest, [b",\"seq\":", b",\"t\":"], JSON_END)
-    } else {
-        Err(Unreadable::NoMark)
+    for frame in [TEXT, JSON] {
+        if let Some(rest) = text.strip_prefix(frame.source) {
+            return read_as(&frame, text, rest).ok_or(Unreadable::Damaged);
+        }
     }
+    Err(Unreadable::NoMark)
 }
 
-fn read_as(text: &[u8], rest: &[u8], keys: [&[u8]; 2], end: &[u8]) -> Result<Mark, Unreadable> {
-    let whole = || -> Option<Mark> {
-        let (source, rest) = read_decimal(rest)?;
-        let (sequence, rest) = read_decimal(rest.strip_prefix(keys[0])?)?;
-        let (timestamp, _) = read_decimal(rest.strip_prefix(keys[1])?)?;
-        let body = text.strip_suffix(end)?;
-        let (summed, digits) = body.split_at_checked(body.len().checked_sub(SUM_DIGITS)?)?;
-        (read_hex(digits)? == checksum(summed)).then_some(())?;
-        Some(Mark { source: u32::try_from(source).ok()?, sequence, timestamp_ns: i64::try_from(timestamp).ok()? })
-    };
-    whole().ok_or(Unreadable::Damaged)
+fn read_as(frame: &Frame, text: &[u8], rest: &[u8]) -> Option<Mark> {
+    let (source, rest) = read_decimal(rest)?;
+    let (sequence, rest) = read_decimal(rest.strip_prefix(frame.sequence)?)?;
+    let (timestamp, _) = read_decimal(rest.strip_prefix(frame.timestamp)?)?;
+    let body = text.strip_suffix(frame.end)?;
+    let (summed, digits) = body.split_at_checked(body.len().checked_sub(SUM_DIGITS)?)?;
+    (read_hex(digits)? == checksum(summed)).then_some(())?;
+    Some(Mark { source: u32::try_from(source).ok()?, sequence, timestamp_ns: i64::try_from(timestamp).ok()? })
 }
 
 /// A 64-bit checksum, eight bytes at a time; not for adversaries.

@@ -154,7 +154,9 @@ pub fn compare(
     let expected: BTreeSet<_> = written.chain(others).cloned().collect();
     let found: BTreeSet<_> = client.series(&format!("{{cluster={cluster:?}}}"), range)?.into_iter().collect();
     for (what, one, other) in [("missing", &expected, &found), ("unexpected", &found, &expected)] {
-        comparison.wrong_streams.extend(one.difference(other).map(|labels| format!("{what} stream {}", selector(labels))));
+        comparison
+            .wrong_streams
+            .extend(one.difference(other).map(|labels| format!("{what} stream {}", selector(labels))));
     }
 
     for (index, (source, labels)) in sources.iter().zip(&labels).enumerate() {

@@ -12,7 +12,7 @@ use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -75,7 +75,8 @@ impl Client {
     /// The label sets of a selector's streams.
     pub fn series(&self, selector: &str, range: Range) -> anyhow::Result<Vec<Labels>> {
         let (start, end) = (range.start_ns.to_string(), (range.end_ns + 1).to_string());
-        let body = self.get(&path("/loki/api/v1/series", &[("match[]", selector), ("start", &start), ("end", &end)]))?;
+        let body =
+            self.get(&path("/loki/api/v1/series", &[("match[]", selector), ("start", &start), ("end", &end)]))?;
         #[derive(Deserialize)]
         struct Answer {
             #[serde(default)]
@@ -98,7 +99,8 @@ impl Client {
             };
             let mut entries = Vec::with_capacity(stream.values.len());
             for value in &stream.values {
-                entries.push(Entry { timestamp_ns: value.0.parse().context("a timestamp is no number")?, text: &value.1 });
+                entries
+                    .push(Entry { timestamp_ns: value.0.parse().context("a timestamp is no number")?, text: &value.1 });
             }
             // A full page may end between two entries of one timestamp: those come again with the next page.
             let last_ns = entries.last().map_or(start_ns, |entry| entry.timestamp_ns);
@@ -114,7 +116,11 @@ impl Client {
         }
     }
 
-    fn query<T: for<'de> Deserialize<'de>>(&self, endpoint: &str, parameters: &[(&str, &str)]) -> anyhow::Result<Data<T>> {
+    fn query<T: for<'de> Deserialize<'de>>(
+        &self,
+        endpoint: &str,
+        parameters: &[(&str, &str)],
+    ) -> anyhow::Result<Data<T>> {
         let body = self.get(&path(endpoint, parameters))?;
         #[derive(Deserialize)]
         struct Answer<T> {
@@ -156,9 +162,8 @@ struct Stream {
     values: Vec<Value>,
 }
 
-/// Timestamp as decimal digits, text, and further fields such as the structured metadata.
-#[derive(Deserialize)]
-struct Value(String, String, #[serde(default)] serde_json::Value);
+/// Timestamp as decimal digits, text, and the structured metadata, which the categorizing header puts apart.
+type Value = (String, String, IgnoredAny);
 
 fn path(endpoint: &str, parameters: &[(&str, &str)]) -> String {
     let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();

@@ -33,7 +33,8 @@ pub fn can_build() -> Result<(), String> {
 pub fn build() -> anyhow::Result<PathBuf> {
     can_build().map_err(anyhow::Error::msg)?;
     let module = process::workspace_root().join("e2e/loki");
-    let version = version_in(&fs::read_to_string(module.join("go.mod"))?)?;
+    let go_mod = fs::read_to_string(module.join("go.mod"))?;
+    let version = version_in(&go_mod)?;
     let program = process::target_dir().join("loki").join(format!("loki-{version}"));
     if program.exists() {
         return Ok(program);

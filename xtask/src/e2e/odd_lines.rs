@@ -84,7 +84,8 @@ pub fn labels(cluster: &str) -> Vec<Labels> {
 
 fn source(stream: &str) -> Source {
     let lines = RECORDS.iter().filter(|record| record.stream == stream && record.entry.is_some()).count() as u64;
-    let (namespace, pod) = POD.split_once('_').and_then(|(ns, rest)| Some((ns, rest.split_once('_')?.0))).unwrap_or_default();
+    let (namespace, pod) =
+        POD.split_once('_').and_then(|(ns, rest)| Some((ns, rest.split_once('_')?.0))).unwrap_or_default();
     Source { namespace: namespace.into(), pod: pod.into(), container: CONTAINER.into(), stream: stream.into(), lines }
 }
 
@@ -116,7 +117,9 @@ pub fn differences(client: &Client, cluster: &str, start_ns: i64, range: Range) 
 fn expected(stream: &str, start_ns: i64) -> Vec<(i64, String)> {
     let records = RECORDS.iter().enumerate().filter(|(_, record)| record.stream == stream);
     records
-        .filter_map(|(index, record)| record.entry.map(|(back, text)| (timestamp_ns(start_ns, index - back), text.to_owned())))
+        .filter_map(|(index, record)| {
+            record.entry.map(|(back, text)| (timestamp_ns(start_ns, index - back), text.to_owned()))
+        })
         .collect()
 }
 
@@ -128,7 +131,8 @@ fn rfc3339(ns: i64, zone_minutes: i64) -> String {
     let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
     let fraction = format!(".{:09}", ns.rem_euclid(1_000_000_000));
     let fraction = fraction.trim_end_matches('0').trim_end_matches('.');
-    let zone = if zone_minutes == 0 { "Z".into() } else { format!("+{:02}:{:02}", zone_minutes / 60, zone_minutes % 60) };
+    let zone =
+        if zone_minutes == 0 { "Z".into() } else { format!("+{:02}:{:02}", zone_minutes / 60, zone_minutes % 60) };
     format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}{fraction}{zone}")
 }
 

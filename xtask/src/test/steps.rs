@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use anyhow::Context;
 
 use super::{Report, libtest};
-use crate::{apt, ebpf, process};
+use crate::{apt, build, e2e, ebpf, process};
 
 /// One step.
 pub struct Step {
@@ -33,12 +33,14 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 5] = [
+pub const ALL: [Step; 7] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
     Step { name: "docs", what: "rustdoc, warnings are errors", long: false, run: docs },
     Step { name: "tests", what: "unit, property, behaviour and probe tests", long: false, run: tests },
+    Step { name: "cross", what: "the aarch64 binary, started under an emulator", long: true, run: cross },
+    Step { name: "loki", what: "the collector against a real Loki", long: true, run: loki },
 ];
 
 fn probe() -> anyhow::Result<Report> {
@@ -103,6 +105,19 @@ fn tests() -> anyhow::Result<Report> {
         report.failed.push("tests: no test ran".to_owned());
     }
     Ok(report)
+}
+
+fn cross() -> anyhow::Result<Report> {
+    build::aarch64_binary_starts()?;
+    Ok(Report::one_passed())
+}
+
+fn loki() -> anyhow::Result<Report> {
+    if let Err(reason) = e2e::loki::can_build() {
+        return Ok(Report::one_skipped("loki", reason));
+    }
+    e2e::run(&e2e::Args::default())?;
+    Ok(Report::one_passed())
 }
 
 /// Whether the toolchain has `cargo NAME`.

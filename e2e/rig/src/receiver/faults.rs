@@ -54,9 +54,11 @@ impl Verdict {
     }
 }
 
+type Decide = Box<dyn FnMut(&Arrival) -> Verdict + Send>;
+
 /// A verdict for each push; [`Verdict::Accept`] for all by default.
 #[derive(Default)]
-pub struct FaultScript(Option<Box<dyn FnMut(&Arrival) -> Verdict + Send>>);
+pub struct FaultScript(Option<Decide>);
 
 impl FaultScript {
     /// Asks `decide` about each push.

@@ -1,0 +1,179 @@
+//! `cargo xtask e2e`: the real collector against a real Loki.
+//!
+//! In: nothing, or a Loki that is already there. Out: an error unless Loki has every line of a generated pods folder
+//! once, in its place, order and time, with exactly the labels and the text that were written. The collector is killed and
+//! started again twice on the way: with a backlog in hand, and while containers write and their logs are rotated. The only
+//! judge is what LogQL answers.
+
+mod collector;
+mod compare;
+mod logql;
+pub mod loki;
+mod odd_lines;
+
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+use rig::kubelet::{BacklogOptions, Live, LiveOptions, Node, generate_backlog};
+
+use crate::build;
+use collector::Collector;
+use compare::Source;
+use logql::{Client, Range};
+
+const FILES: usize = 10;
+const DEFAULT_MIB: u64 = 64;
+const DEFAULT_SECONDS: u64 = 15;
+/// A Loki whose count of lines does not change for so long will not get the rest.
+const STALL: Duration = Duration::from_secs(60);
+/// The page size that every Loki allows by default, and one for our own.
+const PAGES: [usize; 2] = [5_000, 50_000];
+
+/// What `cargo xtask e2e` takes.
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// A Loki program to start instead of building one
+    #[arg(long, value_name = "PATH")]
+    loki_bin: Option<PathBuf>,
+    /// A running Loki to use, such as http://127.0.0.1:3100
+    #[arg(long, value_name = "URL", conflicts_with = "loki_bin")]
+    loki: Option<String>,
+    /// Size of the backlog that the collector begins with [default: 64]
+    #[arg(long)]
+    mib: Option<u64>,
+    /// How long containers then go on writing [default: 15]
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Build the collector with optimization
+    #[arg(long)]
+    release: bool,
+}
+
+/// Runs it all and says what was found.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let program = build::build(None, !args.release)?;
+    match &args.loki {
+        Some(url) => Run::new(args, url, PAGES[0])?.run(program, false),
+        None => {
+            let loki_program = match &args.loki_bin {
+                Some(program) => program.clone(),
+                None => loki::build()?,
+            };
+            let loki = loki::Loki::start(&loki_program)?;
+            Run::new(args, &loki.url, PAGES[1])?.run(program, true)
+        }
+    }
+}
+
+/// One run: its own tenant and its own `cluster` label, so that runs against one Loki do not meet.
+struct Run<'a> {
+    args: &'a Args,
+    url: &'a str,
+    id: String,
+    start_ns: i64,
+    client: Client,
+}
+
+impl<'a> Run<'a> {
+    fn new(args: &'a Args, url: &'a str, page: usize) -> anyhow::Result<Self> {
+        let start_ns = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?;
+        let id = format!("e2e-{start_ns}");
+        let client = Client::new(url, &id, page)?;
+        Ok(Self { args, url, id, start_ns, client })
+    }
+
+    fn run(&self, program: PathBuf, tenants_are_apart: bool) -> anyhow::Result<()> {
+        let folder = tempfile::Builder::new().prefix("pilcrow-e2e-").tempdir()?;
+        let mut node = Node::new(folder.path(), 1)?;
+        let mib = self.args.mib.unwrap_or(DEFAULT_MIB);
+        generate_backlog(&mut node, &BacklogOptions::new(mib << 20, FILES))?;
+        let odd_start_ns = self.start_ns - 60_000_000_000;
+        odd_lines::write(&node.pods(), odd_start_ns)?;
+        println!("{mib} MiB of logs in {FILES} files, and {} odd lines, are waiting", odd_lines::lines());
+
+        let setup = collector::Setup::write(program, folder.path(), &node.pods(), self.url, &self.id)?;
+        let collector = Collector::start(&setup)?;
+        self.wait_until("the first lines are in Loki", |count| count > 0)?;
+        collector.kill()?;
+        println!("killed the collector with a backlog in hand");
+
+        let collector = Collector::start(&setup)?;
+        let live = Live::start(node, live_options())?;
+        let writing = Duration::from_secs(self.args.seconds.unwrap_or(DEFAULT_SECONDS));
+        thread::sleep(writing / 2);
+        collector.kill()?;
+        println!("killed the collector while containers write");
+        let collector = Collector::start(&setup)?;
+        thread::sleep(writing / 2);
+        let ledger = live.ledger().clone();
+        live.stop()?;
+
+        let expected = ledger.lines() + odd_lines::lines();
+        self.wait_until(&format!("all {expected} lines are in Loki"), |count| count >= expected)?;
+        collector.terminate()?;
+
+        let sources = ledger
+            .written()
+            .into_iter()
+            .map(|(name, lines)| Source::from_name(&name, lines).with_context(|| format!("unknown source {name}")))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        self.judge(&sources, odd_start_ns, tenants_are_apart)
+    }
+
+    fn judge(&self, sources: &[Source], odd_start_ns: i64, tenants_are_apart: bool) -> anyhow::Result<()> {
+        let range = self.range();
+        let comparison = compare::compare(&self.client, &self.id, range, sources, &odd_lines::labels(&self.id))?;
+        let mut differences = odd_lines::differences(&self.client, &self.id, odd_start_ns, range)?;
+        if tenants_are_apart {
+            let other = Client::new(self.url, "e2e-other", PAGES[0])?;
+            let seen = other.series(&self.selector(), range)?.len();
+            if seen > 0 {
+                differences.push(format!("another tenant sees {seen} streams"));
+            }
+        }
+        println!("{} sources, compared line by line:\n{comparison}", sources.len());
+        differences.iter().for_each(|difference| println!("  {difference}"));
+        if !comparison.is_exact() || !differences.is_empty() {
+            bail!("Loki has not exactly what was written; the collector's log is {}", collector::log().display());
+        }
+        println!("Loki has exactly what was written");
+        Ok(())
+    }
+
+    /// Polls LogQL's count of this run's lines. That it stops growing is no error here: the comparison says what is missing.
+    fn wait_until(&self, what: &str, is_enough: impl Fn(u64) -> bool) -> anyhow::Result<()> {
+        let mut last = (0, Instant::now());
+        loop {
+            let count = self.client.count(&self.selector(), self.range())?;
+            if is_enough(count) {
+                println!("{what}: {count}");
+                return Ok(());
+            }
+            if count != last.0 {
+                last = (count, Instant::now());
+            } else if last.1.elapsed() > STALL {
+                println!("waited in vain until {what}: {count} for {} s", STALL.as_secs());
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn selector(&self) -> String {
+        format!("{{cluster={:?}}}", self.id)
+    }
+
+    fn range(&self) -> Range {
+        const HOUR_NS: i64 = 3_600_000_000_000;
+        Range { start_ns: self.start_ns - HOUR_NS, end_ns: self.start_ns + HOUR_NS }
+    }
+}
+
+/// No pod goes away: one whose folder is removed while the collector is down is lost by anyone's rules.
+fn live_options() -> LiveOptions {
+    LiveOptions { lines_per_second: 3000, replace_pod_every: Duration::ZERO, ..LiveOptions::default() }
+}
