@@ -1,0 +1,231 @@
+//! Attaches a plan's programs to the running kernel.
+//!
+//! In: the object and the kernel's types. Out: an [`Attached`] set of programs, or the [`Refusal`] with its mend.
+
+use std::{error::Error, io, iter, path::Path};
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader,
+    programs::{BtfTracePoint, FExit, KProbe, ProgramError},
+};
+use collector_ebpf::{global, map, program};
+use rustix::{
+    io::Errno,
+    process::{Resource, Rlimit, setrlimit},
+};
+
+use super::{
+    object::OBJECT,
+    plan::{Hook, Kind, Plan},
+};
+use crate::signal::{
+    Refusal,
+    btf::{BtfError, KernelTypes},
+};
+
+/// `ENOTSUPP`, which is not for user space and yet comes out of bpf(2).
+const ENOTSUPP: i32 = 524;
+
+/// The mend of what nobody has seen yet.
+const UNEXPECTED: &str = "please report it, with what `pilcrow` writes at log.level debug";
+
+/// Programs that run on writes, until this is dropped.
+pub struct Attached {
+    /// Holds the programs and the maps.
+    pub ebpf: Ebpf,
+    /// The functions and tracepoints that are hooked.
+    pub targets: Vec<&'static str>,
+}
+
+/// What of the running kernel an attachment needs; read once for all plans.
+pub struct Kernel {
+    types: KernelTypes,
+    /// The same types again, as aya reads them: it looks up the functions that programs attach to.
+    btf: Btf,
+    globals: Vec<(&'static str, u64)>,
+    object: &'static [u8],
+}
+
+impl Kernel {
+    /// Reads the types.
+    pub fn read() -> Result<Self, Refusal> {
+        let object = OBJECT.ok_or_else(|| {
+            Refusal::new(
+                "this pilcrow was built without the eBPF probe",
+                "build it again after `cargo xtask build-ebpf`, or take a released binary",
+            )
+        })?;
+        let types = KernelTypes::of_running_kernel().map_err(|error| {
+            let mend = match error {
+                BtfError::Missing => "use a kernel that was built with CONFIG_DEBUG_INFO_BTF=y",
+                BtfError::Unreadable(_) => "let pilcrow read /sys/kernel/btf",
+                BtfError::Malformed(_) => UNEXPECTED,
+            };
+            Refusal::new(error, mend)
+        })?;
+        let globals = globals(&types)?;
+        let btf = Btf::from_sys_fs().map_err(|error| Refusal::new(in_full(&error), UNEXPECTED))?;
+        Ok(Self { types, btf, globals, object })
+    }
+
+    /// Loads the object's maps and the plan's programs, and attaches those.
+    ///
+    /// # Errors
+    /// If the kernel has none of the plan's hooks or refuses all of its programs.
+    pub fn attach(&self, plan: &Plan) -> Result<Attached, Refusal> {
+        if plan.kind == Kind::Kprobe && !has_kprobes() {
+            return Err(Refusal::new(
+                "this kernel has no kprobes",
+                "use a kernel that was built with CONFIG_KPROBES=y",
+            ));
+        }
+        let mut ebpf = self.load(plan).map_err(|error| refusal(plan, &error))?;
+        let mut targets = Vec::new();
+        let mut refused = None;
+        for hook in plan.hooks.iter().filter(|hook| self.fits(plan.kind, hook)) {
+            match self.attach_hook(&mut ebpf, plan.kind, hook) {
+                Ok(()) => targets.push(hook.target),
+                Err(error) => refused = Some(refusal(plan, &error)),
+            }
+        }
+        if !targets.is_empty() {
+            return Ok(Attached { ebpf, targets });
+        }
+        Err(refused.unwrap_or_else(|| {
+            let hooks: Vec<_> = plan.hooks.iter().map(|hook| hook.target).collect();
+            let what = if plan.kind == Kind::TpBtf { "tracepoints" } else { "functions" };
+            Refusal::new(
+                format!("the kernel itself has no {what} {} of the known shape", hooks.join(", ")),
+                "another kind of program may serve; those of a module cannot be hooked",
+            )
+        }))
+    }
+
+    fn load(&self, plan: &Plan) -> Result<Ebpf, EbpfError> {
+        // Before Linux 5.11 the maps count as locked memory. Where it fails and matters, making the maps fails too.
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+        let mut loader = EbpfLoader::new();
+        for (name, value) in &self.globals {
+            loader.override_global(name, value, true);
+        }
+        if plan.kind != Kind::Kprobe {
+            loader.map_max_entries(map::IN_FLIGHT, 1);
+        }
+        loader.load(self.object)
+    }
+
+    /// Whether the kernel has the hook, with arguments as the programs take them.
+    fn fits(&self, kind: Kind, hook: &Hook) -> bool {
+        let (index, structure) = hook.argument.position();
+        let found = match kind {
+            Kind::Fexit | Kind::Kprobe => self.types.function_argument(hook.target, index),
+            Kind::TpBtf => self.types.tracepoint_argument(hook.target, index),
+        };
+        found == Some(structure)
+    }
+
+    fn attach_hook(&self, ebpf: &mut Ebpf, kind: Kind, hook: &Hook) -> Result<(), ProgramError> {
+        let name = format!("{}_{}", kind.name(), hook.target);
+        match kind {
+            Kind::Fexit => {
+                let program: &mut FExit = typed(ebpf, &name)?;
+                program.load(hook.target, &self.btf)?;
+                program.attach()?;
+            }
+            Kind::TpBtf => {
+                let program: &mut BtfTracePoint = typed(ebpf, &name)?;
+                program.load(hook.target, &self.btf)?;
+                program.attach()?;
+            }
+            Kind::Kprobe => {
+                let entry = hook.argument.kprobe_program().ok_or(ProgramError::UnexpectedProgramType)?;
+                // The return first: an entry without a return would leave a stale mark behind.
+                for name in [program::KRETPROBE, entry] {
+                    let program: &mut KProbe = typed(ebpf, name)?;
+                    match program.load() {
+                        // By another hook of the same shape.
+                        Ok(()) | Err(ProgramError::AlreadyLoaded) => {}
+                        Err(error) => return Err(error),
+                    }
+                    program.attach(hook.target, 0)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}
+
+/// Where the probe finds what it reads, in bytes.
+fn globals(types: &KernelTypes) -> Result<Vec<(&'static str, u64)>, Refusal> {
+    let offset = |structure: &str, member: &str| {
+        types
+            .member_offset(structure, member)
+            .ok_or_else(|| Refusal::new(format!("the kernel's types have no {structure}.{member}"), UNEXPECTED))
+    };
+    let registers = if cfg!(target_arch = "x86_64") {
+        // di and si in struct pt_regs, arch/x86/include/asm/ptrace.h.
+        [112, 104]
+    } else {
+        // x0 and x1, arch/arm64/include/asm/ptrace.h.
+        [0, 8]
+    };
+    Ok(vec![
+        (global::KIOCB_FILE, offset("kiocb", "ki_filp")?),
+        // Without io_uring there is none, and no hook that needs it.
+        (global::IO_KIOCB_FILE, types.member_offset("io_kiocb", "file").unwrap_or(0)),
+        (global::FILE_INODE, offset("file", "f_inode")?),
+        (global::INODE_NUMBER, offset("inode", "i_ino")?),
+        (global::INODE_SUPER_BLOCK, offset("inode", "i_sb")?),
+        (global::SUPER_BLOCK_DEVICE, offset("super_block", "s_dev")?),
+        (global::REGISTER_ARGUMENT_0, registers[0]),
+        (global::REGISTER_ARGUMENT_1, registers[1]),
+    ])
+}
+
+fn has_kprobes() -> bool {
+    [
+        "/sys/bus/event_source/devices/kprobe",
+        "/sys/kernel/tracing/kprobe_events",
+        "/sys/kernel/debug/tracing/kprobe_events",
+    ]
+    .iter()
+    .any(|path| Path::new(path).exists())
+}
+
+/// What the kernel said, and what can be done about it.
+fn refusal(plan: &Plan, error: &(dyn Error + 'static)) -> Refusal {
+    tracing::debug!(plan = plan.name(), error = in_full(error), "the kernel refused an eBPF program");
+    // The innermost cause is the system call's. What is around it has the verifier's log, which is for developers.
+    let Some(error) = causes(error).find_map(|error| error.downcast_ref::<io::Error>()) else {
+        return Refusal::new(in_full(error), UNEXPECTED);
+    };
+    let mend = match Errno::from_io_error(error) {
+        Some(Errno::PERM | Errno::ACCESS) => {
+            "run pilcrow as root or with the capabilities CAP_BPF and CAP_PERFMON; if it has them, the kernel or the \
+             container runtime (lockdown, seccomp) forbids this kind"
+        }
+        Some(code) if code.raw_os_error() == ENOTSUPP && plan.kind == Kind::Fexit => {
+            "on arm64, fexit needs Linux 6.5 or newer"
+        }
+        Some(Errno::NOSYS) => "use a kernel that was built with CONFIG_BPF_SYSCALL=y",
+        _ => UNEXPECTED,
+    };
+    Refusal::new(error, mend)
+}
+
+/// An error, its cause, that one's cause and so on.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (*error).source())
+}
+
+/// An error and its causes, in one line.
+fn in_full(error: &(dyn Error + 'static)) -> String {
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,339 @@
+//! The eBPF backend: a probe on the kernel's write path marks the tracked files.
+//!
+//! In: the embedded object, the running kernel. Out: a [`Signal`] that costs one wake-up per drain, however much is
+//! written, or the reasons why not. The probe's side is in the package collector-ebpf. `memory` has all unsafe code.
+
+mod attach;
+mod memory;
+mod object;
+mod plan;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering, fence},
+    time::Duration,
+};
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, Map, MapData, RingBuf},
+};
+use collector_ebpf::{CLEAN, Control, Event, FileKey, SLOTS, map};
+use rustix::fs::fstat;
+use tokio::time::timeout;
+
+use super::{
+    Refusal, Signal, Slot,
+    mounts::{FileSystem, MountTable},
+    proof::{self, LogFileSystem, Proof},
+    readiness::Readiness,
+};
+use attach::{Attached, Kernel};
+use memory::{Mapping, RingPositions};
+use plan::{PLANS, Plan, Reach};
+
+/// How long a file is waited for whose size is not yet what the probe announced.
+const SETTLE_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How often; a file that was truncated meanwhile never gets there.
+const SETTLE_TRIES: u32 = 100;
+
+/// The eBPF backend. Detaches the probe when dropped.
+pub struct EbpfSignal {
+    /// Keeps the programs attached.
+    _programs: Ebpf,
+    tracked: HashMap<MapData, [u64; 2], u64>,
+    events: RingBuf<MapData>,
+    positions: RingPositions,
+    dirty: Mapping<AtomicU64>,
+    control: Mapping<Control>,
+    files: Vec<Option<Tracked>>,
+    /// The devices of the tracked files, and of how many.
+    devices: BTreeMap<u64, usize>,
+    mounts: MountTable,
+    /// The type of file system that the probe sees writes on; none if it is every one.
+    only_file_system: Option<String>,
+    /// Whether marks come before the file's new size.
+    early: bool,
+    unsettled: Vec<Unsettled>,
+    readiness: Readiness,
+}
+
+/// A tracked file.
+struct Tracked {
+    key: FileKey,
+    /// Its size tells when an early mark has come true. Only there for such.
+    file: Option<OwnedFd>,
+}
+
+/// A file that was written and whose new size was not yet visible.
+struct Unsettled {
+    slot: Slot,
+    /// The size that it will have, in bytes.
+    end: u64,
+    tries_left: u32,
+}
+
+/// What became of one plan.
+pub struct PlanReport {
+    /// The kind and its first hook.
+    pub name: String,
+    /// What it was seen to see.
+    pub outcome: Result<Proof, Refusal>,
+}
+
+/// Attaches the first plan that proves itself on the file system of the logs. Also returns its name, as in
+/// `tp_btf ext4_da_write_end`.
+///
+/// # Errors
+/// If none does: what spoke against each.
+pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
+    let kernel = Kernel::read()?;
+    let mut refusals = Vec::new();
+    for plan in PLANS {
+        match attach_and_prove(&kernel, plan, logs) {
+            Ok((signal, hooks, proof)) => {
+                if !proof.missed.is_empty() {
+                    let missed = proof::names(&proof.missed);
+                    tracing::info!(missed, "the eBPF probe does not see all ways of writing; the sweep finds these");
+                }
+                return Ok((signal, format!("{} {hooks}", plan.kind.name())));
+            }
+            Err(refusal) => refusals.push((plan.name(), refusal)),
+        }
+    }
+    Err(Refusal::of_all(refusals))
+}
+
+/// Tries every plan, for `pilcrow doctor`.
+pub fn survey(logs: &LogFileSystem) -> Result<Vec<PlanReport>, Refusal> {
+    let kernel = Kernel::read()?;
+    let report = |plan: &Plan| PlanReport {
+        name: plan.name(),
+        outcome: attach_and_prove(&kernel, plan, logs).map(|(_, _, proof)| proof),
+    };
+    Ok(PLANS.iter().map(report).collect())
+}
+
+/// Attaches a plan and has it see writes of this process. Some kinds load and attach and never run, and some run on other
+/// file systems only.
+fn attach_and_prove(
+    kernel: &Kernel,
+    plan: &Plan,
+    logs: &LogFileSystem,
+) -> Result<(EbpfSignal, String, Proof), Refusal> {
+    let place = match plan.reach {
+        Reach::Everywhere => logs.any_place(),
+        Reach::ProvenFileSystem => logs.place_of_same_type(),
+    }?;
+    let attached = kernel.attach(plan)?;
+    let hooks = attached.targets.join(", ");
+    let only_file_system = (plan.reach == Reach::ProvenFileSystem).then(|| place.file_system.name.clone());
+    let mut signal = EbpfSignal::new(attached, only_file_system, plan.early)
+        .map_err(|error| Refusal::new(format!("cannot use the probe's maps: {error}"), "please report it"))?;
+    let proof = proof::prove(&mut signal, &place)?;
+    Ok((signal, hooks, proof))
+}
+
+impl EbpfSignal {
+    fn new(attached: Attached, only_file_system: Option<String>, early: bool) -> io::Result<Self> {
+        let Attached { mut ebpf, .. } = attached;
+        let mut take = |name| ebpf.take_map(name).ok_or_else(|| io::Error::other(format!("no map {name}")));
+        let (dirty, control, events) = (take(map::DIRTY)?, take(map::CONTROL)?, take(map::EVENTS)?);
+        let tracked = HashMap::try_from(take(map::TRACKED)?).map_err(io::Error::other)?;
+        let positions = RingPositions::of_ring(fd_of(&events)?)?;
+        Ok(Self {
+            tracked,
+            positions,
+            dirty: Mapping::of_array(fd_of(&dirty)?, SLOTS as usize)?,
+            control: Mapping::of_array(fd_of(&control)?, 1)?,
+            events: RingBuf::try_from(events).map_err(io::Error::other)?,
+            files: Vec::new(),
+            devices: BTreeMap::new(),
+            mounts: MountTable::default(),
+            only_file_system,
+            early,
+            unsettled: Vec::new(),
+            readiness: Readiness::default(),
+            _programs: ebpf,
+        })
+    }
+
+    fn control(&self) -> &Control {
+        &self.control.values()[0]
+    }
+
+    /// Whether a drain may find something.
+    fn is_pending(&self) -> bool {
+        self.positions.differ() || self.control().dropped.load(Ordering::SeqCst) != 0
+    }
+
+    /// The key of a file on a file system that the probe sees.
+    fn key_of(&mut self, file: BorrowedFd<'_>) -> io::Result<FileKey> {
+        let FileSystem { device, name } = self.mounts.file_system(file)?;
+        if let Some(only) = &self.only_file_system
+            && only != name
+        {
+            let message = format!("the eBPF probe sees writes on {only} only, the file is on {name}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
+        Ok(FileKey { inode: fstat(file)?.st_ino, device: *device })
+    }
+
+    /// Sets the device filter before the first file of a device is tracked.
+    fn add_device(&mut self, device: u64) {
+        *self.devices.entry(device).or_insert(0) += 1;
+        self.set_device_filter();
+    }
+
+    fn remove_device(&mut self, device: u64) {
+        if let Some(files) = self.devices.get_mut(&device) {
+            *files -= 1;
+            if *files == 0 {
+                self.devices.remove(&device);
+                self.set_device_filter();
+            }
+        }
+    }
+
+    fn set_device_filter(&self) {
+        let mut devices = self.devices.keys();
+        let only = match (devices.next(), devices.next()) {
+            (Some(device), None) => *device,
+            _ => Control::ANY_DEVICE,
+        };
+        self.control().only_device.store(only, Ordering::SeqCst);
+    }
+
+    /// Clears the marks of the slots in `dirty[first..]` and removes those that had none.
+    fn clear_marks(&mut self, dirty: &mut Vec<Slot>, first: usize) {
+        let mut kept = first;
+        for index in first..dirty.len() {
+            let slot = dirty[index];
+            let end = self.dirty.values()[slot.0 as usize].swap(CLEAN, Ordering::SeqCst);
+            if end == CLEAN || self.file(slot).is_none() {
+                continue;
+            }
+            if self.early {
+                self.unsettled.push(Unsettled { slot, end, tries_left: SETTLE_TRIES });
+            }
+            dirty[kept] = slot;
+            kept += 1;
+        }
+        dirty.truncate(kept);
+        // The caller reads the files next. The swaps must be visible before: then a write that the reading does not see
+        // finds the mark cleared, and sets it.
+        fence(Ordering::SeqCst);
+    }
+
+    fn file(&self, slot: Slot) -> Option<&Tracked> {
+        self.files.get(slot.0 as usize)?.as_ref()
+    }
+
+    /// Appends the slots of files that an earlier drain reported before their size was visible, the first `before` of the
+    /// unsettled ones, unless `dirty[first..]` has them; then drops all that have settled. In this order: what settles
+    /// before the caller reads is read.
+    fn report_unsettled(&mut self, dirty: &mut Vec<Slot>, first: usize, before: usize) {
+        if self.unsettled.is_empty() {
+            return;
+        }
+        dirty[first..].sort_unstable();
+        let end = dirty.len();
+        for waiting in &self.unsettled[..before] {
+            if dirty[first..end].binary_search(&waiting.slot).is_err() {
+                dirty.push(waiting.slot);
+            }
+        }
+        let mut unsettled = std::mem::take(&mut self.unsettled);
+        unsettled.retain_mut(|waiting| {
+            let size = self.file(waiting.slot).and_then(|tracked| fstat(tracked.file.as_ref()?).ok());
+            waiting.tries_left -= 1;
+            waiting.tries_left > 0 && size.is_some_and(|found| (found.st_size as u64) < waiting.end)
+        });
+        self.unsettled = unsettled;
+    }
+}
+
+fn fd_of(map: &Map) -> io::Result<BorrowedFd<'_>> {
+    match map {
+        Map::Array(data) | Map::RingBuf(data) => Ok(data.fd().as_fd()),
+        _ => Err(io::Error::other("a map of the probe is of another type than expected")),
+    }
+}
+
+impl Signal for EbpfSignal {
+    fn track(&mut self, slot: Slot, file: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
+        if slot.0 >= SLOTS {
+            return Err(io::Error::other(format!("the eBPF probe tracks {SLOTS} files at most")));
+        }
+        self.untrack(slot);
+        let key = self.key_of(file)?;
+        let file = if self.early { Some(file.try_clone_to_owned()?) } else { None };
+        self.add_device(key.device);
+        self.dirty.values()[slot.0 as usize].store(CLEAN, Ordering::SeqCst);
+        if let Err(error) = self.tracked.insert(key.words(), u64::from(slot.0), 0) {
+            self.remove_device(key.device);
+            return Err(io::Error::other(error));
+        }
+        let index = slot.0 as usize;
+        if self.files.len() <= index {
+            self.files.resize_with(index + 1, || None);
+        }
+        self.files[index] = Some(Tracked { key, file });
+        Ok(())
+    }
+
+    fn untrack(&mut self, slot: Slot) {
+        let Some(Tracked { key, .. }) = self.files.get_mut(slot.0 as usize).and_then(Option::take) else {
+            return;
+        };
+        // The key may meanwhile be that of another slot's file, as inode numbers are used again.
+        if self.tracked.get(&key.words(), 0).is_ok_and(|found| found == u64::from(slot.0)) {
+            // It can only fail if the key is not there.
+            let _ = self.tracked.remove(&key.words());
+        }
+        self.remove_device(key.device);
+        self.unsettled.retain(|waiting| waiting.slot != slot);
+    }
+
+    async fn wait(&mut self) -> io::Result<()> {
+        loop {
+            self.control().armed.store(1, Ordering::SeqCst);
+            // The probe first makes an event visible and then looks whether the collector is armed; here it is the other
+            // way round, so that one of the two sees the other.
+            fence(Ordering::SeqCst);
+            if self.is_pending() {
+                return Ok(());
+            }
+            let woken = self.readiness.next(self.events.as_fd());
+            if self.unsettled.is_empty() {
+                woken.await?;
+            } else {
+                return timeout(SETTLE_INTERVAL, woken).await.unwrap_or(Ok(()));
+            }
+        }
+    }
+
+    fn drain(&mut self, dirty: &mut Vec<Slot>) -> io::Result<()> {
+        self.control().armed.store(0, Ordering::SeqCst);
+        let first = dirty.len();
+        let unsettled_before = self.unsettled.len();
+        // All events before any mark is cleared: as a slot has but one event until then, this ends.
+        while let Some(event) = self.events.next() {
+            let slot = u64::from_ne_bytes(event[..size_of::<Event>()].try_into().map_err(io::Error::other)?);
+            if slot < u64::from(SLOTS) {
+                dirty.push(Slot(slot as u32));
+            }
+        }
+        if self.control().dropped.swap(0, Ordering::SeqCst) != 0 {
+            dirty.truncate(first);
+            dirty.extend((0..self.files.len() as u32).map(Slot));
+        }
+        self.clear_marks(dirty, first);
+        self.report_unsettled(dirty, first, unsettled_before);
+        Ok(())
+    }
+}
