@@ -5,7 +5,6 @@ use std::{hint::black_box, sync::Arc};
 
 use collector::batch::{Batch, EntryAdapter, RequestEncoder, Timestamp};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use prost::Message;
 
 const LINES: usize = 4096;
 const FIRST_NS: i64 = 1_767_322_445_123_456_789;

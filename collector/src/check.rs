@@ -112,27 +112,11 @@ fn backends(config: &Config) -> String {
 }
 
 fn kubernetes(config: &Config) -> String {
-    let kubernetes = &config.kubernetes;
-    let source = match kubernetes.kubeconfig.as_os_str().is_empty() {
-        true => "the pod's service account".to_owned(),
-        false => format!("{}", kubernetes.kubeconfig.display()),
+    let asked = match config.kubernetes.enabled {
+        Enabled::False => "and is not to be",
+        Enabled::Auto | Enabled::True => "as this version can not yet",
     };
-    match kubernetes.enabled {
-        Enabled::False => "The Kubernetes API is not asked: there is no app label.".into(),
-        Enabled::Auto if kubernetes.node_name.is_empty() => {
-            "The Kubernetes API is not asked, as no node name is set (kubernetes.node_name or NODE_NAME): there is no app \
-             label."
-                .into()
-        }
-        Enabled::Auto => format!(
-            "The Kubernetes API is asked for the app label of the pods of node {}, by {source}, where it can be reached.",
-            kubernetes.node_name
-        ),
-        Enabled::True => format!(
-            "The Kubernetes API is asked for the app label of the pods of node {}, by {source}.",
-            kubernetes.node_name
-        ),
-    }
+    format!("The Kubernetes API is not asked, {asked}: labels come from the paths, and there is no app label.")
 }
 
 fn lines(config: &Config) -> String {
@@ -165,6 +149,9 @@ fn warnings(config: &Config) -> Vec<String> {
     }
     if plain && loki.tls != Default::default() {
         warnings.push("loki.tls has no effect, as loki.url is http://".into());
+    }
+    if config.kubernetes.enabled == Enabled::True {
+        warnings.push("kubernetes.enabled is true, and this version can not ask the Kubernetes API yet".into());
     }
     if config.labels.len() + POD_LABELS > LABELS_MAX {
         warnings.push(format!(

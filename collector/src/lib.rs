@@ -12,6 +12,7 @@ pub mod check;
 pub mod checkpoint;
 pub mod config;
 pub mod discover;
+pub mod doctor;
 pub mod logging;
 pub mod parse;
 pub mod push;

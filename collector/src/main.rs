@@ -1,12 +1,18 @@
 //! The command line of `pilcrow`: which command, with which configuration, and the exit code.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 use collector::{
     check,
     config::{Config, ConfigError},
+    doctor::{self, System, Trials},
     logging,
+    push::probe,
 };
 
 /// Collects for a node's whole day in small pieces, beside programs that want the memory: mimalloc gives freed pages
@@ -39,6 +45,14 @@ enum Command {
         #[arg(long)]
         print: bool,
     },
+    /// Say what this machine offers, what is missing and how to mend it
+    Doctor {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Print one JSON object (docs/doctor.md) instead of a table
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Args)]
@@ -56,7 +70,7 @@ impl ConfigFile {
 
 fn main() -> ExitCode {
     let command = CommandLine::parse().command;
-    let (Command::Run(file) | Command::Check { config: file, .. }) = &command;
+    let (Command::Run(file) | Command::Check { config: file, .. } | Command::Doctor { config: file, .. }) = &command;
     let config = match file.load() {
         Ok(config) => config,
         Err(error) => {
@@ -67,6 +81,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Run(_) => run(config),
         Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
+        Command::Doctor { json, .. } => diagnose(&config, json),
     };
     exit_code(result)
 }
@@ -74,6 +89,16 @@ fn main() -> ExitCode {
 fn run(config: Config) -> anyhow::Result<()> {
     logging::start(&config.log);
     collector::run::run(config)
+}
+
+fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
+    let push = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(probe(&config.loki));
+    let push = push.map(|reached| format!("{} takes lines ({})", reached.url, reached.status));
+    let trials = Trials { probe: None, push: Some(push.map_err(|error| format!("{error:#}"))) };
+    let report = doctor::examine(config, &System::this_machine(), &trials);
+    report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;
+    anyhow::ensure!(report.can_work(), "something stands in the way of collecting: see what is marked fail");
+    Ok(())
 }
 
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {

@@ -124,6 +124,22 @@ proptest! {
 }
 
 #[test]
+fn lengths_and_times_at_the_borders_of_a_varint_encode_as_prost_does() {
+    let lengths = [0usize, 1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152];
+    let times = [i64::MIN, -1, 0, 1, 999_999_999, 1_000_000_000, 127_000_000_001, 128_000_000_127, i64::MAX];
+    let powers = (0..63).flat_map(|bit| [(1 << bit) - 1, 1 << bit, -(1 << bit)]);
+    let of_times = times.into_iter().chain(powers).map(|timestamp_ns| (0, timestamp_ns, "text".to_owned()));
+    // The entry's own length crosses its borders a little before the text's.
+    let of_lengths = lengths.iter().flat_map(|&len| len.saturating_sub(40)..len + 2);
+    let lines: Vec<Line> = of_times.chain(of_lengths.map(|len| (0, 1, "x".repeat(len)))).collect();
+    for line in lines {
+        let lines = [line];
+        let batch = batch_of(&lines);
+        assert_eq!(PushRequest::decode(&encoded(&batch, &batch.whole())[..]).unwrap(), request_of(&lines));
+    }
+}
+
+#[test]
 fn a_split_of_uneven_entries_halves_the_bytes() {
     let mut lines: Vec<Line> = (0..100).map(|n| (0, n, "short".to_owned())).collect();
     lines.insert(0, (0, 0, "x".repeat(100_000)));

@@ -47,7 +47,8 @@ fn explain_tls(error: &rustls::Error) -> Obstacle {
     let detail = error.to_string();
     let mend = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer => {
+            // The latter where an authority of the same name has another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "name the PEM file of the authority that signed Loki's certificate in loki.tls.ca_file"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -26,7 +26,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 pub use hyper_util::client::proxy::matcher::Matcher as Proxies;
 use tokio::sync::Notify;
 
-pub use self::probe::{Reached, probe};
+pub use self::probe::{Reached, probe, probe_through};
 use self::{delivery::Delivery, order::WaitingBatches};
 use crate::{batch::Batch, config, status::Metrics};
 

@@ -28,7 +28,11 @@ pub async fn probe(config: &config::Loki) -> Result<Reached> {
     probe_through(config, &Proxies::from_env()).await
 }
 
-async fn probe_through(config: &config::Loki, proxies: &Proxies) -> Result<Reached> {
+/// As [`probe`], with other proxies than the environment's.
+///
+/// # Errors
+/// As [`probe`].
+pub async fn probe_through(config: &config::Loki, proxies: &Proxies) -> Result<Reached> {
     let client = Client::new(config, proxies)?;
     let url = client.url().to_string();
     let Some(body) = BodyMaker::new().make_empty() else { bail!("an empty request cannot be compressed") };

@@ -303,6 +303,9 @@ impl Container {
 
     /// The next marked line with its newline; the record that begins it will carry its timestamp.
     fn next_line(&mut self, stream: Stream, shape: Shape, len: usize) -> Vec<u8> {
+        // dockerd destroys a character that lies across the end of a piece: such a line would arrive damaged.
+        let cut_by_docker = self.options.format == Format::DockerJson && len >= record::CONTENT_BYTES_MAX;
+        let shape = if cut_by_docker { Shape::Text } else { shape };
         let timestamp_ns = self.options.clock.now_ns();
         let output = &mut self.outputs[stream as usize];
         let mark = Mark { source: output.source, sequence: output.sequence, timestamp_ns };

@@ -18,9 +18,6 @@ mod live;
 pub mod record;
 pub mod rotation;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     fs, io,
     path::{Path, PathBuf},

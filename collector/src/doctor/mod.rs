@@ -1,0 +1,128 @@
+//! `pilcrow doctor`: what this machine offers, and the mend for what it does not.
+//!
+//! In: a validated [`Config`], /proc and /sys, and attempts at the real thing (a ring, an inotify instance, a file in the
+//! state folder). Out: a [`Report`] of [`Finding`]s, as a table or as JSON (docs/doctor.md). Changes nothing, needs no
+//! root, and may run beside a Pilcrow that collects.
+
+mod ebpf;
+mod folders;
+mod kernel;
+mod loki;
+mod privileges;
+mod reader;
+mod render;
+mod system;
+
+use serde::Serialize;
+
+pub use ebpf::ProbeKind;
+pub use system::System;
+
+use crate::config::{Config, ReaderChoice, SignalChoice};
+
+/// How good a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// Pilcrow works, but with a fallback, or not for long.
+    Warn,
+    /// Pilcrow can not collect, or nothing would arrive.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// What it belongs to: `kernel`, `ebpf`, `inotify`, `reader`, `choice`, `limits`, `folders` or `loki`.
+    pub section: &'static str,
+    /// What was looked at, in snake case; stays the same from version to version.
+    pub check: &'static str,
+    /// How good it is.
+    pub status: Status,
+    /// What was found, for people.
+    pub found: String,
+    /// What to do about it, for people; `None` where nothing needs to be done.
+    pub mend: Option<String>,
+}
+
+impl Finding {
+    fn ok(section: &'static str, check: &'static str, found: impl Into<String>) -> Self {
+        Self { section, check, status: Status::Ok, found: found.into(), mend: None }
+    }
+
+    fn warn(section: &'static str, check: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { section, check, status: Status::Warn, found: found.into(), mend: Some(mend.into()) }
+    }
+
+    fn fail(section: &'static str, check: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { status: Status::Fail, ..Self::warn(section, check, found, mend) }
+    }
+}
+
+/// What other steps tried on this machine; `None`: it was not tried, and only what it takes is looked at.
+#[derive(Debug, Default)]
+pub struct Trials {
+    /// The kinds of eBPF program, in order of preference. Empty: this binary was built without the probe.
+    pub probe: Option<Vec<ProbeKind>>,
+    /// A push without lines to Loki: what it answered, or what is wrong and the mend.
+    pub push: Option<Result<String, String>>,
+}
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Of the JSON form; goes up when a field changes its meaning or goes away.
+    pub schema: u32,
+    /// Of Pilcrow.
+    pub version: &'static str,
+    /// In the order of the sections.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Whether nothing stands in the way of collecting.
+    #[must_use]
+    pub fn can_work(&self) -> bool {
+        self.findings.iter().all(|finding| finding.status != Status::Fail)
+    }
+}
+
+/// Looks at everything. Takes some seconds where Loki does not answer.
+#[must_use]
+pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
+    let mut findings = kernel::examine(system);
+    findings.extend(ebpf::examine(config, system, trials.probe.as_deref()));
+    findings.extend(reader::inotify(config, system));
+    findings.push(reader::io_uring(config));
+    findings.extend(choices(config, trials, &findings));
+    findings.extend(privileges::limits(system));
+    findings.extend(folders::examine(&config.paths));
+    findings.extend(loki::examine(&config.loki, trials.push.as_ref()));
+    Report { schema: 1, version: env!("CARGO_PKG_VERSION"), findings }
+}
+
+/// What `auto` comes to, from the findings about each backend.
+fn choices(config: &Config, trials: &Trials, findings: &[Finding]) -> Vec<Finding> {
+    let is_ok = |check| findings.iter().any(|finding| finding.check == check && finding.status == Status::Ok);
+    let without_ebpf = if is_ok("instance") { "inotify" } else { "poll" };
+    let probe = trials.probe.as_ref().map(|kinds| kinds.iter().find(|kind| kind.outcome.is_ok()));
+    let signal = match (config.signal, probe) {
+        (SignalChoice::Auto, Some(Some(kind))) => format!("auto comes to ebpf ({})", kind.name),
+        (SignalChoice::Auto, None) if is_ok("capabilities") => {
+            format!("auto comes to ebpf if it attaches, else {without_ebpf}")
+        }
+        (SignalChoice::Auto, _) => format!("auto comes to {without_ebpf}"),
+        (SignalChoice::Ebpf, _) => "ebpf, as configured".into(),
+        (SignalChoice::Inotify, _) => "inotify, as configured".into(),
+        (SignalChoice::Poll, _) => "poll, as configured".into(),
+    };
+    let reader = match config.reader {
+        ReaderChoice::Auto if is_ok("io_uring") => "auto comes to io_uring",
+        ReaderChoice::Auto => "auto comes to pread",
+        ReaderChoice::IoUring => "io_uring, as configured",
+        ReaderChoice::Pread => "pread, as configured",
+    };
+    vec![Finding::ok("choice", "signal", signal), Finding::ok("choice", "reader", reader)]
+}

@@ -1,0 +1,7 @@
+//! The real program on a temporary pods folder, against the strict receiver.
+
+mod kill;
+mod program;
+mod recorded;
+mod rotation;
+mod start_and_stop;

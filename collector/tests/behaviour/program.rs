@@ -1,0 +1,178 @@
+//! Starting, watching and ending the real program.
+
+use std::{
+    cell::RefCell,
+    fs,
+    io::Write,
+    net::TcpListener,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use rig::receiver::{Counts, Options, Receiver};
+
+/// Long enough for a slow machine; reaching it is a failure, never a measurement.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A pods folder, a state folder and a configuration, in a folder of their own.
+pub struct Node {
+    folder: tempfile::TempDir,
+    pub receiver: Receiver,
+    /// Lines to be added to the configuration file.
+    pub extra_config: String,
+}
+
+impl Node {
+    /// With an empty pods folder and a receiver that answers everything.
+    pub fn new() -> Self {
+        Self::with_receiver(Options::default())
+    }
+
+    pub fn with_receiver(options: Options) -> Self {
+        // Not /tmp: some machines have a tmpfs there, which real log folders are not on.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        fs::create_dir(folder.path().join("pods")).unwrap();
+        Self { folder, receiver: Receiver::start(options).unwrap(), extra_config: String::new() }
+    }
+
+    pub fn pods(&self) -> PathBuf {
+        self.folder.path().join("pods")
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// The folder of a container of the namespace `default`, made where it is not there.
+    pub fn container(&self, pod: &str, container: &str) -> PathBuf {
+        let folder = self.pods().join(format!("default_{pod}_uid-of-{pod}")).join(container);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// Starts `pilcrow run`.
+    pub fn start(&self) -> Program {
+        let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let config = format!(
+            "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n\
+             labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {{enabled: false}}\n\
+             checkpoint: {{interval: 100ms}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
+            self.receiver.url(),
+            self.pods().display(),
+            self.state().display(),
+            self.extra_config,
+        );
+        let path = self.folder.path().join("pilcrow.yaml");
+        fs::write(&path, config).unwrap();
+        let log = self.folder.path().join("pilcrow.log");
+        let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_pilcrow"))
+            .args(["run", "--config"])
+            .arg(path)
+            .stderr(stderr)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Program { child: RefCell::new(child), log, http: format!("http://{http}") }
+    }
+
+    /// Waits for the receiver; says what came and what the program logged where it does not come about.
+    pub fn wait_until(&self, program: &Program, what: &str, enough: impl Fn(&Counts) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.receiver.wait_until(Duration::from_millis(100), &enough) {
+            let ended = program.child.borrow_mut().try_wait().unwrap();
+            if ended.is_some() || Instant::now() >= deadline {
+                let came = self.receiver.counts();
+                panic!("{what} did not come (ended: {ended:?}); came: {came:?}\n{}", program.log());
+            }
+        }
+    }
+
+    /// Panics where a push was not as it must be.
+    pub fn assert_no_violations(&self) {
+        assert_eq!(self.receiver.violations(), Vec::<String>::new());
+    }
+}
+
+/// A running `pilcrow run`; killed when it is dropped.
+pub struct Program {
+    child: RefCell<Child>,
+    log: PathBuf,
+    http: String,
+}
+
+impl Program {
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// SIGKILL.
+    pub fn kill(self) {
+        let mut child = self.child.borrow_mut();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub fn terminate(self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child.borrow());
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        wait_for("the end after SIGTERM", || self.child.borrow_mut().try_wait().unwrap())
+    }
+
+    /// GET from its status server; `None` while it does not answer.
+    pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        let (status, body) = rig::http::get(&format!("{}{path}", self.http), Duration::from_secs(5)).ok()?;
+        Some((status, String::from_utf8(body).unwrap()))
+    }
+
+    /// The sum of a metric over its series that have all these labels.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+        let (_, text) = self.get("/metrics").expect("the status server answers");
+        text.lines()
+            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| labels.iter().all(|label| line.contains(label)))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let child = self.child.get_mut();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// One CRI record of a whole line, its timestamp made of `second`.
+pub fn record(second: u64, text: &str) -> String {
+    format!("2026-01-02T{:02}:{:02}:{:02}.5Z stdout F {text}\n", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// Appends to a file, which is made where it is not there.
+pub fn append(path: &Path, bytes: impl AsRef<[u8]>) {
+    fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes.as_ref()).unwrap();
+}
+
+/// The receiver's texts of one container, in the order of their first arrival.
+pub fn texts(node: &Node, container: &str) -> Vec<String> {
+    let streams = node.receiver.streams();
+    let of_container = streams.values().filter(|stream| stream.label("container") == Some(container));
+    of_container.flat_map(|stream| stream.lines().into_iter().map(|(_, text)| text.to_owned())).collect()
+}

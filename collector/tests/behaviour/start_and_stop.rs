@@ -1,0 +1,101 @@
+//! Starting and ending, and what the status server says meanwhile.
+
+use std::fs;
+
+use rig::receiver::{FaultScript, Options, Verdict};
+
+use crate::program::{Node, append, record, texts, wait_for};
+
+#[test]
+fn a_stop_sends_what_is_on_the_disk_and_the_next_start_repeats_nothing() {
+    let mut node = Node::new();
+    // Nothing but the stop may seal the batch.
+    node.extra_config = "shutdown: {deadline: 30s}".into();
+    let live = node.container("web", "stopped").join("0.log");
+    append(&live, (0..1000).map(|n| record(n, &format!("line {n}"))).collect::<String>());
+    let program = node.start();
+    wait_for("readiness", || program.get("/ready").filter(|(status, _)| *status == 200));
+    append(&live, (1000..2000).map(|n| record(n, &format!("line {n}"))).collect::<String>());
+    assert!(program.terminate().success());
+    assert_eq!(node.receiver.counts().entries, 2000);
+    let program = node.start();
+    append(&live, record(2000, "line 2000"));
+    node.wait_until(&program, "the new line", |counts| counts.entries > 2000);
+    assert_eq!(node.receiver.counts().entries, 2001);
+    assert_eq!(texts(&node, "stopped").len(), 2001);
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_stop_while_loki_is_away_keeps_to_its_deadline_and_loses_nothing() {
+    let mut node = Node::new();
+    node.extra_config = "shutdown: {deadline: 200ms}".into();
+    let live = node.container("web", "away").join("0.log");
+    append(&live, record(0, "before"));
+    let program = node.start();
+    node.wait_until(&program, "the first line", |counts| counts.entries == 1);
+    node.receiver.set_down(true);
+    append(&live, record(1, "during"));
+    assert!(program.terminate().success());
+    node.receiver.set_down(false);
+    let program = node.start();
+    node.wait_until(&program, "the second line", |counts| counts.entries >= 2);
+    assert_eq!(texts(&node, "away"), ["before", "during"]);
+}
+
+#[test]
+fn from_the_end_means_only_what_is_written_after_the_start() {
+    let mut node = Node::new();
+    node.extra_config = "start_at: end".into();
+    let live = node.container("web", "old").join("0.log");
+    append(&live, record(0, "old"));
+    let program = node.start();
+    wait_for("readiness", || program.get("/ready").filter(|(status, _)| *status == 200));
+    append(&live, record(1, "new"));
+    append(&node.container("later", "young").join("0.log"), record(2, "all of a new pod"));
+    node.wait_until(&program, "two lines", |counts| counts.entries == 2);
+    assert_eq!(texts(&node, "old"), ["new"]);
+    assert_eq!(texts(&node, "young"), ["all of a new pod"]);
+}
+
+#[test]
+fn a_pods_folder_that_appears_later_is_followed() {
+    let node = Node::new();
+    fs::remove_dir(node.pods()).unwrap();
+    let program = node.start();
+    wait_for("a word of the missing folder", || program.log().contains("paths.pods").then_some(()));
+    append(&node.container("web", "late").join("0.log"), record(0, "here"));
+    node.wait_until(&program, "its line", |counts| counts.entries == 1);
+}
+
+#[test]
+fn every_answer_of_loki_is_survived_without_a_loss() {
+    let verdicts = [429, 500, 503, 413, 401, 404].map(Verdict::status);
+    let node = Node::with_receiver(Options { faults: FaultScript::list(verdicts), ..Options::default() });
+    let live = node.container("web", "refused").join("0.log");
+    append(&live, (0..500).map(|n| record(n, &format!("line {n}"))).collect::<String>());
+    let program = node.start();
+    node.wait_until(&program, "all lines", |counts| counts.entries >= 500);
+    assert_eq!(texts(&node, "refused").len(), 500);
+    for status in [429, 500, 503, 413, 401, 404] {
+        assert!(program.metric("pilcrow_push_requests_total", &[&format!("\"{status}\"")]) >= 1.0, "{status}");
+    }
+    node.assert_no_violations();
+}
+
+#[test]
+fn the_metrics_tell_what_was_done() {
+    let node = Node::new();
+    let live = node.container("web", "counted").join("0.log");
+    append(&live, (0..100).map(|n| record(n, "text")).collect::<String>());
+    append(&live, "no record at all\n");
+    let program = node.start();
+    node.wait_until(&program, "all lines", |counts| counts.entries == 101);
+    wait_for("the acknowledgement", || {
+        (program.metric("pilcrow_acknowledged_lines_total", &[]) == 101.0).then_some(())
+    });
+    assert_eq!(program.metric("pilcrow_parsed_lines_total", &["cri"]), 100.0);
+    assert_eq!(program.metric("pilcrow_parsed_lines_total", &["raw"]), 1.0);
+    assert_eq!(program.metric("pilcrow_read_bytes_total", &[]), fs::metadata(&live).unwrap().len() as f64);
+    wait_for("no lag", || (program.metric("pilcrow_lag_bytes", &["counted"]) == 0.0).then_some(()));
+}

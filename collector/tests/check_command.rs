@@ -1,0 +1,122 @@
+//! The command line: `pilcrow check`, what it prints, and the exit codes of all commands that read a configuration.
+
+use std::{fs, path::Path, process::Command};
+
+/// Standard output, standard error and exit code.
+fn pilcrow(arguments: &[&str], environment: &[(&str, &str)]) -> (String, String, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pilcrow"));
+    command.args(arguments).env_remove("LOKI_URL").env_remove("NODE_NAME").envs(environment.iter().copied());
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr), output.status.code())
+}
+
+fn check(yaml: &str, arguments: &[&str]) -> (String, String, Option<i32>) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), yaml).unwrap();
+    let path = file.path().to_str().unwrap();
+    let (out, err, code) = pilcrow(&[&["check", "--config", path], arguments].concat(), &[]);
+    (out.replace(path, "FILE"), err.replace(path, "FILE"), code)
+}
+
+#[test]
+fn a_good_configuration_is_said_in_sentences() {
+    let (out, err, code) = check(
+        "loki: {url: 'https://loki.example.com', tenant: home, headers: {X-Token: s3cret}}\n\
+         labels: {cluster: home-k8s}\nstart_at: end\n",
+        &[],
+    );
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    for sentence in [
+        "The configuration is good. It means:\n",
+        "- Lines go to Loki at https://loki.example.com, for tenant home.\n",
+        "- Every request carries the headers X-Token.\n",
+        "and the static cluster=\"home-k8s\".\n",
+        "- Logs are read from /var/log/pods; those without a saved position from their end",
+        "- Positions are kept in /var/lib/pilcrow.\n",
+        "- Metrics, readiness and health are served on http://0.0.0.0:9080/.\n",
+    ] {
+        assert!(out.contains(sentence), "{sentence}\n{out}");
+    }
+    assert!(!out.contains("s3cret") && !out.contains("warning: "), "{out}");
+}
+
+#[test]
+fn what_is_printed_is_a_configuration_with_the_same_meaning_and_no_secret() {
+    let yaml = "loki: {batch: {age: 90s}, headers: {Authorization: s3cret}}\nlabels: {v: '1.10', n: 'null', y: 'true'}\n\
+                kubernetes: {enabled: false, node_name: ''}\n";
+    let (out, _, code) = check(yaml, &["--print"]);
+    assert_eq!(code, Some(0));
+    assert!(!out.contains("s3cret"), "{out}");
+    let printed = out.split("\n---\n").nth(1).unwrap();
+    assert!(printed.contains("age: 1m30s"), "{printed}");
+    let (again, err, code) = check(printed, &["--print"]);
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    assert_eq!(again.split("\n---\n").nth(1).unwrap(), printed);
+}
+
+#[test]
+fn what_works_but_is_likely_not_meant_is_warned_of() {
+    let labels: Vec<String> = (0..10).map(|i| format!("l{i}: x")).collect();
+    let yaml = format!(
+        "loki:\n  url: http://a\n  basic_auth: {{username: me, password_file: /nonexistent}}\n  tls: {{server_name: b}}\n\
+         labels: {{{}}}\n",
+        labels.join(", ")
+    );
+    let (out, _, code) = check(&yaml, &[]);
+    assert_eq!(code, Some(0));
+    for warning in [
+        "warning: loki.basic_auth.password_file: /nonexistent can not be read on this machine: No such file or directory",
+        "warning: loki.url is http://: the password or token travels unencrypted\n",
+        "warning: loki.tls has no effect, as loki.url is http://\n",
+        "warning: 10 static labels and Pilcrow's 6 are more than the 15 that Loki accepts by default",
+    ] {
+        assert!(out.contains(warning), "{warning}\n{out}");
+    }
+}
+
+#[test]
+fn without_a_file_the_environment_is_the_configuration() {
+    let (out, _, code) = pilcrow(&["check"], &[("LOKI_URL", "http://loki.monitoring:3100"), ("NODE_NAME", "pi-3")]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("Loki at http://loki.monitoring:3100, without a tenant.\n"), "{out}");
+    let (out, ..) = pilcrow(&["check", "--print"], &[("NODE_NAME", "pi-3")]);
+    assert!(out.contains("  node_name: pi-3\n"), "{out}");
+    let (_, err, code) = pilcrow(&["check"], &[("LOKI_URL", "loki:3100")]);
+    let message = "environment variable LOKI_URL: loki.url: lacks http:// or https:// in front of \"loki:3100\"\n";
+    assert_eq!((err.as_str(), code), (message, Some(2)));
+}
+
+#[test]
+fn the_mistakes_shown_in_the_documentation_are_told_so() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let page = fs::read_to_string(page).unwrap();
+    let shown = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    let (out, err, code) = check("loki:\n  ulr: http://loki:3100\n  timeout: ten\nsignal: epbf\n", &[]);
+    assert_eq!((out.as_str(), code), ("", Some(2)));
+    assert_eq!(err.replace("FILE", "pilcrow.yaml"), shown);
+}
+
+#[test]
+fn every_command_ends_with_2_on_a_bad_configuration_or_command_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "sginal: auto\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    for command in ["run", "check", "doctor"] {
+        let (out, err, code) = pilcrow(&[command, "--config", path], &[]);
+        let message = format!("{path}:1:1: sginal: unknown key; did you mean signal?\n");
+        assert_eq!((out.as_str(), err, code), ("", message, Some(2)), "{command}");
+        let (_, err, code) = pilcrow(&[command, "--config", "/nonexistent/p.yaml"], &[]);
+        let message = "cannot read the configuration /nonexistent/p.yaml: No such file or directory (os error 2)\n";
+        assert_eq!((err.as_str(), code), (message, Some(2)), "{command}");
+    }
+    for arguments in [&["chekc"][..], &["run", "--confg", "a"], &[]] {
+        assert_eq!(pilcrow(arguments, &[]).2, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let (out, _, code) = pilcrow(&["--version"], &[]);
+    assert_eq!((out.as_str(), code), (concat!("pilcrow ", env!("CARGO_PKG_VERSION"), "\n"), Some(0)));
+}

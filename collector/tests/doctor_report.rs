@@ -1,0 +1,191 @@
+//! What `pilcrow doctor` finds on machines of several kinds, written down as /proc and /sys, and on this one.
+
+use std::{fs, net::TcpListener, path::Path, process::Command};
+
+use collector::{
+    config::{Config, SignalChoice},
+    doctor::{Finding, ProbeKind, Report, Status, System, Trials, examine},
+};
+use rig::receiver::{FaultScript, Options, Receiver, Verdict};
+use tempfile::TempDir;
+
+/// Every capability there is, and none.
+const ROOT: &str = "000001ffffffffff";
+const NOBODY: &str = "0000000000000000";
+
+/// A machine with this kernel, capability mask and further files.
+fn machine(release: &str, capabilities: &str, files: &[&str]) -> (TempDir, System) {
+    let root = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = root.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("/proc/sys/kernel/osrelease", &format!("{release}\n"));
+    write("/proc/self/status", &format!("Name:\tpilcrow\nCapEff:\t{capabilities}\n"));
+    write("/proc/sys/fs/inotify/max_user_watches", "65536\n");
+    for file in files {
+        let (path, text) = file.split_once('=').unwrap_or((file, ""));
+        write(path, text);
+    }
+    let system = System::under(root.path());
+    (root, system)
+}
+
+fn finding<'r>(report: &'r Report, section: &str, check: &str) -> &'r Finding {
+    let mut all = report.findings.iter().filter(|finding| (finding.section, finding.check) == (section, check));
+    all.next().unwrap_or_else(|| panic!("no {section}/{check}"))
+}
+
+/// A configuration whose folders are there and whose Loki listens.
+fn configuration() -> (TempDir, TcpListener, Config) {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = Config::default();
+    config.paths.pods = folder.path().join("pods");
+    config.paths.state = folder.path().join("state");
+    fs::create_dir(&config.paths.pods).unwrap();
+    config.loki.url = format!("http://{}", listener.local_addr().unwrap());
+    (folder, listener, config)
+}
+
+fn kind(name: &str, outcome: Result<(), &str>) -> ProbeKind {
+    ProbeKind { name: name.into(), outcome: outcome.map_err(str::to_owned) }
+}
+
+#[test]
+fn a_pi_5_with_raspberry_pi_os_is_told_that_inotify_does_the_work_and_what_would_offer_ebpf() {
+    let (_folder, _loki, config) = configuration();
+    let (_root, system) = machine("6.6.31+rpt-rpi-2712", ROOT, &[]);
+    let report = examine(&config, &system, &Trials { probe: Some(vec![kind("fexit", Err("no BTF"))]), push: None });
+    assert!(report.can_work());
+    assert_eq!(finding(&report, "kernel", "release").found, "6.6.31+rpt-rpi-2712 (Raspberry Pi OS)");
+    let btf = finding(&report, "ebpf", "btf");
+    assert_eq!(btf.status, Status::Warn);
+    assert_eq!(
+        btf.mend.as_deref().unwrap(),
+        "Raspberry Pi OS's kernel for the Pi 5 comes without BTF and without kprobes: no probe can attach, and inotify does \
+         the work; for eBPF take a kernel with BTF: Ubuntu Server for Pi, Debian, Fedora, Talos and Armbian have it"
+    );
+    assert_eq!(finding(&report, "choice", "signal").found, "auto comes to inotify");
+}
+
+#[test]
+fn a_kernel_with_everything_comes_to_the_first_kind_that_attaches() {
+    let (_folder, _loki, config) = configuration();
+    let files = ["/sys/kernel/btf/vmlinux", "/sys/bus/event_source/devices/kprobe/type=6"];
+    let (_root, system) = machine("6.12.38+deb13-arm64", ROOT, &files);
+    let kinds = vec![kind("fexit", Err("attach failed (524)")), kind("tp_btf", Ok(())), kind("kprobe", Ok(()))];
+    let report = examine(&config, &system, &Trials { probe: Some(kinds), push: Some(Ok("204".into())) });
+    assert!(report.can_work());
+    assert_eq!(finding(&report, "ebpf", "btf").status, Status::Ok);
+    assert_eq!(finding(&report, "ebpf", "kprobes").status, Status::Ok);
+    assert_eq!(finding(&report, "ebpf", "kind").found, "fexit: attach failed (524)");
+    assert_eq!(finding(&report, "ebpf", "probe").found, "can be used, by tp_btf");
+    assert_eq!(finding(&report, "choice", "signal").found, "auto comes to ebpf (tp_btf)");
+}
+
+#[test]
+fn a_binary_without_the_probe_says_so() {
+    let (_folder, _loki, config) = configuration();
+    let (_root, system) = machine("6.12.0", ROOT, &["/sys/kernel/btf/vmlinux"]);
+    let report = examine(&config, &system, &Trials { probe: Some(vec![]), push: None });
+    assert_eq!(finding(&report, "ebpf", "probe").found, "this binary was built without the probe");
+    assert!(report.can_work());
+}
+
+#[test]
+fn a_process_without_capabilities_is_told_which_it_lacks() {
+    let (_folder, _loki, mut config) = configuration();
+    // CAP_PERFMON alone: bit 38.
+    for (mask, missing) in [(NOBODY, "CAP_BPF and CAP_PERFMON"), ("0000004000000000", "CAP_BPF")] {
+        let (_root, system) = machine("6.12.0", mask, &["/sys/kernel/btf/vmlinux"]);
+        let report = examine(&config, &system, &Trials::default());
+        let capabilities = finding(&report, "ebpf", "capabilities");
+        assert_eq!(capabilities.found, format!("{missing} missing"));
+        assert_eq!(capabilities.mend.as_deref(), Some(&*format!("run as root, or give {missing}")));
+        assert!(report.can_work(), "inotify does the work");
+    }
+    config.signal = SignalChoice::Ebpf;
+    let (_root, system) = machine("6.12.0", NOBODY, &[]);
+    assert!(!examine(&config, &system, &Trials::default()).can_work(), "nothing may take over");
+}
+
+#[test]
+fn lockdown_old_kernels_and_few_watches_are_seen() {
+    let (_folder, _loki, config) = configuration();
+    let files = [
+        "/sys/kernel/security/lockdown=none integrity [confidentiality]\n",
+        "/proc/sys/fs/inotify/max_user_watches=100\n",
+    ];
+    let (_root, system) = machine("5.4.0-42-generic", ROOT, &files);
+    let report = examine(&config, &system, &Trials::default());
+    for (section, check) in [("ebpf", "lockdown"), ("kernel", "release"), ("inotify", "watches")] {
+        assert_eq!(finding(&report, section, check).status, Status::Warn, "{check}");
+    }
+    let (_root, system) = machine("6.1.0", ROOT, &["/sys/kernel/security/lockdown=none [integrity] confidentiality\n"]);
+    let report = examine(&config, &system, &Trials::default());
+    assert_eq!(finding(&report, "ebpf", "lockdown").found, "integrity");
+    assert_eq!(finding(&report, "ebpf", "lockdown").status, Status::Ok);
+}
+
+#[test]
+fn a_refused_push_or_a_missing_folder_is_a_failure() {
+    let (_folder, _loki, mut config) = configuration();
+    let (_root, system) = machine("6.12.0", ROOT, &[]);
+    let report = examine(&config, &system, &Trials { probe: None, push: Some(Err("401 Unauthorized".into())) });
+    assert!(!report.can_work());
+    config.paths.pods = "/nonexistent".into();
+    assert!(!examine(&config, &system, &Trials::default()).can_work());
+}
+
+/// Runs the binary; its standard output and exit code.
+fn doctor(config: &Path, arguments: &[&str]) -> (String, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_pilcrow"))
+        .arg("doctor")
+        .arg("--config")
+        .arg(config)
+        .args(arguments)
+        .output()
+        .unwrap();
+    (String::from_utf8(output.stdout).unwrap(), output.status.code())
+}
+
+#[test]
+fn the_json_of_this_machine_keeps_to_the_documented_schema_and_the_exit_code_to_its_verdict() {
+    let (folder, _listener, config) = configuration();
+    // As Loki 3 answers a push without lines (pkg/validation/validate.go).
+    let body = "error at least one valid stream is required for ingestion".to_owned();
+    let faults = FaultScript::each(move |_| Verdict::Refuse { status: 422, body: body.clone(), retry_after_s: None });
+    let loki = Receiver::start(Options { faults, ..Options::default() }).unwrap();
+    let file = folder.path().join("p.yaml");
+    let text = |pods: &Path| {
+        let (state, url) = (config.paths.state.display(), loki.url());
+        format!("paths: {{pods: '{}', state: '{state}'}}\nloki: {{url: '{url}'}}\n", pods.display())
+    };
+    fs::write(&file, text(&config.paths.pods)).unwrap();
+    let (out, code) = doctor(&file, &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(json["schema"], 1);
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&json["can_work"], code), (&true.into(), Some(0)), "{out}");
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/doctor.md")).unwrap();
+    for finding in json["findings"].as_array().unwrap() {
+        let (section, check) = (finding["section"].as_str().unwrap(), finding["check"].as_str().unwrap());
+        assert!(page.contains(&format!("| `{section}` | `{check}` | ")), "{section}/{check} is not documented");
+        let status = finding["status"].as_str().unwrap();
+        assert!(["ok", "warn", "fail"].contains(&status), "{finding}");
+        assert!(!finding["found"].as_str().unwrap().is_empty());
+        assert_eq!(finding["mend"].is_null(), status == "ok", "{finding}");
+    }
+
+    fs::write(&file, text(Path::new("/nonexistent/pods"))).unwrap();
+    let (out, code) = doctor(&file, &["--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["can_work"], false);
+    assert_eq!(code, Some(1));
+    let (table, code) = doctor(&file, &[]);
+    assert!(table.contains("/nonexistent/pods does not exist\n"), "{table}");
+    assert!(table.contains("can not work here: "), "{table}");
+    assert!(!table.contains('\x1b'), "no colours where it is not a terminal");
+    assert_eq!(code, Some(1));
+}

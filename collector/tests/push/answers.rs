@@ -1,0 +1,234 @@
+//! What each answer does to the lines.
+
+use crate::{
+    Running, batch, block_on, config,
+    log::Log,
+    receiver::{Receiver, Reply},
+};
+use collector::push::Proxies;
+
+#[test]
+fn an_acknowledged_batch_comes_back_with_its_progress_and_is_counted() {
+    block_on(async {
+        let loki = Receiver::start(|_, _| Reply::ok()).await;
+        let running = Running::start(&config(&loki.url()));
+        let done = running.deliver(batch(1, &[(1, "one"), (2, "two"), (1, "three")])).await;
+        assert_eq!(done.progress().len(), 2);
+        assert_eq!(loki.stored_texts(), ["one", "three", "two"]);
+        let seen = &loki.seen()[0];
+        assert_eq!(seen.target, "/loki/api/v1/push");
+        assert_eq!(seen.header("content-type"), "application/x-protobuf");
+        assert_eq!(seen.header("user-agent"), concat!("pilcrow/", env!("CARGO_PKG_VERSION")));
+        assert_eq!(seen.header("authorization"), "");
+        let metrics = &running.metrics;
+        assert_eq!((metrics.sent_lines.get(), metrics.acknowledged_lines.get()), (3, 3));
+        assert_eq!(metrics.acknowledged_bytes.get(), 11);
+        assert_eq!(metrics.sent_bytes.get(), seen.body.len() as u64);
+        assert_eq!(running.requests("204"), 1);
+        assert_eq!((metrics.queue_batches.get(), metrics.queue_bytes.get()), (0, 0));
+        running.finish().await;
+    });
+}
+
+#[test]
+fn a_batch_without_lines_only_passes_its_progress_on() {
+    block_on(async {
+        let loki = Receiver::start(|_, _| Reply::ok()).await;
+        let running = Running::start(&config(&loki.url()));
+        let mut empty = batch(1, &[]);
+        empty.set_progress(collector::discover::ContainerId(1), collector::read::Position { file: 1, offset: 9 });
+        assert_eq!(running.deliver(empty).await.progress()[0].position.offset, 9);
+        running.finish().await;
+        assert_eq!(loki.seen().len(), 0);
+    });
+}
+
+#[test]
+fn whatever_may_pass_is_retried_with_the_same_bytes_until_loki_takes_it() {
+    block_on(async {
+        let log = Log::collect();
+        let replies = [
+            Reply::text(500, "ingester is away"),
+            Reply::text(429, "Ingestion rate limit exceeded"),
+            Reply::Close,
+            Reply::Header(503, "retry-after", "0"),
+            Reply::text(502, "<html>Bad Gateway"),
+            Reply::text(429, "Ingestion rate limit exceeded"),
+        ];
+        let count = replies.len();
+        let loki = Receiver::start(move |n, _| replies.get(n).cloned().unwrap_or_else(Reply::ok)).await;
+        let running = Running::start(&config(&loki.url()));
+        running.deliver(batch(1, &[(1, "one"), (1, "two")])).await;
+        let seen = loki.seen();
+        assert_eq!(seen.len(), count + 1);
+        assert!(seen.iter().all(|request| request.body == seen[0].body));
+        assert_eq!(loki.stored_texts(), ["one", "two"]);
+        assert_eq!((running.metrics.sent_lines.get(), running.metrics.acknowledged_lines.get()), (2, 2));
+        assert_eq!((running.requests("429"), running.requests("error")), (2, 1));
+        running.finish().await;
+        let text = log.text();
+        assert_eq!(log.count("answers 429"), 1, "each reason once: {text}");
+        assert_eq!(log.count("ingester is away"), 1);
+        assert_eq!(log.count("Loki takes lines again"), 1, "{text}");
+    });
+}
+
+#[test]
+fn a_misconfiguration_keeps_the_lines_and_says_what_to_mend_once() {
+    for (status, text, key) in [
+        (401, "no org id", "loki.tenant"),
+        (403, "forbidden", "may write"),
+        (404, "404 page not found", "loki.url"),
+        (405, "", "loki.url"),
+        (400, "Client sent an HTTP request to an HTTPS server.\n", "https://"),
+        (308, "", "loki.url"),
+    ] {
+        block_on(async {
+            let log = Log::collect();
+            let answer = Reply::text(status, text);
+            let loki = Receiver::start(move |n, _| if n < 5 { answer.clone() } else { Reply::ok() }).await;
+            let running = Running::start(&config(&loki.url()));
+            running.deliver(batch(1, &[(1, "kept")])).await;
+            assert_eq!(loki.stored_texts(), ["kept"]);
+            running.finish().await;
+            assert_eq!(log.count("ERROR"), 1, "{}", log.text());
+            assert_eq!(log.count(key), 1, "{}", log.text());
+        });
+    }
+}
+
+#[test]
+fn an_html_400_from_something_before_loki_drops_nothing() {
+    block_on(async {
+        let loki = Receiver::start(|n, _| match n {
+            0 => Reply::Header(400, "content-type", "text/html; charset=utf-8"),
+            _ => Reply::ok(),
+        })
+        .await;
+        let running = Running::start(&config(&loki.url()));
+        running.deliver(batch(1, &[(1, "kept")])).await;
+        assert_eq!(loki.stored_texts(), ["kept"]);
+        running.finish().await;
+    });
+}
+
+#[test]
+fn refused_lines_are_counted_by_reason_one_is_said_and_the_rest_goes_on() {
+    block_on(async {
+        let log = Log::collect();
+        let text = "2 errors like: entry for stream '{container=\"1\"}' has timestamp too old: 2020-01-01T00:00:00Z, \
+                    oldest acceptable timestamp is: 2026-01-01T00:00:00Z; Max entry size '9' bytes exceeded for stream \
+                    '{container=\"1\"}' while adding an entry with length '10' bytes";
+        let loki = Receiver::start(move |n, _| if n < 2 { Reply::text(400, text) } else { Reply::ok() }).await;
+        let running = Running::start(&config(&loki.url()));
+        for generation in 1..=3 {
+            running.deliver(batch(generation, &[(1, "aaaa"), (1, "bbbb"), (1, "cccc"), (1, "dddd")])).await;
+        }
+        assert_eq!(loki.seen().len(), 3, "refused lines are not sent again");
+        assert_eq!(running.dropped("greater_than_max_sample_age"), 4);
+        assert_eq!(running.dropped("line_too_long"), 2);
+        assert_eq!(running.metrics.acknowledged_lines.get(), 1 + 1 + 4);
+        assert_eq!(running.metrics.acknowledged_bytes.get(), (1 + 1 + 4) * 4);
+        running.finish().await;
+        assert_eq!(log.count("timestamp too old"), 1, "said at most once in a while: {}", log.text());
+    });
+}
+
+#[test]
+fn blocked_ingestion_is_not_taken_for_success() {
+    block_on(async {
+        let text = "ingestion blocked for user fake until '2026-12-31' with status code '260'";
+        let loki = Receiver::start(move |_, _| Reply::text(260, text)).await;
+        let running = Running::start(&config(&loki.url()));
+        running.deliver(batch(1, &[(1, "a"), (1, "b")])).await;
+        assert_eq!(running.dropped("blocked_ingestion"), 2);
+        assert_eq!(running.metrics.acknowledged_lines.get(), 0);
+        running.finish().await;
+    });
+}
+
+#[test]
+fn a_request_that_loki_cannot_decode_is_dropped_with_an_error() {
+    block_on(async {
+        let log = Log::collect();
+        let loki = Receiver::start(|n, _| match n {
+            0 => Reply::text(400, "snappy: corrupt input"),
+            _ => Reply::ok(),
+        })
+        .await;
+        let running = Running::start(&config(&loki.url()));
+        running.deliver(batch(1, &[(1, "a"), (1, "b")])).await;
+        running.deliver(batch(2, &[(1, "c")])).await;
+        assert_eq!(running.dropped("undecodable"), 2);
+        assert_eq!(loki.stored_texts(), ["c"]);
+        running.finish().await;
+        assert_eq!(log.count("ERROR"), 1, "{}", log.text());
+    });
+}
+
+#[test]
+fn a_batch_that_is_too_large_goes_in_parts_in_order_and_a_line_too_large_is_dropped() {
+    for (status, text) in [
+        (413, "request body too large"),
+        (500, "rpc error: code = ResourceExhausted desc = grpc: received message larger than max (9 vs. 8)"),
+    ] {
+        block_on(async {
+            let log = Log::collect();
+            let limit = |request: &crate::receiver::Seen| request.texts().iter().map(String::len).sum::<usize>() > 40;
+            let loki =
+                Receiver::start(move |_, seen| if limit(seen) { Reply::text(status, text) } else { Reply::ok() }).await;
+            let running = Running::start(&config(&loki.url()));
+            let huge = "x".repeat(60);
+            let texts: Vec<_> = (0..50).map(|n| if n == 20 { huge.clone() } else { format!("line {n:05}") }).collect();
+            let lines: Vec<_> = texts.iter().map(|text| (1, text.as_str())).collect();
+            let done = running.deliver(batch(1, &lines)).await;
+            assert_eq!(done.entries(), 50);
+            let expected: Vec<_> = texts.iter().filter(|text| **text != huge).cloned().collect();
+            assert_eq!(loki.stored_texts(), expected);
+            assert_eq!(running.dropped("too_large"), 1);
+            assert_eq!(running.metrics.acknowledged_lines.get(), 49);
+            // The next one is split before it is refused.
+            let before = running.requests(&status.to_string());
+            running.deliver(batch(2, &[(1, "a".repeat(30).as_str()), (1, "b".repeat(30).as_str())])).await;
+            assert_eq!(running.requests(&status.to_string()), before);
+            running.finish().await;
+            assert_eq!(log.count("sent in parts"), 1, "{}", log.text());
+        });
+    }
+}
+
+#[test]
+fn the_probe_tells_a_good_address_from_a_bad_one() {
+    block_on(async {
+        let good = [
+            Reply::ok(),
+            Reply::text(422, "error at least one valid stream is required for ingestion\n"),
+            Reply::text(400, "error at least one valid stream is required for ingestion\n"),
+        ];
+        for reply in good {
+            let loki = Receiver::start(move |_, _| reply.clone()).await;
+            let reached = collector::push::probe_through(&config(&loki.url()), &no_proxies()).await.unwrap();
+            assert_eq!(reached.url, format!("{}/loki/api/v1/push", loki.url()));
+            assert_eq!(loki.seen()[0].lines(), []);
+        }
+        for (reply, words) in [
+            (Reply::text(401, "no org id"), "loki.tenant"),
+            (Reply::text(404, "404 page not found"), "loki.url"),
+            (Reply::text(503, "Ingester not ready"), "Ingester not ready"),
+            (Reply::text(400, "what?"), "what?"),
+            (Reply::Close, "connection to Loki broke"),
+        ] {
+            let loki = Receiver::start(move |_, _| reply.clone()).await;
+            let error =
+                collector::push::probe_through(&config(&loki.url()), &no_proxies()).await.unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains(&loki.url()), "{error}");
+        }
+        let error =
+            collector::push::probe_through(&config("http://127.0.0.1:1"), &no_proxies()).await.unwrap_err().to_string();
+        assert!(error.contains("is Loki running"), "{error}");
+    });
+}
+
+fn no_proxies() -> Proxies {
+    Proxies::builder().build()
+}

@@ -1,0 +1,119 @@
+//! The sender against HTTP servers that answer in every way in which Loki and what stands before it may answer.
+
+mod answers;
+mod log;
+mod order;
+mod receiver;
+mod transport;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use collector::{
+    batch::Batch,
+    config::{self, HumanDuration},
+    discover::ContainerId,
+    push::{Proxies, Queue, Sender},
+    read::Position,
+    status::{Metrics, Reason},
+};
+use tokio::{sync::Notify, task::JoinHandle};
+
+/// A test that hangs fails after this; nothing else depends on it.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+
+/// Runs a test on one thread, as the sender side does.
+fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    let test = local.run_until(async { tokio::time::timeout(HANGS_AFTER, test).await });
+    runtime.block_on(test).expect("the test hangs");
+}
+
+/// Settings that retry quickly.
+fn config(url: &str) -> config::Loki {
+    config::Loki {
+        url: url.to_owned(),
+        backoff: config::Backoff { min: HumanDuration::from_millis(1), max: HumanDuration::from_millis(5) },
+        ..config::Loki::default()
+    }
+}
+
+/// A sender at work, seen from the reader side.
+struct Running {
+    sealed: Option<crossbeam_channel::Sender<Batch>>,
+    sealed_notify: Arc<Notify>,
+    done: crossbeam_channel::Receiver<Batch>,
+    done_notify: Arc<Notify>,
+    metrics: Arc<Metrics>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    fn start(config: &config::Loki) -> Self {
+        Self::start_through(config, &Proxies::builder().build())
+    }
+
+    fn start_through(config: &config::Loki, proxies: &Proxies) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let sender = Sender::with_proxies(config, proxies, Arc::clone(&metrics)).unwrap();
+        let (sealed_sender, sealed) = crossbeam_channel::bounded(1000);
+        let (done, done_receiver) = crossbeam_channel::bounded(1000);
+        let (sealed_notify, done_notify) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let queue =
+            Queue { sealed, sealed_notify: Arc::clone(&sealed_notify), done, done_notify: Arc::clone(&done_notify) };
+        let task = tokio::task::spawn_local(sender.run(queue));
+        Self { sealed: Some(sealed_sender), sealed_notify, done: done_receiver, done_notify, metrics, task }
+    }
+
+    fn send(&self, batch: Batch) {
+        self.sealed.as_ref().unwrap().send(batch).unwrap();
+        self.sealed_notify.notify_one();
+    }
+
+    async fn next_done(&self) -> Batch {
+        loop {
+            match self.done.try_recv() {
+                Ok(batch) => return batch,
+                Err(_) => self.done_notify.notified().await,
+            }
+        }
+    }
+
+    /// Sends one batch and waits until it is done.
+    async fn deliver(&self, batch: Batch) -> Batch {
+        self.send(batch);
+        self.next_done().await
+    }
+
+    /// No more batches come; the sender ends when all are done.
+    async fn finish(mut self) {
+        self.sealed = None;
+        self.sealed_notify.notify_one();
+        self.task.await.unwrap();
+    }
+
+    fn dropped(&self, reason: &'static str) -> u64 {
+        self.metrics.dropped_lines.get_or_create(&Reason { reason }).get()
+    }
+
+    fn requests(&self, status: &str) -> u64 {
+        let status = collector::status::PushStatus { status: status.to_owned() };
+        self.metrics.push_requests.get_or_create(&status).get()
+    }
+}
+
+/// A batch with lines of some containers, each with one stream.
+fn batch(generation: u64, lines: &[(u32, &str)]) -> Batch {
+    let mut batch = Batch::new(generation);
+    let mut slots = BTreeMap::new();
+    for (n, (container, text)) in lines.iter().enumerate() {
+        let slot = *slots.entry(container).or_insert_with(|| batch.open_stream(&labels(*container).into()));
+        batch.append(slot, generation as i64 * 1_000_000 + n as i64, text.as_bytes());
+        batch.set_progress(ContainerId(*container), Position { file: 0, offset: generation * 1000 + n as u64 });
+    }
+    batch
+}
+
+fn labels(container: u32) -> String {
+    format!("{{container=\"{container}\"}}")
+}
