@@ -8,7 +8,8 @@ fn kills_in_the_middle_lose_no_line_and_repeat_only_identical_ones() {
     let live = node.container("web", "killed").join("0.log");
     let mut program = node.start();
     for round in 0..10 {
-        let lines: String = (0..2000).map(|n| record(round * 2000 + n, &format!("line {}", round * 2000 + n))).collect();
+        let lines: String =
+            (0..2000).map(|n| record(round * 2000 + n, &format!("line {}", round * 2000 + n))).collect();
         append(&live, lines);
         // At another place of the way in each round.
         let reached = round * 1900;
