@@ -77,8 +77,30 @@ fn build(force: bool) -> anyhow::Result<PathBuf> {
 }
 
 fn compile(root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> anyhow::Result<PathBuf> {
-    let build_folder = target.join("ebpf-build");
     println!("build-ebpf: compiling collector-ebpf for {TARGET}");
+    let mut cargo = probe_cargo("build", root, target, linker, rust_src);
+    let status = cargo.status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("the probe did not compile: cargo {status}");
+    }
+    Ok(target.join("ebpf-build").join(TARGET).join("release/pilcrow-probe"))
+}
+
+/// Clippy on the probe, warnings are errors: a run over the workspace sees only the library of its package.
+pub fn lint() -> anyhow::Result<()> {
+    let root = workspace_root();
+    let target = root.join("target");
+    let (linker, rust_src) = (Linker::find_or_install(&target)?, RustSrc::find_or_fetch(&Compiler::query()?, &target)?);
+    let mut cargo = probe_cargo("clippy", &root, &target, &linker, &rust_src);
+    let status = cargo.args(["--", "-D", "warnings"]).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("clippy on the probe: cargo {status}");
+    }
+    Ok(())
+}
+
+/// `cargo SUBCOMMAND` on the probe's program, in a target folder of its own.
+fn probe_cargo(subcommand: &str, root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> Command {
     let flags = [
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
@@ -90,9 +112,9 @@ fn compile(root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> a
     let mut cargo = Command::new(cargo());
     cargo
         .current_dir(root)
-        .args(["build", "--release", "--package", "collector-ebpf", "--bin", "pilcrow-probe", "--features", "probe"])
+        .args([subcommand, "--release", "--package", "collector-ebpf", "--bin", "pilcrow-probe", "--features", "probe"])
         .args(["--target", TARGET, "-Zbuild-std=core", "--target-dir"])
-        .arg(&build_folder)
+        .arg(target.join("ebpf-build"))
         // Lets a stable compiler take -Z options. For this sub-build only: build scripts of other packages look at it.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
@@ -101,11 +123,7 @@ fn compile(root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> a
     if let RustSrc::Elsewhere { library } = rust_src {
         cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
     }
-    let status = cargo.status().context("cannot start cargo")?;
-    if !status.success() {
-        bail!("the probe did not compile: cargo {status}");
-    }
-    Ok(build_folder.join(TARGET).join("release/pilcrow-probe"))
+    cargo
 }
 
 /// Puts the object in its place, and leaves an equal one alone: cargo takes a new time stamp for a change.

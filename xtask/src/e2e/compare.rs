@@ -55,6 +55,8 @@ impl Source {
     }
 }
 
+const EXAMPLES: usize = 20;
+
 /// A selector for exactly these labels.
 pub fn selector(labels: &Labels) -> String {
     let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
@@ -78,10 +80,12 @@ pub struct Comparison {
     pub misplaced: u64,
     /// With another timestamp than the one written.
     pub mistimed: u64,
-    /// LogQL's count_over_time differs from the lines written.
+    /// LogQL's count_over_time differs from the lines written, or is less where lines may be repeated.
     pub miscounted: Vec<String>,
     /// Streams that ought not to be, or ought to be and are not.
     pub wrong_streams: Vec<String>,
+    /// Some of the lines that the numbers above are about.
+    pub examples: Vec<String>,
 }
 
 impl Comparison {
@@ -92,25 +96,26 @@ impl Comparison {
 
     /// Takes the next line of source number `index`.
     fn take(&mut self, index: u32, seen: &mut Seen, timestamp_ns: i64, text: &str) {
-        let Ok(mark) = mark::read(text.as_bytes()) else {
-            self.damaged += 1;
-            return;
+        let count = match seen.judge(index, timestamp_ns, text) {
+            Verdict::Exact => {
+                self.exact += 1;
+                return;
+            }
+            Verdict::Damaged => &mut self.damaged,
+            Verdict::Misplaced => &mut self.misplaced,
+            Verdict::Repeated => &mut self.repeated,
+            Verdict::Mistimed => &mut self.mistimed,
+            Verdict::OutOfOrder => &mut self.out_of_order,
         };
-        if mark.source != index || seen.lines.len() as u64 <= mark.sequence {
-            self.misplaced += 1;
-            return;
+        *count += 1;
+        let (begin, end) = (text.get(..60).unwrap_or(text), text.len());
+        self.example(format!("source {index} at {timestamp_ns}, {end} bytes: {begin:?}"));
+    }
+
+    fn example(&mut self, text: String) {
+        if self.examples.len() < EXAMPLES {
+            self.examples.push(text);
         }
-        let line = &mut seen.lines[mark.sequence as usize];
-        if std::mem::replace(line, true) {
-            self.repeated += 1;
-        } else if mark.timestamp_ns != timestamp_ns {
-            self.mistimed += 1;
-        } else if mark.sequence < seen.next {
-            self.out_of_order += 1;
-        } else {
-            self.exact += 1;
-        }
-        seen.next = seen.next.max(mark.sequence + 1);
     }
 }
 
@@ -119,6 +124,42 @@ struct Seen {
     lines: Vec<bool>,
     /// One more than the highest number.
     next: u64,
+}
+
+/// What is to be said of one entry.
+enum Verdict {
+    Exact,
+    Damaged,
+    Misplaced,
+    Repeated,
+    Mistimed,
+    OutOfOrder,
+}
+
+impl Seen {
+    fn judge(&mut self, index: u32, timestamp_ns: i64, text: &str) -> Verdict {
+        let Ok(mark) = mark::read(text.as_bytes()) else {
+            return Verdict::Damaged;
+        };
+        if mark.source != index || self.lines.len() as u64 <= mark.sequence {
+            return Verdict::Misplaced;
+        }
+        let is_behind = mark.sequence < self.next;
+        self.next = self.next.max(mark.sequence + 1);
+        if std::mem::replace(&mut self.lines[mark.sequence as usize], true) {
+            Verdict::Repeated
+        } else if mark.timestamp_ns != timestamp_ns {
+            Verdict::Mistimed
+        } else if is_behind {
+            Verdict::OutOfOrder
+        } else {
+            Verdict::Exact
+        }
+    }
+
+    fn missing(&self) -> impl Iterator<Item = usize> {
+        self.lines.iter().enumerate().filter(|(_, seen)| !**seen).map(|(sequence, _)| sequence)
+    }
 }
 
 impl fmt::Display for Comparison {
@@ -135,17 +176,25 @@ impl fmt::Display for Comparison {
         for (name, count) in rows {
             writeln!(f, "  {name:<24} {count:>12}")?;
         }
-        self.miscounted.iter().chain(&self.wrong_streams).try_for_each(|line| writeln!(f, "  {line}"))
+        self.miscounted
+            .iter()
+            .chain(&self.wrong_streams)
+            .chain(&self.examples)
+            .try_for_each(|line| writeln!(f, "  {line}"))
     }
 }
 
 /// Compares every line of every source. `others` are label sets that are there beside those of the sources.
+///
+/// Entries come without repetitions, as Loki leaves out identical ones when it answers. It counts some of them though:
+/// those that came after the first ones had been compressed. So the count may be higher where `may_repeat`.
 pub fn compare(
     client: &Client,
     cluster: &str,
     range: Range,
     sources: &[Source],
     others: &[Labels],
+    may_repeat: bool,
 ) -> anyhow::Result<Comparison> {
     let mut comparison = Comparison::default();
     let labels: Vec<_> = sources.iter().map(|source| source.labels(cluster)).collect();
@@ -162,7 +211,7 @@ pub fn compare(
     for (index, (source, labels)) in sources.iter().zip(&labels).enumerate() {
         let selector = selector(labels);
         let counted = client.count(&selector, range)?;
-        if counted != source.lines {
+        if counted < source.lines || counted > source.lines && !may_repeat {
             comparison.miscounted.push(format!("{selector}: {} written, {counted} counted by LogQL", source.lines));
         }
         let mut seen = Seen { lines: vec![false; source.lines as usize], next: 0 };
@@ -171,7 +220,10 @@ pub fn compare(
                 comparison.take(index as u32, &mut seen, entry.timestamp_ns, entry.text);
             })?;
         }
-        comparison.missing += seen.lines.iter().filter(|seen| !**seen).count() as u64;
+        for sequence in seen.missing() {
+            comparison.missing += 1;
+            comparison.example(format!("missing: number {sequence} of source {index}, {selector}"));
+        }
     }
     Ok(comparison)
 }

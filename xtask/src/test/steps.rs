@@ -61,6 +61,7 @@ fn lints() -> anyhow::Result<Report> {
         return Ok(Report::one_skipped("lints", "no clippy; run: rustup component add clippy"));
     }
     ensure_c_compiler()?;
+    ebpf::lint()?;
     process::run(process::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     Ok(Report::one_passed())
 }
