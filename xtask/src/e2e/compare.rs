@@ -108,7 +108,7 @@ impl Comparison {
             Verdict::OutOfOrder => &mut self.out_of_order,
         };
         *count += 1;
-        let (begin, end) = (text.get(..60).unwrap_or(text), text.len());
+        let (begin, end) = (text.get(..200).unwrap_or(text), text.len());
         self.example(format!("source {index} at {timestamp_ns}, {end} bytes: {begin:?}"));
     }
 
