@@ -15,8 +15,9 @@ use collector::{
     push::probe,
 };
 
-/// Collects for a node's whole day in small pieces, beside programs that want the memory: mimalloc gives freed pages
-/// back, and musl's own allocator is several times slower on the arm64 machines this is for.
+/// musl's own allocator is slow and glibc's keeps what it once had. The crate's feature `no_thp` switches transparent huge
+/// pages off for this process: with them the same backlog of 231 MB took 40 MB of anonymous memory instead of 18
+/// (x86_64, kernel 6.18 with `madvise`), at the same CPU time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -34,8 +34,8 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     status.set_nonblocking(true)?;
     let (store, saved) = open_store(&config);
     // Before the reader's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
-    let opened = signal::open(config.signal, &config.paths.pods)?;
-    metrics.signal_backend.get_or_create(&backend(opened.name, opened.fallback_reason)).set(1);
+    let opened = signal::open(config.signal, &config.paths.pods, &config.paths.state)?;
+    metrics.signal_backend.get_or_create(&backend(opened.backend, opened.fallback_reason)).set(1);
 
     let (sealed_tx, sealed_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
     let (done_tx, done_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));

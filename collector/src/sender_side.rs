@@ -47,28 +47,40 @@ pub async fn run(
     health: Arc<Health>,
 ) -> anyhow::Result<()> {
     let pushing = push::Sender::new(&config.loki, Arc::clone(&metrics))?.run(links.queue);
-    let snapshots = links.snapshots.clone();
-    let saving = async {
-        loop {
-            links.snapshots_notify.notified().await;
-            save_newest(&snapshots, store.as_ref(), &metrics).await;
-        }
-    };
     let beating = async {
         loop {
             health.beat(Side::Sender);
             tokio::time::sleep(BEAT_INTERVAL).await;
         }
     };
+    let saving = save_until_the_end(links.snapshots, links.snapshots_notify, links.reader_ended, store, &metrics);
     tokio::select! {
-        () = pushing => {}
-        result = server::serve(status, Arc::clone(&metrics), Arc::clone(&health)) => { result?; }
         () = saving => {}
+        result = server::serve(status, Arc::clone(&metrics), Arc::clone(&health)) => { result?; }
+        // Pushing ends when the reader side has ended; its last positions are still to be saved.
+        () = async { pushing.await; std::future::pending().await } => {}
         () = beating => {}
-        _ = links.reader_ended => {}
     }
-    save_newest(&links.snapshots, store.as_ref(), &metrics).await;
     Ok(())
+}
+
+/// Saves positions until the reader side has ended and its last ones are saved. One after the other: a save that is
+/// under way is never left behind to overwrite a newer one.
+async fn save_until_the_end(
+    snapshots: Receiver<Snapshot>,
+    notify: Arc<Notify>,
+    mut reader_ended: oneshot::Receiver<()>,
+    store: Option<Store>,
+    metrics: &Metrics,
+) {
+    let mut ended = false;
+    while !ended {
+        tokio::select! {
+            () = notify.notified() => {}
+            _ = &mut reader_ended => ended = true,
+        }
+        save_newest(&snapshots, store.as_ref(), metrics).await;
+    }
 }
 
 /// Saves the newest of the snapshots that wait.

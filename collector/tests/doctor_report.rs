@@ -1,12 +1,18 @@
 //! What `pilcrow doctor` finds on machines of several kinds, written down as /proc and /sys, and on this one.
 
-use std::{fs, net::TcpListener, path::Path, process::Command};
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+    path::Path,
+    process::Command,
+    thread,
+};
 
 use collector::{
     config::{Config, SignalChoice},
     doctor::{Finding, ProbeKind, Report, Status, System, Trials, examine},
 };
-use rig::receiver::{FaultScript, Options, Receiver, Verdict};
 use tempfile::TempDir;
 
 /// Every capability there is, and none.
@@ -139,6 +145,30 @@ fn a_refused_push_or_a_missing_folder_is_a_failure() {
     assert!(!examine(&config, &system, &Trials::default()).can_work());
 }
 
+/// The URL of a server that answers every push as Loki 3 answers one without lines (pkg/validation/validate.go).
+fn loki_without_lines() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = BufReader::new(stream.try_clone().unwrap());
+            let (mut line, mut body_bytes) = (String::new(), 0);
+            while request.read_line(&mut line).unwrap() > "\r\n".len() {
+                if let Some(length) = line.to_lowercase().strip_prefix("content-length:") {
+                    body_bytes = length.trim().parse().unwrap();
+                }
+                line.clear();
+            }
+            request.read_exact(&mut vec![0; body_bytes]).unwrap();
+            let body = "error at least one valid stream is required for ingestion";
+            let length = body.len();
+            write!(stream, "HTTP/1.1 422 Unprocessable Entity\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        }
+    });
+    url
+}
+
 /// Runs the binary; its standard output and exit code.
 fn doctor(config: &Path, arguments: &[&str]) -> (String, Option<i32>) {
     let output = Command::new(env!("CARGO_BIN_EXE_pilcrow"))
@@ -154,13 +184,10 @@ fn doctor(config: &Path, arguments: &[&str]) -> (String, Option<i32>) {
 #[test]
 fn the_json_of_this_machine_keeps_to_the_documented_schema_and_the_exit_code_to_its_verdict() {
     let (folder, _listener, config) = configuration();
-    // As Loki 3 answers a push without lines (pkg/validation/validate.go).
-    let body = "error at least one valid stream is required for ingestion".to_owned();
-    let faults = FaultScript::each(move |_| Verdict::Refuse { status: 422, body: body.clone(), retry_after_s: None });
-    let loki = Receiver::start(Options { faults, ..Options::default() }).unwrap();
+    let loki_url = loki_without_lines();
     let file = folder.path().join("p.yaml");
     let text = |pods: &Path| {
-        let (state, url) = (config.paths.state.display(), loki.url());
+        let (state, url) = (config.paths.state.display(), &loki_url);
         format!("paths: {{pods: '{}', state: '{state}'}}\nloki: {{url: '{url}'}}\n", pods.display())
     };
     fs::write(&file, text(&config.paths.pods)).unwrap();

@@ -24,8 +24,14 @@ type Lines = Vec<String>;
 /// Lines by container, attempt and stream.
 type LinesOf = BTreeMap<(String, u32, &'static str), Lines>;
 
+/// An archive's files by their path.
+type Files = BTreeMap<PathBuf, Vec<u8>>;
+
+/// A rotated file's place in its container's chain, its name and its bytes.
+type ChainFile<'a, Place> = (Place, String, &'a [u8]);
+
 /// An archive's files by their path below its one folder.
-fn unpacked(archive: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+fn unpacked(archive: &str) -> Files {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(archive);
     let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut files = BTreeMap::new();
@@ -172,22 +178,22 @@ struct ContainerdRow {
 }
 
 /// Replays the log files below `folders`, each container's files in order, attempts one after the other.
-fn replay_containerd(files: &BTreeMap<PathBuf, Vec<u8>>, folders: &[&str], chunks: Chunks) -> (LinesOf, Counts) {
-    let mut attempts: BTreeMap<(String, u32), Vec<(String, &[u8])>> = BTreeMap::new();
+fn replay_containerd(files: &Files, folders: &[&str], chunks: Chunks) -> (LinesOf, Counts) {
+    let mut attempts: BTreeMap<(String, u32), Vec<ChainFile<'_, bool>>> = BTreeMap::new();
     for (path, bytes) in files {
         let Some(path) = folders.iter().find_map(|folder| path.strip_prefix(folder).ok()) else { continue };
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let attempt = name.split('.').next().unwrap().parse().unwrap();
         let container = path.parent().unwrap().to_str().unwrap().to_owned();
-        attempts.entry((container, attempt)).or_default().push((name, bytes));
+        attempts.entry((container, attempt)).or_default().push((name.ends_with(".log"), name, bytes));
     }
     let (mut all, mut counts) = (LinesOf::new(), Counts::default());
     let mut replays: BTreeMap<String, Replay> = BTreeMap::new();
     for ((container, attempt), mut chain) in attempts {
         // N.log is the newest; the names of the others end in the time of their rotation.
-        chain.sort_by_key(|(name, _)| (name.ends_with(".log"), name.clone()));
+        chain.sort();
         let replay = replays.entry(container.clone()).or_insert_with(Replay::new);
-        for (name, bytes) in chain {
+        for (_, name, bytes) in chain {
             replay.file(&decompressed(&name, bytes), chunks);
         }
         insert_lines(&mut all, &container, attempt, replay.end_attempt());
@@ -200,7 +206,7 @@ fn replay_containerd(files: &BTreeMap<PathBuf, Vec<u8>>, folders: &[&str], chunk
     (all, counts)
 }
 
-fn containerd_rows(files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<ContainerdRow> {
+fn containerd_rows(files: &Files) -> Vec<ContainerdRow> {
     let rows = std::str::from_utf8(&files[Path::new("expected.jsonl")]).unwrap();
     rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect()
 }
@@ -262,7 +268,7 @@ fn every_container_of_docker_gives_the_lines_that_are_on_disk() {
         }
     }
     for chunks in WAYS {
-        let mut chains: BTreeMap<String, Vec<(u32, String, &[u8])>> = BTreeMap::new();
+        let mut chains: BTreeMap<String, Vec<ChainFile<'_, u32>>> = BTreeMap::new();
         for (path, bytes) in &files {
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
             let Some((id, age)) = name.split_once("-json.log") else { continue };

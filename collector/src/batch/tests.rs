@@ -6,7 +6,6 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::{discover::ContainerId, read::Position};
 
 /// One line: which stream, when, what.
 type Line = (usize, i64, String);

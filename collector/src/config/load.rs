@@ -124,6 +124,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::{ByteSize, Enabled, HumanDuration, ReaderChoice, SignalChoice};
 
@@ -396,5 +398,24 @@ log: {level: info, format: text}    # text | json
         let errors = bad("loki: {headers: {Authorization: \"s3cret\\n\", 'bad name': s3cret}}\n");
         assert_eq!(errors.lines().count(), 2);
         assert!(!errors.contains("s3cret"), "{errors}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_configuration_or_has_problems_that_can_be_shown(
+            words in prop::collection::vec(
+                prop::sample::select(vec![
+                    "loki", "url", "labels", ":", ": ", "\n", "  ", "- ", "{", "}", "[", "]", ",", "\"", "'", "${", "$$", "A",
+                    "&a ", "*a", "!!x ", "|", ">", "#", "\t", "~", "10s", "http://a", "tls", "batch", "%", "---\n", "é",
+                ]),
+                0..40,
+            )
+        ) {
+            let text = words.concat();
+            if let Err(problems) = Config::parse(&text, &none) {
+                prop_assert!(!problems.is_empty());
+                prop_assert!(problems.iter().all(|problem| !problem.message.is_empty()));
+            }
+        }
     }
 }

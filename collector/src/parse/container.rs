@@ -146,6 +146,9 @@ impl ContainerParser {
         scratch: &mut Scratch,
         output: &mut Output<'_, S>,
     ) {
+        if record.len() > docker::RECORD_BYTES_MAX {
+            return self.raw(record, valid, Malformed::Json, at, scratch, output);
+        }
         let Scratch { docker, repaired, spare } = scratch;
         let parsed = if valid {
             docker::parse(record, docker)

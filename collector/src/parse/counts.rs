@@ -11,7 +11,7 @@ pub enum Malformed {
     Stream,
     /// CRI: the first tag is neither `P` nor `F`.
     Tag,
-    /// Docker: no JSON object.
+    /// Docker: no JSON object, or one far longer than dockerd writes.
     Json,
     /// Docker: `log`, `stream` or `time` is missing or no string.
     Fields,

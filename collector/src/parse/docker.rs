@@ -1,7 +1,8 @@
 //! Docker's json-file format: `{"log":"text\n","stream":"stdout","time":"2026-11-22T11:09:43.118417935Z"}`.
 //!
-//! In: one record without its newline, valid UTF-8. Out: its parts. The source is `JSONLog` in moby's
-//! daemon/logger/jsonfilelog/jsonlog: keys in any order, further ones (`attrs`) ignored, the last of two equal ones wins.
+//! In: one record without its newline, valid UTF-8, at most [`RECORD_BYTES_MAX`] long. Out: its parts. The source is
+//! `JSONLog` in moby's daemon/logger/jsonfilelog/jsonlog: keys in any order, further ones (`attrs`) ignored, the last of
+//! two equal ones wins.
 //! A record whose `log` does not end in a newline is a partial one.
 //!
 //! The shape that dockerd itself writes is parsed by hand ([`usual`]), any other by simd-json ([`general`]); both give the
@@ -10,6 +11,10 @@
 use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
 use super::{Malformed, Piece, Record, Stream, timestamp::parse_rfc3339};
+
+/// Longest record that is looked at. dockerd cuts lines at 16 KiB, which are 96 KiB when each byte is escaped; what is
+/// longer than this it has not written, and must not make the scratch memory grow for good.
+pub(super) const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// Memory that parsing a record needs.
 pub(super) struct Scratch {
@@ -148,9 +153,18 @@ fn decode<'a>(string: &'a [u8], plain: usize, text: &'a mut Vec<u8>) -> Option<(
         if string[from] == b'"' {
             return Some((&text[..to], &string[from + 1..]));
         }
-        let (character, len) = escape(&string[from..])?;
-        to += character.encode_utf8(text[to..].first_chunk_mut::<4>()?).len();
-        from += len;
+        match string.get(from + 1)? {
+            b'u' => {
+                let (character, len) = unicode_escape(&string[from..])?;
+                to += character.encode_utf8(text[to..].first_chunk_mut::<4>()?).len();
+                from += len;
+            }
+            letter => {
+                text[to] = simple_escape(*letter)?;
+                to += 1;
+                from += 2;
+            }
+        }
     }
 }
 
@@ -162,22 +176,22 @@ fn quotes_and_backslashes(eight: u64) -> u64 {
     (zeros(eight ^ (ONES * b'"' as u64)) | zeros(eight ^ (ONES * b'\\' as u64))) & (ONES << 7)
 }
 
-/// The character that an escape stands for, and the escape's length. A surrogate without its partner is U+FFFD.
-fn escape(bytes: &[u8]) -> Option<(char, usize)> {
-    let simple = match bytes.get(1)? {
-        b'n' => '\n',
-        b't' => '\t',
-        b'r' => '\r',
-        b'b' => '\u{8}',
-        b'f' => '\u{c}',
-        same @ (b'"' | b'\\' | b'/') => *same as char,
-        b'u' => return unicode_escape(bytes),
+/// The character that a backslash and `letter` stand for.
+#[inline]
+fn simple_escape(letter: u8) -> Option<u8> {
+    Some(match letter {
+        b'n' => b'\n',
+        b't' => b'\t',
+        b'r' => b'\r',
+        b'b' => 0x08,
+        b'f' => 0x0c,
+        b'"' | b'\\' | b'/' => letter,
         _ => return None,
-    };
-    Some((simple, 2))
+    })
 }
 
-/// As [`escape`], for `\uXXXX` and pairs of them.
+/// The character that a `\uXXXX`, or a pair of them, stands for, and the length of both. A surrogate without its partner
+/// is U+FFFD.
 fn unicode_escape(bytes: &[u8]) -> Option<(char, usize)> {
     let unit = code_unit(bytes)?;
     let pair = [Some(unit), if is_high_surrogate(unit) { code_unit(&bytes[6..]) } else { None }];

@@ -156,6 +156,15 @@ fn what_is_no_record_is_shipped_at_the_time_of_the_record_before() {
 }
 
 #[test]
+fn an_object_longer_than_docker_writes_is_shipped_as_it_is() {
+    let mut fed = Fed::new(4 << 20, Oversize::Split);
+    let record = format!(r#"{{"log":"{}\n","stream":"stdout","time":"2026-11-22T11:09:06.1Z"}}"#, "x".repeat(1 << 20));
+    fed.feed(cri(1, "stdout F one") + &record + "\n");
+    assert_eq!(fed.lines[1..], [out(T1, &record)]);
+    assert_eq!(fed.counts.malformed(Malformed::Json), 1);
+}
+
+#[test]
 fn a_first_line_that_is_no_record_gets_the_present() {
     let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
     let mut fed = Fed::roomy();

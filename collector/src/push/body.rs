@@ -6,6 +6,9 @@ use hyper::body::Bytes;
 
 use crate::batch::{Batch, EntryRange, RequestEncoder};
 
+/// Batches differ a little in size: rounded up, memory fits the next body too.
+const STORAGE_STEP_BYTES: usize = 256 << 10;
+
 /// Makes bodies, one at a time.
 #[derive(Debug)]
 pub(super) struct BodyMaker {
@@ -63,7 +66,7 @@ impl BodyMaker {
         let len_max = snap::raw::max_compress_len(self.request.len());
         if storage.len() < len_max {
             // Fresh zeros cost nothing until they are written over, growing a vector would write them.
-            storage = vec![0; len_max];
+            storage = vec![0; len_max.next_multiple_of(STORAGE_STEP_BYTES)];
         }
         let len = self.snappy.compress(&self.request, &mut storage).ok()?;
         Some(Body { storage: Arc::new(storage), len })

@@ -236,3 +236,21 @@ fn retry_after(text: &str) -> Option<Duration> {
         Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(std::time::SystemTime::now()).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(retry_after(" 120 "), Some(Duration::from_secs(120)));
+        let in_an_hour = SystemTime::now() + Duration::from_secs(3600);
+        let wait = retry_after(&httpdate::fmt_http_date(in_an_hour)).unwrap();
+        assert!(wait <= Duration::from_secs(3600) && wait > Duration::from_secs(3000), "{wait:?}");
+        assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), None, "a date in the past asks for nothing");
+        assert_eq!(retry_after("soon"), None);
+        assert_eq!(retry_after("-1"), None);
+    }
+}

@@ -1,7 +1,7 @@
 //! One batch, until Loki has it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +18,7 @@ use super::{
     client::Client,
     outage::Outage,
     refusal::Refusal,
+    size::{self, RequestSize},
 };
 use crate::{
     batch::{Batch, EntryRange},
@@ -28,9 +29,7 @@ use crate::{
 /// One of the lines that Loki refuses is said this often.
 const SAY_REFUSED_EVERY: Duration = Duration::from_secs(30);
 /// How often files are looked at while only they, or somebody's work elsewhere, can help.
-const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(5);
-/// For how long a size that was too large is split without trying it.
-const REMEMBER_SIZE_FOR: Duration = Duration::from_secs(600);
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
 
 /// What all deliveries share.
 pub(super) struct Delivery {
@@ -40,17 +39,10 @@ pub(super) struct Delivery {
     outage: RefCell<Outage>,
     /// Wakes those who wait to try again, when one got through after an outage.
     recovered: Notify,
-    too_large: Cell<Option<TooLarge>>,
+    size: RefCell<RequestSize>,
     refused_throttle: RefCell<Throttle>,
     too_large_throttle: RefCell<Throttle>,
     metrics: Arc<Metrics>,
-}
-
-/// A request of so many encoded bytes was too large.
-#[derive(Clone, Copy)]
-struct TooLarge {
-    bytes: usize,
-    at: Instant,
 }
 
 /// How a part of a batch ended.
@@ -69,9 +61,9 @@ impl Delivery {
             bodies: RefCell::new(BodyMaker::new()),
             outage: RefCell::default(),
             recovered: Notify::new(),
-            too_large: Cell::new(None),
+            size: RefCell::default(),
             refused_throttle: RefCell::new(Throttle::new(SAY_REFUSED_EVERY)),
-            too_large_throttle: RefCell::new(Throttle::new(REMEMBER_SIZE_FOR)),
+            too_large_throttle: RefCell::new(Throttle::new(size::REMEMBER_FOR)),
             metrics,
         })
     }
@@ -96,28 +88,28 @@ impl Delivery {
             if part.entries() == 0 {
                 continue;
             }
-            if self.known_too_large(&part)
+            if self.size.borrow().is_too_large(part.encoded_bytes(), Instant::now())
                 && let Some((first, second)) = batch.split(&part)
             {
                 parts.extend([second, first]);
                 continue;
             }
             match self.send(&batch, &part).await {
-                Outcome::Accepted => {}
+                Outcome::Accepted => self.size.borrow_mut().accepted(part.encoded_bytes()),
                 Outcome::Refused(refusal) => {
                     lost_lines += refusal.entries();
                     self.count_refused(&refusal);
                 }
-                Outcome::TooLarge => {
-                    self.remember_too_large(&part);
-                    match batch.split(&part) {
-                        Some((first, second)) => parts.extend([second, first]),
-                        None => {
-                            lost_lines += part.entries();
-                            self.drop_too_large(&part);
-                        }
+                Outcome::TooLarge => match batch.split(&part) {
+                    Some((first, second)) => {
+                        self.note_too_large(&part);
+                        parts.extend([second, first]);
                     }
-                }
+                    None => {
+                        lost_lines += part.entries();
+                        self.drop_too_large(&part);
+                    }
+                },
                 Outcome::Undecodable(text) => {
                     lost_lines += part.entries();
                     self.drop_undecodable(&part, &text);
@@ -205,16 +197,10 @@ impl Delivery {
         }
     }
 
-    fn known_too_large(&self, part: &EntryRange) -> bool {
-        self.too_large
-            .get()
-            .is_some_and(|known| part.encoded_bytes() >= known.bytes && known.at.elapsed() < REMEMBER_SIZE_FOR)
-    }
-
-    fn remember_too_large(&self, part: &EntryRange) {
+    fn note_too_large(&self, part: &EntryRange) {
         let bytes = part.encoded_bytes();
-        self.too_large.set(Some(TooLarge { bytes, at: Instant::now() }));
-        if part.entries() > 1 && self.too_large_throttle.borrow_mut().permit().is_some() {
+        self.size.borrow_mut().refused(bytes, Instant::now());
+        if self.too_large_throttle.borrow_mut().permit().is_some() {
             warn!(
                 "a push request of {bytes} bytes (before compression) is too large for Loki or for a proxy before it; it \
                  is sent in parts. To avoid the detour, set loki.batch.bytes lower or the receiver's limit higher"
@@ -250,11 +236,9 @@ impl Delivery {
     }
 
     fn say_refused(&self, what: &str) {
-        match self.refused_throttle.borrow_mut().permit() {
-            None => {}
-            Some(0) => warn!("{what}. They are counted in pilcrow_dropped_lines_total"),
-            Some(more) => warn!("{what}. They are counted in pilcrow_dropped_lines_total, as {more} more times before"),
-        }
+        let Some(unsaid) = self.refused_throttle.borrow_mut().permit() else { return };
+        let since = if unsaid == 0 { String::new() } else { format!("; {unsaid} more such answers went unsaid") };
+        warn!("{what}. pilcrow_dropped_lines_total counts them{since}");
     }
 
     fn count_dropped(&self, reason: &'static str, lines: u64) {

@@ -18,6 +18,7 @@ mod order;
 mod outage;
 mod probe;
 mod refusal;
+mod size;
 mod tls;
 
 use std::{sync::Arc, time::Duration};

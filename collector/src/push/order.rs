@@ -74,7 +74,7 @@ mod tests {
     fn batch(generation: u64, containers: &[u32]) -> Batch {
         let mut batch = Batch::new(generation);
         for &container in containers {
-            batch.set_progress(ContainerId(container), Position { file: 0, offset: generation });
+            batch.push_progress(ContainerId(container), Position { file: 0, offset: generation });
         }
         batch
     }

@@ -196,10 +196,18 @@ fn open_poll() -> Opened {
     Opened { signal, backend: "poll".into(), fallback_reason: None }
 }
 
+/// Opens the eBPF backend with the programs of one name of [`survey`] instead of the best ones. For tests.
+///
+/// # Errors
+/// If there is no such name, or it cannot be used.
+pub fn open_ebpf_plan(name: &str, pods: &Path, state: &Path) -> Result<EbpfSignal, Refusal> {
+    ebpf::open_plan(name, &LogFileSystem::of(pods, state)?)
+}
+
 /// What one backend or kind of eBPF program can do here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KindReport {
-    /// Such as `ebpf fexit vfs_write` or `inotify`.
+    /// Such as `inotify`; for eBPF the kind and the first hook, `fexit vfs_write`.
     pub name: String,
     /// Which ways of writing it was seen to see and which not, or why it cannot be used.
     pub outcome: Result<String, Refusal>,
@@ -211,10 +219,9 @@ pub struct KindReport {
 pub fn survey(pods: &Path, state: &Path) -> Vec<KindReport> {
     let ebpf = LogFileSystem::of(pods, state).and_then(|logs| ebpf::survey(&logs));
     let mut reports = match ebpf {
-        Ok(plans) => plans
-            .into_iter()
-            .map(|plan| KindReport { name: format!("ebpf {}", plan.name), outcome: plan.outcome.map(describe) })
-            .collect(),
+        Ok(plans) => {
+            plans.into_iter().map(|plan| KindReport { name: plan.name, outcome: plan.outcome.map(describe) }).collect()
+        }
         Err(refusal) => vec![KindReport { name: "ebpf".into(), outcome: Err(refusal) }],
     };
     let inotify = open_inotify(pods, state).map(|_| "works".into());

@@ -1,5 +1,7 @@
 //! What each answer does to the lines.
 
+use std::time::Duration;
+
 use crate::{
     Running, batch, block_on, config,
     log::Log,
@@ -36,7 +38,7 @@ fn a_batch_without_lines_only_passes_its_progress_on() {
         let loki = Receiver::start(|_, _| Reply::ok()).await;
         let running = Running::start(&config(&loki.url()));
         let mut empty = batch(1, &[]);
-        empty.set_progress(collector::discover::ContainerId(1), collector::read::Position { file: 1, offset: 9 });
+        empty.push_progress(collector::discover::ContainerId(1), collector::read::Position { file: 1, offset: 9 });
         assert_eq!(running.deliver(empty).await.progress()[0].position.offset, 9);
         running.finish().await;
         assert_eq!(loki.seen().len(), 0);
@@ -95,6 +97,26 @@ fn a_misconfiguration_keeps_the_lines_and_says_what_to_mend_once() {
             assert_eq!(log.count(key), 1, "{}", log.text());
         });
     }
+}
+
+#[test]
+fn whoever_waits_goes_on_at_once_when_another_gets_through() {
+    block_on(async {
+        // The first answer means a wait of an hour.
+        let loki = Receiver::start(|n, _| match n {
+            0 => Reply::Header(404, "retry-after", "3600"),
+            _ => Reply::ok(),
+        })
+        .await;
+        let running = Running::start(&config(&loki.url()));
+        running.send(batch(1, &[(1, "waits")]));
+        loki.until(|loki| loki.seen().len() == 1).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        running.send(batch(2, &[(2, "gets through")]));
+        assert_eq!(running.next_done().await.generation(), 2);
+        assert_eq!(running.next_done().await.generation(), 1);
+        running.finish().await;
+    });
 }
 
 #[test]
@@ -189,7 +211,7 @@ fn a_batch_that_is_too_large_goes_in_parts_in_order_and_a_line_too_large_is_drop
             assert_eq!(running.metrics.acknowledged_lines.get(), 49);
             // The next one is split before it is refused.
             let before = running.requests(&status.to_string());
-            running.deliver(batch(2, &[(1, "a".repeat(30).as_str()), (1, "b".repeat(30).as_str())])).await;
+            running.deliver(batch(2, &[(1, "line 00000"); 12])).await;
             assert_eq!(running.requests(&status.to_string()), before);
             running.finish().await;
             assert_eq!(log.count("sent in parts"), 1, "{}", log.text());

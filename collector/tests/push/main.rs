@@ -109,7 +109,7 @@ fn batch(generation: u64, lines: &[(u32, &str)]) -> Batch {
     for (n, (container, text)) in lines.iter().enumerate() {
         let slot = *slots.entry(container).or_insert_with(|| batch.open_stream(&labels(*container).into()));
         batch.append(slot, generation as i64 * 1_000_000 + n as i64, text.as_bytes());
-        batch.set_progress(ContainerId(*container), Position { file: 0, offset: generation * 1000 + n as u64 });
+        batch.push_progress(ContainerId(*container), Position { file: 0, offset: generation * 1000 + n as u64 });
     }
     batch
 }

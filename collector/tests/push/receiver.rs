@@ -59,8 +59,6 @@ pub struct Seen {
     pub headers: HeaderMap,
     /// Compressed.
     pub body: Vec<u8>,
-    /// Which connection, counted from 1.
-    pub connection: usize,
 }
 
 impl Seen {
@@ -135,14 +133,14 @@ impl Receiver {
         let receiver = Self { state: Arc::clone(&state), port, scheme };
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let connection = state.connections.fetch_add(1, SeqCst) + 1;
+                state.connections.fetch_add(1, SeqCst);
                 let (state, tls) = (Arc::clone(&state), tls.clone());
                 tokio::spawn(async move {
                     match tls {
-                        None => serve(stream, connection, state).await,
+                        None => serve(stream, state).await,
                         Some(tls) => {
                             if let Ok(stream) = tls.accept(stream).await {
-                                serve(stream, connection, state).await;
+                                serve(stream, state).await;
                             }
                         }
                     }
@@ -192,19 +190,19 @@ impl Receiver {
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, connection: usize, state: Arc<State>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, state: Arc<State>) {
     let service = service_fn(|request: Request<Incoming>| {
         let state = Arc::clone(&state);
-        async move { answer(request, connection, &state).await.ok_or("closes without an answer") }
+        async move { answer(request, &state).await.ok_or("closes without an answer") }
     });
     // An error is a connection that broke, which is what some tests are about.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(request: Request<Incoming>, connection: usize, state: &State) -> Option<Response<Full<Bytes>>> {
+async fn answer(request: Request<Incoming>, state: &State) -> Option<Response<Full<Bytes>>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.ok()?.to_bytes().to_vec();
-    let seen = Seen { target: head.uri.to_string(), headers: head.headers, body, connection };
+    let seen = Seen { target: head.uri.to_string(), headers: head.headers, body };
     let number = {
         let mut all = state.seen.lock().unwrap();
         all.push(seen.clone());

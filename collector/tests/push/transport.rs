@@ -224,13 +224,13 @@ fn settings_that_cannot_work_are_refused_at_start_by_their_key() {
         (
             "loki.headers",
             Box::new(|c| {
-                c.headers.insert("a b".into(), "c".into());
+                c.headers.0.insert("a b".into(), "c".into());
             }),
         ),
         (
             "loki.headers",
             Box::new(|c| {
-                c.headers.insert("Content-Type".into(), "text/plain".into());
+                c.headers.0.insert("Content-Type".into(), "text/plain".into());
             }),
         ),
         (
@@ -263,7 +263,7 @@ fn tenant_headers_and_basic_auth_are_sent_and_never_logged() {
         let loki = Receiver::start(|n, _| if n == 0 { Reply::text(401, "Unauthorized") } else { Reply::ok() }).await;
         let mut config = config(&loki.url());
         config.tenant = "team-a".into();
-        config.headers.insert("X-Api-Key".into(), "key-secret".into());
+        config.headers.0.insert("X-Api-Key".into(), "key-secret".into());
         config.basic_auth = BasicAuth { username: "user".into(), password_file };
         let running = Running::start(&config);
         running.deliver(batch(1, &[(1, "line")])).await;
@@ -321,6 +321,32 @@ fn a_bearer_token_is_read_again_when_its_file_changes() {
         for secret in ["the first", "second one", "the third"] {
             assert!(!log.mentions(secret), "{}", log.text());
         }
+    });
+}
+
+#[test]
+fn a_token_that_is_mended_is_used_before_the_wait_is_over() {
+    block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        fs::write(&token, "wrong").unwrap();
+        let loki = Receiver::start(|_, seen| match seen.header("authorization") {
+            "Bearer right" => Reply::ok(),
+            // An hour.
+            _ => Reply::Header(401, "retry-after", "3600"),
+        })
+        .await;
+        let mut config = config(&loki.url());
+        config.bearer_token_file = token.clone();
+        let running = Running::start(&config);
+        running.send(batch(1, &[(1, "one")]));
+        running.send(batch(2, &[(2, "two")]));
+        loki.until(|loki| loki.seen().len() == 2).await;
+        fs::write(&token, "right").unwrap();
+        running.next_done().await;
+        running.next_done().await;
+        assert_eq!(loki.seen().len(), 4, "both tried once more, and no more");
+        running.finish().await;
     });
 }
 

@@ -6,8 +6,8 @@
 //! their logs are rotated. The only judge is what LogQL answers.
 
 mod collector;
-mod compare;
-mod logql;
+pub mod compare;
+pub mod logql;
 pub mod loki;
 mod odd_lines;
 

@@ -108,6 +108,13 @@ pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
     Err(Refusal::of_all(refusals))
 }
 
+/// Attaches the plan of this name only.
+pub fn open_plan(name: &str, logs: &LogFileSystem) -> Result<EbpfSignal, Refusal> {
+    let plan = PLANS.iter().find(|plan| plan.name() == name);
+    let plan = plan.ok_or_else(|| Refusal::new(format!("there is no plan {name}"), "take one of `pilcrow doctor`"))?;
+    attach_and_prove(&Kernel::read()?, plan, logs).map(|(signal, ..)| signal)
+}
+
 /// Tries every plan, for `pilcrow doctor`.
 pub fn survey(logs: &LogFileSystem) -> Result<Vec<PlanReport>, Refusal> {
     let kernel = Kernel::read()?;
