@@ -121,7 +121,7 @@ impl Destination {
         match self {
             Self::Receiver(receiver) => Ok(judge_receiver(receiver, ledger, &sources, self.cluster())),
             Self::Loki { client, cluster, start_ns, .. } => {
-                let found = compare::compare(client, cluster, range(*start_ns), &sources, &[])?;
+                let found = compare::compare(client, cluster, range(*start_ns), &sources, &[], false)?;
                 let faults = if found.is_exact() { Vec::new() } else { vec![found.to_string()] };
                 Ok(Verdict {
                     written: ledger.lines(),
