@@ -165,14 +165,6 @@ fn warnings(config: &Config) -> Vec<String> {
     if plain && loki.tls != Default::default() {
         warnings.push("loki.tls has no effect, as loki.url is http://".into());
     }
-    let kubernetes = &config.kubernetes;
-    if kubernetes.enabled == Enabled::Auto && kubernetes.node_name.is_empty() {
-        warnings.push(
-            "the Kubernetes API will not be asked, and no line has the label app, as kubernetes.node_name and NODE_NAME are \
-             not set; kubernetes.enabled: false says that this is meant"
-                .into(),
-        );
-    }
     if config.labels.len() + POD_LABELS > LABELS_MAX {
         warnings.push(format!(
             "{} static labels and Pilcrow's {POD_LABELS} are more than the {LABELS_MAX} that Loki accepts by default \

@@ -123,9 +123,11 @@ impl Access {
         Api::all(self.client.clone())
     }
 
-    /// Lists from the API server's memory, not from etcd: hundreds of nodes may start at once.
+    /// Lists from the API server's memory (version 0), not from etcd: hundreds of nodes may start at once. In one page, as
+    /// kube leaves the version out of a request for pages.
     pub(super) fn watch_config(&self) -> watcher::Config {
-        watcher::Config::default().any_semantic().fields(&self.field_selector())
+        let config = watcher::Config::default().any_semantic().fields(&self.field_selector());
+        watcher::Config { page_size: None, ..config }
     }
 
     fn field_selector(&self) -> String {
