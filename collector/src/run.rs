@@ -93,8 +93,8 @@ fn open_kubernetes(
     metrics: &Metrics,
 ) -> anyhow::Result<Option<kubernetes::Access>> {
     let (access, backend) = match runtime.block_on(kubernetes::open(&config.kubernetes))? {
-        Ok(access) => (Some(access), backend("kubernetes".into(), None)),
-        Err(why) => (None, backend("path".into(), why.map(|why| why.reason))),
+        kubernetes::Origin::Api(access) => (Some(access), backend("kubernetes".into(), None)),
+        kubernetes::Origin::Path(why) => (None, backend("path".into(), why.map(|why| why.reason))),
     };
     metrics.metadata_backend.get_or_create(&backend).set(1);
     Ok(access)

@@ -119,6 +119,7 @@ impl State {
             self.label_pods(&changed);
         }
         while self.metadata.wait_ends().is_some_and(|ends| ends <= now) {
+            self.metrics.metadata_timeouts.inc();
             self.label_first_waiting();
         }
     }
@@ -149,7 +150,6 @@ impl State {
         let Some((_, id)) = self.metadata.waiting.pop_front() else { return };
         let Some(container) = self.containers.get_mut(&id) else { return };
         container.set_labels(&self.config.labels, None);
-        self.metrics.metadata_timeouts.inc();
         tracing::debug!(container = container.saved_name(), "no metadata came for the pod; its lines go without app");
         self.queue(id);
     }

@@ -33,6 +33,14 @@ pub struct Access {
     pub server: String,
 }
 
+/// Where pod metadata comes from.
+pub enum Origin {
+    /// The API.
+    Api(Access),
+    /// The logs' paths alone; with the reason where that is not what the configuration says.
+    Path(Option<Impossible>),
+}
+
 /// Why the API can not even be asked.
 #[derive(Clone, Debug)]
 pub struct Impossible {
@@ -78,9 +86,9 @@ pub enum Probe {
 ///
 /// # Errors
 /// It is `kubernetes.enabled: true` and not possible.
-pub async fn open(config: &config::Kubernetes) -> anyhow::Result<Result<Access, Option<Impossible>>> {
+pub async fn open(config: &config::Kubernetes) -> anyhow::Result<Origin> {
     if config.enabled == Enabled::False {
-        return Ok(Err(None));
+        return Ok(Origin::Path(None));
     }
     match connect(config).await {
         Ok(access) => {
@@ -89,11 +97,11 @@ pub async fn open(config: &config::Kubernetes) -> anyhow::Result<Result<Access, 
                 server = access.server,
                 "pod metadata comes from the Kubernetes API, and with it the label app"
             );
-            Ok(Ok(access))
+            Ok(Origin::Api(access))
         }
         Err(impossible) if config.enabled == Enabled::Auto => {
             tracing::info!("labels come from the paths only, there is no app label: {impossible}");
-            Ok(Err(Some(impossible)))
+            Ok(Origin::Path(Some(impossible)))
         }
         Err(impossible) => Err(anyhow::anyhow!("{impossible}"))
             .context("kubernetes.enabled is true and the Kubernetes API can not be asked"),

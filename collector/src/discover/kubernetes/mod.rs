@@ -11,7 +11,7 @@ mod watch;
 
 use kube::{ResourceExt, core::PartialObjectMeta};
 
-pub use access::{Access, Impossible, Probe, open, probe};
+pub use access::{Access, Impossible, Origin, Probe, open, probe};
 pub use trouble::Trouble;
 pub use watch::{Updates, follow};
 

@@ -130,7 +130,7 @@ impl Follower<'_> {
             tracing::warn!(
                 more,
                 server = self.access.server,
-                "the Kubernetes API {trouble}. New pods' lines go without the label app until it answers"
+                "the Kubernetes API {trouble}. Until then lines of new pods go without the label app"
             );
         }
     }
