@@ -18,7 +18,7 @@ pub struct GzipReader {
 
 enum State {
     Unopened(Option<File>),
-    Open { decoder: MultiGzDecoder<File>, buffer: Vec<u8> },
+    Open { decoder: Box<MultiGzDecoder<File>>, buffer: Vec<u8> },
 }
 
 impl std::fmt::Debug for GzipReader {
@@ -46,7 +46,7 @@ impl GzipReader {
     pub fn fill(&mut self) -> io::Result<(&[u8], bool)> {
         if let State::Unopened(file) = &mut self.state {
             let file = file.take().ok_or_else(|| io::Error::other("the file was closed"))?;
-            self.state = State::Open { decoder: MultiGzDecoder::new(file), buffer: Vec::new() };
+            self.state = State::Open { decoder: Box::new(MultiGzDecoder::new(file)), buffer: Vec::new() };
         }
         let State::Open { decoder, buffer } = &mut self.state else {
             return Err(io::Error::other("the file was closed"));

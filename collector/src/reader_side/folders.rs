@@ -140,11 +140,11 @@ impl<R: RangeReader> ReaderSide<R> {
             match std::mem::replace(&mut chain_file.source, Source::Closed) {
                 Source::Opened(file) => {
                     let slot = self.state.slots.take(id);
-                    if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), &chain_file.path) {
-                        if let Some(more) = self.state.troubles.untracked_file.permit() {
-                            tracing::warn!(path = %chain_file.path.display(), %error, more,
+                    if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), &chain_file.path)
+                        && let Some(more) = self.state.troubles.untracked_file.permit()
+                    {
+                        tracing::warn!(path = %chain_file.path.display(), %error, more,
                                 "cannot watch a log file; the sweep reads it every few seconds");
-                        }
                     }
                     self.reader.adopt(slot, file);
                     chain_file.source = Source::Slot(slot);
