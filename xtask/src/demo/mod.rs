@@ -266,7 +266,7 @@ impl Demo<'_> {
             if start.elapsed() > DRAIN_DEADLINE {
                 return Ok(Err(destination::still_missing(&self.destination, ledger, start.elapsed())));
             }
-            thread::sleep(POLL);
+            thread::sleep(self.destination.poll_interval());
         }
     }
 
