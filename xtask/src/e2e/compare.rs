@@ -4,7 +4,7 @@
 //! says its source, number and timestamp and carries a checksum (`rig::mark`), so nothing is taken on trust: a missing,
 //! damaged, misplaced, mistimed or reordered line is found.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, ops};
 
 use rig::mark;
 
@@ -108,7 +108,7 @@ impl Comparison {
             Verdict::OutOfOrder => &mut self.out_of_order,
         };
         *count += 1;
-        let (begin, end) = (text.get(..60).unwrap_or(text), text.len());
+        let (begin, end) = (text.get(..200).unwrap_or(text), text.len());
         self.example(format!("source {index} at {timestamp_ns}, {end} bytes: {begin:?}"));
     }
 
@@ -157,8 +157,16 @@ impl Seen {
         }
     }
 
-    fn missing(&self) -> impl Iterator<Item = usize> {
-        self.lines.iter().enumerate().filter(|(_, seen)| !**seen).map(|(sequence, _)| sequence)
+    /// Ranges of numbers that did not come.
+    fn missing(&self) -> Vec<ops::Range<usize>> {
+        let mut ranges: Vec<ops::Range<usize>> = Vec::new();
+        for (number, _) in self.lines.iter().enumerate().filter(|(_, seen)| !**seen) {
+            match ranges.last_mut() {
+                Some(range) if range.end == number => range.end += 1,
+                _ => ranges.push(number..number + 1),
+            }
+        }
+        ranges
     }
 }
 
@@ -220,9 +228,9 @@ pub fn compare(
                 comparison.take(index as u32, &mut seen, entry.timestamp_ns, entry.text);
             })?;
         }
-        for sequence in seen.missing() {
-            comparison.missing += 1;
-            comparison.example(format!("missing: number {sequence} of source {index}, {selector}"));
+        for numbers in seen.missing() {
+            comparison.missing += (numbers.end - numbers.start) as u64;
+            comparison.example(format!("missing: numbers {numbers:?} of source {index}, {selector}"));
         }
     }
     Ok(comparison)
@@ -268,6 +276,12 @@ mod tests {
         assert_eq!(compared(&[line(0, 3)]).misplaced, 1);
         assert_eq!(compared(&[late(line(0, 0))]).mistimed, 1);
         assert_eq!(compared(&[cut(line(0, 0))]).damaged, 1);
+    }
+
+    #[test]
+    fn missing_lines_are_told_as_ranges() {
+        let seen = Seen { lines: vec![true, false, false, true, false], next: 0 };
+        assert_eq!(seen.missing(), [1..3, 4..5]);
     }
 
     #[test]

@@ -142,9 +142,10 @@ impl<'a> Run<'a> {
             .iter()
             .map(|(name, lines)| Source::from_name(name, *lines).with_context(|| format!("unknown source {name}")))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        self.judge(&sources, odd_start_ns)
+        self.judge(&sources, odd_start_ns).inspect_err(|_| println!("the logs are kept in {}", folder.keep().display()))
     }
 
+    /// Compares all that was written with all that Loki answers.
     fn judge(&self, sources: &[Source], odd_start_ns: i64) -> anyhow::Result<()> {
         let range = self.range();
         let others = odd_lines::labels(&self.id);
