@@ -9,7 +9,7 @@ use std::{
 use super::{Container, RESCAN_INTERVAL, ReaderSide, State};
 use crate::{
     config::StartAt,
-    discover::{self, Chain, ContainerId, FolderWatch, Listing, PodName, Source, UnknownFile},
+    discover::{self, Chain, ContainerId, FolderWatch, Listing, MergeError, PodName, Source, UnknownFile},
     read::RangeReader,
     signal::{Signal, Slot},
     status::Reason,
@@ -200,9 +200,13 @@ impl State {
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
         container.gone = gone;
         let errors = container.chain.merge(&listing.files, unknown, &mut self.next_file, Instant::now());
-        for error in errors {
-            tracing::warn!(path = %error.path.display(), error = %error.error,
-                "cannot open a log file; trying again at the next scan");
+        for MergeError { path, error } in errors {
+            // Docker compresses in place: for a moment the file has no beginning yet.
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
+            } else if let Some(more) = self.troubles.unopened_file.permit() {
+                tracing::warn!(path = %path.display(), %error, more, "cannot open a log file; trying again at the next scan");
+            }
         }
         let skipped = listing.skipped.len();
         if skipped > container.skipped {

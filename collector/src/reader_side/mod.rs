@@ -146,14 +146,15 @@ struct Troubles {
     pods_folder: Throttle,
     untracked_file: Throttle,
     unwatched_folder: Throttle,
+    unopened_file: Throttle,
     unreadable_file: Throttle,
 }
 
 impl Default for Troubles {
     fn default() -> Self {
-        let [pods_folder, untracked_file, unwatched_folder, unreadable_file] =
+        let [pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file] =
             std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
-        Self { pods_folder, untracked_file, unwatched_folder, unreadable_file }
+        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file }
     }
 }
 
