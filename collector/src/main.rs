@@ -13,6 +13,7 @@ use collector::{
     doctor::{self, System, Trials},
     logging,
     push::probe,
+    signal,
 };
 
 /// musl's own allocator is slow and glibc's keeps what it once had. The crate's feature `no_thp` switches transparent huge
@@ -95,7 +96,10 @@ fn run(config: Config) -> anyhow::Result<()> {
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
     let push = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(probe(&config.loki));
     let push = push.map(|reached| format!("{} takes lines ({})", reached.url, reached.status));
-    let trials = Trials { probe: None, push: Some(push.map_err(|error| format!("{error:#}"))) };
+    let trials = Trials {
+        signal: Some(signal::survey(&config.paths.pods, &config.paths.state)),
+        push: Some(push.map_err(|error| format!("{error:#}"))),
+    };
     let report = doctor::examine(config, &System::this_machine(), &trials);
     report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;
     anyhow::ensure!(report.can_work(), "something stands in the way of collecting: see what is marked fail");

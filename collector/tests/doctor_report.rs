@@ -11,7 +11,8 @@ use std::{
 
 use collector::{
     config::{Config, SignalChoice},
-    doctor::{Finding, ProbeKind, Report, Status, System, Trials, examine},
+    doctor::{Finding, Report, Status, System, Trials, examine},
+    signal::{KindReport, Refusal},
 };
 use tempfile::TempDir;
 
@@ -55,15 +56,17 @@ fn configuration() -> (TempDir, TcpListener, Config) {
     (folder, listener, config)
 }
 
-fn kind(name: &str, outcome: Result<(), &str>) -> ProbeKind {
-    ProbeKind { name: name.into(), outcome: outcome.map_err(str::to_owned) }
+fn tried(name: &str, outcome: Result<&str, &str>) -> KindReport {
+    let refusal = |reason: &str| Refusal { reason: reason.into(), mend: format!("mend {reason}") };
+    KindReport { name: name.into(), outcome: outcome.map(str::to_owned).map_err(refusal) }
 }
 
 #[test]
 fn a_pi_5_with_raspberry_pi_os_is_told_that_inotify_does_the_work_and_what_would_offer_ebpf() {
     let (_folder, _loki, config) = configuration();
     let (_root, system) = machine("6.6.31+rpt-rpi-2712", ROOT, &[]);
-    let report = examine(&config, &system, &Trials { probe: Some(vec![kind("fexit", Err("no BTF"))]), push: None });
+    let signal = vec![tried("ebpf", Err("no BTF")), tried("inotify", Ok("works")), tried("poll", Ok("works"))];
+    let report = examine(&config, &system, &Trials { signal: Some(signal), push: None });
     assert!(report.can_work());
     assert_eq!(finding(&report, "kernel", "release").found, "6.6.31+rpt-rpi-2712 (Raspberry Pi OS)");
     let btf = finding(&report, "ebpf", "btf");
@@ -81,28 +84,37 @@ fn a_kernel_with_everything_comes_to_the_first_kind_that_attaches() {
     let (_folder, _loki, config) = configuration();
     let files = ["/sys/kernel/btf/vmlinux", "/sys/bus/event_source/devices/kprobe/type=6"];
     let (_root, system) = machine("6.12.38+deb13-arm64", ROOT, &files);
-    let kinds = vec![kind("fexit", Err("attach failed (524)")), kind("tp_btf", Ok(())), kind("kprobe", Ok(()))];
-    let report = examine(&config, &system, &Trials { probe: Some(kinds), push: Some(Ok("204".into())) });
+    let signal = vec![
+        tried("ebpf fexit vfs_write", Err("attach failed (524)")),
+        tried("ebpf tp_btf ext4_da_write_end", Ok("sees write")),
+        tried("ebpf kprobe vfs_write", Ok("sees write")),
+    ];
+    let report = examine(&config, &system, &Trials { signal: Some(signal), push: Some(Ok("204".into())) });
     assert!(report.can_work());
     assert_eq!(finding(&report, "ebpf", "btf").status, Status::Ok);
     assert_eq!(finding(&report, "ebpf", "kprobes").status, Status::Ok);
-    assert_eq!(finding(&report, "ebpf", "kind").found, "fexit: attach failed (524)");
-    assert_eq!(finding(&report, "ebpf", "probe").found, "can be used, by tp_btf");
-    assert_eq!(finding(&report, "choice", "signal").found, "auto comes to ebpf (tp_btf)");
+    let first = finding(&report, "signal", "ebpf");
+    assert_eq!(first.found, "ebpf fexit vfs_write: attach failed (524)");
+    assert_eq!(first.mend.as_deref(), Some("mend attach failed (524)"));
+    assert_eq!(finding(&report, "choice", "signal").found, "auto comes to ebpf tp_btf ext4_da_write_end");
 }
 
 #[test]
-fn a_binary_without_the_probe_says_so() {
-    let (_folder, _loki, config) = configuration();
+fn a_backend_that_is_named_and_does_not_work_is_a_failure() {
+    let (_folder, _loki, mut config) = configuration();
     let (_root, system) = machine("6.12.0", ROOT, &["/sys/kernel/btf/vmlinux"]);
-    let report = examine(&config, &system, &Trials { probe: Some(vec![]), push: None });
-    assert_eq!(finding(&report, "ebpf", "probe").found, "this binary was built without the probe");
-    assert!(report.can_work());
+    let signal = vec![tried("ebpf", Err("built without the probe")), tried("inotify", Ok("works"))];
+    let trials = Trials { signal: Some(signal), push: None };
+    assert!(examine(&config, &system, &trials).can_work(), "inotify does the work");
+    config.signal = SignalChoice::Ebpf;
+    let report = examine(&config, &system, &trials);
+    assert!(!report.can_work(), "nothing may take over");
+    assert_eq!(finding(&report, "signal", "configured").found, "signal is ebpf, and that can not be used here");
 }
 
 #[test]
 fn a_process_without_capabilities_is_told_which_it_lacks() {
-    let (_folder, _loki, mut config) = configuration();
+    let (_folder, _loki, config) = configuration();
     // CAP_PERFMON alone: bit 38.
     for (mask, missing) in [(NOBODY, "CAP_BPF and CAP_PERFMON"), ("0000004000000000", "CAP_BPF")] {
         let (_root, system) = machine("6.12.0", mask, &["/sys/kernel/btf/vmlinux"]);
@@ -112,9 +124,6 @@ fn a_process_without_capabilities_is_told_which_it_lacks() {
         assert_eq!(capabilities.mend.as_deref(), Some(&*format!("run as root, or give {missing}")));
         assert!(report.can_work(), "inotify does the work");
     }
-    config.signal = SignalChoice::Ebpf;
-    let (_root, system) = machine("6.12.0", NOBODY, &[]);
-    assert!(!examine(&config, &system, &Trials::default()).can_work(), "nothing may take over");
 }
 
 #[test]
@@ -126,7 +135,7 @@ fn lockdown_old_kernels_and_few_watches_are_seen() {
     ];
     let (_root, system) = machine("5.4.0-42-generic", ROOT, &files);
     let report = examine(&config, &system, &Trials::default());
-    for (section, check) in [("ebpf", "lockdown"), ("kernel", "release"), ("inotify", "watches")] {
+    for (section, check) in [("ebpf", "lockdown"), ("kernel", "release"), ("limits", "inotify_watches")] {
         assert_eq!(finding(&report, section, check).status, Status::Warn, "{check}");
     }
     let (_root, system) = machine("6.1.0", ROOT, &["/sys/kernel/security/lockdown=none [integrity] confidentiality\n"]);
@@ -139,7 +148,7 @@ fn lockdown_old_kernels_and_few_watches_are_seen() {
 fn a_refused_push_or_a_missing_folder_is_a_failure() {
     let (_folder, _loki, mut config) = configuration();
     let (_root, system) = machine("6.12.0", ROOT, &[]);
-    let report = examine(&config, &system, &Trials { probe: None, push: Some(Err("401 Unauthorized".into())) });
+    let report = examine(&config, &system, &Trials { signal: None, push: Some(Err("401 Unauthorized".into())) });
     assert!(!report.can_work());
     config.paths.pods = "/nonexistent".into();
     assert!(!examine(&config, &system, &Trials::default()).can_work());

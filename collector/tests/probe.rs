@@ -221,7 +221,7 @@ fn a_million_writes_of_two_threads_lose_no_wakeup() -> io::Result<()> {
 /// could be read.
 #[test]
 fn a_reader_that_looks_at_once_misses_no_byte() -> io::Result<()> {
-    const WRITES: i64 = 50_000;
+    const WRITES: i64 = 5000;
     with_every_plan(|_, mut signal, folder| {
         let file = log_file(folder, "0.log")?;
         track(&mut signal, 0, &file)?;

@@ -1,40 +1,16 @@
-//! Whether the eBPF probe can be used: what it takes, and which of its kinds attach.
+//! What the eBPF probe takes: the rights, and the kernel's side. Whether it then works, `signal` has tried.
 
 use super::{
-    Finding, Status, System,
+    Finding, System,
     kernel::RaspberryPiOs,
     privileges::{Capabilities, Capability},
 };
-use crate::config::{Config, SignalChoice};
-
-/// One way to attach the probe, as it was tried: attached, and proven by a write that it saw.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbeKind {
-    /// `fexit`, `tp_btf`, `kprobe`.
-    pub name: String,
-    /// Why it can not be used.
-    pub outcome: Result<(), String>,
-}
 
 const OTHER_KERNELS: &str =
     "for eBPF take a kernel with BTF: Ubuntu Server for Pi, Debian, Fedora, Talos and Armbian have it";
 
-pub(super) fn examine(config: &Config, system: &System, probe: Option<&[ProbeKind]>) -> Vec<Finding> {
-    let mut findings = vec![capabilities(system), btf(system), kprobes(system), lockdown(system)];
-    if let Some(kinds) = probe {
-        findings.extend(kinds.iter().map(kind));
-        findings.push(in_all(kinds));
-    }
-    // Only a configuration that rules the fallbacks out makes it a matter of can or can not.
-    let usable = match probe {
-        Some(kinds) => kinds.iter().any(|kind| kind.outcome.is_ok()),
-        None => findings[0].status == Status::Ok,
-    };
-    if config.signal == SignalChoice::Ebpf && !usable {
-        let found = "signal is ebpf, and eBPF can not be used here";
-        findings.push(Finding::fail("ebpf", "signal", found, "mend the above, or set signal to auto"));
-    }
-    findings
+pub(super) fn examine(system: &System) -> Vec<Finding> {
+    vec![capabilities(system), btf(system), kprobes(system), lockdown(system)]
 }
 
 fn capabilities(system: &System) -> Finding {
@@ -90,25 +66,4 @@ fn lockdown(system: &System) -> Finding {
         return Finding::warn("ebpf", "lockdown", mode, mend);
     }
     Finding::ok("ebpf", "lockdown", mode)
-}
-
-fn kind(kind: &ProbeKind) -> Finding {
-    match &kind.outcome {
-        Ok(()) => Finding::ok("ebpf", "kind", format!("{} attaches, and saw a write", kind.name)),
-        Err(why) => {
-            let mend = "nothing needs to be done as long as another kind attaches";
-            Finding::warn("ebpf", "kind", format!("{}: {why}", kind.name), mend)
-        }
-    }
-}
-
-fn in_all(kinds: &[ProbeKind]) -> Finding {
-    if kinds.is_empty() {
-        let mend = "build with `cargo xtask build`, which embeds it; inotify does the work";
-        return Finding::warn("ebpf", "probe", "this binary was built without the probe", mend);
-    }
-    match kinds.iter().find(|kind| kind.outcome.is_ok()) {
-        Some(first) => Finding::ok("ebpf", "probe", format!("can be used, by {}", first.name)),
-        None => Finding::warn("ebpf", "probe", "no kind attaches", "see the reasons above; inotify does the work"),
-    }
 }

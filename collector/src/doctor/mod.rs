@@ -1,9 +1,10 @@
 //! `pilcrow doctor`: what this machine offers, and the mend for what it does not.
 //!
-//! In: a validated [`Config`], /proc and /sys, and attempts at the real thing (a ring, an inotify instance, a file in the
-//! state folder). Out: a [`Report`] of [`Finding`]s, as a table or as JSON (docs/doctor.md). Changes nothing, needs no
+//! In: a validated [`Config`], /proc and /sys, and attempts at the real thing (a probe, a ring, a push, a file in
+//! the state folder). Out: a [`Report`] of [`Finding`]s, as a table or as JSON (docs/doctor.md). Changes nothing, needs no
 //! root, and may run beside a Pilcrow that collects.
 
+mod backends;
 mod ebpf;
 mod folders;
 mod kernel;
@@ -15,10 +16,12 @@ mod system;
 
 use serde::Serialize;
 
-pub use ebpf::ProbeKind;
 pub use system::System;
 
-use crate::config::{Config, ReaderChoice, SignalChoice};
+use crate::{
+    config::{Config, ReaderChoice, SignalChoice},
+    signal::KindReport,
+};
 
 /// How good a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +38,7 @@ pub enum Status {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// What it belongs to: `kernel`, `ebpf`, `inotify`, `reader`, `choice`, `limits`, `folders` or `loki`.
+    /// What it belongs to: `kernel`, `ebpf`, `signal`, `reader`, `choice`, `limits`, `folders` or `loki`.
     pub section: &'static str,
     /// What was looked at, in snake case; stays the same from version to version.
     pub check: &'static str,
@@ -64,8 +67,8 @@ impl Finding {
 /// What other steps tried on this machine; `None`: it was not tried, and only what it takes is looked at.
 #[derive(Debug, Default)]
 pub struct Trials {
-    /// The kinds of eBPF program, in order of preference. Empty: this binary was built without the probe.
-    pub probe: Option<Vec<ProbeKind>>,
+    /// Every backend and kind of eBPF program, the most wanted first.
+    pub signal: Option<Vec<KindReport>>,
     /// A push without lines to Loki: what it answered, or what is wrong and the mend.
     pub push: Option<Result<String, String>>,
 }
@@ -93,8 +96,8 @@ impl Report {
 #[must_use]
 pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
     let mut findings = kernel::examine(system);
-    findings.extend(ebpf::examine(config, system, trials.probe.as_deref()));
-    findings.extend(reader::inotify(config, system));
+    findings.extend(ebpf::examine(system));
+    findings.extend(backends::examine(config, trials.signal.as_deref()));
     findings.push(reader::io_uring(config));
     findings.extend(choices(config, trials, &findings));
     findings.extend(privileges::limits(system));
@@ -106,14 +109,10 @@ pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
 /// What `auto` comes to, from the findings about each backend.
 fn choices(config: &Config, trials: &Trials, findings: &[Finding]) -> Vec<Finding> {
     let is_ok = |check| findings.iter().any(|finding| finding.check == check && finding.status == Status::Ok);
-    let without_ebpf = if is_ok("instance") { "inotify" } else { "poll" };
-    let probe = trials.probe.as_ref().map(|kinds| kinds.iter().find(|kind| kind.outcome.is_ok()));
-    let signal = match (config.signal, probe) {
-        (SignalChoice::Auto, Some(Some(kind))) => format!("auto comes to ebpf ({})", kind.name),
-        (SignalChoice::Auto, None) if is_ok("capabilities") => {
-            format!("auto comes to ebpf if it attaches, else {without_ebpf}")
-        }
-        (SignalChoice::Auto, _) => format!("auto comes to {without_ebpf}"),
+    let first = trials.signal.iter().flatten().find(|report| report.outcome.is_ok());
+    let signal = match (config.signal, first) {
+        (SignalChoice::Auto, Some(report)) => format!("auto comes to {}", report.name),
+        (SignalChoice::Auto, None) => "auto comes to what works first of ebpf, inotify and poll".into(),
         (SignalChoice::Ebpf, _) => "ebpf, as configured".into(),
         (SignalChoice::Inotify, _) => "inotify, as configured".into(),
         (SignalChoice::Poll, _) => "poll, as configured".into(),

@@ -33,8 +33,11 @@ impl Capabilities {
 /// Files that a busy node may need at one time: 110 pods, some containers each, their rotated files, connections.
 const OPEN_FILES_WANTED: u64 = 4096;
 
+/// Enough for a watch on each log file and each container's folder of a full node, with room for the kubelet's own.
+const WATCHES_WANTED: u64 = 8192;
+
 pub(super) fn limits(system: &System) -> Vec<Finding> {
-    vec![open_files(), locked_memory(system)]
+    vec![open_files(), locked_memory(system), inotify_watches(system)]
 }
 
 fn open_files() -> Finding {
@@ -65,6 +68,17 @@ fn locked_memory(system: &System) -> Finding {
         return Finding::warn("limits", "locked_memory", found, mend);
     }
     Finding::ok("limits", "locked_memory", found)
+}
+
+fn inotify_watches(system: &System) -> Finding {
+    match system.number("/proc/sys/fs/inotify/max_user_watches") {
+        Some(watches) if watches < WATCHES_WANTED => {
+            let mend = format!("sysctl fs.inotify.max_user_watches={WATCHES_WANTED}, or more");
+            Finding::warn("limits", "inotify_watches", format!("{watches} inotify watches at most"), mend)
+        }
+        Some(watches) => Finding::ok("limits", "inotify_watches", format!("{watches} inotify watches at most")),
+        None => Finding::ok("limits", "inotify_watches", "the limit of inotify watches can not be read"),
+    }
 }
 
 fn or_unlimited(limit: Option<u64>) -> String {

@@ -1,41 +1,11 @@
-//! Whether inotify and io_uring can be had: tried for real, as seccomp shows itself in no file.
+//! Whether io_uring can be had: tried for real, as seccomp shows itself in no file.
 
-use rustix::fs::inotify;
-
-use super::{Finding, System};
+use super::Finding;
 use crate::{
-    config::{Config, ReaderChoice, SignalChoice},
+    config::{Config, ReaderChoice},
     read::UringReader,
     run::uring_refusal,
 };
-
-/// Enough for a watch on each log file and each container's folder of a full node, with room for the kubelet's own.
-const WATCHES_WANTED: u64 = 8192;
-
-pub(super) fn inotify(config: &Config, system: &System) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    match inotify::init(inotify::CreateFlags::CLOEXEC) {
-        Ok(_) => findings.push(Finding::ok("inotify", "instance", "can be had")),
-        Err(error) => {
-            let limit = system.number("/proc/sys/fs/inotify/max_user_instances").unwrap_or(0);
-            let found = format!("can not be had: {error} (fs.inotify.max_user_instances is {limit})");
-            let mend = "sysctl fs.inotify.max_user_instances=1024";
-            findings.push(match config.signal {
-                SignalChoice::Inotify => Finding::fail("inotify", "instance", found, mend),
-                _ => Finding::warn("inotify", "instance", found, mend),
-            });
-        }
-    }
-    findings.push(match system.number("/proc/sys/fs/inotify/max_user_watches") {
-        Some(watches) if watches < WATCHES_WANTED => {
-            let mend = format!("sysctl fs.inotify.max_user_watches={WATCHES_WANTED}, or more");
-            Finding::warn("inotify", "watches", format!("{watches} at most"), mend)
-        }
-        Some(watches) => Finding::ok("inotify", "watches", format!("{watches} at most")),
-        None => Finding::ok("inotify", "watches", "limit not readable"),
-    });
-    findings
-}
 
 /// Sets up what the reader side sets up: a ring with the pool's buffers registered.
 pub(super) fn io_uring(config: &Config) -> Finding {

@@ -30,7 +30,7 @@ pub enum Destination {
         /// Its URL.
         url: String,
         /// Asks it.
-        client: Client,
+        client: Box<Client>,
         /// This run's value of the `cluster` label.
         cluster: String,
         /// When the run began, in nanoseconds since 1970.
@@ -73,7 +73,7 @@ impl Destination {
             }
             Some(url) => Self::Loki {
                 url: url.to_owned(),
-                client: Client::new(url, tenant, PAGE_ENTRIES)?,
+                client: Box::new(Client::new(url, tenant, PAGE_ENTRIES)?),
                 cluster: format!("demo-{start_ns}"),
                 start_ns,
             },
