@@ -15,6 +15,9 @@ use crate::{
     status::Reason,
 };
 
+/// Scans in a row before anything is read again, on a node whose folders never come to rest.
+const SCANS_MAX: usize = 8;
+
 /// What a watched folder is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Folder {
@@ -28,7 +31,19 @@ pub enum Folder {
 
 impl<R: RangeReader> ReaderSide<R> {
     /// Looks at the folders that changed, at all of them from time to time.
+    ///
+    /// Until no more changes are noticed: a folder that changes while it is listed can hide a file, such as one that
+    /// is being compressed, and a newer file must not be read before it.
     pub(super) fn follow_folders(&mut self) {
+        for _ in 0..SCANS_MAX {
+            if !self.follow_changes() {
+                return;
+            }
+        }
+    }
+
+    /// Scans what changed since the last call; returns whether anything did.
+    fn follow_changes(&mut self) -> bool {
         let now = Instant::now();
         let mut changed = Vec::new();
         if let Err(error) = self.watcher.drain(&mut changed) {
@@ -37,8 +52,9 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         if now >= self.state.rescan_due || changed.contains(&FolderWatch::Everything) {
             self.scan_everything(now);
-            return;
+            return true;
         }
+        let any = !changed.is_empty();
         for change in changed {
             match change {
                 FolderWatch::Folder(Folder::Pods) => self.scan_pods(),
@@ -47,6 +63,7 @@ impl<R: RangeReader> ReaderSide<R> {
                 FolderWatch::Everything => {}
             }
         }
+        any
     }
 
     fn scan_everything(&mut self, now: Instant) {
