@@ -26,7 +26,7 @@ use rustix::fs::fstat;
 use tokio::time::timeout;
 
 use super::{
-    Refusal, Signal, Slot,
+    KindReport, Refusal, Signal, Slot,
     mounts::{FileSystem, MountTable},
     proof::{self, LogFileSystem, Proof},
     readiness::Readiness,
@@ -77,14 +77,6 @@ struct Unsettled {
     tries_left: u32,
 }
 
-/// What became of one plan.
-pub struct PlanReport {
-    /// The kind and its first hook.
-    pub name: String,
-    /// What it was seen to see.
-    pub outcome: Result<Proof, Refusal>,
-}
-
 /// Attaches the first plan that proves itself on the file system of the logs. Also returns its name, as in
 /// `tp_btf ext4_da_write_end`.
 ///
@@ -97,8 +89,7 @@ pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
         match attach_and_prove(&kernel, plan, logs) {
             Ok((signal, hooks, proof)) => {
                 if !proof.missed.is_empty() {
-                    let missed = proof::names(&proof.missed);
-                    tracing::info!(missed, "the eBPF probe does not see all ways of writing; the sweep finds these");
+                    tracing::info!("the eBPF probe {proof}; the sweep finds what is written so");
                 }
                 return Ok((signal, format!("{} {hooks}", plan.kind.name())));
             }
@@ -116,9 +107,9 @@ pub fn open_plan(name: &str, logs: &LogFileSystem) -> Result<EbpfSignal, Refusal
 }
 
 /// Tries every plan, for `pilcrow doctor`.
-pub fn survey(logs: &LogFileSystem) -> Result<Vec<PlanReport>, Refusal> {
+pub fn survey(logs: &LogFileSystem) -> Result<Vec<KindReport>, Refusal> {
     let kernel = Kernel::read()?;
-    let report = |plan: &Plan| PlanReport {
+    let report = |plan: &Plan| KindReport {
         name: plan.name(),
         outcome: attach_and_prove(&kernel, plan, logs).map(|(_, _, proof)| proof),
     };
