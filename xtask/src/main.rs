@@ -5,6 +5,7 @@ mod build;
 mod demo;
 mod e2e;
 mod ebpf;
+mod musl;
 mod process;
 mod test;
 
