@@ -5,7 +5,7 @@
 use std::{error::Error, io, iter, path::Path};
 
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader,
+    Btf, Ebpf, EbpfError, Endianness,
     programs::{BtfTracePoint, FExit, KProbe, ProgramError},
 };
 use collector_ebpf::{global, map, program};
@@ -15,8 +15,9 @@ use rustix::{
 };
 
 use super::{
+    loader,
     object::OBJECT,
-    plan::{Hook, Kind, Plan},
+    plan::{Hook, Kind, PLANS, Plan},
 };
 use crate::signal::{
     Refusal,
@@ -40,7 +41,7 @@ pub struct Attached {
 /// What of the running kernel an attachment needs; read once for all plans.
 pub struct Kernel {
     types: KernelTypes,
-    /// The same types again, as aya reads them: it looks up the functions that programs attach to.
+    /// The names of what programs attach to, for aya to look up their IDs.
     btf: Btf,
     globals: Vec<(&'static str, u64)>,
     object: &'static [u8],
@@ -64,7 +65,13 @@ impl Kernel {
             Refusal::new(error, mend)
         })?;
         let globals = globals(&types)?;
-        let btf = Btf::from_sys_fs().map_err(|error| Refusal::new(in_full(&error), UNEXPECTED))?;
+        let targets = |kind| -> Vec<&str> {
+            let hooks = PLANS.iter().filter(|plan| plan.kind == kind).flat_map(|plan| plan.hooks);
+            hooks.map(|hook| hook.target).collect()
+        };
+        let names = types.names_only(&targets(Kind::Fexit), &targets(Kind::TpBtf));
+        let btf =
+            Btf::parse(&names, Endianness::default()).map_err(|error| Refusal::new(in_full(&error), UNEXPECTED))?;
         Ok(Self { types, btf, globals, object })
     }
 
@@ -104,7 +111,7 @@ impl Kernel {
     fn load(&self, plan: &Plan) -> Result<Ebpf, EbpfError> {
         // Before Linux 5.11 the maps count as locked memory. Where it fails and matters, making the maps fails too.
         let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
-        let mut loader = EbpfLoader::new();
+        let mut loader = loader::without_kernel_types();
         for (name, value) in &self.globals {
             loader.override_global(name, value, true);
         }

@@ -4,6 +4,7 @@
 //! written, or the reasons why not. The probe's side is in the package collector-ebpf. `memory` has all unsafe code.
 
 mod attach;
+mod loader;
 mod memory;
 mod object;
 mod plan;
