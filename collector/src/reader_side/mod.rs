@@ -50,6 +50,9 @@ const ROTATION_GRACE: Duration = Duration::from_millis(250);
 /// All folders are listed again this often, whatever the watches said.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The longest time without a round of the loop: how the status server knows that this side is alive.
+const BEAT_INTERVAL: Duration = Duration::from_secs(15);
+
 /// The least time between two words of the same trouble.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -143,14 +146,15 @@ struct Troubles {
     pods_folder: Throttle,
     untracked_file: Throttle,
     unwatched_folder: Throttle,
+    unopened_file: Throttle,
     unreadable_file: Throttle,
 }
 
 impl Default for Troubles {
     fn default() -> Self {
-        let [pods_folder, untracked_file, unwatched_folder, unreadable_file] =
+        let [pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file] =
             std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
-        Self { pods_folder, untracked_file, unwatched_folder, unreadable_file }
+        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file }
     }
 }
 
@@ -300,7 +304,10 @@ impl State {
         let seal = self.seal_due();
         let waiting = self.waiting.front().map(|(due, _)| *due);
         let snapshot = self.moved.then_some(self.snapshot_due);
-        [seal, waiting, snapshot].into_iter().flatten().fold(self.sweep_due.min(self.rescan_due), Instant::min)
+        [seal, waiting, snapshot]
+            .into_iter()
+            .flatten()
+            .fold(self.sweep_due.min(self.rescan_due).min(Instant::now() + BEAT_INTERVAL), Instant::min)
     }
 
     fn queue(&mut self, id: ContainerId) {

@@ -5,3 +5,4 @@ mod program;
 mod recorded;
 mod rotation;
 mod start_and_stop;
+mod storm;

@@ -37,6 +37,11 @@ impl Node {
         Self { folder, receiver: Receiver::start(options).unwrap(), extra_config: String::new() }
     }
 
+    /// In which the pods folder lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn pods(&self) -> PathBuf {
         self.folder.path().join("pods")
     }

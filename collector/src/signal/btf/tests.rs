@@ -1,5 +1,3 @@
-use aya_obj::btf::BtfKind as aya_kind;
-
 use super::*;
 
 /// Writes BTF: types by hand, strings as they are first used.
@@ -121,6 +119,19 @@ fn a_tracepoints_arguments_begin_behind_its_own() -> Result<(), BtfError> {
 }
 
 #[test]
+fn a_skeleton_keeps_the_ids_of_what_it_is_asked_for_and_nothing_else() -> Result<(), BtfError> {
+    let whole = KernelTypes::parse(kernel())?;
+    let skeleton = KernelTypes::parse(whole.skeleton(&["vfs_write".into(), "btf_trace_write".into()]))?;
+    assert_eq!(skeleton.positions.len(), whole.positions.len());
+    let names: Vec<_> =
+        (1..=12).map(|id| skeleton.type_by_id(id).and_then(|found| skeleton.string(found.name))).collect();
+    let none = Some("");
+    assert_eq!(names[..8], [none; 8]);
+    assert_eq!(names[8..], [Some("vfs_write"), none, none, Some("btf_trace_write")]);
+    Ok(())
+}
+
+#[test]
 fn bit_fields_have_no_offset() -> Result<(), BtfError> {
     let mut writer = Writer::new();
     writer.int();
@@ -158,20 +169,4 @@ fn the_running_kernel_has_the_members_that_the_probe_needs() {
     assert!(types.member_offset("file", "f_inode").is_some());
     assert!(types.member_offset("inode", "i_sb").is_some());
     assert_eq!(types.function_argument("vfs_write", 0), Some("file"));
-}
-
-#[test]
-fn the_names_only_have_the_ids_of_the_kernels_own_table() {
-    let Ok(bytes) = std::fs::read(super::KERNEL_BTF) else {
-        return println!("SKIPPED: this kernel has no BTF");
-    };
-    let whole = aya::Btf::parse(&bytes, aya::Endianness::default()).unwrap();
-    let types = KernelTypes::parse(bytes).unwrap();
-    let names = types.names_only(&["vfs_write", "no_such_function"], &["sys_exit"]);
-    let names = aya::Btf::parse(&names, aya::Endianness::default()).unwrap();
-    for (name, kind) in [("vfs_write", aya_kind::Func), ("btf_trace_sys_exit", aya_kind::Typedef)] {
-        let id = |btf: &aya::Btf| btf.id_by_type_name_kind(name, kind).unwrap();
-        assert_eq!(id(&names), id(&whole), "{name}");
-    }
-    assert!(names.id_by_type_name_kind("vfs_read", aya_kind::Func).is_err());
 }
