@@ -23,6 +23,15 @@ use collector::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Has mimalloc give freed pages back at once, and not some time after the next call, which on an idle node may never
+/// come: reading the kernel's types at start alone would leave 25 MB. The paths that every line takes do not allocate.
+fn give_memory_back_at_once() {
+    /// `mi_option_purge_delay` in mimalloc.h; the bindings leave it out.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    // SAFETY: sets an integer that mimalloc reads; any value is allowed.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
+}
+
 /// Something failed while running.
 const EXIT_FAILURE: u8 = 1;
 /// The configuration or the command line is wrong; clap exits with the same number.
@@ -72,6 +81,7 @@ impl ConfigFile {
 }
 
 fn main() -> ExitCode {
+    give_memory_back_at_once();
     let command = CommandLine::parse().command;
     let (Command::Run(file) | Command::Check { config: file, .. } | Command::Doctor { config: file, .. }) = &command;
     let config = match file.load() {

@@ -1,6 +1,6 @@
 //! `pilcrow run`: both sides started, joined and stopped.
 
-use std::{io, net::TcpListener, sync::Arc, thread};
+use std::{io, sync::Arc, thread};
 
 use anyhow::Context;
 use tokio::{
@@ -17,7 +17,7 @@ use crate::{
     reader_side::{self, ReaderSide, Stop},
     sender_side,
     signal::{self, AnySignal},
-    status::{Backend, Health, Metrics},
+    status::{Backend, Health, Metrics, server},
 };
 
 /// Collects until SIGTERM or SIGINT, then drains.
@@ -30,9 +30,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         "pilcrow starts");
     raise_open_files_limit();
-    let status = TcpListener::bind(config.http.listen)
-        .with_context(|| format!("cannot listen on {} (http.listen names the address)", config.http.listen))?;
-    status.set_nonblocking(true)?;
+    let status = server::bind(config.http.listen)?;
     let (store, saved) = open_store(&config);
     // Before the reader's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
     let opened = signal::open(config.signal, &config.paths.pods, &config.paths.state)?;

@@ -49,7 +49,7 @@ pub async fn run(
     metrics: Arc<Metrics>,
     health: Arc<Health>,
 ) -> anyhow::Result<()> {
-    let pushing = push::Sender::new(&config.loki, Arc::clone(&metrics))?.run(links.queue);
+    let pushing = push::Sender::new(&config.loki, Arc::clone(&metrics), Arc::clone(&health))?.run(links.queue);
     let beating = async {
         loop {
             health.beat(Side::Sender);

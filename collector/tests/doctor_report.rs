@@ -12,7 +12,7 @@ use std::{
 use collector::{
     config::{Config, SignalChoice},
     doctor::{Finding, Report, Status, System, Trials, examine},
-    signal::{KindReport, Refusal},
+    signal::{KindReport, Proof, Refusal, Way},
 };
 use tempfile::TempDir;
 
@@ -56,16 +56,21 @@ fn configuration() -> (TempDir, TcpListener, Config) {
     (folder, listener, config)
 }
 
-fn tried(name: &str, outcome: Result<&str, &str>) -> KindReport {
+fn sees_write() -> Proof {
+    Proof { seen: vec![Way::Write], missed: Vec::new() }
+}
+
+fn tried(name: &str, outcome: Result<Proof, &str>) -> KindReport {
     let refusal = |reason: &str| Refusal { reason: reason.into(), mend: format!("mend {reason}") };
-    KindReport { name: name.into(), outcome: outcome.map(str::to_owned).map_err(refusal) }
+    KindReport { name: name.into(), outcome: outcome.map_err(refusal) }
 }
 
 #[test]
 fn a_pi_5_with_raspberry_pi_os_is_told_that_inotify_does_the_work_and_what_would_offer_ebpf() {
     let (_folder, _loki, config) = configuration();
     let (_root, system) = machine("6.6.31+rpt-rpi-2712", ROOT, &[]);
-    let signal = vec![tried("ebpf", Err("no BTF")), tried("inotify", Ok("works")), tried("poll", Ok("works"))];
+    let signal =
+        vec![tried("ebpf", Err("no BTF")), tried("inotify", Ok(Proof::default())), tried("poll", Ok(Proof::default()))];
     let report = examine(&config, &system, &Trials { signal: Some(signal), push: None, ..Trials::default() });
     assert!(report.can_work());
     assert_eq!(finding(&report, "kernel", "release").found, "6.6.31+rpt-rpi-2712 (Raspberry Pi OS)");
@@ -86,8 +91,8 @@ fn a_kernel_with_everything_comes_to_the_first_kind_that_attaches() {
     let (_root, system) = machine("6.12.38+deb13-arm64", ROOT, &files);
     let signal = vec![
         tried("ebpf fexit vfs_write", Err("attach failed (524)")),
-        tried("ebpf tp_btf ext4_da_write_end", Ok("sees write")),
-        tried("ebpf kprobe vfs_write", Ok("sees write")),
+        tried("ebpf tp_btf ext4_da_write_end", Ok(sees_write())),
+        tried("ebpf kprobe vfs_write", Ok(sees_write())),
     ];
     let report =
         examine(&config, &system, &Trials { signal: Some(signal), push: Some(Ok("204".into())), ..Trials::default() });
@@ -104,7 +109,7 @@ fn a_kernel_with_everything_comes_to_the_first_kind_that_attaches() {
 fn a_backend_that_is_named_and_does_not_work_is_a_failure() {
     let (_folder, _loki, mut config) = configuration();
     let (_root, system) = machine("6.12.0", ROOT, &["/sys/kernel/btf/vmlinux"]);
-    let signal = vec![tried("ebpf", Err("built without the probe")), tried("inotify", Ok("works"))];
+    let signal = vec![tried("ebpf", Err("built without the probe")), tried("inotify", Ok(Proof::default()))];
     let trials = Trials { signal: Some(signal), push: None, ..Trials::default() };
     assert!(examine(&config, &system, &trials).can_work(), "inotify does the work");
     config.signal = SignalChoice::Ebpf;

@@ -5,7 +5,7 @@
 
 use std::{
     collections::BTreeSet,
-    env,
+    env, fmt,
     fs::{File, OpenOptions},
     io::{self, IoSlice, Seek, SeekFrom, Write},
     os::{
@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use collector::signal::{EbpfSignal, Signal, Slot, open_ebpf_plan, survey};
+use collector::signal::{EbpfSignal, Proof, Signal, Slot, Way, open_ebpf_plan, survey};
 use rustix::{
     fs::{copy_file_range, fstat, sendfile},
     pipe::{SpliceFlags, pipe, splice},
@@ -39,8 +39,21 @@ const LOST_AFTER: Duration = Duration::from_secs(120);
 /// How long a reader lets a burst grow before it drains.
 const LINGER: Duration = Duration::from_millis(1);
 
+/// A kind of program that can be attached here.
+struct Plan<'a> {
+    name: &'a str,
+    /// What it was seen to see.
+    proof: Proof,
+}
+
+impl fmt::Display for Plan<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
 /// Runs a test for every kind of program that can be attached here.
-fn with_every_plan(mut test: impl FnMut(&str, EbpfSignal, &Path) -> io::Result<()>) -> io::Result<()> {
+fn with_every_plan(mut test: impl FnMut(&Plan<'_>, EbpfSignal, &Path) -> io::Result<()>) -> io::Result<()> {
     let folder = TempDir::new_in(scratch())?;
     for report in survey(folder.path(), folder.path()) {
         let name = report.name;
@@ -48,10 +61,11 @@ fn with_every_plan(mut test: impl FnMut(&str, EbpfSignal, &Path) -> io::Result<(
             continue;
         }
         match report.outcome {
-            Ok(_) => {
+            Ok(proof) => {
                 let signal = open_ebpf_plan(&name, folder.path(), folder.path()).map_err(io::Error::other)?;
                 let folder = TempDir::new_in(folder.path())?;
-                test(&name, signal, folder.path()).map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+                test(&Plan { name: &name, proof }, signal, folder.path())
+                    .map_err(|error| io::Error::other(format!("{name}: {error}")))?;
                 println!("{name}: passed");
             }
             Err(refusal) => say_once(format!("SKIPPED: {name}: {refusal}")),
@@ -95,22 +109,25 @@ fn drain(signal: &mut EbpfSignal) -> io::Result<Vec<Slot>> {
     Ok(dirty)
 }
 
-/// A way of writing, given the file, whose position is its end, and its size.
-type Way = (&'static str, fn(&File, u64) -> io::Result<usize>);
+/// A system call, the way of writing that it is one of, and what does it, given the file, whose position is its end, and
+/// its size.
+type Call = (&'static str, Way, fn(&File, u64) -> io::Result<usize>);
 
-const WAYS: [Way; 8] = [
-    ("write", |mut file, _| file.write(b"x")),
-    ("pwrite", |file, end| file.write_at(b"x", end)),
-    ("writev", |mut file, _| file.write_vectored(&[IoSlice::new(b"x"), IoSlice::new(b"y")])),
-    ("pwritev", |file, end| Ok(rustix::io::pwritev(file, &[IoSlice::new(b"x")], end)?)),
-    ("sendfile", |file, _| Ok(sendfile(file, source()?, Some(&mut 0), 1)?)),
-    ("splice", |file, mut end| {
+const CALLS: [Call; 8] = [
+    ("write", Way::Write, |mut file, _| file.write(b"x")),
+    ("pwrite", Way::Write, |file, end| file.write_at(b"x", end)),
+    ("writev", Way::Writev, |mut file, _| file.write_vectored(&[IoSlice::new(b"x"), IoSlice::new(b"y")])),
+    ("pwritev", Way::Writev, |file, end| Ok(rustix::io::pwritev(file, &[IoSlice::new(b"x")], end)?)),
+    ("sendfile", Way::Splice, |file, _| Ok(sendfile(file, source()?, Some(&mut 0), 1)?)),
+    ("splice", Way::Splice, |file, mut end| {
         let (reader, writer) = pipe()?;
         rustix::io::write(&writer, b"x")?;
         Ok(splice(&reader, None, file, Some(&mut end), 1, SpliceFlags::empty())?)
     }),
-    ("copy_file_range", |file, mut end| Ok(copy_file_range(source()?, Some(&mut 0), file, Some(&mut end), 1)?)),
-    ("io_uring write", write_by_io_uring),
+    ("copy_file_range", Way::Splice, |file, mut end| {
+        Ok(copy_file_range(source()?, Some(&mut 0), file, Some(&mut end), 1)?)
+    }),
+    ("io_uring write", Way::IoUring, write_by_io_uring),
 ];
 
 /// A file with something in it.
@@ -136,15 +153,21 @@ fn every_way_of_writing_is_seen() -> io::Result<()> {
     with_every_plan(|plan, mut signal, folder| {
         let mut file = log_file(folder, "0.log")?;
         track(&mut signal, 3, &file)?;
-        for (way, write) in WAYS {
+        for (call, way, write) in CALLS {
             let end = file.seek(SeekFrom::End(0))?;
             if let Err(error) = write(&file, end) {
-                println!("SKIPPED: {plan}: {way}: {error}");
+                println!("SKIPPED: {plan}: {call}: {error}");
                 continue;
             }
-            assert!(file.metadata()?.len() > end, "{way} has written something");
-            assert_eq!(drain(&mut signal)?, [Slot(3)], "{plan} sees {way}");
-            assert_eq!(drain(&mut signal)?, [], "{plan} sees {way} once");
+            assert!(file.metadata()?.len() > end, "{call} has written something");
+            let dirty = drain(&mut signal)?;
+            if plan.proof.missed.contains(&way) {
+                // As splice on overlayfs, which hands it to the file system below.
+                println!("SKIPPED: {plan}: {call}: it says itself that it misses {}", way.name());
+                continue;
+            }
+            assert_eq!(dirty, [Slot(3)], "{plan} sees {call}");
+            assert_eq!(drain(&mut signal)?, [], "{plan} sees {call} once");
         }
         Ok(())
     })
@@ -281,12 +304,13 @@ fn a_hundred_thousand_writes_make_few_wakeups() -> io::Result<()> {
 #[test]
 fn a_full_ring_buffer_loses_no_file() -> io::Result<()> {
     const FILES: u32 = 5000;
-    let limit = getrlimit(Resource::Nofile);
-    if limit.maximum.is_some_and(|maximum| maximum < u64::from(3 * FILES)) {
-        println!("SKIPPED: the limit of open files is {limit:?}");
+    let wanted = Some(u64::from(3 * FILES));
+    if getrlimit(Resource::Nofile).current < wanted
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum: wanted })
+    {
+        println!("SKIPPED: {wanted:?} files cannot be opened: {error}");
         return Ok(());
     }
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
     with_every_plan(|_, mut signal, folder| {
         let files = (0..FILES).map(|slot| log_file(folder, &format!("{slot}.log"))).collect::<io::Result<Vec<_>>>()?;
         for (slot, file) in files.iter().enumerate() {

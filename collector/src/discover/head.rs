@@ -84,13 +84,16 @@ pub struct Inspected {
 /// Opens a log file and reads how it begins. Follows symbolic links, does not block on a FIFO.
 ///
 /// # Errors
-/// Whatever opening or reading says; `InvalidInput` where it is no regular file; `InvalidData` where a `.gz` file is
-/// broken at its beginning.
+/// Whatever opening or reading says; `InvalidInput` where it is no regular file; `UnexpectedEof` where a `.gz`
+/// file is not whole yet; `InvalidData` where it is broken at its beginning.
 pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    if gzip && metadata.len() == 0 {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
     }
     let head = if gzip { gzip_head(&file)? } else { plain_head(file.as_fd())? };
     Ok(Inspected {

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     batch::{Batch, EntryRange},
     config,
-    status::{Metrics, PushStatus, Reason, Throttle},
+    status::{Health, Metrics, PushStatus, Reason, Throttle},
 };
 
 /// One of the lines that Loki refuses is said this often.
@@ -43,6 +43,7 @@ pub(super) struct Delivery {
     refused_throttle: RefCell<Throttle>,
     too_large_throttle: RefCell<Throttle>,
     metrics: Arc<Metrics>,
+    health: Arc<Health>,
 }
 
 /// How a part of a batch ended.
@@ -54,7 +55,12 @@ enum Outcome {
 }
 
 impl Delivery {
-    pub(super) fn new(config: &config::Loki, proxies: &Proxies, metrics: Arc<Metrics>) -> Result<Self> {
+    pub(super) fn new(
+        config: &config::Loki,
+        proxies: &Proxies,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> Result<Self> {
         Ok(Self {
             client: RefCell::new(Client::new(config, proxies)?),
             backoff: config.backoff.clone(),
@@ -65,6 +71,7 @@ impl Delivery {
             refused_throttle: RefCell::new(Throttle::new(SAY_REFUSED_EVERY)),
             too_large_throttle: RefCell::new(Throttle::new(size::REMEMBER_FOR)),
             metrics,
+            health,
         })
     }
 
@@ -157,7 +164,13 @@ impl Delivery {
         let result = exchange.await;
         self.metrics.push_duration_seconds.observe(started.elapsed().as_secs_f64());
         let status = match &result {
-            Ok(answer) => answer.status.as_str().to_owned(),
+            Ok(answer) => {
+                match answer.status.as_u16() {
+                    refused @ (401 | 403 | 404) => self.health.push_refused(refused),
+                    _ => self.health.push_not_refused(),
+                }
+                answer.status.as_str().to_owned()
+            }
             Err(_) => "error".to_owned(),
         };
         self.metrics.push_requests.get_or_create(&PushStatus { status }).inc();

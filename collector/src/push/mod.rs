@@ -29,7 +29,11 @@ use tokio::sync::Notify;
 
 pub use self::probe::{Reached, probe, probe_through};
 use self::{delivery::Delivery, order::WaitingBatches};
-use crate::{batch::Batch, config, status::Metrics};
+use crate::{
+    batch::Batch,
+    config,
+    status::{Health, Metrics},
+};
 
 /// Requests in flight at once. Enough to hide a network's round trip, where the batches have no container in common.
 const REQUESTS_MAX: usize = 4;
@@ -60,16 +64,21 @@ impl Sender {
     ///
     /// # Errors
     /// Names the key of the configuration that cannot be used, and why.
-    pub fn new(config: &config::Loki, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        Self::with_proxies(config, &Proxies::from_env(), metrics)
+    pub fn new(config: &config::Loki, metrics: Arc<Metrics>, health: Arc<Health>) -> anyhow::Result<Self> {
+        Self::with_proxies(config, &Proxies::from_env(), metrics, health)
     }
 
     /// As [`Self::new`], with other proxies than the environment's.
     ///
     /// # Errors
     /// As [`Self::new`].
-    pub fn with_proxies(config: &config::Loki, proxies: &Proxies, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let delivery = Delivery::new(config, proxies, Arc::clone(&metrics))?;
+    pub fn with_proxies(
+        config: &config::Loki,
+        proxies: &Proxies,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> anyhow::Result<Self> {
+        let delivery = Delivery::new(config, proxies, Arc::clone(&metrics), health)?;
         Ok(Self { delivery, metrics })
     }
 

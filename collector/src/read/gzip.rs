@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    time::SystemTime,
 };
 
 use flate2::read::MultiGzDecoder;
@@ -18,7 +19,7 @@ pub struct GzipReader {
 
 enum State {
     Unopened(Option<File>),
-    Open { decoder: MultiGzDecoder<File>, buffer: Vec<u8> },
+    Open { decoder: Box<MultiGzDecoder<File>>, buffer: Vec<u8> },
 }
 
 impl std::fmt::Debug for GzipReader {
@@ -46,7 +47,7 @@ impl GzipReader {
     pub fn fill(&mut self) -> io::Result<(&[u8], bool)> {
         if let State::Unopened(file) = &mut self.state {
             let file = file.take().ok_or_else(|| io::Error::other("the file was closed"))?;
-            self.state = State::Open { decoder: MultiGzDecoder::new(file), buffer: Vec::new() };
+            self.state = State::Open { decoder: Box::new(MultiGzDecoder::new(file)), buffer: Vec::new() };
         }
         let State::Open { decoder, buffer } = &mut self.state else {
             return Err(io::Error::other("the file was closed"));
@@ -61,6 +62,32 @@ impl GzipReader {
             Err(_) if buffer.len() > before => Ok((buffer, false)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Begins again and goes on at `offset`, for a file that was not whole yet. Takes no memory before the next
+    /// [`Self::fill`].
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn begin_again(&mut self, offset: u64) -> io::Result<()> {
+        let file = match &mut self.state {
+            State::Unopened(file) => file.take(),
+            State::Open { decoder, .. } => Some(decoder.get_ref().try_clone()?),
+        };
+        if let Some(file) = &file {
+            io::Seek::rewind(&mut &*file)?;
+        }
+        *self = Self { state: State::Unopened(file), skip: offset };
+        Ok(())
+    }
+
+    /// When the file was last written to; `None` where it cannot be told.
+    pub fn modified(&self) -> Option<SystemTime> {
+        let metadata = match &self.state {
+            State::Unopened(file) => file.as_ref()?.metadata(),
+            State::Open { decoder, .. } => decoder.get_ref().metadata(),
+        };
+        metadata.and_then(|metadata| metadata.modified()).ok()
     }
 
     /// What [`Self::fill`] returned and was not consumed.
@@ -113,6 +140,30 @@ mod tests {
         for offset in [0, 1, 65_535, 65_536, 299_999, 300_000] {
             assert_eq!(read_all(&mut GzipReader::new(compressed(&text), offset as u64)), &text[offset..]);
         }
+    }
+
+    #[test]
+    fn a_file_that_was_not_whole_is_read_on_when_it_is() {
+        let text: Vec<u8> = (0..300_000_u32).map(|i| (i.wrapping_mul(i) % 251) as u8).collect();
+        let mut whole = Vec::new();
+        io::Seek::rewind(&mut compressed(&text)).unwrap();
+        compressed(&text).read_to_end(&mut whole).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&whole[..whole.len() / 2]).unwrap();
+        let mut reader = GzipReader::new(file.try_clone().unwrap(), 0);
+        reader.begin_again(0).unwrap();
+        let mut read = Vec::new();
+        while let Ok((bytes, _)) = reader.fill() {
+            read.extend_from_slice(bytes);
+            let len = bytes.len();
+            reader.consume(len);
+        }
+        io::Seek::seek(&mut file, io::SeekFrom::End(0)).unwrap();
+        file.write_all(&whole[whole.len() / 2..]).unwrap();
+        reader.begin_again(read.len() as u64).unwrap();
+        assert!(!reader.is_open());
+        read.extend(read_all(&mut reader));
+        assert_eq!(read, text);
     }
 
     #[test]

@@ -9,11 +9,14 @@ use std::{
 use super::{Container, RESCAN_INTERVAL, ReaderSide, State};
 use crate::{
     config::StartAt,
-    discover::{self, Chain, ContainerId, FolderWatch, Listing, PodName, Source, UnknownFile},
+    discover::{self, Chain, ContainerId, FolderWatch, Listing, MergeError, PodName, Source, UnknownFile},
     read::RangeReader,
     signal::{Signal, Slot},
     status::Reason,
 };
+
+/// Scans in a row before anything is read again, on a node whose folders never come to rest.
+const SCANS_MAX: usize = 8;
 
 /// What a watched folder is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -28,7 +31,19 @@ pub enum Folder {
 
 impl<R: RangeReader> ReaderSide<R> {
     /// Looks at the folders that changed, at all of them from time to time.
+    ///
+    /// Until no more changes are noticed: a folder that changes while it is listed can hide a file, such as one that
+    /// is being compressed, and a newer file must not be read before it.
     pub(super) fn follow_folders(&mut self) {
+        for _ in 0..SCANS_MAX {
+            if !self.follow_changes() {
+                return;
+            }
+        }
+    }
+
+    /// Scans what changed since the last call; returns whether anything did.
+    fn follow_changes(&mut self) -> bool {
         let now = Instant::now();
         let mut changed = Vec::new();
         if let Err(error) = self.watcher.drain(&mut changed) {
@@ -37,8 +52,9 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         if now >= self.state.rescan_due || changed.contains(&FolderWatch::Everything) {
             self.scan_everything(now);
-            return;
+            return true;
         }
+        let any = !changed.is_empty();
         for change in changed {
             match change {
                 FolderWatch::Folder(Folder::Pods) => self.scan_pods(),
@@ -47,6 +63,7 @@ impl<R: RangeReader> ReaderSide<R> {
                 FolderWatch::Everything => {}
             }
         }
+        any
     }
 
     fn scan_everything(&mut self, now: Instant) {
@@ -140,11 +157,11 @@ impl<R: RangeReader> ReaderSide<R> {
             match std::mem::replace(&mut chain_file.source, Source::Closed) {
                 Source::Opened(file) => {
                     let slot = self.state.slots.take(id);
-                    if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), &chain_file.path) {
-                        if let Some(more) = self.state.troubles.untracked_file.permit() {
-                            tracing::warn!(path = %chain_file.path.display(), %error, more,
+                    if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), &chain_file.path)
+                        && let Some(more) = self.state.troubles.untracked_file.permit()
+                    {
+                        tracing::warn!(path = %chain_file.path.display(), %error, more,
                                 "cannot watch a log file; the sweep reads it every few seconds");
-                        }
                     }
                     self.reader.adopt(slot, file);
                     chain_file.source = Source::Slot(slot);
@@ -200,9 +217,13 @@ impl State {
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
         container.gone = gone;
         let errors = container.chain.merge(&listing.files, unknown, &mut self.next_file, Instant::now());
-        for error in errors {
-            tracing::warn!(path = %error.path.display(), error = %error.error,
-                "cannot open a log file; trying again at the next scan");
+        for MergeError { path, error } in errors {
+            // Docker compresses in place: for a moment the file has no beginning yet.
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
+            } else if let Some(more) = self.troubles.unopened_file.permit() {
+                tracing::warn!(path = %path.display(), %error, more, "cannot open a log file; trying again at the next scan");
+            }
         }
         let skipped = listing.skipped.len();
         if skipped > container.skipped {

@@ -51,6 +51,9 @@ const ROTATION_GRACE: Duration = Duration::from_millis(250);
 /// All folders are listed again this often, whatever the watches said.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The longest time without a round of the loop: how the status server knows that this side is alive.
+const BEAT_INTERVAL: Duration = Duration::from_secs(15);
+
 /// The least time between two words of the same trouble.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -149,14 +152,15 @@ struct Troubles {
     pods_folder: Throttle,
     untracked_file: Throttle,
     unwatched_folder: Throttle,
+    unopened_file: Throttle,
     unreadable_file: Throttle,
 }
 
 impl Default for Troubles {
     fn default() -> Self {
-        let [pods_folder, untracked_file, unwatched_folder, unreadable_file] =
+        let [pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file] =
             std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
-        Self { pods_folder, untracked_file, unwatched_folder, unreadable_file }
+        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file }
     }
 }
 
@@ -315,7 +319,7 @@ impl State {
         [seal, waiting, snapshot, metadata]
             .into_iter()
             .flatten()
-            .fold(self.sweep_due.min(self.rescan_due), Instant::min)
+            .fold(self.sweep_due.min(self.rescan_due).min(Instant::now() + BEAT_INTERVAL), Instant::min)
     }
 
     fn queue(&mut self, id: ContainerId) {

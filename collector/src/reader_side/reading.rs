@@ -18,6 +18,9 @@ use crate::{
 /// A superseded file that was last written to longer ago than this needs no grace.
 const SURELY_QUIET: Duration = Duration::from_secs(2);
 
+/// A compressed file that breaks off and was not written to for this long will not be whole any more.
+const COMPRESSION_PAUSE_MAX: Duration = Duration::from_secs(30);
+
 /// Decompressors that hold memory at the same time.
 const OPEN_GZIPS_MAX: usize = 4;
 
@@ -41,6 +44,17 @@ enum Outcome {
     End,
     /// A filled buffer without a newline.
     LongRecord,
+}
+
+/// What became of a compressed file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GzipOutcome {
+    /// There is more.
+    More,
+    /// It breaks off, and is still being written.
+    NotWhole,
+    /// It ended, or is broken from here on.
+    End,
 }
 
 impl<R: RangeReader> ReaderSide<R> {
@@ -146,11 +160,18 @@ impl<R: RangeReader> ReaderSide<R> {
             return;
         }
         let at = Position { file: file.id, offset: file.parsed };
-        let ended = self.state.take_gzip_bytes(id, at, &mut gzip);
-        self.state.open_gzips = self.state.open_gzips + usize::from(!was_open) - usize::from(ended);
+        let outcome = self.state.take_gzip_bytes(id, at, &mut gzip);
+        self.state.open_gzips = self.state.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
+        if outcome == GzipOutcome::End {
+            self.state.open_gzips -= usize::from(gzip.is_open());
+        }
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         container.chain.files_mut()[index].source = Source::Gzip(gzip);
-        if ended { self.finish(id, index) } else { self.state.queue(id) }
+        match outcome {
+            GzipOutcome::More => self.state.queue(id),
+            GzipOutcome::NotWhole => self.state.waiting.push_back((Instant::now() + ROTATION_GRACE, id)),
+            GzipOutcome::End => self.finish(id, index),
+        }
     }
 
     /// A record that does not fit into a buffer: read into memory of its own, up to a limit.
@@ -227,15 +248,11 @@ impl State {
         }
     }
 
-    /// Decompresses and parses a part of a file; returns whether it ended.
-    fn take_gzip_bytes(&mut self, id: ContainerId, at: Position, gzip: &mut GzipReader) -> bool {
+    /// Decompresses and parses a part of a file.
+    fn take_gzip_bytes(&mut self, id: ContainerId, at: Position, gzip: &mut GzipReader) -> GzipOutcome {
         let (bytes, ended) = match gzip.fill() {
             Ok(filled) => filled,
-            Err(error) => {
-                self.complain_of_read(&error);
-                self.feed_unterminated(id, at, gzip.unconsumed());
-                return true;
-            }
+            Err(error) => return self.broke_off(id, at, gzip, &error),
         };
         let limit = self.limits.max_line_bytes.saturating_mul(LONG_RECORD_FACTOR).max(2 * BUFFER_BYTES);
         let mut consumed = self.feed(id, at, bytes);
@@ -247,7 +264,7 @@ impl State {
             consumed = bytes.len();
         }
         gzip.consume(consumed);
-        ended
+        if ended { GzipOutcome::End } else { GzipOutcome::More }
     }
 
     /// Adds what was parsed to the metrics.
@@ -267,6 +284,18 @@ impl State {
                 self.metrics.malformed_lines.get_or_create(&Reason { reason }).inc_by(lines);
             }
         }
+    }
+
+    /// A compressed file cannot be read from here on. Docker compresses in place: what ends too early may be whole a moment
+    /// later.
+    fn broke_off(&mut self, id: ContainerId, at: Position, gzip: &mut GzipReader, error: &io::Error) -> GzipOutcome {
+        let not_whole = error.kind() == io::ErrorKind::UnexpectedEof && is_being_written(gzip);
+        if not_whole && gzip.begin_again(at.offset).is_ok() {
+            return GzipOutcome::NotWhole;
+        }
+        self.complain_of_read(error);
+        self.feed_unterminated(id, at, gzip.unconsumed());
+        GzipOutcome::End
     }
 
     /// Calls `parse` with what it needs to put a container's lines into the batch.
@@ -301,4 +330,10 @@ impl State {
         }
         self.seal_if_full();
     }
+}
+
+/// Whether a compressed file was written to not long ago.
+fn is_being_written(gzip: &GzipReader) -> bool {
+    let age = gzip.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    age.is_none_or(|age| age < COMPRESSION_PAUSE_MAX)
 }

@@ -151,7 +151,7 @@ pub fn open(choice: SignalChoice, pods: &Path, state: &Path) -> Result<Opened, R
     let opened = match choice {
         SignalChoice::Auto => open_first(pods, state),
         SignalChoice::Ebpf => open_ebpf(pods, state)?,
-        SignalChoice::Inotify => open_inotify(pods, state)?,
+        SignalChoice::Inotify => open_inotify(pods, state)?.0,
         SignalChoice::Poll => open_poll(),
     };
     match &opened.fallback_reason {
@@ -169,7 +169,7 @@ fn open_first(pods: &Path, state: &Path) -> Opened {
         Err(refusal) => refusal,
     };
     match open_inotify(pods, state) {
-        Ok(opened) => Opened { fallback_reason: Some(format!("no eBPF: {ebpf}")), ..opened },
+        Ok((opened, _)) => Opened { fallback_reason: Some(format!("no eBPF: {ebpf}")), ..opened },
         Err(inotify) => {
             Opened { fallback_reason: Some(format!("no eBPF: {ebpf}; no inotify: {inotify}")), ..open_poll() }
         }
@@ -182,13 +182,16 @@ fn open_ebpf(pods: &Path, state: &Path) -> Result<Opened, Refusal> {
     Ok(Opened { signal: AnySignal::Ebpf(Box::new(signal)), backend, fallback_reason: None })
 }
 
-fn open_inotify(pods: &Path, state: &Path) -> Result<Opened, Refusal> {
+fn open_inotify(pods: &Path, state: &Path) -> Result<(Opened, Proof), Refusal> {
     let mut signal = inotify::open()?;
     // Some file systems, network ones above all, do not notify. Without a place for a proof there it is believed.
-    if let Ok(place) = LogFileSystem::of(pods, state).and_then(|logs| logs.place_of_same_type()) {
-        proof::prove(&mut signal, &place)?;
-    }
-    Ok(Opened { signal: AnySignal::Inotify(signal), backend: "inotify".into(), fallback_reason: None })
+    let place = LogFileSystem::of(pods, state).and_then(|logs| logs.place_of_same_type());
+    let proof = match place {
+        Ok(place) => proof::prove(&mut signal, &place)?,
+        Err(_) => Proof::default(),
+    };
+    let opened = Opened { signal: AnySignal::Inotify(signal), backend: "inotify".into(), fallback_reason: None };
+    Ok((opened, proof))
 }
 
 fn open_poll() -> Opened {
@@ -210,7 +213,7 @@ pub struct KindReport {
     /// Such as `inotify`; for eBPF the kind and the first hook, `fexit vfs_write`.
     pub name: String,
     /// Which ways of writing it was seen to see and which not, or why it cannot be used.
-    pub outcome: Result<String, Refusal>,
+    pub outcome: Result<Proof, Refusal>,
 }
 
 /// Tries every backend and every kind of eBPF program, for `pilcrow doctor`; the most wanted first. The folders are those
@@ -218,22 +221,10 @@ pub struct KindReport {
 #[must_use]
 pub fn survey(pods: &Path, state: &Path) -> Vec<KindReport> {
     let ebpf = LogFileSystem::of(pods, state).and_then(|logs| ebpf::survey(&logs));
-    let mut reports = match ebpf {
-        Ok(plans) => {
-            plans.into_iter().map(|plan| KindReport { name: plan.name, outcome: plan.outcome.map(describe) }).collect()
-        }
-        Err(refusal) => vec![KindReport { name: "ebpf".into(), outcome: Err(refusal) }],
-    };
-    let inotify = open_inotify(pods, state).map(|_| "works".into());
+    let mut reports = ebpf.unwrap_or_else(|refusal| vec![KindReport { name: "ebpf".into(), outcome: Err(refusal) }]);
+    let inotify = open_inotify(pods, state).map(|(_, proof)| proof);
     reports.push(KindReport { name: "inotify".into(), outcome: inotify });
-    reports.push(KindReport { name: "poll".into(), outcome: Ok("works".into()) });
+    // What changes the size is seen in any case.
+    reports.push(KindReport { name: "poll".into(), outcome: Ok(Proof::default()) });
     reports
-}
-
-fn describe(proof: Proof) -> String {
-    let seen = proof::names(&proof.seen);
-    if proof.missed.is_empty() {
-        return format!("sees {seen}");
-    }
-    format!("sees {seen}; misses {}", proof::names(&proof.missed))
 }

@@ -5,7 +5,7 @@
 //! are often mounted read-only.
 
 use std::{
-    env,
+    env, fmt,
     fs::{self, File, OpenOptions},
     io::{self, IoSlice, Write},
     os::{
@@ -94,19 +94,28 @@ fn append_by_io_uring(file: &File) -> io::Result<()> {
     })
 }
 
-/// The names of ways, for people.
-#[must_use]
-pub fn names(ways: &[Way]) -> String {
-    ways.iter().map(|way| way.name()).collect::<Vec<_>>().join(", ")
-}
-
 /// What a backend saw. Ways that the system does not permit to try are in neither.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// These.
     pub seen: Vec<Way>,
     /// Not these.
     pub missed: Vec<Way>,
+}
+
+impl fmt::Display for Proof {
+    /// `sees write, writev; misses splice`, or `was not put to the proof`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.seen.as_slice(), self.missed.as_slice()) {
+            ([], []) => write!(f, "was not put to the proof"),
+            (seen, []) => write!(f, "sees {}", names(seen)),
+            (seen, missed) => write!(f, "sees {}; misses {}", names(seen), names(missed)),
+        }
+    }
+}
+
+fn names(ways: &[Way]) -> String {
+    ways.iter().map(|way| way.name()).collect::<Vec<_>>().join(", ")
 }
 
 /// A file to write to for a proof. Has no name, and so is gone when closed.
@@ -216,8 +225,8 @@ pub fn prove(signal: &mut impl Signal, place: &Place) -> Result<Proof, Refusal> 
     }
     let name = &place.file_system.name;
     Err(Refusal::new(
-        format!("it was attached and did not see a {} on {name}", names(&missed)),
-        format!("none for {name}; another kind may serve"),
+        format!("it does not see {} on {name}", names(&missed)),
+        format!("none on {name}; another kind may serve"),
     ))
 }
 

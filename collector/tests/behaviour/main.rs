@@ -7,3 +7,4 @@ mod program;
 mod recorded;
 mod rotation;
 mod start_and_stop;
+mod storm;

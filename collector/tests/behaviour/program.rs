@@ -44,6 +44,11 @@ impl Node {
         }
     }
 
+    /// In which the pods folder lies.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn pods(&self) -> PathBuf {
         self.folder.path().join("pods")
     }

@@ -55,7 +55,7 @@ impl Running {
 
     fn start_through(config: &config::Loki, proxies: &Proxies) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let sender = Sender::with_proxies(config, proxies, Arc::clone(&metrics)).unwrap();
+        let sender = Sender::with_proxies(config, proxies, Arc::clone(&metrics), Arc::default()).unwrap();
         let (sealed_sender, sealed) = crossbeam_channel::bounded(1000);
         let (done, done_receiver) = crossbeam_channel::bounded(1000);
         let (sealed_notify, done_notify) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

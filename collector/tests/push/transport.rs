@@ -245,7 +245,7 @@ fn settings_that_cannot_work_are_refused_at_start_by_their_key() {
     for (key, change) in cases {
         let mut config = authority.config("https://loki.example");
         change(&mut config);
-        let error = match Sender::new(&config, Arc::new(Metrics::new())) {
+        let error = match Sender::new(&config, Arc::new(Metrics::new()), Arc::default()) {
             Ok(_) => panic!("{key} was taken"),
             Err(error) => format!("{error:#}"),
         };

@@ -114,6 +114,14 @@ impl Destination {
         }
     }
 
+    /// How long to wait before it is asked again.
+    pub fn poll_interval(&self) -> Duration {
+        match self {
+            Self::Receiver(_) => Duration::from_millis(50),
+            Self::Loki { .. } => Duration::from_millis(500),
+        }
+    }
+
     /// Holds what is there against what was written.
     pub fn judge(&self, ledger: &Ledger) -> anyhow::Result<Verdict> {
         let sources: Vec<_> =
@@ -121,8 +129,14 @@ impl Destination {
         match self {
             Self::Receiver(receiver) => Ok(judge_receiver(receiver, ledger, &sources, self.cluster())),
             Self::Loki { client, cluster, start_ns, .. } => {
-                let found = compare::compare(client, cluster, range(*start_ns), &sources, &[], false)?;
-                let faults = if found.is_exact() { Vec::new() } else { vec![found.to_string()] };
+                let mut found = compare::compare(client, cluster, range(*start_ns), &sources, &[], true)?;
+                // Loki's own labels are no fault of the collector's.
+                found.wrong_streams.clear();
+                let series = client.series(&format!("{{cluster={cluster:?}}}"), range(*start_ns))?;
+                let mut faults = wrong_streams(&sources, cluster, &series.into_iter().map(without_loki_s).collect());
+                if !found.is_exact() {
+                    faults.push(found.to_string());
+                }
                 Ok(Verdict {
                     written: ledger.lines(),
                     acknowledged: ledger.lines() - found.missing,
@@ -157,6 +171,12 @@ fn judge_receiver(receiver: &Receiver, ledger: &Ledger, sources: &[Source], clus
         latency: Some(report.latency),
         faults,
     }
+}
+
+/// The labels without those that Loki adds by default: from `discover_service_name` and from sharding.
+fn without_loki_s(mut labels: Labels) -> Labels {
+    labels.retain(|name, _| name != "service_name" && name != "__stream_shard__");
+    labels
 }
 
 /// Streams that ought not to be there, and those that ought to and are not.
@@ -213,5 +233,8 @@ mod tests {
         assert_eq!(faults.len(), 2);
         assert!(faults[0].starts_with("unexpected stream {") && faults[0].contains("node=\"pi\""));
         assert!(faults[1].starts_with("missing stream {"));
+        let mut from_loki = sources[0].labels("home-k8s");
+        from_loki.insert("service_name".into(), "nginx".into());
+        assert_eq!(without_loki_s(from_loki), sources[0].labels("home-k8s"));
     }
 }

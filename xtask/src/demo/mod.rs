@@ -12,6 +12,7 @@ mod place;
 mod view;
 
 use std::{
+    collections::VecDeque,
     fs,
     path::{Path, PathBuf},
     thread,
@@ -162,6 +163,26 @@ fn wait_for_start(collector: &mut Collector, interrupts: &Interrupts) -> anyhow:
     }
 }
 
+/// The last seconds. The kernel counts CPU time in steps of 10 ms: over less time than this the percentage would jump.
+#[derive(Default)]
+struct Window(VecDeque<(Instant, u64, Duration)>);
+
+impl Window {
+    const LENGTH: Duration = Duration::from_secs(2);
+
+    /// Takes the lines written and the CPU time so far; gives lines a second and percent of a processor.
+    fn rates(&mut self, now: Instant, written: u64, cpu: Duration) -> (u64, f64) {
+        self.0.push_back((now, written, cpu));
+        while self.0.len() > 2 && now - self.0[1].0 >= Self::LENGTH {
+            self.0.pop_front();
+        }
+        let (then, written_then, cpu_then) = self.0[0];
+        let seconds = (now - then).as_secs_f64().max(0.001);
+        let lines_per_second = written.saturating_sub(written_then) as f64 / seconds;
+        (lines_per_second as u64, cpu.saturating_sub(cpu_then).as_secs_f64() / seconds * 100.0)
+    }
+}
+
 /// The demo from the first line on.
 struct Demo<'a> {
     args: &'a Args,
@@ -195,27 +216,27 @@ impl Demo<'_> {
     fn watch(&mut self, live: &Live) -> anyhow::Result<()> {
         let start = Instant::now();
         let total = Duration::from_secs(self.args.seconds);
-        let mut last = (start, 0, self.collector.usage().unwrap_or_default().cpu);
+        let mut window = Window::default();
+        window.rates(start, 0, self.collector.usage().unwrap_or_default().cpu);
         while start.elapsed() < total && !self.interrupts.asked() {
             let pause = self.view.interval().min(total.saturating_sub(start.elapsed()));
             self.wait(pause);
             self.collector.check_running()?;
             let (now, written) = (Instant::now(), live.ledger().lines());
             let usage = self.collector.usage().unwrap_or_default();
-            let seconds = (now - last.0).as_secs_f64().max(0.001);
+            let (written_per_second, cpu_percent) = window.rates(now, written, usage.cpu);
             let metrics = self.collector.metrics().unwrap_or_default();
             self.view.show(&Moment {
                 elapsed: start.elapsed().min(total),
                 total,
                 written,
-                written_per_second: ((written - last.1) as f64 / seconds) as u64,
+                written_per_second,
                 lines_in: metrics.sum("pilcrow_parsed_lines_total"),
                 acknowledged: metrics.sum("pilcrow_acknowledged_lines_total"),
                 lag_bytes: metrics.sum("pilcrow_lag_bytes"),
-                cpu_percent: usage.cpu.saturating_sub(last.2).as_secs_f64() / seconds * 100.0,
+                cpu_percent,
                 memory_bytes: usage.resident_bytes,
             })?;
-            last = (now, written, usage.cpu);
         }
         self.view.leave();
         Ok(())
@@ -245,7 +266,7 @@ impl Demo<'_> {
             if start.elapsed() > DRAIN_DEADLINE {
                 return Ok(Err(destination::still_missing(&self.destination, ledger, start.elapsed())));
             }
-            thread::sleep(POLL);
+            thread::sleep(self.destination.poll_interval());
         }
     }
 
@@ -275,5 +296,29 @@ impl Demo<'_> {
             println!("{fault}");
         }
         bail!("not all is well: {} lines are missing; see {}", verdict.missing, self.collector.log().display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_those_of_the_last_two_seconds() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut window = Window::default();
+        window.rates(start, 0, Duration::ZERO);
+        assert_eq!(window.rates(at(1000), 5000, Duration::from_millis(100)), (5000, 10.0));
+        for quarter in 5..=16 {
+            window.rates(at(quarter * 250), 5000, Duration::from_millis(100));
+        }
+        assert_eq!(window.rates(at(4250), 5000, Duration::from_millis(100)), (0, 0.0));
+    }
+
+    #[test]
+    fn choices_are_spelled_as_the_configuration_has_them() {
+        assert_eq!(spelled(ReaderChoice::IoUring), "io_uring");
+        assert_eq!(spelled(SignalChoice::Ebpf), "ebpf");
     }
 }

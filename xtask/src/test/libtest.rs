@@ -93,7 +93,7 @@ impl Reader {
         } else if let Some(reason) = outcome.strip_prefix("ignored") {
             let reason = reason.trim_start_matches(", ");
             let reason = if reason.is_empty() { "ignored without a reason" } else { reason };
-            self.report.skipped.push(Skip { test: name.to_owned(), reason: reason.to_owned() });
+            self.report.skipped.push(Skip { test: name.to_owned(), reasons: vec![reason.to_owned()] });
         }
     }
 
@@ -104,9 +104,9 @@ impl Reader {
             return;
         }
         match self.report.skipped[self.earlier_skips..].iter_mut().find(|skip| skip.test == self.test) {
-            Some(skip) => skip.reason = format!("{}; {reason}", skip.reason),
+            Some(skip) => skip.reasons.push(reason.to_owned()),
             None => {
-                self.report.skipped.push(Skip { test: self.test.clone(), reason: reason.to_owned() });
+                self.report.skipped.push(Skip { test: self.test.clone(), reasons: vec![reason.to_owned()] });
                 self.report.skipped_as_passed += 1;
             }
         }
@@ -191,8 +191,8 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn a_test_that_says_why_it_could_not_run_counts_as_skipped_and_not_as_passed() {
         let (report, _) = read(TWO_BINARIES);
         assert_eq!(report.passed_count(), 2);
-        let skips: Vec<_> = report.skipped.iter().map(|s| (s.test.as_str(), s.reason.as_str())).collect();
-        assert_eq!(skips, [("d", "needs two nodes"), ("b", "no /sys/fs/bpf; not root")]);
+        let skips: Vec<_> = report.skipped.iter().map(|s| (s.test.as_str(), s.reasons.join("; "))).collect();
+        assert_eq!(skips, [("d", "needs two nodes".to_owned()), ("b", "no /sys/fs/bpf; not root".to_owned())]);
     }
 
     #[test]

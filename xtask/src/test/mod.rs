@@ -44,8 +44,8 @@ pub struct Report {
 pub struct Skip {
     /// Its name.
     test: String,
-    /// What is missing.
-    reason: String,
+    /// What is missing; several reasons where parts of it could not run.
+    reasons: Vec<String>,
 }
 
 impl Report {
@@ -56,7 +56,7 @@ impl Report {
 
     /// One check that cannot run here.
     fn one_skipped(test: &str, reason: impl Into<String>) -> Self {
-        Self { skipped: vec![Skip { test: test.to_owned(), reason: reason.into() }], ..Self::default() }
+        Self { skipped: vec![Skip { test: test.to_owned(), reasons: vec![reason.into()] }], ..Self::default() }
     }
 
     /// Tests that ran and passed.
@@ -81,8 +81,11 @@ impl Report {
         let (allowed, refused) = std::mem::take(&mut self.skipped).into_iter().partition(skips::is_allowed);
         self.skipped = allowed;
         let refused: Vec<Skip> = refused;
-        self.failed
-            .extend(refused.into_iter().map(|s| format!("{}: skipped, which CI=true forbids: {}", s.test, s.reason)));
+        self.failed.extend(
+            refused
+                .into_iter()
+                .map(|s| format!("{}: skipped, which CI=true forbids: {}", s.test, s.reasons.join("; "))),
+        );
     }
 }
 
@@ -114,7 +117,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
 
     for skip in &total.skipped {
-        summary.push_str(&format!("SKIPPED {}: {}\n", skip.test, skip.reason));
+        summary.push_str(&format!("SKIPPED {}: {}\n", skip.test, skip.reasons.join("; ")));
     }
     for failure in &total.failed {
         summary.push_str(&format!("FAILED {failure}\n"));

@@ -119,6 +119,19 @@ fn a_tracepoints_arguments_begin_behind_its_own() -> Result<(), BtfError> {
 }
 
 #[test]
+fn a_skeleton_keeps_the_ids_of_what_it_is_asked_for_and_nothing_else() -> Result<(), BtfError> {
+    let whole = KernelTypes::parse(kernel())?;
+    let skeleton = KernelTypes::parse(whole.skeleton(&["vfs_write".into(), "btf_trace_write".into()]))?;
+    assert_eq!(skeleton.positions.len(), whole.positions.len());
+    let names: Vec<_> =
+        (1..=12).map(|id| skeleton.type_by_id(id).and_then(|found| skeleton.string(found.name))).collect();
+    let none = Some("");
+    assert_eq!(names[..8], [none; 8]);
+    assert_eq!(names[8..], [Some("vfs_write"), none, none, Some("btf_trace_write")]);
+    Ok(())
+}
+
+#[test]
 fn bit_fields_have_no_offset() -> Result<(), BtfError> {
     let mut writer = Writer::new();
     writer.int();

@@ -5,7 +5,7 @@
 use std::{error::Error, io, iter, path::Path};
 
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader,
+    Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
     programs::{BtfTracePoint, FExit, KProbe, ProgramError},
 };
 use collector_ebpf::{global, map, program};
@@ -15,8 +15,9 @@ use rustix::{
 };
 
 use super::{
+    loader,
     object::OBJECT,
-    plan::{Hook, Kind, Plan},
+    plan::{Hook, Kind, PLANS, Plan},
 };
 use crate::signal::{
     Refusal,
@@ -39,10 +40,11 @@ pub struct Attached {
 
 /// What of the running kernel an attachment needs; read once for all plans.
 pub struct Kernel {
-    types: KernelTypes,
-    /// The same types again, as aya reads them: it looks up the functions that programs attach to.
-    btf: Btf,
     globals: Vec<(&'static str, u64)>,
+    /// The hooks that the kernel has, with arguments as the programs take them.
+    hooks: Vec<(Kind, &'static str)>,
+    /// As aya wants the kernel's types: it only looks up the IDs of the hooks.
+    btf: Btf,
     object: &'static [u8],
 }
 
@@ -64,25 +66,55 @@ impl Kernel {
             Refusal::new(error, mend)
         })?;
         let globals = globals(&types)?;
-        let btf = Btf::from_sys_fs().map_err(|error| Refusal::new(in_full(&error), UNEXPECTED))?;
-        Ok(Self { types, btf, globals, object })
+        let all_hooks = PLANS.iter().flat_map(|plan| plan.hooks.iter().map(|hook| (plan.kind, hook)));
+        let hooks: Vec<_> = all_hooks
+            .filter(|(kind, hook)| fits(&types, *kind, hook))
+            .map(|(kind, hook)| (kind, hook.target))
+            .collect();
+        let name = |(kind, target): &(Kind, &str)| match kind {
+            Kind::TpBtf => format!("btf_trace_{target}"),
+            Kind::Fexit | Kind::Kprobe => (*target).to_owned(),
+        };
+        let skeleton = types.skeleton(&hooks.iter().map(name).collect::<Vec<_>>());
+        // Megabytes that nobody needs any more.
+        drop(types);
+        let btf =
+            Btf::parse(&skeleton, Endianness::default()).map_err(|error| Refusal::new(in_full(&error), UNEXPECTED))?;
+        Ok(Self { globals, hooks, btf, object })
+    }
+
+    /// Makes aya's loader, which is good for all plans.
+    pub fn loader(&self) -> EbpfLoader<'_> {
+        // Before Linux 5.11 the maps count as locked memory. Where it fails and matters, making the maps fails too.
+        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
+        let mut loader = loader::without_kernel_types();
+        // The verifier's log takes megabytes, and a refused program is loaded again for more of it.
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            loader.verifier_log_level(VerifierLogLevel::DISABLE);
+        }
+        for (name, value) in &self.globals {
+            loader.override_global(name, value, true);
+        }
+        loader
     }
 
     /// Loads the object's maps and the plan's programs, and attaches those.
     ///
     /// # Errors
     /// If the kernel has none of the plan's hooks or refuses all of its programs.
-    pub fn attach(&self, plan: &Plan) -> Result<Attached, Refusal> {
+    pub fn attach(&self, loader: &mut EbpfLoader<'_>, plan: &Plan) -> Result<Attached, Refusal> {
         if plan.kind == Kind::Kprobe && !has_kprobes() {
             return Err(Refusal::new(
                 "this kernel has no kprobes",
                 "use a kernel that was built with CONFIG_KPROBES=y",
             ));
         }
-        let mut ebpf = self.load(plan).map_err(|error| refusal(plan, &error))?;
+        let in_flight = if plan.kind == Kind::Kprobe { collector_ebpf::IN_FLIGHT } else { 1 };
+        loader.map_max_entries(map::IN_FLIGHT, in_flight);
+        let mut ebpf = loader.load(self.object).map_err(|error| refusal(plan, &error))?;
         let mut targets = Vec::new();
         let mut refused = None;
-        for hook in plan.hooks.iter().filter(|hook| self.fits(plan.kind, hook)) {
+        for hook in plan.hooks.iter().filter(|hook| self.hooks.contains(&(plan.kind, hook.target))) {
             match self.attach_hook(&mut ebpf, plan.kind, hook) {
                 Ok(()) => targets.push(hook.target),
                 Err(error) => refused = Some(refusal(plan, &error)),
@@ -99,29 +131,6 @@ impl Kernel {
                 "another kind of program may serve; those of a module cannot be hooked",
             )
         }))
-    }
-
-    fn load(&self, plan: &Plan) -> Result<Ebpf, EbpfError> {
-        // Before Linux 5.11 the maps count as locked memory. Where it fails and matters, making the maps fails too.
-        let _ = setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None });
-        let mut loader = EbpfLoader::new();
-        for (name, value) in &self.globals {
-            loader.override_global(name, value, true);
-        }
-        if plan.kind != Kind::Kprobe {
-            loader.map_max_entries(map::IN_FLIGHT, 1);
-        }
-        loader.load(self.object)
-    }
-
-    /// Whether the kernel has the hook, with arguments as the programs take them.
-    fn fits(&self, kind: Kind, hook: &Hook) -> bool {
-        let (index, structure) = hook.argument.position();
-        let found = match kind {
-            Kind::Fexit | Kind::Kprobe => self.types.function_argument(hook.target, index),
-            Kind::TpBtf => self.types.tracepoint_argument(hook.target, index),
-        };
-        found == Some(structure)
     }
 
     fn attach_hook(&self, ebpf: &mut Ebpf, kind: Kind, hook: &Hook) -> Result<(), ProgramError> {
@@ -153,6 +162,16 @@ impl Kernel {
         }
         Ok(())
     }
+}
+
+/// Whether the kernel has the hook, with arguments as the programs take them.
+fn fits(types: &KernelTypes, kind: Kind, hook: &Hook) -> bool {
+    let (index, structure) = hook.argument.position();
+    let found = match kind {
+        Kind::Fexit | Kind::Kprobe => types.function_argument(hook.target, index),
+        Kind::TpBtf => types.tracepoint_argument(hook.target, index),
+    };
+    found == Some(structure)
 }
 
 fn typed<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, ProgramError>

@@ -4,6 +4,7 @@
 //! written, or the reasons why not. The probe's side is in the package collector-ebpf. `memory` has all unsafe code.
 
 mod attach;
+mod loader;
 mod memory;
 mod object;
 mod plan;
@@ -18,7 +19,7 @@ use std::{
 };
 
 use aya::{
-    Ebpf,
+    Ebpf, EbpfLoader,
     maps::{HashMap, Map, MapData, RingBuf},
 };
 use collector_ebpf::{CLEAN, Control, Event, FileKey, SLOTS, map};
@@ -26,7 +27,7 @@ use rustix::fs::fstat;
 use tokio::time::timeout;
 
 use super::{
-    Refusal, Signal, Slot,
+    KindReport, Refusal, Signal, Slot,
     mounts::{FileSystem, MountTable},
     proof::{self, LogFileSystem, Proof},
     readiness::Readiness,
@@ -77,14 +78,6 @@ struct Unsettled {
     tries_left: u32,
 }
 
-/// What became of one plan.
-pub struct PlanReport {
-    /// The kind and its first hook.
-    pub name: String,
-    /// What it was seen to see.
-    pub outcome: Result<Proof, Refusal>,
-}
-
 /// Attaches the first plan that proves itself on the file system of the logs. Also returns its name, as in
 /// `tp_btf ext4_da_write_end`.
 ///
@@ -92,13 +85,13 @@ pub struct PlanReport {
 /// If none does: what spoke against each.
 pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
     let kernel = Kernel::read()?;
+    let mut loader = kernel.loader();
     let mut refusals = Vec::new();
     for plan in PLANS {
-        match attach_and_prove(&kernel, plan, logs) {
+        match attach_and_prove(&kernel, &mut loader, plan, logs) {
             Ok((signal, hooks, proof)) => {
                 if !proof.missed.is_empty() {
-                    let missed = proof::names(&proof.missed);
-                    tracing::info!(missed, "the eBPF probe does not see all ways of writing; the sweep finds these");
+                    tracing::info!("the eBPF probe {proof}; the sweep finds what is written so");
                 }
                 return Ok((signal, format!("{} {hooks}", plan.kind.name())));
             }
@@ -112,15 +105,17 @@ pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
 pub fn open_plan(name: &str, logs: &LogFileSystem) -> Result<EbpfSignal, Refusal> {
     let plan = PLANS.iter().find(|plan| plan.name() == name);
     let plan = plan.ok_or_else(|| Refusal::new(format!("there is no plan {name}"), "take one of `pilcrow doctor`"))?;
-    attach_and_prove(&Kernel::read()?, plan, logs).map(|(signal, ..)| signal)
+    let kernel = Kernel::read()?;
+    attach_and_prove(&kernel, &mut kernel.loader(), plan, logs).map(|(signal, ..)| signal)
 }
 
 /// Tries every plan, for `pilcrow doctor`.
-pub fn survey(logs: &LogFileSystem) -> Result<Vec<PlanReport>, Refusal> {
+pub fn survey(logs: &LogFileSystem) -> Result<Vec<KindReport>, Refusal> {
     let kernel = Kernel::read()?;
-    let report = |plan: &Plan| PlanReport {
+    let mut loader = kernel.loader();
+    let report = |plan: &Plan| KindReport {
         name: plan.name(),
-        outcome: attach_and_prove(&kernel, plan, logs).map(|(_, _, proof)| proof),
+        outcome: attach_and_prove(&kernel, &mut loader, plan, logs).map(|(_, _, proof)| proof),
     };
     Ok(PLANS.iter().map(report).collect())
 }
@@ -129,6 +124,7 @@ pub fn survey(logs: &LogFileSystem) -> Result<Vec<PlanReport>, Refusal> {
 /// file systems only.
 fn attach_and_prove(
     kernel: &Kernel,
+    loader: &mut EbpfLoader<'_>,
     plan: &Plan,
     logs: &LogFileSystem,
 ) -> Result<(EbpfSignal, String, Proof), Refusal> {
@@ -136,7 +132,7 @@ fn attach_and_prove(
         Reach::Everywhere => logs.any_place(),
         Reach::ProvenFileSystem => logs.place_of_same_type(),
     }?;
-    let attached = kernel.attach(plan)?;
+    let attached = kernel.attach(loader, plan)?;
     let hooks = attached.targets.join(", ");
     let only_file_system = (plan.reach == Reach::ProvenFileSystem).then(|| place.file_system.name.clone());
     let mut signal = EbpfSignal::new(attached, only_file_system, plan.early)

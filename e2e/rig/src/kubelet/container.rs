@@ -1,9 +1,9 @@
 //! A container and what its runtime does with its output.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, IoSlice, Write},
-    os::unix::fs::{OpenOptionsExt, symlink},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -380,6 +380,7 @@ fn open_attempt(
     let id: String = (0..4).map(|_| format!("{:016x}", random.bits())).collect();
     let place = docker.join(&id);
     fs::create_dir_all(&place)?;
+    fs::set_permissions(&place, Permissions::from_mode(0o710))?;
     let target = place.join(format!("{id}-json.log"));
     let file = open_log(&target)?;
     symlink(&target, &log)?;

@@ -45,6 +45,8 @@ pub struct LiveOptions {
     pub long_one_in: usize,
     /// One line in so many is written in two halves, so that a rotation may split it; zero: none.
     pub halved_one_in: usize,
+    /// Files that rotation keeps of one log, the current one included.
+    pub keep: usize,
     /// Decides on all that is random.
     pub seed: u64,
 }
@@ -60,6 +62,7 @@ impl Default for LiveOptions {
             docker_one_in: 6,
             long_one_in: 1000,
             halved_one_in: 50,
+            keep: 5,
             seed: 1,
         }
     }
@@ -252,6 +255,7 @@ impl Kubelet {
         ContainerOptions {
             format: if is_nth(self.options.docker_one_in) { Format::DockerJson } else { Format::Cri },
             call: if is_nth(2) { WriteCall::Writev } else { WriteCall::Write },
+            keep: self.options.keep,
             ..ContainerOptions::default()
         }
     }
