@@ -64,6 +64,7 @@ fn options() -> LiveOptions {
         docker_one_in: 0,
         long_one_in: 0,
         halved_one_in: 0,
+        keep: LiveOptions::default().keep,
         seed: SEED,
     }
 }

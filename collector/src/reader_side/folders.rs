@@ -204,9 +204,9 @@ impl State {
         } else {
             container.is_new = true;
         }
-        container.set_labels(&self.config.labels, None);
         self.ids.insert(saved_name, id);
         self.containers.insert(id, container);
+        self.label_or_wait(id, Instant::now());
         id
     }
 
@@ -237,6 +237,7 @@ impl State {
 
     /// Forgets containers whose folder is gone and whose lines Loki has.
     fn remove_done(&mut self, now: Instant) {
+        self.metadata.forget_gone(now);
         let (containers, ids) = (&mut self.containers, &mut self.ids);
         containers.retain(|_, container| {
             container.chain.forget_missing(now);
