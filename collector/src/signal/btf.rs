@@ -10,8 +10,6 @@ use std::{fmt, fs, io};
 pub const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 const MAGIC: u16 = 0xeb9f;
-/// Bytes of `struct btf_header`.
-const HEADER_BYTES: u32 = 24;
 /// Bytes of `struct btf_type` without what follows it.
 const TYPE_BYTES: usize = 12;
 /// Bytes of `struct btf_member`.
@@ -22,7 +20,6 @@ const PARAMETER_BYTES: usize = 8;
 const PTR: u32 = 2;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
-const FWD: u32 = 7;
 const TYPEDEF: u32 = 8;
 const VOLATILE: u32 = 9;
 const CONST: u32 = 10;
@@ -90,7 +87,7 @@ impl Type {
     /// The position behind it; none for an unknown kind.
     fn end(self) -> Option<usize> {
         let rest = match self.kind() {
-            PTR | FWD | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNC | 16 | TYPE_TAG => 0,
+            PTR | 7 | TYPEDEF | VOLATILE | CONST | RESTRICT | FUNC | 16 | TYPE_TAG => 0,
             // Integers, variables and declaration tags have a word more.
             1 | 14 | 17 => 4,
             // Arrays.
@@ -140,51 +137,34 @@ impl KernelTypes {
     /// Bytes from a structure's beginning to a member, if both exist and the member is no bit field.
     #[must_use]
     pub fn member_offset(&self, structure: &str, member: &str) -> Option<u64> {
-        let bits = self.member_bits(self.find(STRUCT, structure)?, member)?;
+        let bits = self.member_bits(self.type_by_id(self.find(STRUCT, structure)?)?, member)?;
         (bits % 8 == 0).then_some(u64::from(bits / 8))
     }
 
-    /// The name of the structure that a function's argument points to; none if the kernel has no such function, or has
-    /// inlined it everywhere.
+    /// The ID of a function; none if the kernel has no such function, or has inlined it everywhere.
+    #[must_use]
+    pub fn function_id(&self, function: &str) -> Option<u32> {
+        self.find(FUNC, function)
+    }
+
+    /// The ID of a tracepoint of the kernel itself; those of modules are not in this file.
+    #[must_use]
+    pub fn tracepoint_id(&self, tracepoint: &str) -> Option<u32> {
+        self.find(TYPEDEF, &format!("btf_trace_{tracepoint}"))
+    }
+
+    /// The name of the structure that a function's argument points to.
     #[must_use]
     pub fn function_argument(&self, function: &str, index: usize) -> Option<&str> {
-        self.argument(self.find(FUNC, function)?.size_or_type, index)
+        self.argument(self.type_by_id(self.function_id(function)?)?.size_or_type, index)
     }
 
-    /// The same for a tracepoint of the kernel itself; those of modules are not in this file.
+    /// The name of the structure that a tracepoint's argument points to.
     #[must_use]
     pub fn tracepoint_argument(&self, tracepoint: &str, index: usize) -> Option<&str> {
-        let pointer = self.unqualified(self.find(TYPEDEF, &format!("btf_trace_{tracepoint}"))?.size_or_type)?;
+        let pointer = self.unqualified(self.type_by_id(self.tracepoint_id(tracepoint)?)?.size_or_type)?;
         // The first argument is the tracepoint's own.
         self.argument(pointer.size_or_type, index + 1)
-    }
-
-    /// A BTF file in which the functions and typedefs of these names have the same type IDs as here, and every other type
-    /// is an empty declaration: what a reader needs that only looks up IDs, in a tenth of the memory.
-    #[must_use]
-    pub fn skeleton(&self, names: &[String]) -> Vec<u8> {
-        let mut strings = vec![0];
-        let mut types = Vec::with_capacity(self.positions.len() * TYPE_BYTES);
-        for at in &self.positions {
-            let found = self.type_at(*at as usize).filter(|found| matches!(found.kind(), FUNC | TYPEDEF));
-            let name = found.and_then(|found| self.string(found.name)).filter(|name| names.iter().any(|n| n == name));
-            let words = match (found, name) {
-                (Some(found), Some(name)) => {
-                    let offset = strings.len() as u32;
-                    strings.extend(name.as_bytes());
-                    strings.push(0);
-                    [offset, found.info, found.size_or_type]
-                }
-                _ => [0, FWD << 24, 0],
-            };
-            types.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
-        }
-        let (types_bytes, strings_bytes) = (types.len() as u32, strings.len() as u32);
-        let header = [u32::from(MAGIC) | 1 << 16, HEADER_BYTES, 0, types_bytes, types_bytes, strings_bytes];
-        let mut file: Vec<u8> = header.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        file.extend(types);
-        file.extend(strings);
-        file
     }
 
     fn argument(&self, prototype: u32, index: usize) -> Option<&str> {
@@ -229,11 +209,13 @@ impl KernelTypes {
         }
     }
 
-    fn find(&self, kind: u32, name: &str) -> Option<Type> {
-        self.positions
-            .iter()
-            .filter_map(|at| self.type_at(*at as usize))
-            .find(|found| found.kind() == kind && self.string(found.name) == Some(name))
+    /// The ID of the first type of this kind and name.
+    fn find(&self, kind: u32, name: &str) -> Option<u32> {
+        let is_it = |at: &u32| {
+            let found = self.type_at(*at as usize);
+            found.is_some_and(|found| found.kind() == kind && self.string(found.name) == Some(name))
+        };
+        u32::try_from(self.positions.iter().position(is_it)? + 1).ok()
     }
 
     fn type_by_id(&self, id: u32) -> Option<Type> {

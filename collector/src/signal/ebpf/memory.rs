@@ -1,7 +1,6 @@
 //! The words that the probe and this process both read and write, mapped into this process's memory.
 //!
-//! In: file descriptors of maps. Out: references to atomics, valid as long as the mapping. The only unsafe code of the
-//! eBPF backend.
+//! In: file descriptors of maps. Out: references to atomics, valid as long as the mapping.
 
 use std::{
     ffi::c_void,

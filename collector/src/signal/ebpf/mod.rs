@@ -1,12 +1,13 @@
 //! The eBPF backend: a probe on the kernel's write path marks the tracked files.
 //!
 //! In: the embedded object, the running kernel. Out: a [`Signal`] that costs one wake-up per drain, however much is
-//! written, or the reasons why not. The probe's side is in the package collector-ebpf. `memory` has all unsafe code.
+//! written, or the reasons why not. The probe's side is in the package collector-ebpf. `memory` and `syscall` have all unsafe code.
 
 mod attach;
 mod memory;
 mod object;
 mod plan;
+mod syscall;
 
 use std::{
     collections::BTreeMap,
@@ -17,10 +18,7 @@ use std::{
     time::Duration,
 };
 
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, RingBuf},
-};
+use aya::maps::{HashMap, Map, MapData, RingBuf};
 use collector_ebpf::{CLEAN, Control, Event, FileKey, SLOTS, map};
 use rustix::fs::fstat;
 use tokio::time::timeout;
@@ -43,8 +41,8 @@ const SETTLE_TRIES: u32 = 100;
 
 /// The eBPF backend. Detaches the probe when dropped.
 pub struct EbpfSignal {
-    /// Keeps the programs attached.
-    _programs: Ebpf,
+    /// Keep the programs attached.
+    _links: Vec<OwnedFd>,
     tracked: HashMap<MapData, [u64; 2], u64>,
     events: RingBuf<MapData>,
     positions: RingPositions,
@@ -84,10 +82,9 @@ struct Unsettled {
 /// If none does: what spoke against each.
 pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
     let kernel = Kernel::read()?;
-    let mut loader = kernel.loader();
     let mut refusals = Vec::new();
     for plan in PLANS {
-        match attach_and_prove(&kernel, &mut loader, plan, logs) {
+        match attach_and_prove(&kernel, plan, logs) {
             Ok((signal, hooks, proof)) => {
                 if !proof.missed.is_empty() {
                     tracing::info!("the eBPF probe {proof}; the sweep finds what is written so");
@@ -104,17 +101,15 @@ pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
 pub fn open_plan(name: &str, logs: &LogFileSystem) -> Result<EbpfSignal, Refusal> {
     let plan = PLANS.iter().find(|plan| plan.name() == name);
     let plan = plan.ok_or_else(|| Refusal::new(format!("there is no plan {name}"), "take one of `pilcrow doctor`"))?;
-    let kernel = Kernel::read()?;
-    attach_and_prove(&kernel, &mut kernel.loader(), plan, logs).map(|(signal, ..)| signal)
+    attach_and_prove(&Kernel::read()?, plan, logs).map(|(signal, ..)| signal)
 }
 
 /// Tries every plan, for `pilcrow doctor`.
 pub fn survey(logs: &LogFileSystem) -> Result<Vec<KindReport>, Refusal> {
     let kernel = Kernel::read()?;
-    let mut loader = kernel.loader();
     let report = |plan: &Plan| KindReport {
         name: plan.name(),
-        outcome: attach_and_prove(&kernel, &mut loader, plan, logs).map(|(_, _, proof)| proof),
+        outcome: attach_and_prove(&kernel, plan, logs).map(|(_, _, proof)| proof),
     };
     Ok(PLANS.iter().map(report).collect())
 }
@@ -123,7 +118,6 @@ pub fn survey(logs: &LogFileSystem) -> Result<Vec<KindReport>, Refusal> {
 /// file systems only.
 fn attach_and_prove(
     kernel: &Kernel,
-    loader: &mut EbpfLoader<'_>,
     plan: &Plan,
     logs: &LogFileSystem,
 ) -> Result<(EbpfSignal, String, Proof), Refusal> {
@@ -131,7 +125,7 @@ fn attach_and_prove(
         Reach::Everywhere => logs.any_place(),
         Reach::ProvenFileSystem => logs.place_of_same_type(),
     }?;
-    let attached = kernel.attach(loader, plan)?;
+    let attached = kernel.attach(plan)?;
     let hooks = attached.targets.join(", ");
     let only_file_system = (plan.reach == Reach::ProvenFileSystem).then(|| place.file_system.name.clone());
     let mut signal = EbpfSignal::new(attached, only_file_system, plan.early)
@@ -142,17 +136,19 @@ fn attach_and_prove(
 
 impl EbpfSignal {
     fn new(attached: Attached, only_file_system: Option<String>, early: bool) -> io::Result<Self> {
-        let Attached { mut ebpf, .. } = attached;
-        let mut take = |name| ebpf.take_map(name).ok_or_else(|| io::Error::other(format!("no map {name}")));
+        let mut maps = attached.maps;
+        let mut take = |name| {
+            let fd = maps.remove(name).ok_or_else(|| io::Error::other(format!("the object has no map {name}")))?;
+            MapData::from_fd(fd).map_err(io::Error::other)
+        };
         let (dirty, control, events) = (take(map::DIRTY)?, take(map::CONTROL)?, take(map::EVENTS)?);
-        let tracked = HashMap::try_from(take(map::TRACKED)?).map_err(io::Error::other)?;
-        let positions = RingPositions::of_ring(fd_of(&events)?)?;
+        let tracked = HashMap::try_from(Map::HashMap(take(map::TRACKED)?)).map_err(io::Error::other)?;
         Ok(Self {
             tracked,
-            positions,
-            dirty: Mapping::of_array(fd_of(&dirty)?, SLOTS as usize)?,
-            control: Mapping::of_array(fd_of(&control)?, 1)?,
-            events: RingBuf::try_from(events).map_err(io::Error::other)?,
+            positions: RingPositions::of_ring(events.fd().as_fd())?,
+            dirty: Mapping::of_array(dirty.fd().as_fd(), SLOTS as usize)?,
+            control: Mapping::of_array(control.fd().as_fd(), 1)?,
+            events: RingBuf::try_from(Map::RingBuf(events)).map_err(io::Error::other)?,
             files: Vec::new(),
             devices: BTreeMap::new(),
             mounts: MountTable::default(),
@@ -160,7 +156,7 @@ impl EbpfSignal {
             early,
             unsettled: Vec::new(),
             readiness: Readiness::default(),
-            _programs: ebpf,
+            _links: attached.links,
         })
     }
 
@@ -256,13 +252,6 @@ impl EbpfSignal {
             waiting.tries_left > 0 && size.is_some_and(|found| (found.st_size as u64) < waiting.end)
         });
         self.unsettled = unsettled;
-    }
-}
-
-fn fd_of(map: &Map) -> io::Result<BorrowedFd<'_>> {
-    match map {
-        Map::Array(data) | Map::RingBuf(data) => Ok(data.fd().as_fd()),
-        _ => Err(io::Error::other("a map of the probe is of another type than expected")),
     }
 }
 
