@@ -66,5 +66,6 @@ fn options() -> LiveOptions {
         halved_one_in: 0,
         keep: LiveOptions::default().keep,
         seed: SEED,
+        ..LiveOptions::default()
     }
 }
