@@ -64,7 +64,6 @@ fn options() -> LiveOptions {
         docker_one_in: 0,
         long_one_in: 0,
         halved_one_in: 0,
-        keep: LiveOptions::default().keep,
         seed: SEED,
         ..LiveOptions::default()
     }
