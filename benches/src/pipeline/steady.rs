@@ -65,5 +65,6 @@ fn options() -> LiveOptions {
         long_one_in: 0,
         halved_one_in: 0,
         seed: SEED,
+        ..LiveOptions::default()
     }
 }

@@ -316,10 +316,11 @@ impl State {
         let waiting = self.waiting.front().map(|(due, _)| *due);
         let snapshot = self.moved.then_some(self.snapshot_due);
         let metadata = self.metadata.wait_ends();
+        let beat = Instant::now() + BEAT_INTERVAL;
         [seal, waiting, snapshot, metadata]
             .into_iter()
             .flatten()
-            .fold(self.sweep_due.min(self.rescan_due).min(Instant::now() + BEAT_INTERVAL), Instant::min)
+            .fold(self.sweep_due.min(self.rescan_due).min(beat), Instant::min)
     }
 
     fn queue(&mut self, id: ContainerId) {

@@ -24,7 +24,7 @@ use prometheus_client::{
 
 use super::process::Process;
 
-/// Bounds the series of [`Metrics::lag`]: the containers that lag most are shown, the others are added up under
+/// Bounds the series of [`Metrics::lag_bytes`]: the containers that lag most are shown, the others are added up under
 /// [`ContainerLabels::others`].
 pub const LAG_CONTAINERS_MAX: usize = 100;
 
