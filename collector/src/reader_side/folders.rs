@@ -139,7 +139,7 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     /// Files that were short when they were first seen have more to be recognised by now.
-    fn extend_fingerprints(&mut self, id: ContainerId) {
+    pub(super) fn extend_fingerprints(&mut self, id: ContainerId) {
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         for file in container.chain.files_mut() {
             if let Source::Slot(slot) = file.source

@@ -234,7 +234,7 @@ impl<R: RangeReader> ReaderSide<R> {
             self.mark_dirty(&mut dirty)?;
             self.read_round().await;
             self.state.seal_if_due(Instant::now());
-            self.state.snapshot_if_due(Instant::now());
+            self.snapshot_if_due();
             linger = !self.state.can_read() && self.wait().await?;
         }
         self.drain().await
@@ -295,7 +295,7 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         self.state.take_acknowledged();
         self.state.report_undrained();
-        self.state.snapshot(Instant::now());
+        self.snapshot();
         Ok(())
     }
 }
