@@ -6,7 +6,7 @@
 
 use std::{io, path::Path};
 
-use crate::config::{Config, Enabled, Oversize, ReaderChoice, SignalChoice, StartAt};
+use crate::config::{Config, Enabled, Kubernetes, Oversize, ReaderChoice, SignalChoice, StartAt};
 
 /// Loki's default `max_label_names_per_series`, and how many of them Pilcrow takes itself (namespace, pod,
 /// container, app, job, stream).
@@ -78,7 +78,10 @@ fn authentication(config: &Config) -> String {
 }
 
 fn labels(config: &Config) -> String {
-    let pod = "namespace, pod, container, job and stream";
+    let pod = match config.kubernetes.enabled {
+        Enabled::False => "namespace, pod, container, job and stream",
+        Enabled::Auto | Enabled::True => "namespace, pod, container, job, stream and, where its pod has one, app",
+    };
     if config.labels.is_empty() {
         return format!("Every line has the labels {pod}, and no static ones.");
     }
@@ -112,11 +115,23 @@ fn backends(config: &Config) -> String {
 }
 
 fn kubernetes(config: &Config) -> String {
-    let asked = match config.kubernetes.enabled {
-        Enabled::False => "and is not to be",
-        Enabled::Auto | Enabled::True => "as this version can not yet",
+    let Kubernetes { enabled, node_name, kubeconfig, wait } = &config.kubernetes;
+    if *enabled == Enabled::False {
+        return "The Kubernetes API is not asked: labels come from the paths, and there is no app label.".into();
+    }
+    let by = match kubeconfig.as_os_str().is_empty() {
+        true => "by the service account of Pilcrow's pod".into(),
+        false => format!("by the kubeconfig {}", kubeconfig.display()),
     };
-    format!("The Kubernetes API is not asked, {asked}: labels come from the paths, and there is no app label.")
+    let node = if node_name.is_empty() { "a node that is not named".into() } else { format!("the node {node_name}") };
+    let impossible = match enabled {
+        Enabled::True => "Pilcrow does not start",
+        _ => "labels come from the paths, without app",
+    };
+    format!(
+        "The Kubernetes API is asked for the pods of {node}, {by}; where that is not possible, {impossible}. A new pod's \
+         first lines wait {wait} for its answer."
+    )
 }
 
 fn lines(config: &Config) -> String {
@@ -149,9 +164,6 @@ fn warnings(config: &Config) -> Vec<String> {
     }
     if plain && loki.tls != Default::default() {
         warnings.push("loki.tls has no effect, as loki.url is http://".into());
-    }
-    if config.kubernetes.enabled == Enabled::True {
-        warnings.push("kubernetes.enabled is true, and this version can not ask the Kubernetes API yet".into());
     }
     if config.labels.len() + POD_LABELS > LABELS_MAX {
         warnings.push(format!(

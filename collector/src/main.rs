@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use collector::{
     check,
     config::{Config, ConfigError},
+    discover::kubernetes,
     doctor::{self, System, Trials},
     logging,
     push::probe,
@@ -104,11 +105,14 @@ fn run(config: Config) -> anyhow::Result<()> {
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
-    let push = tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(probe(&config.loki));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (push, pods) =
+        runtime.block_on(async { tokio::join!(probe(&config.loki), kubernetes::probe(&config.kubernetes)) });
     let push = push.map(|reached| format!("{} takes lines ({})", reached.url, reached.status));
     let trials = Trials {
         signal: Some(signal::survey(&config.paths.pods, &config.paths.state)),
         push: Some(push.map_err(|error| format!("{error:#}"))),
+        pods: Some(pods),
     };
     let report = doctor::examine(config, &System::this_machine(), &trials);
     report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;

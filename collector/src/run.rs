@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     checkpoint::{Store, Unclaimed},
     config::{Config, ReaderChoice},
+    discover::kubernetes,
     push,
     read::{PreadReader, UringReader},
     reader_side::{self, ReaderSide, Stop},
@@ -34,11 +35,14 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     // Before the reader's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
     let opened = signal::open(config.signal, &config.paths.pods, &config.paths.state)?;
     metrics.signal_backend.get_or_create(&backend(opened.backend, opened.fallback_reason)).set(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let access = open_kubernetes(&runtime, &config, &metrics)?;
 
     let (sealed_tx, sealed_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
     let (done_tx, done_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
     let (snapshots_tx, snapshots_rx) = crossbeam_channel::unbounded();
-    let [sealed_notify, done_notify, snapshots_notify] = std::array::from_fn(|_| Arc::new(Notify::new()));
+    let (pods_tx, pods_rx) = crossbeam_channel::unbounded();
+    let [sealed_notify, done_notify, snapshots_notify, pods_notify] = std::array::from_fn(|_| Arc::new(Notify::new()));
     let stop = Arc::new(Stop::default());
     let (ended_tx, reader_ended) = oneshot::channel();
     let reader_links = reader_side::Links {
@@ -48,12 +52,15 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         done_notify: Arc::clone(&done_notify),
         snapshots: snapshots_tx,
         snapshots_notify: Arc::clone(&snapshots_notify),
+        pods: access.is_some().then_some(pods_rx),
+        pods_notify: Arc::clone(&pods_notify),
         stop: Arc::clone(&stop),
     };
     let sender_links = sender_side::Links {
         queue: push::Queue { sealed: sealed_rx, sealed_notify, done: done_tx, done_notify },
         snapshots: snapshots_rx,
         snapshots_notify,
+        pods: access.map(|access| (access, kubernetes::Updates { updates: pods_tx, notify: pods_notify })),
         reader_ended,
     };
 
@@ -66,7 +73,6 @@ pub fn run(config: Config) -> anyhow::Result<()> {
             result
         })?
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let _stopping = tokio::spawn(stop_at_signal(stop));
         sender_side::run(config, sender_links, store, status, metrics, health).await
@@ -76,6 +82,20 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     reader.join().map_err(|_| anyhow::anyhow!("the reader side panicked"))?.context("the reader side failed")?;
     tracing::info!("pilcrow ends");
     Ok(())
+}
+
+/// The way to the Kubernetes API where it is wanted and possible.
+fn open_kubernetes(
+    runtime: &tokio::runtime::Runtime,
+    config: &Config,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<kubernetes::Access>> {
+    let (access, backend) = match runtime.block_on(kubernetes::open(&config.kubernetes))? {
+        kubernetes::Origin::Api(access) => (Some(access), backend("kubernetes".into(), None)),
+        kubernetes::Origin::Path(why) => (None, backend("path".into(), why.map(|why| why.reason))),
+    };
+    metrics.metadata_backend.get_or_create(&backend).set(1);
+    Ok(access)
 }
 
 async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {

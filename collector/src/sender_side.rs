@@ -1,7 +1,7 @@
-//! The sender side: the thread that pushes to Loki, saves positions and serves the status.
+//! The sender side: the thread that pushes to Loki, saves positions, follows this node's pods and serves the status.
 //!
-//! In: sealed batches and snapshots of positions from the reader side. Out: acknowledged batches, back to it. A tokio
-//! current-thread runtime; what may block (saving, resolving names) runs on threads of its own.
+//! In: sealed batches and snapshots of positions from the reader side. Out: acknowledged batches and pod metadata, back to
+//! it. A tokio current-thread runtime; what may block (saving, resolving names) runs on threads of its own.
 
 use std::{
     net::TcpListener,
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use crate::{
     checkpoint::{Snapshot, Store},
     config::Config,
+    discover::kubernetes,
     push,
     status::{Health, Metrics, Side, server},
 };
@@ -30,6 +31,8 @@ pub struct Links {
     pub snapshots: Receiver<Snapshot>,
     /// Woken after a snapshot was made.
     pub snapshots_notify: Arc<Notify>,
+    /// How this node's pods are asked for and where news of them go; `None`: they are not.
+    pub pods: Option<(kubernetes::Access, kubernetes::Updates)>,
     /// Resolves when the reader side has ended.
     pub reader_ended: oneshot::Receiver<()>,
 }
@@ -53,6 +56,12 @@ pub async fn run(
             tokio::time::sleep(BEAT_INTERVAL).await;
         }
     };
+    let following = async {
+        if let Some((access, updates)) = links.pods {
+            kubernetes::follow(access, updates, &metrics).await;
+        }
+        std::future::pending().await
+    };
     let saving = save_until_the_end(links.snapshots, links.snapshots_notify, links.reader_ended, store, &metrics);
     tokio::select! {
         () = saving => {}
@@ -60,6 +69,7 @@ pub async fn run(
         // Pushing ends when the reader side has ended; its last positions are still to be saved.
         () = async { pushing.await; std::future::pending().await } => {}
         () = beating => {}
+        () = following => {}
     }
     Ok(())
 }

@@ -71,7 +71,7 @@ fn a_pi_5_with_raspberry_pi_os_is_told_that_inotify_does_the_work_and_what_would
     let (_root, system) = machine("6.6.31+rpt-rpi-2712", ROOT, &[]);
     let signal =
         vec![tried("ebpf", Err("no BTF")), tried("inotify", Ok(Proof::default())), tried("poll", Ok(Proof::default()))];
-    let report = examine(&config, &system, &Trials { signal: Some(signal), push: None });
+    let report = examine(&config, &system, &Trials { signal: Some(signal), push: None, ..Trials::default() });
     assert!(report.can_work());
     assert_eq!(finding(&report, "kernel", "release").found, "6.6.31+rpt-rpi-2712 (Raspberry Pi OS)");
     let btf = finding(&report, "ebpf", "btf");
@@ -94,7 +94,8 @@ fn a_kernel_with_everything_comes_to_the_first_kind_that_attaches() {
         tried("ebpf tp_btf ext4_da_write_end", Ok(sees_write())),
         tried("ebpf kprobe vfs_write", Ok(sees_write())),
     ];
-    let report = examine(&config, &system, &Trials { signal: Some(signal), push: Some(Ok("204".into())) });
+    let report =
+        examine(&config, &system, &Trials { signal: Some(signal), push: Some(Ok("204".into())), ..Trials::default() });
     assert!(report.can_work());
     assert_eq!(finding(&report, "ebpf", "btf").status, Status::Ok);
     assert_eq!(finding(&report, "ebpf", "kprobes").status, Status::Ok);
@@ -109,7 +110,7 @@ fn a_backend_that_is_named_and_does_not_work_is_a_failure() {
     let (_folder, _loki, mut config) = configuration();
     let (_root, system) = machine("6.12.0", ROOT, &["/sys/kernel/btf/vmlinux"]);
     let signal = vec![tried("ebpf", Err("built without the probe")), tried("inotify", Ok(Proof::default()))];
-    let trials = Trials { signal: Some(signal), push: None };
+    let trials = Trials { signal: Some(signal), push: None, ..Trials::default() };
     assert!(examine(&config, &system, &trials).can_work(), "inotify does the work");
     config.signal = SignalChoice::Ebpf;
     let report = examine(&config, &system, &trials);
@@ -153,7 +154,7 @@ fn lockdown_old_kernels_and_few_watches_are_seen() {
 fn a_refused_push_or_a_missing_folder_is_a_failure() {
     let (_folder, _loki, mut config) = configuration();
     let (_root, system) = machine("6.12.0", ROOT, &[]);
-    let report = examine(&config, &system, &Trials { signal: None, push: Some(Err("401 Unauthorized".into())) });
+    let report = examine(&config, &system, &Trials { push: Some(Err("401 Unauthorized".into())), ..Trials::default() });
     assert!(!report.can_work());
     config.paths.pods = "/nonexistent".into();
     assert!(!examine(&config, &system, &Trials::default()).can_work());

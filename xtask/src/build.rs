@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{apt, ebpf, process};
+use crate::{apt, ebpf, musl, process};
 
 /// Versions known to go together and with Rust 1.95.
 const ZIG_PACKAGES: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
@@ -50,7 +50,8 @@ pub fn build(target: Option<&str>, debug: bool) -> anyhow::Result<PathBuf> {
             println!("cross-compiling for {target} with cross, in Docker");
             let mut cross = process::in_workspace("cross");
             cross.env("CROSS_CONFIG", process::workspace_root().join("cross.toml"));
-            process::run(cross.arg("build").args(arguments).args(["--target", target]))?;
+            let patch = musl::patch_for(target)?;
+            process::run(cross.arg("build").args(arguments).args(["--target", target]).args(patch.arguments()))?;
         }
         Some(target) => zigbuild(target, &arguments)?,
     }
@@ -80,7 +81,8 @@ fn zigbuild(target: &str, arguments: &[&str]) -> anyhow::Result<()> {
             cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
         }
     }
-    process::run(&mut cargo)
+    let patch = musl::patch_for(target)?;
+    process::run(cargo.args(patch.arguments()))
 }
 
 /// Whether the toolchain has the target's standard library, after asking rustup for it.

@@ -1,10 +1,12 @@
 //! `cargo xtask`: Pilcrow's build, test and demo commands.
 
 mod apt;
+mod bench;
 mod build;
 mod demo;
 mod e2e;
 mod ebpf;
+mod musl;
 mod process;
 mod test;
 
@@ -22,6 +24,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure the collector
+    Bench(bench::Args),
     /// Build the eBPF probe; gets bpf-linker and rust-src if they are missing
     BuildEbpf(ebpf::Args),
     /// Build the release binary, for this machine or for another one
@@ -36,6 +40,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),

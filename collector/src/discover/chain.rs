@@ -177,7 +177,7 @@ impl Chain {
     ) -> Vec<MergeError> {
         let mut errors = Vec::new();
         let mut seen = Vec::with_capacity(listing.len());
-        let mut newcomers = Vec::new();
+        let mut newcomers: Vec<ChainFile> = Vec::new();
         for listed in listing {
             if let Some(index) = self.find_unopened(listed) {
                 self.files[index].take_name(listed);
@@ -190,6 +190,8 @@ impl Chain {
                         self.files[index].recognise(listed, inspected);
                         seen.push(self.files[index].id);
                     }
+                    // Docker's compressed copy stands beside the file for a moment: one of the two is enough.
+                    None if newcomers.iter().any(|file| file.fingerprint.matches(&inspected.head)) => {}
                     None => newcomers.push(ChainFile::new(listed, inspected, unknown)),
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

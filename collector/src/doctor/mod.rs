@@ -8,6 +8,7 @@ mod backends;
 mod ebpf;
 mod folders;
 mod kernel;
+mod kubernetes;
 mod loki;
 mod privileges;
 mod reader;
@@ -20,6 +21,7 @@ pub use system::System;
 
 use crate::{
     config::{Config, ReaderChoice, SignalChoice},
+    discover::kubernetes::Probe,
     signal::KindReport,
 };
 
@@ -38,7 +40,8 @@ pub enum Status {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// What it belongs to: `kernel`, `ebpf`, `signal`, `reader`, `choice`, `limits`, `folders` or `loki`.
+    /// What it belongs to: `kernel`, `ebpf`, `signal`, `reader`, `choice`, `limits`, `folders`, `kubernetes` or
+    /// `loki`.
     pub section: &'static str,
     /// What was looked at, in snake case; stays the same from version to version.
     pub check: &'static str,
@@ -71,6 +74,8 @@ pub struct Trials {
     pub signal: Option<Vec<KindReport>>,
     /// A push without lines to Loki: what it answered, or what is wrong and the mend.
     pub push: Option<Result<String, String>>,
+    /// What the Kubernetes API answered.
+    pub pods: Option<Probe>,
 }
 
 /// Everything that was found.
@@ -102,6 +107,7 @@ pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
     findings.extend(choices(config, trials, &findings));
     findings.extend(privileges::limits(system));
     findings.extend(folders::examine(&config.paths));
+    findings.extend(trials.pods.as_ref().map(|probe| kubernetes::examine(&config.kubernetes, probe)));
     findings.extend(loki::examine(&config.loki, trials.push.as_ref()));
     Report { schema: 1, version: env!("CARGO_PKG_VERSION"), findings }
 }

@@ -113,13 +113,14 @@ mod tests {
     proptest! {
         #[test]
         fn every_batch_goes_and_no_container_is_overtaken(
-            batches in prop::collection::vec(prop::collection::vec(0..8u32, 0..4), 0..20),
+            batches in prop::collection::vec(prop::collection::btree_set(0..8u32, 0..4), 0..20),
             concurrency in 1..5usize,
             finishes in prop::collection::vec(any::<prop::sample::Index>(), 20),
         ) {
             let mut waiting = WaitingBatches::default();
             for (generation, containers) in batches.iter().enumerate() {
-                waiting.push(batch(generation as u64, containers));
+                let containers: Vec<_> = containers.iter().copied().collect();
+                waiting.push(batch(generation as u64, &containers));
             }
             let mut last_done: HashMap<u32, u64> = HashMap::new();
             let mut under_way: Vec<(Batch, Keys)> = Vec::new();

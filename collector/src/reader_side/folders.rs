@@ -139,7 +139,7 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     /// Files that were short when they were first seen have more to be recognised by now.
-    fn extend_fingerprints(&mut self, id: ContainerId) {
+    pub(super) fn extend_fingerprints(&mut self, id: ContainerId) {
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         for file in container.chain.files_mut() {
             if let Source::Slot(slot) = file.source
@@ -204,9 +204,9 @@ impl State {
         } else {
             container.is_new = true;
         }
-        container.set_labels(&self.config.labels, None);
         self.ids.insert(saved_name, id);
         self.containers.insert(id, container);
+        self.label_or_wait(id, Instant::now());
         id
     }
 
@@ -237,6 +237,7 @@ impl State {
 
     /// Forgets containers whose folder is gone and whose lines Loki has.
     fn remove_done(&mut self, now: Instant) {
+        self.metadata.forget_gone(now);
         let (containers, ids) = (&mut self.containers, &mut self.ids);
         containers.retain(|_, container| {
             container.chain.forget_missing(now);

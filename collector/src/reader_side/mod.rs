@@ -6,6 +6,7 @@
 
 mod container;
 mod folders;
+mod metadata;
 mod reading;
 mod sealing;
 mod slots;
@@ -24,12 +25,12 @@ use std::{
 use tokio::sync::Notify;
 
 pub use self::sealing::batch_count;
-use self::{container::Container, folders::Folder, slots::Slots};
+use self::{container::Container, folders::Folder, metadata::Metadata, slots::Slots};
 use crate::{
     batch::Batch,
     checkpoint::{Snapshot, Unclaimed},
     config::Config,
-    discover::{ContainerId, FolderWatcher},
+    discover::{ContainerId, FolderWatcher, kubernetes::PodUpdate},
     parse::{Counts, Limits, Scratch},
     read::RangeReader,
     signal::{AnySignal, Signal, Slot},
@@ -70,6 +71,10 @@ pub struct Links {
     pub snapshots: crossbeam_channel::Sender<Snapshot>,
     /// Wakes the sender side after a snapshot was made.
     pub snapshots_notify: Arc<Notify>,
+    /// News of this node's pods; `None`: they are not asked for, and labels come from the paths.
+    pub pods: Option<crossbeam_channel::Receiver<PodUpdate>>,
+    /// Woken after there was news of pods.
+    pub pods_notify: Arc<Notify>,
     /// Says that it is time to drain and end.
     pub stop: Arc<Stop>,
 }
@@ -109,6 +114,7 @@ struct State {
     health: Arc<Health>,
     containers: HashMap<ContainerId, Container>,
     ids: HashMap<String, ContainerId>,
+    metadata: Metadata,
     slots: Slots,
     next_container: u32,
     next_file: u64,
@@ -181,6 +187,7 @@ impl<R: RangeReader> ReaderSide<R> {
             health,
             containers: HashMap::new(),
             ids: HashMap::new(),
+            metadata: Metadata::default(),
             slots: Slots::default(),
             next_container: 0,
             next_file: 0,
@@ -220,13 +227,14 @@ impl<R: RangeReader> ReaderSide<R> {
             }
             self.state.health.beat(Side::Reader);
             self.state.take_acknowledged();
+            self.state.take_metadata(Instant::now());
             self.state.read_waiting_again(Instant::now());
             self.follow_folders();
             self.sweep_if_due()?;
             self.mark_dirty(&mut dirty)?;
             self.read_round().await;
             self.state.seal_if_due(Instant::now());
-            self.state.snapshot_if_due(Instant::now());
+            self.snapshot_if_due();
             linger = !self.state.can_read() && self.wait().await?;
         }
         self.drain().await
@@ -239,6 +247,7 @@ impl<R: RangeReader> ReaderSide<R> {
             result = self.signal.wait() => { result?; true }
             result = self.watcher.wait() => { result?; false }
             () = self.state.links.done_notify.notified() => false,
+            () = self.state.links.pods_notify.notified() => false,
             () = self.state.links.stop.notify.notified() => false,
             () = tokio::time::sleep_until(due) => false,
         };
@@ -263,6 +272,8 @@ impl<R: RangeReader> ReaderSide<R> {
     async fn drain(mut self) -> io::Result<()> {
         let deadline = Instant::now() + self.state.config.shutdown.deadline.0;
         self.mark_dirty(&mut Vec::new())?;
+        self.state.take_metadata(Instant::now());
+        self.state.label_all_waiting();
         self.state.queue_all();
         loop {
             self.state.health.beat(Side::Reader);
@@ -284,7 +295,7 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         self.state.take_acknowledged();
         self.state.report_undrained();
-        self.state.snapshot(Instant::now());
+        self.snapshot();
         Ok(())
     }
 }
@@ -304,10 +315,12 @@ impl State {
         let seal = self.seal_due();
         let waiting = self.waiting.front().map(|(due, _)| *due);
         let snapshot = self.moved.then_some(self.snapshot_due);
-        [seal, waiting, snapshot]
+        let metadata = self.metadata.wait_ends();
+        let beat = Instant::now() + BEAT_INTERVAL;
+        [seal, waiting, snapshot, metadata]
             .into_iter()
             .flatten()
-            .fold(self.sweep_due.min(self.rescan_due).min(Instant::now() + BEAT_INTERVAL), Instant::min)
+            .fold(self.sweep_due.min(self.rescan_due).min(beat), Instant::min)
     }
 
     fn queue(&mut self, id: ContainerId) {

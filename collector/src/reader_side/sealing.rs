@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime};
 
-use super::State;
+use super::{ReaderSide, State};
 use crate::{batch::Batch, checkpoint::Snapshot, config::Config, read::BUFFER_BYTES};
 
 /// At least this many batches exist: one to be filled while another is on its way.
@@ -12,6 +12,25 @@ const BATCHES_MIN: usize = 3;
 pub fn batch_count(config: &Config) -> usize {
     let fitting = config.memory.queue.0 / config.loki.batch.bytes.0.max(1);
     usize::try_from(fitting).unwrap_or(usize::MAX).max(BATCHES_MIN)
+}
+
+impl<R: RangeReader> ReaderSide<R> {
+    /// Hands the positions over to be saved, at most once in `checkpoint.interval` and only when they moved.
+    pub(super) fn snapshot_if_due(&mut self) {
+        if self.state.moved && Instant::now() >= self.state.snapshot_due {
+            self.snapshot();
+        }
+    }
+
+    /// Hands the positions over to be saved, each with what its file is recognised by: a position of a file that was empty
+    /// when it was found would be worth nothing after a restart.
+    pub(super) fn snapshot(&mut self) {
+        let ids: Vec<_> = self.state.containers.keys().copied().collect();
+        for id in ids {
+            self.extend_fingerprints(id);
+        }
+        self.state.snapshot();
+    }
 }
 
 impl State {
@@ -106,17 +125,10 @@ impl State {
         }
     }
 
-    /// Hands the positions over to be saved, at most once in `checkpoint.interval` and only when they moved.
-    pub(super) fn snapshot_if_due(&mut self, now: Instant) {
-        if self.moved && now >= self.snapshot_due {
-            self.snapshot(now);
-        }
-    }
-
     /// Hands the positions over to be saved.
-    pub(super) fn snapshot(&mut self, now: Instant) {
+    fn snapshot(&mut self) {
         self.moved = false;
-        self.snapshot_due = now + self.config.checkpoint.interval.0;
+        self.snapshot_due = Instant::now() + self.config.checkpoint.interval.0;
         let followed = self.containers.values();
         let followed = followed.map(|container| (container.saved_name(), container.chain.saved().collect()));
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -235,3 +235,27 @@ async fn everything_that_a_busy_thread_writes_is_seen(mut signal: impl Signal, f
     }
     thread.join().map_err(|_| io::Error::other("the writer panicked"))?
 }
+
+#[test]
+fn waiting_works_in_the_runtime_of_tokio_uring() -> io::Result<()> {
+    if let Err(error) = io_uring::IoUring::new(1) {
+        println!("SKIPPED: io_uring is not permitted: {error}");
+        return Ok(());
+    }
+    let folder = TempDir::new()?;
+    let path = folder.path().to_path_buf();
+    // Opened before the runtime, as the program does.
+    let inotify = inotify::open().map_err(io::Error::other)?;
+    let ebpf = open_ebpf();
+    tokio_uring::start(async {
+        a_write_after_the_drain_is_reported_again(inotify, path.clone()).await?;
+        fs::remove_file(path.join("0.log"))?;
+        match ebpf {
+            Ok((signal, _)) => a_write_after_the_drain_is_reported_again(signal, path).await,
+            Err(refusal) => {
+                println!("SKIPPED: {refusal}");
+                Ok(())
+            }
+        }
+    })
+}

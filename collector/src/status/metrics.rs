@@ -112,6 +112,11 @@ pub struct Metrics {
     pub sweep_finds: Counter,
     pub skipped_files: Family<Reason, Counter>,
     pub truncated_files: Counter,
+    pub metadata_backend: Family<Backend, Gauge>,
+    pub metadata_timeouts: Counter,
+    pub kubernetes_pods: Gauge,
+    pub kubernetes_watching: Gauge,
+    pub kubernetes_errors: Family<Reason, Counter>,
     pub checkpoint_writes: Counter,
     pub checkpoint_errors: Counter,
     /// Milliseconds since 1970 of the last checkpoint that was written or found current; 0: none yet.
@@ -152,6 +157,11 @@ impl Metrics {
             sweep_finds: Counter::default(),
             skipped_files: Family::default(),
             truncated_files: Counter::default(),
+            metadata_backend: Family::default(),
+            metadata_timeouts: Counter::default(),
+            kubernetes_pods: Gauge::default(),
+            kubernetes_watching: Gauge::default(),
+            kubernetes_errors: Family::default(),
             checkpoint_writes: Counter::default(),
             checkpoint_errors: Counter::default(),
             checkpoint_saved_at_ms: AtomicI64::new(0),
@@ -234,6 +244,23 @@ impl Metrics {
             "truncated_files",
             "Times that a file became shorter than what was read",
             self.truncated_files.clone(),
+        );
+        r.register("metadata_backend_info", "Where pod metadata comes from", self.metadata_backend.clone());
+        r.register(
+            "metadata_timeouts",
+            "Containers whose pod's metadata did not come within kubernetes.wait",
+            self.metadata_timeouts.clone(),
+        );
+        r.register("kubernetes_pods", "Pods of this node whose metadata is known", self.kubernetes_pods.clone());
+        r.register(
+            "kubernetes_watching",
+            "1 while changes of this node's pods are followed, 0 while the Kubernetes API does not give them",
+            self.kubernetes_watching.clone(),
+        );
+        r.register(
+            "kubernetes_errors",
+            "Lists and watches of this node's pods that failed, by reason",
+            self.kubernetes_errors.clone(),
         );
         r.register("checkpoint_writes", "Checkpoints written", self.checkpoint_writes.clone());
         r.register("checkpoint_errors", "Checkpoints that could not be written", self.checkpoint_errors.clone());

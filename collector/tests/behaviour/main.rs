@@ -1,6 +1,8 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
 mod kill;
+mod kubernetes;
+mod pods_api;
 mod program;
 mod recorded;
 mod rotation;

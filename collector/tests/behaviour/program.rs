@@ -22,6 +22,8 @@ pub struct Node {
     pub receiver: Receiver,
     /// Lines to be added to the configuration file.
     pub extra_config: String,
+    /// What the configuration file says of Kubernetes.
+    pub kubernetes: String,
 }
 
 impl Node {
@@ -34,7 +36,12 @@ impl Node {
         // Not /tmp: some machines have a tmpfs there, which real log folders are not on.
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         fs::create_dir(folder.path().join("pods")).unwrap();
-        Self { folder, receiver: Receiver::start(options).unwrap(), extra_config: String::new() }
+        Self {
+            folder,
+            receiver: Receiver::start(options).unwrap(),
+            extra_config: String::new(),
+            kubernetes: "{enabled: false}".into(),
+        }
     }
 
     /// In which the pods folder lies.
@@ -62,11 +69,12 @@ impl Node {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
             "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n\
-             labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {{enabled: false}}\n\
+             labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {}\n\
              checkpoint: {{interval: 100ms}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
             self.receiver.url(),
             self.pods().display(),
             self.state().display(),
+            self.kubernetes,
             self.extra_config,
         );
         let path = self.folder.path().join("pilcrow.yaml");
@@ -76,6 +84,9 @@ impl Node {
         let child = Command::new(env!("CARGO_BIN_EXE_pilcrow"))
             .args(["run", "--config"])
             .arg(path)
+            // The tests' own machine may be a pod.
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .env_remove("NODE_NAME")
             .stderr(stderr)
             .stdout(Stdio::null())
             .spawn()
@@ -125,7 +136,12 @@ impl Program {
     pub fn terminate(self) -> ExitStatus {
         let pid = rustix::process::Pid::from_child(&self.child.borrow());
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-        wait_for("the end after SIGTERM", || self.child.borrow_mut().try_wait().unwrap())
+        self.end()
+    }
+
+    /// Waits for its end.
+    pub fn end(&self) -> ExitStatus {
+        wait_for("the end", || self.child.borrow_mut().try_wait().unwrap())
     }
 
     /// GET from its status server; `None` while it does not answer.

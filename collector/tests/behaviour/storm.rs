@@ -68,10 +68,10 @@ fn storm(signal: &str, reader: &str, seed: u64) {
     assert_eq!(
         (report.unknown, faults.damaged, faults.unmarked, faults.wrong_timestamps, faults.moved, faults.out_of_order),
         (0, 0, 0, 0, 0, 0),
-        "{report:#?}\n{}",
+        "{report}\n{}",
         program.log()
     );
-    assert_eq!(report.missing, 0, "{report:#?}\n{}", program.log());
+    assert_eq!(report.missing, 0, "{report}\n{}", program.log());
     node.assert_no_violations();
     assert!(program.terminate().success());
 }

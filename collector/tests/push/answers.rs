@@ -15,7 +15,7 @@ fn an_acknowledged_batch_comes_back_with_its_progress_and_is_counted() {
         let loki = Receiver::start(|_, _| Reply::ok()).await;
         let running = Running::start(&config(&loki.url()));
         let done = running.deliver(batch(1, &[(1, "one"), (2, "two"), (1, "three")])).await;
-        assert_eq!(done.progress().len(), 2);
+        assert_eq!(done.progress().len(), 3);
         assert_eq!(loki.stored_texts(), ["one", "three", "two"]);
         let seen = &loki.seen()[0];
         assert_eq!(seen.target, "/loki/api/v1/push");

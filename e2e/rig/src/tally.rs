@@ -100,6 +100,7 @@ impl Tally {
             Ok(mark) if mark.source < SOURCES_MAX && mark.sequence < SEQUENCE_MAX => mark,
             Err(Unreadable::NoMark) => {
                 self.faults.unmarked += 1;
+                self.faults.note(|| format!("unmarked ({} bytes): {}", text.len(), start(text)));
                 return None;
             }
             Ok(_) | Err(Unreadable::Damaged) => {

@@ -30,8 +30,15 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Writes the configuration below `folder`.
-    pub fn write(program: PathBuf, folder: &Path, pods: &Path, loki: &str, id: &str) -> anyhow::Result<Self> {
+    /// Writes the configuration below `folder`; `kubernetes` is that part of it.
+    pub fn write(
+        program: PathBuf,
+        folder: &Path,
+        pods: &Path,
+        loki: &str,
+        id: &str,
+        kubernetes: &str,
+    ) -> anyhow::Result<Self> {
         let state = folder.join("state");
         fs::create_dir_all(&state)?;
         let listen = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?; // free a moment ago
@@ -43,7 +50,7 @@ impl Setup {
                 "loki: {{url: {loki:?}, tenant: {id}}}\n\
                  labels: {{cluster: {id}}}\n\
                  paths: {{pods: {pods}, state: {state}}}\n\
-                 kubernetes: {{enabled: false}}\n\
+                 kubernetes: {kubernetes}\n\
                  http: {{listen: \"{listen}\"}}\n"
             ),
         )?;

@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`: the real collector against a real Loki.
+//! `cargo xtask e2e`: the real collector against a real Loki; with `--kube` against a real kube-apiserver ([`kube`]).
 //!
 //! In: nothing, or a Loki that is already there. Out: an error unless Loki has every line of a generated pods folder
 //! once, in its place, order and time, with exactly the labels and the text that were written. Twice: the
@@ -7,6 +7,7 @@
 
 mod collector;
 pub mod compare;
+pub mod kube;
 pub mod logql;
 pub mod loki;
 mod odd_lines;
@@ -50,6 +51,12 @@ pub struct Args {
     /// How long containers then go on writing [default: 15]
     #[arg(long)]
     seconds: Option<u64>,
+    /// Test pod metadata with a real kube-apiserver instead
+    #[arg(long, conflicts_with_all = ["loki_bin", "loki", "mib", "seconds"])]
+    kube: bool,
+    /// A kube-apiserver program to start instead of building one
+    #[arg(long, value_name = "PATH", requires = "kube")]
+    kube_apiserver_bin: Option<PathBuf>,
     /// Build the collector with optimization
     #[arg(long)]
     release: bool,
@@ -57,6 +64,9 @@ pub struct Args {
 
 /// Runs it all and says what was found.
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if args.kube {
+        return kube::run(args.kube_apiserver_bin.as_deref(), args.release);
+    }
     let program = build::build(None, !args.release)?;
     let started;
     let (url, page) = match &args.loki {
@@ -108,7 +118,8 @@ impl<'a> Run<'a> {
         odd_lines::write(&node.pods(), odd_start_ns)?;
         println!("{mib} MiB of logs in {FILES} files, and {} odd lines, are waiting", odd_lines::lines());
 
-        let setup = collector::Setup::write(program, folder.path(), &node.pods(), self.url, &self.id)?;
+        let setup =
+            collector::Setup::write(program, folder.path(), &node.pods(), self.url, &self.id, "{enabled: false}")?;
         let mut collector = Collector::start(&setup)?;
         self.wait_until("the first lines are in Loki", |count| count > 0)?;
         if self.kills {

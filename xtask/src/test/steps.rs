@@ -33,7 +33,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 7] = [
+pub const ALL: [Step; 8] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
@@ -41,6 +41,7 @@ pub const ALL: [Step; 7] = [
     Step { name: "tests", what: "unit, property, behaviour and probe tests", long: false, run: tests },
     Step { name: "cross", what: "the aarch64 binary, started under an emulator", long: true, run: cross },
     Step { name: "loki", what: "the collector against a real Loki", long: true, run: loki },
+    Step { name: "kube", what: "the collector against a real kube-apiserver", long: true, run: kube },
 ];
 
 fn probe() -> anyhow::Result<Report> {
@@ -119,6 +120,14 @@ fn loki() -> anyhow::Result<Report> {
         return Ok(Report::one_skipped("loki", reason));
     }
     e2e::run(&e2e::Args::default())?;
+    Ok(Report::one_passed())
+}
+
+fn kube() -> anyhow::Result<Report> {
+    if let Err(reason) = e2e::kube::cluster::can_build() {
+        return Ok(Report::one_skipped("kube", reason));
+    }
+    e2e::kube::run(None, false)?;
     Ok(Report::one_passed())
 }
 

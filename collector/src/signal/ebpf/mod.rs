@@ -15,7 +15,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::atomic::{AtomicU64, Ordering, fence},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aya::{
@@ -36,11 +36,15 @@ use attach::{Attached, Kernel};
 use memory::{Mapping, RingPositions};
 use plan::{PLANS, Plan, Reach};
 
-/// How long a file is waited for whose size is not yet what the probe announced.
+/// How long a written file is waited for whose size is not yet what the probe announced. A writer may lose the processor
+/// just there; a file that is truncated meanwhile never gets there.
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The first time between two looks at such files; it doubles up to [`SETTLE_INTERVAL_MAX`].
 const SETTLE_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How often; a file that was truncated meanwhile never gets there.
-const SETTLE_TRIES: u32 = 100;
+/// The longest time between two looks.
+const SETTLE_INTERVAL_MAX: Duration = Duration::from_millis(100);
 
 /// The eBPF backend. Detaches the probe when dropped.
 pub struct EbpfSignal {
@@ -60,6 +64,7 @@ pub struct EbpfSignal {
     /// Whether marks come before the file's new size.
     early: bool,
     unsettled: Vec<Unsettled>,
+    settle_interval: Duration,
     readiness: Readiness,
 }
 
@@ -75,7 +80,7 @@ struct Unsettled {
     slot: Slot,
     /// The size that it will have, in bytes.
     end: u64,
-    tries_left: u32,
+    give_up: Instant,
 }
 
 /// Attaches the first plan that proves itself on the file system of the logs. Also returns its name, as in
@@ -160,6 +165,7 @@ impl EbpfSignal {
             only_file_system,
             early,
             unsettled: Vec::new(),
+            settle_interval: SETTLE_INTERVAL,
             readiness: Readiness::default(),
             _programs: ebpf,
         })
@@ -213,6 +219,7 @@ impl EbpfSignal {
 
     /// Clears the marks of the slots in `dirty[first..]` and removes those that had none.
     fn clear_marks(&mut self, dirty: &mut Vec<Slot>, first: usize) {
+        let now = Instant::now();
         let mut kept = first;
         for index in first..dirty.len() {
             let slot = dirty[index];
@@ -221,7 +228,7 @@ impl EbpfSignal {
                 continue;
             }
             if self.early {
-                self.unsettled.push(Unsettled { slot, end, tries_left: SETTLE_TRIES });
+                self.unsettled.push(Unsettled { slot, end, give_up: now + SETTLE_LIMIT });
             }
             dirty[kept] = slot;
             kept += 1;
@@ -251,12 +258,15 @@ impl EbpfSignal {
             }
         }
         let mut unsettled = std::mem::take(&mut self.unsettled);
-        unsettled.retain_mut(|waiting| {
-            let size = self.file(waiting.slot).and_then(|tracked| fstat(tracked.file.as_ref()?).ok());
-            waiting.tries_left -= 1;
-            waiting.tries_left > 0 && size.is_some_and(|found| (found.st_size as u64) < waiting.end)
+        let now = Instant::now();
+        unsettled.retain(|waiting| {
+            let found = self.file(waiting.slot).and_then(|tracked| fstat(tracked.file.as_ref()?).ok());
+            found.is_some_and(|found| (found.st_size as u64) < waiting.end) && now < waiting.give_up
         });
         self.unsettled = unsettled;
+        if self.unsettled.is_empty() {
+            self.settle_interval = SETTLE_INTERVAL;
+        }
     }
 }
 
@@ -315,7 +325,13 @@ impl Signal for EbpfSignal {
             if self.unsettled.is_empty() {
                 woken.await?;
             } else {
-                return timeout(SETTLE_INTERVAL, woken).await.unwrap_or(Ok(()));
+                return match timeout(self.settle_interval, woken).await {
+                    Ok(woken) => woken,
+                    Err(_) => {
+                        self.settle_interval = (self.settle_interval * 2).min(SETTLE_INTERVAL_MAX);
+                        Ok(())
+                    }
+                };
             }
         }
     }

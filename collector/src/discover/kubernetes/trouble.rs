@@ -1,0 +1,142 @@
+//! What can go wrong between Pilcrow and the API, in words that say what to do.
+
+use std::{error::Error, fmt, time::Duration};
+
+use kube::{core::Status, runtime::watcher};
+
+/// Something went wrong; it will be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// For the metrics: `unauthorized`, `forbidden`, `expired`, `refused`, `credentials`, `timeout` or `unreachable`.
+    pub reason: &'static str,
+    /// What happened.
+    pub what: String,
+    /// What to do about it; empty where nothing can be said.
+    pub mend: &'static str,
+}
+
+impl Trouble {
+    /// Of one request.
+    pub(super) fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::of_status(status),
+            kube::Error::Auth(error) => Self::credentials(error),
+            error => match innermost(error) {
+                // The layer that adds the token boxes its errors like all the others.
+                inner if inner.downcast_ref::<kube::client::AuthError>().is_some() => Self::credentials(inner),
+                inner => Self {
+                    reason: "unreachable",
+                    what: format!("does not answer ({inner})"),
+                    mend: "is the API server up, and may Pilcrow reach it (network policies, firewall)?",
+                },
+            },
+        }
+    }
+
+    /// Of a watch.
+    pub(super) fn of_watch(error: &watcher::Error) -> Self {
+        match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => Self::of(error),
+            watcher::Error::WatchError(status) => Self::of_status(status),
+            watcher::Error::NoResourceVersion => {
+                Self { reason: "refused", what: "gave pods without a resource version".into(), mend: "" }
+            }
+        }
+    }
+
+    /// Nothing came for so long.
+    pub(super) fn timeout(limit: Duration) -> Self {
+        Self {
+            reason: "timeout",
+            what: format!("did not answer within {} s", limit.as_secs()),
+            mend: "is the API server overloaded, or does something on the way swallow packets?",
+        }
+    }
+
+    /// Whether it belongs to a watch's ordinary life.
+    pub(super) fn is_ordinary(&self) -> bool {
+        self.reason == "expired"
+    }
+
+    fn credentials(error: &dyn Error) -> Self {
+        Self {
+            reason: "credentials",
+            what: format!("could not be asked, as the credentials can not be read ({error})"),
+            mend: "is the service account's token mounted, or what the kubeconfig names there?",
+        }
+    }
+
+    fn of_status(status: &Status) -> Self {
+        let Status { code, message, .. } = status;
+        match code {
+            401 => Self {
+                reason: "unauthorized",
+                what: format!("does not accept Pilcrow's credentials (401 {message})"),
+                mend: "is the service account's token, or the kubeconfig's, one of this cluster, and not expired?",
+            },
+            403 => Self {
+                reason: "forbidden",
+                what: format!("forbids Pilcrow to read the pods (403 {message})"),
+                mend: "bind its service account to a ClusterRole with this rule: \
+                       {apiGroups: [\"\"], resources: [pods], verbs: [get, list, watch]}",
+            },
+            410 => Self { reason: "expired", what: format!("ended the watch (410 {message})"), mend: "" },
+            _ => Self { reason: "refused", what: format!("answered {code} {message}"), mend: "" },
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        if self.mend.is_empty() { Ok(()) } else { write!(f, "; {}", self.mend) }
+    }
+}
+
+/// The outer errors of a failed connection only say that something failed.
+fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    let mut error = error;
+    while error.downcast_ref::<kube::client::AuthError>().is_none()
+        && let Some(source) = error.source()
+    {
+        error = source;
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn status(code: u16) -> Status {
+        Status::failure("the message", "Reason").with_code(code)
+    }
+
+    #[test]
+    fn each_refusal_has_its_reason_and_a_forbidden_one_names_the_missing_rule() {
+        for (code, reason) in [(401, "unauthorized"), (403, "forbidden"), (410, "expired"), (500, "refused")] {
+            let trouble = Trouble::of(&kube::Error::Api(status(code).boxed()));
+            assert_eq!(trouble.reason, reason);
+            assert!(trouble.what.contains(&format!("{code} the message")), "{trouble}");
+        }
+        let forbidden = Trouble::of(&kube::Error::Api(status(403).boxed())).to_string();
+        assert!(forbidden.contains("{apiGroups: [\"\"], resources: [pods], verbs: [get, list, watch]}"), "{forbidden}");
+    }
+
+    #[test]
+    fn a_watch_that_expired_is_no_trouble_worth_a_word() {
+        assert!(Trouble::of_watch(&watcher::Error::WatchError(status(410).boxed())).is_ordinary());
+        assert!(!Trouble::of_watch(&watcher::Error::WatchError(status(500).boxed())).is_ordinary());
+    }
+
+    #[test]
+    fn a_failed_connection_says_its_cause_and_not_that_a_service_failed() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let trouble = Trouble::of(&kube::Error::Service(Box::new(refused)));
+        assert_eq!((trouble.reason, trouble.what.as_str()), ("unreachable", "does not answer (connection refused)"));
+    }
+}

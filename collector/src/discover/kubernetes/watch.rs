@@ -1,0 +1,137 @@
+//! Following this node's pods: list, watch, and both again after any trouble.
+
+use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+
+use crossbeam_channel::Sender;
+use futures_util::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    core::PartialObjectMeta,
+    runtime::{
+        utils::Backoff,
+        watcher::{DefaultBackoff, Event, watcher},
+    },
+};
+use tokio::sync::Notify;
+
+use super::{Access, PodMetadata, PodUpdate, Trouble, access::LIST_TIMEOUT};
+use crate::status::{Metrics, Reason, Throttle};
+
+/// The least time between two words of the same trouble.
+const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Where the news go.
+pub struct Updates {
+    /// Never full: an update is smaller than a log line, and its reader takes them all at every turn.
+    pub updates: Sender<PodUpdate>,
+    /// Woken after there was news.
+    pub notify: Arc<Notify>,
+}
+
+/// Follows this node's pods; never ends.
+pub async fn follow(access: Access, updates: Updates, metrics: &Metrics) {
+    let mut follower = Follower {
+        access,
+        updates,
+        metrics,
+        backoff: DefaultBackoff::default(),
+        troubles: HashMap::new(),
+        in_trouble: false,
+        has_listed: false,
+    };
+    loop {
+        let trouble = follower.list_and_watch().await;
+        follower.note(&trouble);
+        // 0.8 s to 30 s, with jitter; the iterator has no end.
+        tokio::time::sleep(follower.backoff.next().unwrap_or(TROUBLE_INTERVAL)).await;
+    }
+}
+
+struct Follower<'m> {
+    access: Access,
+    updates: Updates,
+    metrics: &'m Metrics,
+    backoff: DefaultBackoff,
+    /// By [`Trouble::reason`].
+    troubles: HashMap<&'static str, Throttle>,
+    /// Something was said of it, so its end must be said too.
+    in_trouble: bool,
+    has_listed: bool,
+}
+
+impl Follower<'_> {
+    /// Lists and watches until the first trouble. Listing anew costs little for one node's pods, and what the watcher would
+    /// do by itself (going on from where it was) leaves no sign of whether it works again.
+    async fn list_and_watch(&mut self) -> Trouble {
+        let mut events = pin!(watcher(self.access.pods(), self.access.watch_config()));
+        let mut listing = true;
+        let mut listed = 0;
+        loop {
+            let next = events.next();
+            // The watcher itself notices when a watch falls silent, but not when a list does.
+            let event = if listing { tokio::time::timeout(LIST_TIMEOUT, next).await } else { Ok(next.await) };
+            match event {
+                Ok(Some(Ok(event))) => {
+                    listing = matches!(event, Event::Init | Event::InitApply(_));
+                    listed += usize::from(matches!(event, Event::InitApply(_)));
+                    if matches!(event, Event::InitDone) {
+                        self.note_listed(listed);
+                    }
+                    self.pass_on(event);
+                }
+                Ok(Some(Err(error))) => return Trouble::of_watch(&error),
+                Ok(None) => return Trouble::timeout(Duration::ZERO),
+                Err(_) => return Trouble::timeout(LIST_TIMEOUT),
+            }
+        }
+    }
+
+    fn pass_on(&self, event: Event<PartialObjectMeta<Pod>>) {
+        let (update, is_news) = match event {
+            Event::Init => (Some(PodUpdate::ListBegins), false),
+            Event::InitApply(pod) => (PodMetadata::of(&pod).map(PodUpdate::Known), false),
+            Event::InitDone => (Some(PodUpdate::ListEnds), true),
+            Event::Apply(pod) => (PodMetadata::of(&pod).map(PodUpdate::Known), true),
+            Event::Delete(pod) => (PodMetadata::of(&pod).map(PodUpdate::Gone), true),
+        };
+        if let Some(update) = update {
+            // Nobody listens any more when the reader side has ended, and the program with it.
+            let _ = self.updates.updates.send(update);
+        }
+        if is_news {
+            self.updates.notify.notify_one();
+        }
+    }
+
+    fn note_listed(&mut self, pods: usize) {
+        self.backoff.reset();
+        self.metrics.kubernetes_watching.set(1);
+        if std::mem::take(&mut self.in_trouble) {
+            tracing::info!(pods, "the Kubernetes API answers again");
+        }
+        if !std::mem::replace(&mut self.has_listed, true) && pods == 0 {
+            tracing::warn!(
+                node = self.access.node,
+                "the Kubernetes API knows no pod on this node; is that its name (kubernetes.node_name, NODE_NAME)?"
+            );
+        }
+    }
+
+    fn note(&mut self, trouble: &Trouble) {
+        self.metrics.kubernetes_watching.set(0);
+        self.metrics.kubernetes_errors.get_or_create(&Reason { reason: trouble.reason }).inc();
+        if trouble.is_ordinary() {
+            tracing::debug!("the Kubernetes API {trouble}");
+            return;
+        }
+        let throttle = self.troubles.entry(trouble.reason).or_insert_with(|| Throttle::new(TROUBLE_INTERVAL));
+        if let Some(more) = throttle.permit() {
+            self.in_trouble = true;
+            tracing::warn!(
+                more,
+                server = self.access.server,
+                "the Kubernetes API {trouble}. Until then lines of new pods go without the label app"
+            );
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The label `app`, from a stand-in for the Kubernetes API.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::{
+    pods_api::{NODE, PodsApi},
+    program::{Node, Program, append, record, texts, wait_for},
+};
+
+/// A node that asks this API; a new pod's lines wait so long.
+fn node(api: &PodsApi, wait: &str) -> Node {
+    let mut node = Node::new();
+    node.kubernetes =
+        format!("{{enabled: true, node_name: {NODE}, kubeconfig: {}, wait: {wait}}}", api.kubeconfig().display());
+    node
+}
+
+/// The values of `app` that a container's lines have.
+fn apps(node: &Node, container: &str) -> BTreeSet<Option<String>> {
+    let streams = node.receiver.streams();
+    let of_container = streams.values().filter(|stream| stream.label("container") == Some(container));
+    of_container.map(|stream| stream.label("app").map(str::to_owned)).collect()
+}
+
+fn only(app: &str) -> BTreeSet<Option<String>> {
+    BTreeSet::from([Some(app.to_owned())])
+}
+
+fn wait_for_pods(program: &Program, pods: f64) {
+    wait_for("the status server", || program.get("/healthz"));
+    wait_for("so many pods", || (program.metric("pilcrow_kubernetes_pods", &[]) == pods).then_some(()));
+}
+
+#[test]
+fn a_pods_app_is_on_its_lines_from_the_first_one_whether_it_was_there_or_is_new() {
+    let api = PodsApi::start();
+    api.put_app("old", "nginx");
+    api.put("plain", "uid-of-plain", json!({"app": "not this one"}), json!({}));
+    api.put(
+        "mirror",
+        "another-uid",
+        json!({"app.kubernetes.io/name": "etcd"}),
+        json!({"kubernetes.io/config.hash": "uid-of-mirror"}),
+    );
+    // So long that only the API's word can end the wait.
+    let node = node(&api, "10m");
+    for pod in ["old", "plain", "mirror", "new"] {
+        append(&node.container(pod, pod).join("0.log"), record(0, "first"));
+    }
+    let program = node.start();
+    node.wait_until(&program, "the lines of the pods that are known", |counts| counts.entries == 3);
+    assert_eq!(texts(&node, "new"), [""; 0]);
+    api.put_app("new", "redis");
+    node.wait_until(&program, "the new pod's line", |counts| counts.entries == 4);
+    append(&node.container("new", "sidecar").join("0.log"), record(1, "a second container"));
+    node.wait_until(&program, "the second container's line", |counts| counts.entries == 5);
+    assert_eq!(apps(&node, "old"), only("nginx"));
+    assert_eq!(apps(&node, "plain"), BTreeSet::from([None]));
+    assert_eq!(apps(&node, "mirror"), only("etcd"));
+    assert_eq!(apps(&node, "new"), only("redis"));
+    assert_eq!(apps(&node, "sidecar"), only("redis"));
+    assert_eq!(program.metric("pilcrow_metadata_timeouts_total", &[]), 0.0);
+    node.assert_no_violations();
+}
+
+#[test]
+fn while_the_api_is_away_lines_go_without_app_and_it_joins_later() {
+    let api = PodsApi::start();
+    api.set_down(true);
+    api.put_app("web", "nginx");
+    let node = node(&api, "100ms");
+    let log = node.container("web", "web").join("0.log");
+    append(&log, record(0, "before"));
+    let program = node.start();
+    node.wait_until(&program, "the first line", |counts| counts.entries == 1);
+    assert_eq!(apps(&node, "web"), BTreeSet::from([None]));
+    assert_eq!(program.metric("pilcrow_kubernetes_watching", &[]), 0.0);
+    api.set_down(false);
+    wait_for_pods(&program, 1.0);
+    append(&log, record(1, "after"));
+    node.wait_until(&program, "the second line", |counts| counts.entries == 2);
+    assert_eq!(apps(&node, "web"), BTreeSet::from([None, Some("nginx".to_owned())]));
+    assert!(program.log().contains("the Kubernetes API answers again"), "{}", program.log());
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_pod_that_is_deleted_keeps_its_labels_for_its_last_lines_and_one_that_changes_gets_new_ones() {
+    let api = PodsApi::start();
+    api.put_app("doomed", "nginx");
+    api.put_app("changing", "one");
+    let node = node(&api, "10m");
+    let (doomed, changing) = (node.container("doomed", "doomed"), node.container("changing", "changing"));
+    append(&doomed.join("0.log"), record(0, "alive"));
+    append(&changing.join("0.log"), record(0, "one"));
+    let program = node.start();
+    node.wait_until(&program, "the first lines", |counts| counts.entries == 2);
+    api.put_app("changing", "two");
+    api.delete("doomed");
+    wait_for_pods(&program, 1.0);
+    append(&doomed.join("0.log"), record(1, "last words"));
+    append(&node.container("doomed", "found-late").join("0.log"), record(1, "found after the end"));
+    append(&changing.join("0.log"), record(1, "two"));
+    node.wait_until(&program, "the last lines", |counts| counts.entries == 5);
+    assert_eq!(apps(&node, "doomed"), only("nginx"));
+    assert_eq!(apps(&node, "found-late"), only("nginx"));
+    assert_eq!(apps(&node, "changing"), BTreeSet::from([Some("one".to_owned()), Some("two".to_owned())]));
+}
+
+#[test]
+fn what_happened_while_the_api_was_away_is_known_when_it_is_back() {
+    let api = PodsApi::start();
+    api.put_app("deleted", "a");
+    api.put_app("staying", "b");
+    let node = node(&api, "10m");
+    let program = node.start();
+    wait_for_pods(&program, 2.0);
+    api.set_down(true);
+    wait_for("the end of the watch", || (program.metric("pilcrow_kubernetes_watching", &[]) == 0.0).then_some(()));
+    api.delete("deleted");
+    api.put_app("born", "c");
+    api.put_app("born-too", "d");
+    append(&node.container("born", "born").join("0.log"), record(0, "waits"));
+    api.set_down(false);
+    node.wait_until(&program, "the line that waited", |counts| counts.entries == 1);
+    assert_eq!(apps(&node, "born"), only("c"));
+    wait_for_pods(&program, 3.0);
+}
+
+#[test]
+fn a_missing_role_is_said_with_its_rule_and_costs_only_the_label() {
+    let api = PodsApi::start();
+    api.refuse(403);
+    let node = node(&api, "100ms");
+    append(&node.container("web", "web").join("0.log"), record(0, "a line"));
+    let program = node.start();
+    node.wait_until(&program, "the line", |counts| counts.entries == 1);
+    let log = wait_for("the refusal", || Some(program.log()).filter(|log| log.contains("forbids Pilcrow")));
+    assert!(log.contains("forbids Pilcrow to read the pods (403 "), "{log}");
+    assert!(log.contains("{apiGroups: [\"\"], resources: [pods], verbs: [get, list, watch]}"), "{log}");
+    assert!(!log.contains("kube_runtime"), "{log}");
+}
+
+#[test]
+fn a_stop_does_not_leave_behind_the_lines_that_wait() {
+    let api = PodsApi::start();
+    let node = node(&api, "10m");
+    append(&node.container("unknown", "unknown").join("0.log"), record(0, "a line"));
+    let program = node.start();
+    wait_for("readiness", || program.get("/ready").filter(|(status, _)| *status == 200));
+    assert_eq!(node.receiver.counts().entries, 0);
+    assert!(program.terminate().success());
+    assert_eq!(texts(&node, "unknown"), ["a line"]);
+}
+
+#[test]
+fn without_a_way_to_ask_auto_says_so_once_and_true_does_not_start() {
+    let mut node = Node::new();
+    node.kubernetes = format!("{{enabled: auto, node_name: {NODE}}}");
+    append(&node.container("web", "web").join("0.log"), record(0, "a line"));
+    let program = node.start();
+    node.wait_until(&program, "the line", |counts| counts.entries == 1);
+    let log = program.log();
+    assert_eq!(log.matches("there is no app label: Pilcrow does not run in a pod").count(), 1, "{log}");
+    assert_eq!(program.metric("pilcrow_metadata_backend_info", &["backend=\"path\"", "not run in a pod"]), 1.0);
+    drop(program);
+
+    node.kubernetes = format!("{{enabled: true, node_name: {NODE}}}");
+    let program = node.start();
+    assert_eq!(program.end().code(), Some(1));
+    let log = program.log();
+    assert!(
+        log.contains("kubernetes.enabled is true and the Kubernetes API can not be asked: Pilcrow does not"),
+        "{log}"
+    );
+}
