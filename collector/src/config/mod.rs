@@ -263,7 +263,7 @@ impl Default for Lines {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { queue: ByteSize::mib(8) }
+        Self { queue: ByteSize::mib(4) }
     }
 }
 
