@@ -392,39 +392,4 @@ fn take_id(next_id: &mut u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
-
-    use super::*;
-
-    fn listed(path: &Path) -> ListedFile {
-        let metadata = fs::metadata(path).unwrap();
-        let key = FileKey { device: metadata.dev(), inode: metadata.ino() };
-        let name = LogName::parse(path.file_name().unwrap().to_str().unwrap()).unwrap();
-        ListedFile { path: path.into(), name, key, len: metadata.len() }
-    }
-
-    /// ext4 gives a freed inode to the next new file.
-    #[test]
-    fn a_new_log_with_the_old_inode_of_one_that_was_compressed_is_another_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let (old, new) = (folder.path().join("0.log.20260102-030405.gz"), folder.path().join("0.log"));
-        let text = b"2026-01-02T03:04:05Z stdout F old\n";
-        let mut gzip = flate2::write::GzEncoder::new(File::create(&old).unwrap(), flate2::Compression::fast());
-        gzip.write_all(text).unwrap();
-        gzip.finish().unwrap();
-        fs::write(&new, "2026-01-02T03:04:06Z stdout F new\n").unwrap();
-
-        let saved = SavedFile { key: listed(&new).key, fingerprint: Fingerprint::of(text), offset: 0, finished: false };
-        let mut next_id = 0;
-        let mut chain = Chain::from_saved(&[saved], &mut next_id, Instant::now());
-        let listing = [listed(&old), listed(&new)];
-        for _scan in 0..2 {
-            let errors = chain.merge(&listing, UnknownFile::Beginning, &mut next_id, Instant::now());
-            assert!(errors.is_empty());
-            let paths: Vec<_> = chain.files().iter().map(|file| file.path.clone()).collect();
-            assert_eq!(paths, [old.clone(), new.clone()]);
-            assert!(chain.files().iter().all(|file| !matches!(file.source, Source::Closed)));
-        }
-    }
-}
+mod tests;

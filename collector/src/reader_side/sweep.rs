@@ -40,25 +40,26 @@ impl<R: RangeReader> ReaderSide<R> {
         Ok(())
     }
 
-    /// Files of containers that are not in the queue whose size is not what was seen of them.
+    /// The current files of containers that are not in the queue whose size is not what was seen of them.
     fn find_grown(&mut self) -> Vec<(ContainerId, Slot)> {
         let mut grown = Vec::new();
         for (&id, container) in &mut self.state.containers {
             if container.queued || !container.is_labelled() {
                 continue;
             }
-            for file in container.chain.files_mut() {
-                let Source::Slot(slot) = file.source else { continue };
-                let Some(len) = self.reader.file(slot).and_then(file_len) else { continue };
-                if len < file.parsed {
-                    self.state.metrics.truncated_files.inc();
-                    tracing::warn!(path = %file.path.display(), len, read = file.parsed,
-                        "a log file became shorter than what was read of it; it is read again from its beginning");
-                    file.begin_anew(&mut self.state.next_file);
-                }
-                if len != file.seen {
-                    grown.push((id, slot));
-                }
+            // The files after the current one are read in their turn.
+            let Some(index) = container.chain.current() else { continue };
+            let file = &mut container.chain.files_mut()[index];
+            let Source::Slot(slot) = file.source else { continue };
+            let Some(len) = self.reader.file(slot).and_then(file_len) else { continue };
+            if len < file.parsed {
+                self.state.metrics.truncated_files.inc();
+                tracing::warn!(path = %file.path.display(), len, read = file.parsed,
+                    "a log file became shorter than what was read of it; it is read again from its beginning");
+                file.begin_anew(&mut self.state.next_file);
+            }
+            if len != file.seen {
+                grown.push((id, slot));
             }
         }
         grown
