@@ -28,12 +28,17 @@ fn wanted(choice: SignalChoice) -> Option<&'static str> {
     }
 }
 
+/// The backend's name in the configuration; eBPF has a report for each kind of program.
+pub(super) fn backend(report: &KindReport) -> &'static str {
+    match report.name.as_str() {
+        "inotify" => "inotify",
+        "poll" => "poll",
+        _ => "ebpf",
+    }
+}
+
 fn tried(report: &KindReport) -> Finding {
-    let check = match report.name.split(' ').next() {
-        Some("ebpf") => "ebpf",
-        Some("inotify") => "inotify",
-        _ => "poll",
-    };
+    let check = backend(report);
     match &report.outcome {
         Ok(seen) => Finding::ok("signal", check, format!("{}: {seen}", report.name)),
         Err(refusal) => Finding::warn("signal", check, format!("{}: {}", report.name, refusal.reason), &refusal.mend),

@@ -117,7 +117,10 @@ fn choices(config: &Config, trials: &Trials, findings: &[Finding]) -> Vec<Findin
     let is_ok = |check| findings.iter().any(|finding| finding.check == check && finding.status == Status::Ok);
     let first = trials.signal.iter().flatten().find(|report| report.outcome.is_ok());
     let signal = match (config.signal, first) {
-        (SignalChoice::Auto, Some(report)) => format!("auto comes to {}", report.name),
+        (SignalChoice::Auto, Some(report)) if backends::backend(report) == report.name => {
+            format!("auto comes to {}", report.name)
+        }
+        (SignalChoice::Auto, Some(report)) => format!("auto comes to {} ({})", backends::backend(report), report.name),
         (SignalChoice::Auto, None) => "auto comes to what works first of ebpf, inotify and poll".into(),
         (SignalChoice::Ebpf, _) => "ebpf, as configured".into(),
         (SignalChoice::Inotify, _) => "inotify, as configured".into(),
