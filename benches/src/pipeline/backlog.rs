@@ -10,7 +10,7 @@ use rig::{
 
 use super::{
     Args, Place,
-    child::{Collector, Floor},
+    floor::Floor,
     log_files,
     report::{Figures, Pair},
     say,
@@ -52,9 +52,8 @@ fn run_floor(args: &Args, node: &Node, bytes: u64) -> anyhow::Result<Figures> {
 
 fn run_collector(args: &Args, place: &Place, node: &Node, bytes: u64) -> anyhow::Result<Figures> {
     let sink = Sink::start()?;
-    let (pods, url) = (node.pods(), sink.url());
     let started = Instant::now();
-    let mut collector = Collector::start(&args.setup(place, &pods, &url))?;
+    let mut collector = args.start_collector(place, &node.pods(), &sink.url())?;
     sink.wait_for_all(node.ledger(), &mut collector)?;
     let figures = measure("backlog", started, collector.pid(), node.ledger(), bytes)?;
     collector.terminate()?;

@@ -12,7 +12,6 @@ use rig::{
 
 use super::{
     Args, Place,
-    child::Collector,
     report::Figures,
     say,
     sink::Sink,
@@ -37,8 +36,7 @@ pub fn run(args: &Args, place: &Place) -> anyhow::Result<Figures> {
         }
     }
     let sink = Sink::start()?;
-    let (pods, url) = (node.pods(), sink.url());
-    let mut collector = Collector::start(&args.setup(place, &pods, &url))?;
+    let mut collector = args.start_collector(place, &node.pods(), &sink.url())?;
     sink.wait_for_all(node.ledger(), &mut collector)?;
     thread::sleep(SETTLING);
 

@@ -9,7 +9,7 @@
 //! collector's on the same files in the page cache, hardly does.
 
 mod backlog;
-mod child;
+mod floor;
 mod idle;
 mod limits;
 mod report;
@@ -25,8 +25,8 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
+use rig::program::{Collector, Setup};
 
-use child::Setup;
 use report::{Figures, Report};
 
 /// How the pipeline is measured.
@@ -128,9 +128,20 @@ impl Place {
 }
 
 impl Args {
-    fn setup<'a>(&'a self, place: &'a Place, pods: &'a Path, loki: &'a str) -> Setup<'a> {
-        let Self { collector: program, signal, reader, .. } = self;
-        Setup { program, folder: place.path(), pods, loki, signal, reader }
+    /// Starts a collector without any positions of an earlier run.
+    fn start_collector(&self, place: &Place, pods: &Path, loki: &str) -> anyhow::Result<Collector> {
+        let state = place.path().join("state");
+        if state.exists() {
+            fs::remove_dir_all(&state)?;
+        }
+        fs::create_dir_all(&state)?;
+        let Self { signal, reader, .. } = self;
+        // Rust's quoting of these strings is YAML's too.
+        let configuration = format!(
+            "loki: {{url: {loki:?}}}\nlabels: {{cluster: bench}}\npaths: {{pods: {pods:?}, state: {state:?}}}\n\
+             kubernetes: {{enabled: false}}\nsignal: {signal}\nreader: {reader}\n"
+        );
+        Collector::start(&Setup::write(&self.collector, place.path(), &configuration)?)
     }
 
     fn watched(&self) -> Duration {

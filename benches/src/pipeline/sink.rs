@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use rig::{
     ledger::Ledger,
+    program::Collector,
     receiver::{Counts, Keep, Options, Receiver},
     tally::Report,
 };
-
-use super::child::Collector;
 
 /// How often the collector is looked at while lines come in.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -9,7 +9,6 @@ use rig::kubelet::{Live, LiveOptions, Node};
 
 use super::{
     Args, Place,
-    child::Collector,
     report::{Figures, Latency},
     say,
     sink::Sink,
@@ -26,8 +25,7 @@ const WARM_UP: Duration = Duration::from_secs(3);
 pub fn run(args: &Args, place: &Place) -> anyhow::Result<Figures> {
     let node = Node::new(place.path(), SEED)?;
     let sink = Sink::start()?;
-    let (pods, url) = (node.pods(), sink.url());
-    let mut collector = Collector::start(&args.setup(place, &pods, &url))?;
+    let mut collector = args.start_collector(place, &node.pods(), &sink.url())?;
     collector.wait_for_start()?;
     let live = Live::start(node, options())?;
     let ledger = live.ledger().clone();

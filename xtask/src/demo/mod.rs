@@ -4,7 +4,6 @@
 //! that was written arrived. The collector is the release binary, as its own process, with a configuration file as a
 //! user would write it; what it did is judged by the receiver and by its own /metrics.
 
-mod collector;
 mod destination;
 mod interrupt;
 mod metrics;
@@ -21,10 +20,12 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use rig::kubelet::{Live, LiveOptions, Node};
+use rig::{
+    kubelet::{Live, LiveOptions, Node},
+    program::{Collector, Setup},
+};
 
 use crate::{ebpf, process};
-use collector::{Collector, Setup};
 use destination::{Destination, Verdict};
 use interrupt::Interrupts;
 use metrics::{Metrics, Usage};
@@ -129,17 +130,24 @@ fn start_collector(
     node: &Node,
     destination: &Destination,
 ) -> anyhow::Result<Collector> {
-    Collector::start(&Setup {
-        program,
-        folder,
-        pods: &node.pods(),
-        state: &place.path().join("state"),
-        loki: &destination.url(),
-        tenant: &args.tenant,
-        cluster: destination.cluster(),
-        signal: &spelled(args.signal),
-        reader: &spelled(args.reader),
-    })
+    let state = place.path().join("state");
+    fs::create_dir_all(&state)?;
+    // Rust's quoting of these strings is YAML's too.
+    let configuration = format!(
+        "loki: {{url: {:?}, tenant: {:?}}}\n\
+         labels: {{cluster: {:?}}}\n\
+         paths: {{pods: {:?}, state: {state:?}}}\n\
+         kubernetes: {{enabled: false}}\n\
+         signal: {}\n\
+         reader: {}\n",
+        destination.url(),
+        args.tenant,
+        destination.cluster(),
+        node.pods(),
+        spelled(args.signal),
+        spelled(args.reader),
+    );
+    Collector::start(&Setup::write(program, folder, &configuration)?.in_own_group())
 }
 
 /// Until /metrics says which backends were taken.
@@ -147,7 +155,7 @@ fn wait_for_start(collector: &mut Collector, interrupts: &Interrupts) -> anyhow:
     let end = Instant::now() + START_DEADLINE;
     loop {
         collector.check_running()?;
-        if let Some(metrics) = collector.metrics()
+        if let Ok(metrics) = Metrics::fetch(collector.status_address())
             && metrics.backend("pilcrow_signal_backend_info").is_some()
             && metrics.backend("pilcrow_reader_backend_info").is_some()
         {
@@ -205,7 +213,7 @@ impl Demo<'_> {
         self.watch(&live)?;
         live.stop().context("the log writer failed")?;
         let drained = self.drain(&ledger)?;
-        self.usage = self.collector.usage().unwrap_or(self.usage);
+        self.usage = Usage::of(self.collector.pid()).unwrap_or(self.usage);
         let ended = self.collector.terminate();
         let mut verdict = self.destination.judge(&ledger)?;
         verdict.faults.extend(drained.err().into_iter().chain(ended.err().map(|error| error.to_string())));
@@ -217,15 +225,15 @@ impl Demo<'_> {
         let start = Instant::now();
         let total = Duration::from_secs(self.args.seconds);
         let mut window = Window::default();
-        window.rates(start, 0, self.collector.usage().unwrap_or_default().cpu);
+        window.rates(start, 0, Usage::of(self.collector.pid()).unwrap_or_default().cpu);
         while start.elapsed() < total && !self.interrupts.asked() {
             let pause = self.view.interval().min(total.saturating_sub(start.elapsed()));
             self.wait(pause);
             self.collector.check_running()?;
             let (now, written) = (Instant::now(), live.ledger().lines());
-            let usage = self.collector.usage().unwrap_or_default();
+            let usage = Usage::of(self.collector.pid()).unwrap_or_default();
             let (written_per_second, cpu_percent) = window.rates(now, written, usage.cpu);
-            let metrics = self.collector.metrics().unwrap_or_default();
+            let metrics = Metrics::fetch(self.collector.status_address()).unwrap_or_default();
             self.view.show(&Moment {
                 elapsed: start.elapsed().min(total),
                 total,

@@ -13,16 +13,18 @@ pub mod loki;
 mod odd_lines;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
-use rig::kubelet::{BacklogOptions, Live, LiveOptions, Node, generate_backlog};
+use rig::{
+    kubelet::{BacklogOptions, Live, LiveOptions, Node, generate_backlog},
+    program::Collector,
+};
 
 use crate::build;
-use collector::Collector;
 use compare::Source;
 use logql::{Client, Range};
 
@@ -81,7 +83,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     };
     for kills in [false, true] {
-        Run::new(args, url, page, kills)?.run(program.clone())?;
+        Run::new(args, url, page, kills)?.run(&program)?;
     }
     Ok(())
 }
@@ -105,7 +107,7 @@ impl<'a> Run<'a> {
         Ok(Self { args, url, kills, id, start_ns, client })
     }
 
-    fn run(&self, program: PathBuf) -> anyhow::Result<()> {
+    fn run(&self, program: &Path) -> anyhow::Result<()> {
         println!(
             "\n{}",
             if self.kills { "a collector that is killed twice" } else { "a collector that is left alone" }
@@ -118,8 +120,7 @@ impl<'a> Run<'a> {
         odd_lines::write(&node.pods(), odd_start_ns)?;
         println!("{mib} MiB of logs in {FILES} files, and {} odd lines, are waiting", odd_lines::lines());
 
-        let setup =
-            collector::Setup::write(program, folder.path(), &node.pods(), self.url, &self.id, "{enabled: false}")?;
+        let setup = collector::setup(program, folder.path(), &node.pods(), self.url, &self.id, "{enabled: false}")?;
         let mut collector = Collector::start(&setup)?;
         self.wait_until("the first lines are in Loki", |count| count > 0)?;
         if self.kills {

@@ -18,9 +18,12 @@ use std::{
 };
 
 use anyhow::{bail, ensure};
-use rig::receiver::{Options, Receiver};
+use rig::{
+    program::Collector,
+    receiver::{Options, Receiver},
+};
 
-use super::collector::{self, Collector, Setup};
+use super::collector;
 use crate::{build, process};
 use cluster::Cluster;
 
@@ -59,7 +62,7 @@ fn labels_follow_the_api(cluster: &mut Cluster, program: &Path) -> anyhow::Resul
     }
     logs.write("etcd", STATIC_UIDS[0], "etcd", 0)?;
     logs.write("elsewhere", &uid(cluster, "elsewhere")?, "elsewhere", 0)?;
-    let collector = logs.collect(program, &kubeconfig, "10m")?;
+    let mut collector = logs.collect(program, &kubeconfig, "10m")?;
     logs.wait_for(3)?;
 
     println!("a pod that is new, and one whose log is there before the API knows it");
@@ -113,7 +116,7 @@ fn a_missing_role_is_said_and_can_be_mended(cluster: &Cluster, program: &Path) -
     let kubeconfig = cluster.kubeconfig_of("default", "nobody")?;
     let web = uid(cluster, "web")?;
     logs.write("web", &web, "web", 0)?;
-    let collector = logs.collect(program, &kubeconfig, "100ms")?;
+    let mut collector = logs.collect(program, &kubeconfig, "100ms")?;
     logs.wait_for(1)?;
     logs.expect("web", &[None])?;
     for words in
@@ -166,9 +169,8 @@ fn uid(cluster: &Cluster, pod: &str) -> anyhow::Result<String> {
 /// `pilcrow doctor` with the configuration of the collector that was started last, but for Loki's address: its push without
 /// lines is nothing that the receiver should see.
 fn doctor_says(logs: &Logs, program: &Path, status: &str, words: &str) -> anyhow::Result<()> {
-    let folder = logs.folder.path();
-    let config = fs::read_to_string(folder.join("pilcrow.yaml"))?;
-    let file = folder.join("doctor.yaml");
+    let config = fs::read_to_string(collector::folder().join("pilcrow.yaml"))?;
+    let file = logs.folder.path().join("doctor.yaml");
     fs::write(&file, config.replace(&logs.receiver.url(), "http://127.0.0.1:9"))?;
     let output = Command::new(program).args(["doctor", "--json", "--config"]).arg(file).output()?;
     let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
@@ -221,8 +223,7 @@ impl Logs {
         let kubernetes =
             format!("{{enabled: true, node_name: {NODE}, kubeconfig: {}, wait: {wait}}}", kubeconfig.display());
         let folder = self.folder.path();
-        let setup =
-            Setup::write(program.to_owned(), folder, &self.pods(), &self.receiver.url(), "e2e-kube", &kubernetes)?;
+        let setup = collector::setup(program, folder, &self.pods(), &self.receiver.url(), "e2e-kube", &kubernetes)?;
         Collector::start(&setup)
     }
 
