@@ -164,3 +164,6 @@ fn append(streams: &mut [OpenStream; 2], batch: &mut Batch, line: Line<'_>) {
     };
     batch.append(slot, line.timestamp_ns, line.text);
 }
+
+#[cfg(test)]
+mod tests;
