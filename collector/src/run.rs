@@ -13,7 +13,7 @@ use crate::{
     config::{Config, ReaderChoice},
     discover::kubernetes,
     push,
-    read::{PreadReader, UringReader},
+    read::{PreadReader, UringReader, uring_refusal},
     reader_side::{self, ReaderSide, Stop},
     sender_side,
     signal::{self, AnySignal},
@@ -120,7 +120,7 @@ fn run_reader_side(
 ) -> anyhow::Result<()> {
     let fallback_reason = match config.reader {
         ReaderChoice::Pread => None,
-        ReaderChoice::Auto | ReaderChoice::IoUring => match open_uring() {
+        ReaderChoice::Auto | ReaderChoice::IoUring => match UringReader::open() {
             Ok((runtime, reader)) => {
                 metrics.reader_backend.get_or_create(&backend("io_uring".into(), None)).set(1);
                 tracing::info!("reading by io_uring");
@@ -145,28 +145,6 @@ fn run_reader_side(
         ReaderSide::new(PreadReader::new(), signal, config, links, saved, metrics, health)?.run().await
     })?;
     Ok(())
-}
-
-fn open_uring() -> io::Result<(tokio_uring::Runtime, UringReader)> {
-    let runtime = UringReader::runtime()?;
-    let reader = runtime.block_on(async { UringReader::new() })?;
-    Ok((runtime, reader))
-}
-
-/// Why `io_uring` cannot be used, with the mend.
-pub fn uring_refusal(error: &io::Error) -> String {
-    let mend = match rustix::io::Errno::from_io_error(error) {
-        Some(rustix::io::Errno::NOSYS) => {
-            "the kernel has none, or seccomp hides it: allow io_uring_setup, \
-                                           io_uring_enter and io_uring_register in the pod's seccomp profile"
-        }
-        Some(rustix::io::Errno::PERM | rustix::io::Errno::ACCESS) => {
-            "forbidden: set the sysctl kernel.io_uring_disabled to 0, or allow it in the pod's seccomp profile"
-        }
-        Some(rustix::io::Errno::NOMEM) => "too little lockable memory: raise RLIMIT_MEMLOCK to 2 MiB",
-        _ => return error.to_string(),
-    };
-    format!("{error}: {mend}")
 }
 
 fn backend(backend: String, fallback_reason: Option<String>) -> Backend {

@@ -146,16 +146,3 @@ fn a_split_of_uneven_entries_halves_the_bytes() {
     let (first, second) = batch.split(&batch.whole()).unwrap();
     assert_eq!((first.entries(), second.entries()), (1, 100));
 }
-
-#[test]
-fn a_batch_that_shrank_is_still_good() {
-    let mut batch = batch_of(&[(1, 5, "a line".into())]);
-    batch.shrink_to(0);
-    let before = encoded(&batch, &batch.whole());
-    assert_eq!(before, encoded(&batch_of(&[(1, 5, "a line".into())]), &batch.whole()));
-    batch.clear(1);
-    batch.shrink_to(0);
-    let slot = batch.open_stream(&label_set(1));
-    batch.append(slot, 5, b"a line");
-    assert_eq!(encoded(&batch, &batch.whole()), before);
-}

@@ -3,7 +3,7 @@
 //! Lines of several streams interleave, so the arena is a sequence of *runs*, each of one stream; a push request
 //! gathers a stream's runs under one label set. See [`super::logproto`] for the messages.
 
-use std::{ops::Range, sync::Arc, time::Instant};
+use std::{ops::Range, sync::Arc};
 
 use super::{
     entry::{encode_entry, entry_len},
@@ -63,7 +63,6 @@ pub struct Batch {
     progress: Vec<Progress>,
     entries: u64,
     text_bytes: u64,
-    opened_at: Option<Instant>,
     generation: u64,
 }
 
@@ -78,7 +77,6 @@ impl Batch {
             progress: Vec::new(),
             entries: 0,
             text_bytes: 0,
-            opened_at: None,
             generation,
         }
     }
@@ -91,17 +89,7 @@ impl Batch {
         self.progress.clear();
         self.entries = 0;
         self.text_bytes = 0;
-        self.opened_at = None;
         self.generation = generation;
-    }
-
-    /// Gives memory back after a burst: keeps room for `arena_bytes` of entries and for what the batch holds. For a
-    /// batch that waits to be filled; while lines come quickly, keeping the memory is cheaper.
-    pub fn shrink_to(&mut self, arena_bytes: usize) {
-        self.arena.shrink_to(arena_bytes);
-        self.runs.shrink_to_fit();
-        self.labels.shrink_to_fit();
-        self.progress.shrink_to_fit();
     }
 
     /// Which filling of a batch this is; a [`StreamSlot`] is good for one generation.
@@ -120,9 +108,6 @@ impl Batch {
     pub fn append(&mut self, stream: StreamSlot, timestamp_ns: i64, text: &[u8]) {
         if self.runs.last().is_none_or(|run| run.stream != stream) {
             self.runs.push(Run { stream, start: self.arena.len() });
-        }
-        if self.entries == 0 {
-            self.opened_at = Some(Instant::now());
         }
         encode_entry(&mut self.arena, timestamp_ns, text);
         self.entries += 1;
@@ -162,11 +147,6 @@ impl Batch {
     /// Neither a line nor a position to acknowledge.
     pub fn is_empty(&self) -> bool {
         self.entries == 0 && self.progress.is_empty()
-    }
-
-    /// When the first line came in.
-    pub fn opened_at(&self) -> Option<Instant> {
-        self.opened_at
     }
 
     /// All entries.

@@ -330,16 +330,6 @@ impl ChainFile {
         self.name.gzip || listed_len == self.parsed
     }
 
-    /// Which file it is.
-    pub fn key(&self) -> FileKey {
-        self.key
-    }
-
-    /// When it was last written to, as of its opening; nanoseconds since 1970.
-    pub fn modified_ns(&self) -> i64 {
-        self.modified_ns
-    }
-
     /// Takes the fingerprint again where the file was shorter than one when it was taken. `head`: its first bytes now.
     pub fn extend_fingerprint(&mut self, head: impl FnOnce() -> io::Result<Vec<u8>>) {
         if self.fingerprint.is_full() || self.parsed <= u64::from(self.fingerprint.len) {

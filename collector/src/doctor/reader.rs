@@ -3,15 +3,13 @@
 use super::Finding;
 use crate::{
     config::{Config, ReaderChoice},
-    read::UringReader,
-    run::uring_refusal,
+    read::{UringReader, uring_refusal},
 };
 
 /// Sets up what the reader side sets up: a ring with the pool's buffers registered.
 pub(super) fn io_uring(config: &Config) -> Finding {
-    let attempt = UringReader::runtime().and_then(|runtime| runtime.block_on(async { UringReader::new() }).map(drop));
-    match attempt {
-        Ok(()) => Finding::ok("reader", "io_uring", "can be used"),
+    match UringReader::open() {
+        Ok(_) => Finding::ok("reader", "io_uring", "can be used"),
         Err(error) => {
             let found = format!("can not be used: {}", uring_refusal(&error));
             match config.reader {

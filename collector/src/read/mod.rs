@@ -16,7 +16,7 @@ use std::{
 
 pub use gzip::GzipReader;
 pub use pread::PreadReader;
-pub use uring::UringReader;
+pub use uring::{UringReader, uring_refusal};
 
 use crate::signal::Slot;
 
@@ -161,11 +161,11 @@ mod tests {
 
                 #[test]
                 fn by_io_uring() {
-                    let runtime = match UringReader::runtime() {
-                        Ok(runtime) => runtime,
+                    let (runtime, mut reader) = match UringReader::open() {
+                        Ok(opened) => opened,
                         Err(error) => return println!("SKIPPED: io_uring is not available: {error}"),
                     };
-                    runtime.block_on(async { super::$test(&mut UringReader::new().unwrap()).await });
+                    runtime.block_on(async { super::$test(&mut reader).await });
                 }
             }
         )*};

@@ -9,6 +9,7 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use rustix::io::Errno;
 use tokio_uring::buf::{BoundedBuf, fixed::FixedBufRegistry};
 
 use super::{BUFFER_BYTES, BUFFERS, RangeReader, SlotTable, Wanted, no_such_slot};
@@ -30,24 +31,33 @@ impl AsFd for UringFile {
 }
 
 impl UringReader {
-    /// The runtime inside of which the other functions of this type work.
+    /// A reader with its pool of buffers registered, and the runtime inside of which it works.
     ///
     /// # Errors
     /// Where the kernel has no `io_uring` (`ENOSYS`) or forbids it (`EPERM`: sysctl kernel.io_uring_disabled, seccomp), or
-    /// there is no memory to lock (`ENOMEM`).
-    pub fn runtime() -> io::Result<tokio_uring::Runtime> {
-        tokio_uring::Runtime::new(tokio_uring::builder().entries(2 * BUFFERS as u32))
-    }
-
-    /// Registers the pool of buffers. Must be called inside [`Self::runtime`].
-    ///
-    /// # Errors
-    /// `ENOMEM` where RLIMIT_MEMLOCK does not allow the pool.
-    pub fn new() -> io::Result<Self> {
+    /// RLIMIT_MEMLOCK does not allow the pool (`ENOMEM`). [`uring_refusal`] has the mends.
+    pub fn open() -> io::Result<(tokio_uring::Runtime, Self)> {
+        let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(2 * BUFFERS as u32))?;
         let buffers = FixedBufRegistry::new((0..BUFFERS).map(|_| Vec::with_capacity(BUFFER_BYTES)));
-        buffers.register()?;
-        Ok(Self { files: SlotTable(Vec::new()), buffers })
+        runtime.block_on(async { buffers.register() })?;
+        Ok((runtime, Self { files: SlotTable(Vec::new()), buffers }))
     }
+}
+
+/// Why `io_uring` cannot be used, with the mend. `error` is that of [`UringReader::open`].
+pub fn uring_refusal(error: &io::Error) -> String {
+    let mend = match Errno::from_io_error(error) {
+        Some(Errno::NOSYS) => {
+            "the kernel has none, or seccomp hides it: allow io_uring_setup, io_uring_enter and io_uring_register in the \
+             pod's seccomp profile"
+        }
+        Some(Errno::PERM | Errno::ACCESS) => {
+            "forbidden: set the sysctl kernel.io_uring_disabled to 0, or allow it in the pod's seccomp profile"
+        }
+        Some(Errno::NOMEM) => "too little lockable memory: raise RLIMIT_MEMLOCK to 2 MiB",
+        _ => return error.to_string(),
+    };
+    format!("{error}: {mend}")
 }
 
 impl RangeReader for UringReader {

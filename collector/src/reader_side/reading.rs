@@ -122,17 +122,16 @@ impl<R: RangeReader> ReaderSide<R> {
 
     /// Closes the container's file at `index`, whose end is reached for good, and goes on to the next one.
     fn finish(&mut self, id: ContainerId, index: usize) {
+        self.extend_fingerprints(id);
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         let file = &mut container.chain.files_mut()[index];
         let (number, parsed, seen, restart) = (file.id, file.parsed, file.seen, file.name.restart);
         if let Source::Slot(slot) = file.source
             && let Some(descriptor) = self.reader.file(slot)
+            && parsed < seen
         {
-            file.extend_fingerprint(|| crate::discover::plain_head(descriptor));
-            if parsed < seen {
-                let rest = read_range(descriptor, parsed, (seen - parsed) as usize).unwrap_or_default();
-                self.state.feed_unterminated(id, Position { file: number, offset: parsed }, &rest);
-            }
+            let rest = read_range(descriptor, parsed, (seen - parsed) as usize).unwrap_or_default();
+            self.state.feed_unterminated(id, Position { file: number, offset: parsed }, &rest);
         }
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         let file = &mut container.chain.files_mut()[index];
@@ -161,10 +160,8 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         let at = Position { file: file.id, offset: file.parsed };
         let outcome = self.state.take_gzip_bytes(id, at, &mut gzip);
-        self.state.open_gzips = self.state.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
-        if outcome == GzipOutcome::End {
-            self.state.open_gzips -= usize::from(gzip.is_open());
-        }
+        let stays_open = gzip.is_open() && outcome != GzipOutcome::End;
+        self.state.open_gzips = self.state.open_gzips + usize::from(stays_open) - usize::from(was_open);
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         container.chain.files_mut()[index].source = Source::Gzip(gzip);
         match outcome {
@@ -176,13 +173,13 @@ impl<R: RangeReader> ReaderSide<R> {
 
     /// A record that does not fit into a buffer: read into memory of its own, up to a limit.
     fn read_long_record(&mut self, id: ContainerId) {
+        let limit = self.state.long_record_bytes_max();
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         let Some(index) = container.chain.current() else { return };
         let file = &mut container.chain.files_mut()[index];
         let at = Position { file: file.id, offset: file.parsed };
         let Source::Slot(slot) = file.source else { return };
         let Some(descriptor) = self.reader.file(slot) else { return };
-        let limit = self.state.limits.max_line_bytes.saturating_mul(LONG_RECORD_FACTOR).max(2 * BUFFER_BYTES);
         let Ok(mut record) = read_range(descriptor, at.offset, limit) else { return };
         file.seen = file.seen.max(at.offset + record.len() as u64);
         if let Some(end) = memchr::memrchr(b'\n', &record) {
@@ -218,6 +215,11 @@ impl State {
         }
     }
 
+    /// A longer record is parsed in parts.
+    fn long_record_bytes_max(&self) -> usize {
+        self.limits.max_line_bytes.saturating_mul(LONG_RECORD_FACTOR).max(2 * BUFFER_BYTES)
+    }
+
     fn complain_of_read(&mut self, error: &io::Error) {
         if let Some(more) = self.troubles.unreadable_file.permit() {
             tracing::warn!(%error, more, "cannot read a log file");
@@ -244,7 +246,6 @@ impl State {
     pub(super) fn flush(&mut self, id: ContainerId) {
         if self.begin_filling() {
             self.with_batch(id, |container, scratch, counts, batch| container.flush(scratch, counts, batch));
-            self.filling_since.get_or_insert_with(Instant::now);
         }
     }
 
@@ -254,9 +255,8 @@ impl State {
             Ok(filled) => filled,
             Err(error) => return self.broke_off(id, at, gzip, &error),
         };
-        let limit = self.limits.max_line_bytes.saturating_mul(LONG_RECORD_FACTOR).max(2 * BUFFER_BYTES);
         let mut consumed = self.feed(id, at, bytes);
-        if ended || (consumed == 0 && bytes.len() >= limit) {
+        if ended || (consumed == 0 && bytes.len() >= self.long_record_bytes_max()) {
             let rest = Position { file: at.file, offset: at.offset + consumed as u64 };
             if consumed < bytes.len() {
                 self.feed_unterminated(id, rest, &bytes[consumed..]);
