@@ -330,9 +330,10 @@ impl ChainFile {
         self.name.gzip || listed_len == self.parsed
     }
 
-    /// Takes the fingerprint again where the file was shorter than one when it was taken. `head`: its first bytes now.
+    /// Takes the fingerprint again where the file was shorter than one when it was taken, read or not: while Loki is away a
+    /// file may be rotated and compressed before its first byte is parsed. `head`: its first bytes now.
     pub fn extend_fingerprint(&mut self, head: impl FnOnce() -> io::Result<Vec<u8>>) {
-        if self.fingerprint.is_full() || self.parsed <= u64::from(self.fingerprint.len) {
+        if self.fingerprint.is_full() {
             return;
         }
         if let Ok(head) = head() {

@@ -164,3 +164,20 @@ fn a_file_that_is_gone_before_it_is_read_stays_in_the_chain() {
     follower.chain.forget_missing(Instant::now() + FORGET_AFTER);
     assert_eq!(follower.chain.files().len(), 1, "it is open and unread");
 }
+
+/// While Loki is away nothing is parsed, and the file that was empty when it was found is known by its inode only.
+#[test]
+fn a_file_that_was_empty_when_it_was_found_is_known_when_it_is_compressed_unread() {
+    let mut follower = Follower::new();
+    fs::write(follower.folder.path().join("0.log"), "").unwrap();
+    follower.scan();
+    follower.write("0.log", 1);
+    for file in follower.chain.files_mut() {
+        let path = file.path.clone();
+        file.extend_fingerprint(|| fs::read(path));
+    }
+    fs::rename(follower.folder.path().join("0.log"), follower.folder.path().join("0.log.20260102-030405")).unwrap();
+    follower.compress("0.log.20260102-030405");
+    follower.scan();
+    assert_eq!(follower.unread(), ["0.log.20260102-030405.gz"]);
+}
