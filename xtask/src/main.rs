@@ -6,8 +6,13 @@ mod build;
 mod demo;
 mod e2e;
 mod ebpf;
+mod figures;
+mod interrupt;
+mod metrics;
 mod musl;
+mod place;
 mod process;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -34,6 +39,8 @@ enum Command {
     Demo(demo::Args),
     /// Run the collector against a real Loki and compare what Loki stored
     E2e(e2e::Args),
+    /// Run the collector for an hour and watch its memory
+    Soak(soak::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -45,6 +52,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Soak(args) => soak::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };
