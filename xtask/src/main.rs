@@ -6,6 +6,7 @@ mod build;
 mod demo;
 mod e2e;
 mod ebpf;
+mod fuzz;
 mod musl;
 mod process;
 mod test;
@@ -34,6 +35,8 @@ enum Command {
     Demo(demo::Args),
     /// Run the collector against a real Loki and compare what Loki stored
     E2e(e2e::Args),
+    /// Fuzz the parsers, the checkpoint file and the configuration
+    Fuzz(fuzz::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };
