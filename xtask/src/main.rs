@@ -7,6 +7,7 @@ mod demo;
 mod e2e;
 mod ebpf;
 mod figures;
+mod fuzz;
 mod interrupt;
 mod metrics;
 mod musl;
@@ -41,6 +42,8 @@ enum Command {
     E2e(e2e::Args),
     /// Run the collector for an hour and watch its memory
     Soak(soak::Args),
+    /// Fuzz the parsers, the checkpoint file and the configuration
+    Fuzz(fuzz::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };
