@@ -6,6 +6,10 @@ mod build;
 mod demo;
 mod e2e;
 mod ebpf;
+mod go;
+mod helm;
+mod image;
+mod manifests;
 mod musl;
 mod process;
 mod test;
@@ -34,6 +38,10 @@ enum Command {
     Demo(demo::Args),
     /// Run the collector against a real Loki and compare what Loki stored
     E2e(e2e::Args),
+    /// Make container images, as files, without Docker
+    Image(image::Args),
+    /// Render deploy/manifests from the Helm chart
+    Manifests(manifests::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -45,6 +53,8 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::Manifests(args) => manifests::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };
