@@ -10,6 +10,10 @@ mod figures;
 mod fuzz;
 mod interrupt;
 mod metrics;
+mod go;
+mod helm;
+mod image;
+mod manifests;
 mod musl;
 mod place;
 mod process;
@@ -44,6 +48,10 @@ enum Command {
     Soak(soak::Args),
     /// Fuzz the parsers, the checkpoint file and the configuration
     Fuzz(fuzz::Args),
+    /// Make container images, as files, without Docker
+    Image(image::Args),
+    /// Render deploy/manifests from the Helm chart
+    Manifests(manifests::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -57,6 +65,8 @@ fn main() -> ExitCode {
         Command::E2e(args) => e2e::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::Manifests(args) => manifests::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };
