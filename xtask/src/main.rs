@@ -8,7 +8,12 @@ mod demo;
 mod e2e;
 mod ebpf;
 mod figures;
+mod fuzz;
+mod go;
+mod helm;
+mod image;
 mod interrupt;
+mod manifests;
 mod metrics;
 mod musl;
 mod place;
@@ -44,6 +49,12 @@ enum Command {
     E2e(e2e::Args),
     /// Run the collector for an hour and watch its memory
     Soak(soak::Args),
+    /// Fuzz the parsers, the checkpoint file and the configuration
+    Fuzz(fuzz::Args),
+    /// Make container images, as files, without Docker
+    Image(image::Args),
+    /// Render deploy/manifests from the Helm chart
+    Manifests(manifests::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -57,6 +68,9 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::Manifests(args) => manifests::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };
