@@ -333,6 +333,7 @@ log: {level: info, format: text}    # text | json
                 "loki: {batch: {bytes: 100}}\n",
                 "p.yaml:1:16: loki.batch.bytes: must lie between 1KiB and 64MiB, found 100",
             ),
+            ("debug: {drop_signals: 1.5}\n", "p.yaml:1:9: debug.drop_signals: must lie between 0 and 1, found 1.5"),
             (
                 "memory: {queue: 512KiB}\n",
                 "p.yaml:1:10: memory.queue: must hold at least one batch (loki.batch.bytes is 1MiB), found 512KiB",
