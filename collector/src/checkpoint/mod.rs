@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 pub use format::{DecodeError, decode, encode};
-pub use store::{LoadError, Store};
+pub use store::{LoadError, Lock, Store};
 
 use crate::discover::SavedFile;
 
