@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     fs,
     io::Write,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -66,6 +66,21 @@ impl Node {
 
     /// Starts `pilcrow run`.
     pub fn start(&self) -> Program {
+        let (config, http) = self.write_config();
+        let log = self.folder.path().join("pilcrow.log");
+        let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = pilcrow("run", &config).stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+        Program { child: RefCell::new(child), log, http: format!("http://{http}") }
+    }
+
+    /// Runs another command to its end, and returns its exit code and what it printed.
+    pub fn run(&self, command: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = pilcrow(command, &self.write_config().0).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
+    /// The configuration's path, and where the status server will listen.
+    fn write_config(&self) -> (PathBuf, SocketAddr) {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
             "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n\
@@ -79,19 +94,7 @@ impl Node {
         );
         let path = self.folder.path().join("pilcrow.yaml");
         fs::write(&path, config).unwrap();
-        let log = self.folder.path().join("pilcrow.log");
-        let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_pilcrow"))
-            .args(["run", "--config"])
-            .arg(path)
-            // The tests' own machine may be a pod.
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .env_remove("NODE_NAME")
-            .stderr(stderr)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Program { child: RefCell::new(child), log, http: format!("http://{http}") }
+        (path, http)
     }
 
     /// Waits for the receiver; says what came and what the program logged where it does not come about.
@@ -110,6 +113,14 @@ impl Node {
     pub fn assert_no_violations(&self) {
         assert_eq!(self.receiver.violations(), Vec::<String>::new());
     }
+}
+
+fn pilcrow(command: &str, config: &Path) -> Command {
+    let mut pilcrow = Command::new(env!("CARGO_BIN_EXE_pilcrow"));
+    // The tests' own machine may be a pod.
+    pilcrow.env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
+    pilcrow.args([command, "--config"]).arg(config);
+    pilcrow
 }
 
 /// A running `pilcrow run`; killed when it is dropped.
