@@ -181,7 +181,8 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Unclaimed, Opti
         match store.set_aside_newer(&error) {
             Ok(None) => {}
             Ok(Some(kept)) => tracing::error!(kept = %kept.display(),
-                "the positions of the newer Pilcrow are kept; this one begins without them and sends what is on the disk again"),
+                "the positions of the newer Pilcrow are kept; this one goes on from those that were saved before, else from the \
+                 beginning of what is on the disk"),
             Err(error) => return Err(error).context("the positions of a newer Pilcrow would be overwritten"),
         }
     }

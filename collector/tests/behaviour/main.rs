@@ -4,6 +4,7 @@ mod import;
 mod kill;
 mod kubernetes;
 mod pods_api;
+mod positions;
 mod program;
 mod recorded;
 mod rotation;

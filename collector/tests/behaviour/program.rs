@@ -24,6 +24,8 @@ pub struct Node {
     pub extra_config: String,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
+    /// How often positions are saved.
+    pub checkpoint_interval: &'static str,
 }
 
 impl Node {
@@ -41,6 +43,7 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             kubernetes: "{enabled: false}".into(),
+            checkpoint_interval: "100ms",
         }
     }
 
@@ -85,11 +88,12 @@ impl Node {
         let config = format!(
             "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n\
              labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {}\n\
-             checkpoint: {{interval: 100ms}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
+             checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
             self.receiver.url(),
             self.pods().display(),
             self.state().display(),
             self.kubernetes,
+            self.checkpoint_interval,
             self.extra_config,
         );
         let path = self.folder.path().join("pilcrow.yaml");
