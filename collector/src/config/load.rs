@@ -156,6 +156,16 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_is_one_line_also_where_the_file_has_a_newline_in_the_middle_of_it() {
+        let text = "labels:\n  b: |\n    ${SET\n  \"c\\nd\": ${}\n\"e\\x1b\": 1\n";
+        let said = bad(text);
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.starts_with("p.yaml:3:5: \"${SET\\n\" has no closing brace"), "{said}");
+        let said = bad("\"e\\x1b\\n\": 1\n");
+        assert!(said.starts_with("p.yaml:1:1: e\\u{1b}\\n: unknown key"), "{said}");
+    }
+
+    #[test]
     fn nothing_at_all_is_the_defaults() {
         for text in ["", "\n\n", "# only a comment\n", "---\n", "loki:\nlabels:\n# none\npaths: {}\n", "\u{feff}", "~"]
         {
