@@ -56,6 +56,9 @@ enum Command {
         /// Print the whole configuration as well, defaults included, as YAML
         #[arg(long)]
         print: bool,
+        /// Print only the rules that make the labels, built-in ones included, as YAML
+        #[arg(long, conflicts_with = "print")]
+        show_relabel: bool,
     },
     /// Say what this machine offers, what is missing and how to mend it
     Doctor {
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Run(_) => run(config),
+        Command::Check { show_relabel: true, .. } => check::write_rules(&config, &mut io::stdout().lock()),
         Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
         Command::Doctor { json, .. } => diagnose(&config, json),
     };

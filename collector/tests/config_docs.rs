@@ -77,6 +77,7 @@ fn full_scrape() -> String {
     for family in [&metrics.malformed_lines, &metrics.dropped_lines, &metrics.skipped_files] {
         family.get_or_create(&Reason { reason: "some" }).inc();
     }
+    metrics.excluded_containers.get_or_create(&Reason { reason: "some" }).set(1);
     metrics.push_requests.get_or_create(&PushStatus { status: "204".into() }).inc();
     for family in [&metrics.signal_backend, &metrics.reader_backend] {
         family.get_or_create(&Backend { backend: "b".into(), fallback_reason: String::new() }).set(1);

@@ -42,7 +42,7 @@ fn a_pods_app_is_on_its_lines_from_the_first_one_whether_it_was_there_or_is_new(
         "mirror",
         "another-uid",
         json!({"app.kubernetes.io/name": "etcd"}),
-        json!({"kubernetes.io/config.hash": "uid-of-mirror"}),
+        json!({"kubernetes.io/config.hash": "uid-of-mirror", "kubernetes.io/config.mirror": "uid-of-mirror"}),
     );
     // So long that only the API's word can end the wait.
     let node = node(&api, "10m");
