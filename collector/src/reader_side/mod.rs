@@ -146,6 +146,8 @@ struct State {
     filling_since: Option<Instant>,
     /// Containers that were read into `filling`.
     touched: Vec<ContainerId>,
+    /// Lines were read for `filling` that a rule dropped: their positions are to be acknowledged, if no line is.
+    holds_dropped: bool,
     scratch: Scratch,
     counts: Counts,
     troubles: Troubles,
@@ -219,6 +221,7 @@ impl<R: RangeReader> ReaderSide<R> {
             generation: 0,
             filling_since: None,
             touched: Vec::new(),
+            holds_dropped: false,
             scratch: Scratch::default(),
             counts: Counts::default(),
             troubles: Troubles::default(),
