@@ -6,8 +6,18 @@ mod build;
 mod demo;
 mod e2e;
 mod ebpf;
+mod figures;
+mod fuzz;
+mod interrupt;
+mod metrics;
+mod go;
+mod helm;
+mod image;
+mod manifests;
 mod musl;
+mod place;
 mod process;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -34,6 +44,14 @@ enum Command {
     Demo(demo::Args),
     /// Run the collector against a real Loki and compare what Loki stored
     E2e(e2e::Args),
+    /// Run the collector for an hour and watch its memory
+    Soak(soak::Args),
+    /// Fuzz the parsers, the checkpoint file and the configuration
+    Fuzz(fuzz::Args),
+    /// Make container images, as files, without Docker
+    Image(image::Args),
+    /// Render deploy/manifests from the Helm chart
+    Manifests(manifests::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -45,6 +63,10 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Soak(args) => soak::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::Manifests(args) => manifests::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };

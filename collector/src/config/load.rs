@@ -39,7 +39,11 @@ impl Config {
         std::env::var(name).ok()
     }
 
-    fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+    /// Reads the text of a file, see [`Config::load`].
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the text.
+    pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         // Some editors begin a file with a byte order mark.
         let root = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), environment)?;
         let (mut config, mut problems): (Self, _) = decode(&root, &unknown_key);
