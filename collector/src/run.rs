@@ -124,8 +124,8 @@ fn run_reader_side(
             Ok((runtime, reader)) => {
                 metrics.reader_backend.get_or_create(&backend("io_uring".into(), None)).set(1);
                 tracing::info!("reading by io_uring");
-                let side = runtime
-                    .block_on(async { ReaderSide::new(reader, signal, config, links, saved, metrics, health) })?;
+                let side =
+                    runtime.block_on(async { ReaderSide::new(reader, signal, config, links, saved, metrics, health) });
                 return Ok(runtime.block_on(side.run())?);
             }
             Err(error) if config.reader == ReaderChoice::IoUring => {
@@ -142,7 +142,7 @@ fn run_reader_side(
     metrics.reader_backend.get_or_create(&backend("pread".into(), fallback_reason)).set(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        ReaderSide::new(PreadReader::new(), signal, config, links, saved, metrics, health)?.run().await
+        ReaderSide::new(PreadReader::new(), signal, config, links, saved, metrics, health).run().await
     })?;
     Ok(())
 }

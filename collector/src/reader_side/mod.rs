@@ -48,7 +48,7 @@ const LINGER_MAX: Duration = Duration::from_millis(50);
 /// write the last bytes to the old file after it opened the new one.
 const ROTATION_GRACE: Duration = Duration::from_millis(250);
 
-/// All folders are listed again this often, whatever the watches said.
+/// All folders are listed again this often, whatever the watches said; without watches as often as files are compared.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The longest time without a round of the loop: how the status server knows that this side is alive.
@@ -144,6 +144,7 @@ struct State {
     snapshot_due: Instant,
     sweep_due: Instant,
     rescan_due: Instant,
+    rescan_interval: Duration,
     first_scan: bool,
 }
 
@@ -165,10 +166,8 @@ impl Default for Troubles {
 }
 
 impl<R: RangeReader> ReaderSide<R> {
-    /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs.
-    ///
-    /// # Errors
-    /// Where there is no inotify instance left for the folders.
+    /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs. Where
+    /// there is no inotify instance left for the folders, they are only listed from time to time.
     pub fn new(
         reader: R,
         signal: AnySignal,
@@ -177,8 +176,18 @@ impl<R: RangeReader> ReaderSide<R> {
         saved: Unclaimed,
         metrics: Arc<Metrics>,
         health: Arc<Health>,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let now = Instant::now();
+        let (watcher, rescan_interval) = match FolderWatcher::new() {
+            Ok(watcher) => (watcher, RESCAN_INTERVAL),
+            Err(error) => {
+                let interval = config.sweep.interval.0;
+                tracing::warn!(%error, ?interval,
+                    "cannot watch folders for new files; listing them all instead, which costs more \
+                     (raise the sysctl fs.inotify.max_user_instances)");
+                (FolderWatcher::blind(), interval)
+            }
+        };
         let batches = sealing::batch_count(&config);
         let state = State {
             limits: Limits::from(&config.lines),
@@ -208,10 +217,11 @@ impl<R: RangeReader> ReaderSide<R> {
             snapshot_due: now,
             sweep_due: now,
             rescan_due: now,
+            rescan_interval,
             first_scan: true,
             config,
         };
-        Ok(Self { reader, signal, watcher: FolderWatcher::new()?, state })
+        Self { reader, signal, watcher, state }
     }
 
     /// Runs until [`Stop::ask`], then drains within `shutdown.deadline`.
