@@ -48,8 +48,11 @@ const LINGER_MAX: Duration = Duration::from_millis(50);
 /// write the last bytes to the old file after it opened the new one.
 const ROTATION_GRACE: Duration = Duration::from_millis(250);
 
-/// All folders are listed again this often, whatever the watches said; without watches as often as files are compared.
+/// All folders are listed again this often, whatever the watches said.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The same where folders cannot be watched: a pod's logs may be gone some seconds after their last line.
+const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
 
 /// The longest time without a round of the loop: how the status server knows that this side is alive.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -181,11 +184,10 @@ impl<R: RangeReader> ReaderSide<R> {
         let (watcher, rescan_interval) = match FolderWatcher::new() {
             Ok(watcher) => (watcher, RESCAN_INTERVAL),
             Err(error) => {
-                let interval = config.sweep.interval.0;
-                tracing::warn!(%error, ?interval,
+                tracing::warn!(%error, interval = ?RESCAN_INTERVAL_UNWATCHED,
                     "cannot watch folders for new files; listing them all instead, which costs more \
                      (raise the sysctl fs.inotify.max_user_instances)");
-                (FolderWatcher::blind(), interval)
+                (FolderWatcher::blind(), RESCAN_INTERVAL_UNWATCHED)
             }
         };
         let batches = sealing::batch_count(&config);
