@@ -9,6 +9,7 @@ mod ebpf;
 mod musl;
 mod process;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     E2e(e2e::Args),
     /// Run all tests
     Test(test::Args),
+    /// Boot Debian's kernels in QEMU and run the probe's tests and the collector in them
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Build(args) => build::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Vm(args) => vm::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };

@@ -6,7 +6,6 @@
 
 mod destination;
 mod interrupt;
-mod metrics;
 mod place;
 mod view;
 
@@ -22,13 +21,13 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use rig::{
     kubelet::{Live, LiveOptions, Node},
+    metrics::{Metrics, Usage},
     program::{Collector, Setup},
 };
 
 use crate::{ebpf, process};
 use destination::{Destination, Verdict};
 use interrupt::Interrupts;
-use metrics::{Metrics, Usage};
 use place::Place;
 use view::{Moment, View, bytes, duration, thousands};
 

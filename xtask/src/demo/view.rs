@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::metrics::Backend;
+use rig::metrics::Backend;
 
 const BAR_CELLS: usize = 30;
 
