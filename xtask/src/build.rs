@@ -58,6 +58,18 @@ pub fn build(target: Option<&str>, debug: bool) -> anyhow::Result<PathBuf> {
     Ok(folder.join(if debug { "debug" } else { "release" }).join("pilcrow"))
 }
 
+/// The program for this machine, for demonstrations: a probe that cannot be built here is said and no reason to stop, as
+/// the collector falls back.
+pub fn with_probe_if_possible(debug: bool) -> anyhow::Result<PathBuf> {
+    if let Err(error) = ebpf::ensure_built() {
+        println!("the eBPF probe cannot be built here: {error:#}\ngoing on without it: the collector will use inotify");
+    }
+    let (profile, folder) = if debug { ("dev", "debug") } else { ("release", "release") };
+    println!("building the collector; the first time this takes some minutes");
+    process::run(process::cargo().args(["build", "--package", "collector", "--bin", "pilcrow", "--profile", profile]))?;
+    Ok(process::target_dir().join(folder).join("pilcrow"))
+}
+
 fn docker_runs_cross() -> bool {
     let found = process::find("cross").is_some() && process::find("docker").is_some();
     // The client alone answers `docker version` too; the server's version needs a server.

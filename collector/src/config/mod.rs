@@ -56,6 +56,8 @@ pub struct Config {
     pub http: Http,
     /// Pilcrow's own log.
     pub log: Log,
+    /// For tests of Pilcrow itself.
+    pub debug: Debug,
 }
 
 /// `paths`.
@@ -208,6 +210,14 @@ pub struct Log {
     pub level: LogLevel,
     /// How it is written.
     pub format: LogFormat,
+}
+
+/// `debug`: what goes wrong on purpose.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Debug {
+    /// The share of the signal's marks that are thrown away, 0 to 1.
+    pub drop_signals: f64,
 }
 
 /// `log.level`.

@@ -57,7 +57,9 @@ impl<R: RangeReader> ReaderSide<R> {
         let any = !changed.is_empty();
         for change in changed {
             match change {
-                FolderWatch::Folder(Folder::Pods) => self.scan_pods(),
+                FolderWatch::Folder(Folder::Pods) => {
+                    self.scan_pods();
+                }
                 FolderWatch::Folder(Folder::Pod(name)) => self.scan_pod(&name),
                 FolderWatch::Folder(Folder::Container(id)) => self.scan_container(id),
                 FolderWatch::Everything => {}
@@ -68,21 +70,25 @@ impl<R: RangeReader> ReaderSide<R> {
 
     fn scan_everything(&mut self, now: Instant) {
         self.state.rescan_due = now + self.state.rescan_interval;
-        self.scan_pods();
+        let listed = self.scan_pods();
         let known: Vec<_> = self.state.containers.keys().copied().collect();
         for id in known {
             self.scan_container(id);
         }
         self.state.remove_done(now);
         self.state.first_scan = false;
-        self.state.health.first_scan_done();
+        if listed {
+            self.state.health.first_scan_done();
+        }
     }
 
-    /// Lists the folder of all pods; pods that are new are scanned too.
-    fn scan_pods(&mut self) {
+    /// Lists the folder of all pods; pods that are new are scanned too. Returns whether it could be listed.
+    fn scan_pods(&mut self) -> bool {
         let pods = self.state.config.paths.pods.clone();
         self.watch(&pods, Folder::Pods);
-        let names = match folder_names(&pods) {
+        let names = folder_names(&pods);
+        self.state.health.pods_listed(names.is_ok());
+        let names = match names {
             Ok(names) => names,
             Err(error) => {
                 if self.state.troubles.pods_folder.permit().is_some() {
@@ -90,12 +96,13 @@ impl<R: RangeReader> ReaderSide<R> {
                         "cannot list the folder of pod logs; trying again (paths.pods names it)");
                 }
                 self.state.rescan_due = Instant::now() + self.state.config.sweep.interval.0;
-                return;
+                return false;
             }
         };
         for name in names {
             self.scan_pod(&name);
         }
+        true
     }
 
     /// Lists a pod's folder; containers that are new are scanned.
@@ -121,7 +128,8 @@ impl<R: RangeReader> ReaderSide<R> {
         let Some(folder) = self.state.containers.get(&id).map(|container| container.folder.clone()) else { return };
         // Before listing, so that nothing falls between the two.
         self.watch(&folder, Folder::Container(id));
-        let (listing, gone) = match discover::list(&folder) {
+        let listed = discover::list(&folder, |linked| self.watch(linked, Folder::Container(id)));
+        let (listing, gone) = match listed {
             Ok(listing) => (listing, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Listing::default(), true),
             Err(error) => {
@@ -129,9 +137,6 @@ impl<R: RangeReader> ReaderSide<R> {
                 return;
             }
         };
-        for linked in &listing.linked_folders {
-            self.watch(linked, Folder::Container(id));
-        }
         self.extend_fingerprints(id);
         self.state.merge(id, &listing, gone);
         self.adopt(id);

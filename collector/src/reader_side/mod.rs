@@ -33,7 +33,7 @@ use crate::{
     discover::{ContainerId, FolderWatcher, kubernetes::PodUpdate},
     parse::{Counts, Limits, Scratch},
     read::RangeReader,
-    signal::{AnySignal, Signal, Slot},
+    signal::{AnySignal, Lossy, Signal, Slot},
     status::{Health, Metrics, Side, Throttle},
 };
 
@@ -104,7 +104,7 @@ impl Stop {
 /// The reader side's whole state; `R` reads the bytes.
 pub struct ReaderSide<R> {
     reader: R,
-    signal: AnySignal,
+    signal: Lossy<AnySignal>,
     watcher: FolderWatcher<Folder>,
     state: State,
 }
@@ -223,6 +223,7 @@ impl<R: RangeReader> ReaderSide<R> {
             first_scan: true,
             config,
         };
+        let signal = Lossy::new(signal, state.config.debug.drop_signals);
         Self { reader, signal, watcher, state }
     }
 

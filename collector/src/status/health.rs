@@ -39,6 +39,8 @@ pub struct Health {
     /// Milliseconds since `started`, one for each [`Side`].
     stamps: [AtomicU64; 2],
     scanned: AtomicBool,
+    /// The last try to list the pods folder failed.
+    pods_unlisted: AtomicBool,
     /// The HTTP status of a refusal that only a change of the configuration can end; 0: none.
     refused: AtomicU16,
 }
@@ -51,6 +53,7 @@ impl Health {
             started: Instant::now(),
             stamps: [AtomicU64::new(0), AtomicU64::new(0)],
             scanned: AtomicBool::new(false),
+            pods_unlisted: AtomicBool::new(false),
             refused: AtomicU16::new(0),
         }
     }
@@ -63,6 +66,11 @@ impl Health {
     /// The pods folder has been looked through once, and every file in it is tracked.
     pub fn first_scan_done(&self) {
         self.scanned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the pods folder could be listed when that was last tried.
+    pub fn pods_listed(&self, listed: bool) {
+        self.pods_unlisted.store(!listed, Ordering::Relaxed);
     }
 
     /// Loki refuses everything with 401, 403 or 404.
@@ -79,7 +87,9 @@ impl Health {
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if !self.scanned.load(Ordering::Relaxed) {
+        if self.pods_unlisted.load(Ordering::Relaxed) {
+            reasons.push("paths.pods can not be listed: it is not there, not mounted, or not to be read".into());
+        } else if !self.scanned.load(Ordering::Relaxed) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
         let mend = match self.refused.load(Ordering::Relaxed) {
@@ -148,10 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn ready_needs_the_first_scan_and_a_loki_that_does_not_refuse_everything() {
+    fn ready_needs_a_pods_folder_that_was_scanned_and_a_loki_that_does_not_refuse_everything() {
         let health = Health::new();
         assert_eq!(health.not_ready(), ["the first scan of paths.pods is not done"]);
         health.first_scan_done();
+        assert_eq!(health.not_ready(), [""; 0]);
+        health.pods_listed(false);
+        let reason = "paths.pods can not be listed: it is not there, not mounted, or not to be read";
+        assert_eq!(health.not_ready(), [reason]);
+        health.pods_listed(true);
         assert_eq!(health.not_ready(), [""; 0]);
         health.push_refused(401);
         let reason =

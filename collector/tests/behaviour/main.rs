@@ -1,8 +1,10 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod import;
 mod kill;
 mod kubernetes;
 mod pods_api;
+mod positions;
 mod program;
 mod recorded;
 mod rotation;

@@ -289,6 +289,11 @@ pub fn refusal(name: &str, kind: Kind, error: &(dyn Error + 'static)) -> Refusal
         Some(code) if code.raw_os_error() == ENOTSUPP && kind == Kind::Fexit => {
             "on arm64, fexit needs Linux 6.5 or newer"
         }
+        // The verifier knows no helper that copies kernel memory then.
+        Some(Errno::INVAL) if kind == Kind::Kprobe => {
+            "a kernel in the lockdown mode confidentiality takes no kprobes: start it with lockdown=integrity; else please \
+             report it, with what `pilcrow` writes at log.level debug"
+        }
         Some(Errno::NOSYS) => "use a kernel that was built with CONFIG_BPF_SYSCALL=y",
         _ => UNEXPECTED,
     };

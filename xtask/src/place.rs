@@ -1,4 +1,4 @@
-//! Where the demo's logs are written: on a real disk, on ext4 if possible, as the probe's ext4 tracepoint needs it.
+//! Where logs are written: on a real disk, on ext4 if possible, as the probe's ext4 tracepoint needs it.
 
 use std::{
     fs,
@@ -22,14 +22,13 @@ pub enum Place {
 }
 
 impl Place {
-    /// Below `folder` if that is on ext4, else below /var/tmp if that is, else below `folder` all the same.
+    /// Below `folder` if that is on ext4, else below /var/tmp if that is, else below `folder` all the same. Always the
+    /// same one, emptied, where that is below `folder`.
     pub fn choose(folder: &Path) -> anyhow::Result<Self> {
-        let elsewhere = Path::new("/var/tmp");
-        if file_system(folder) != Some(EXT4) && file_system(elsewhere) == Some(EXT4) {
-            let temporary = tempfile::Builder::new().prefix("pilcrow-demo-").tempdir_in(elsewhere);
-            if let Ok(temporary) = temporary {
-                return Ok(Self::Temporary(temporary));
-            }
+        if parent(folder) != folder
+            && let Ok(temporary) = Self::temporary(folder, "pilcrow-demo-")
+        {
+            return Ok(temporary);
         }
         let node = folder.join("node");
         if node.exists() {
@@ -38,6 +37,20 @@ impl Place {
         }
         fs::create_dir_all(&node)?;
         Ok(Self::Kept(node))
+    }
+
+    /// As [`Self::choose`], with a folder of its own, so that several can be at work at the same time.
+    pub fn temporary(folder: &Path, prefix: &str) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder)?;
+        Ok(Self::Temporary(tempfile::Builder::new().prefix(prefix).tempdir_in(parent(folder))?))
+    }
+
+    /// Leaves the folder there for who wants to look, and says where it is.
+    pub fn keep(self) -> PathBuf {
+        match self {
+            Self::Kept(path) => path,
+            Self::Temporary(folder) => folder.keep(),
+        }
     }
 
     /// The folder.
@@ -58,6 +71,12 @@ impl Place {
         };
         format!("{} ({kind})", self.path().display())
     }
+}
+
+/// Where a folder for logs is to be made.
+fn parent(folder: &Path) -> &Path {
+    let elsewhere = Path::new("/var/tmp");
+    if file_system(folder) != Some(EXT4) && file_system(elsewhere) == Some(EXT4) { elsewhere } else { folder }
 }
 
 fn file_system(path: &Path) -> Option<i64> {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first one ends the writing early, the second one ends the demo at once.
+//! Ctrl-C and SIGTERM: the first one ends the work early, the second one ends it at once.
 
 use std::{
     io,
