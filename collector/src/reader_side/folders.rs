@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Container, RESCAN_INTERVAL, ReaderSide, State};
+use super::{Container, ReaderSide, State};
 use crate::{
     config::StartAt,
     discover::{self, Chain, ContainerId, FolderWatch, Listing, MergeError, PodName, Source, UnknownFile},
@@ -69,7 +69,7 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     fn scan_everything(&mut self, now: Instant) {
-        self.state.rescan_due = now + RESCAN_INTERVAL;
+        self.state.rescan_due = now + self.state.rescan_interval;
         let listed = self.scan_pods();
         let known: Vec<_> = self.state.containers.keys().copied().collect();
         for id in known {

@@ -57,6 +57,9 @@ const ROTATION_GRACE: Duration = Duration::from_millis(250);
 /// All folders are listed again this often, whatever the watches said.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The same where folders cannot be watched: a pod's logs may be gone some seconds after their last line.
+const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
+
 /// The longest time without a round of the loop: how the status server knows that this side is alive.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 
@@ -157,6 +160,7 @@ struct State {
     snapshot_due: Instant,
     sweep_due: Instant,
     rescan_due: Instant,
+    rescan_interval: Duration,
     first_scan: bool,
 }
 
@@ -180,10 +184,11 @@ impl Default for Troubles {
 }
 
 impl<R: RangeReader> ReaderSide<R> {
-    /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs.
+    /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs. Where
+    /// there is no inotify instance left for the folders, they are only listed from time to time.
     ///
     /// # Errors
-    /// Where there is no inotify instance left for the folders, or a rule of the configuration is none.
+    /// Where a rule of the configuration is none.
     pub fn new(
         reader: R,
         signal: AnySignal,
@@ -194,6 +199,15 @@ impl<R: RangeReader> ReaderSide<R> {
         health: Arc<Health>,
     ) -> io::Result<Self> {
         let now = Instant::now();
+        let (watcher, rescan_interval) = match FolderWatcher::new() {
+            Ok(watcher) => (watcher, RESCAN_INTERVAL),
+            Err(error) => {
+                tracing::warn!(%error, interval = ?RESCAN_INTERVAL_UNWATCHED,
+                    "cannot watch folders for new files; listing them all instead, which costs more \
+                     (raise the sysctl fs.inotify.max_user_instances)");
+                (FolderWatcher::blind(), RESCAN_INTERVAL_UNWATCHED)
+            }
+        };
         let batches = sealing::batch_count(&config);
         let state = State {
             limits: Limits::from(&config.lines),
@@ -229,11 +243,12 @@ impl<R: RangeReader> ReaderSide<R> {
             snapshot_due: now,
             sweep_due: now,
             rescan_due: now,
+            rescan_interval,
             first_scan: true,
             config,
         };
         let signal = Lossy::new(signal, state.config.debug.drop_signals);
-        Ok(Self { reader, signal, watcher: FolderWatcher::new()?, state })
+        Ok(Self { reader, signal, watcher, state })
     }
 
     /// Runs until [`Stop::ask`], then drains within `shutdown.deadline`.

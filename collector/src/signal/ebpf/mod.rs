@@ -4,6 +4,7 @@
 //! written, or the reasons why not. The probe's side is in the package collector-ebpf. `memory` has all unsafe code.
 
 mod attach;
+mod calibration;
 mod loader;
 mod memory;
 mod object;
@@ -89,7 +90,7 @@ struct Unsettled {
 /// # Errors
 /// If none does: what spoke against each.
 pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     let mut loader = kernel.loader();
     let mut refusals = Vec::new();
     for plan in PLANS {
@@ -110,13 +111,13 @@ pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
 pub fn open_plan(name: &str, logs: &LogFileSystem) -> Result<EbpfSignal, Refusal> {
     let plan = PLANS.iter().find(|plan| plan.name() == name);
     let plan = plan.ok_or_else(|| Refusal::new(format!("there is no plan {name}"), "take one of `pilcrow doctor`"))?;
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     attach_and_prove(&kernel, &mut kernel.loader(), plan, logs).map(|(signal, ..)| signal)
 }
 
 /// Tries every plan, for `pilcrow doctor`.
 pub fn survey(logs: &LogFileSystem) -> Result<Vec<KindReport>, Refusal> {
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     let mut loader = kernel.loader();
     let report = |plan: &Plan| KindReport {
         name: plan.name(),
