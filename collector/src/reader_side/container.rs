@@ -27,6 +27,10 @@ pub struct Container {
     pub gone: bool,
     /// No earlier run has saved anything of it.
     pub is_new: bool,
+    /// Is in the round of reads that is being prepared: its file stays open.
+    pub picked: bool,
+    /// Numbers of files after whose end a line must not go on: the rest of them was given up.
+    gaps: Vec<u64>,
     /// Names in its folder that were passed over at the last scan.
     pub skipped: usize,
     /// When bytes were last read.
@@ -54,6 +58,8 @@ impl Container {
             touched: false,
             gone: false,
             is_new: false,
+            picked: false,
+            gaps: Vec::new(),
             skipped: 0,
             last_read: Instant::now(),
             parser: ContainerParser::new(limits),
@@ -104,6 +110,7 @@ impl Container {
         counts: &mut Counts,
         batch: &mut Batch,
     ) -> usize {
+        self.flush_at_gap(at, scratch, counts, batch);
         let Some(streams) = &mut self.streams else { return 0 };
         self.parser.feed(chunk, at, scratch, counts, &mut |line| append(streams, batch, line))
     }
@@ -117,6 +124,7 @@ impl Container {
         counts: &mut Counts,
         batch: &mut Batch,
     ) {
+        self.flush_at_gap(at, scratch, counts, batch);
         if let Some(streams) = &mut self.streams {
             self.parser.feed_unterminated(rest, at, scratch, counts, &mut |line| append(streams, batch, line));
         }
@@ -126,6 +134,19 @@ impl Container {
     pub fn flush(&mut self, scratch: &mut Scratch, counts: &mut Counts, batch: &mut Batch) {
         if let Some(streams) = &mut self.streams {
             self.parser.flush(scratch, counts, &mut |line| append(streams, batch, line));
+        }
+    }
+
+    /// Lines that wait for their rest do not go on after this file's end: what follows there was given up, or belongs to
+    /// another run of the container.
+    pub fn end_lines_after(&mut self, file: u64) {
+        self.gaps.push(file);
+    }
+
+    fn flush_at_gap(&mut self, at: Position, scratch: &mut Scratch, counts: &mut Counts, batch: &mut Batch) {
+        if self.gaps.iter().any(|&gap| gap < at.file) {
+            self.gaps.retain(|&gap| gap >= at.file);
+            self.flush(scratch, counts, batch);
         }
     }
 

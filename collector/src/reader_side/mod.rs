@@ -5,7 +5,9 @@
 //! reading stops until one comes back, and the log files wait on the disk.
 
 mod container;
+mod descriptors;
 mod folders;
+mod hold;
 mod metadata;
 mod reading;
 mod sealing;
@@ -25,7 +27,7 @@ use std::{
 use tokio::sync::Notify;
 
 pub use self::sealing::batch_count;
-use self::{container::Container, folders::Folder, metadata::Metadata, slots::Slots};
+use self::{container::Container, descriptors::Descriptors, folders::Folder, metadata::Metadata, slots::Slots};
 use crate::{
     batch::Batch,
     checkpoint::{Snapshot, Unclaimed},
@@ -127,6 +129,7 @@ struct State {
     /// The batch that is being filled; `None` while all are on their way.
     filling: Option<Batch>,
     free: Vec<Batch>,
+    descriptors: Descriptors,
     /// Compressed files whose decompressor holds memory.
     open_gzips: usize,
     batches: usize,
@@ -196,6 +199,7 @@ impl<R: RangeReader> ReaderSide<R> {
             waiting: VecDeque::new(),
             filling: None,
             free: (0..batches).map(|_| Batch::new(0)).collect(),
+            descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
             open_gzips: 0,
             batches,
             generation: 0,
@@ -274,6 +278,9 @@ impl<R: RangeReader> ReaderSide<R> {
         self.mark_dirty(&mut Vec::new())?;
         self.state.take_metadata(Instant::now());
         self.state.label_all_waiting();
+        // Files that are not open have no mark.
+        self.state.sweep_due = Instant::now();
+        self.sweep_if_due()?;
         self.state.queue_all();
         loop {
             self.state.health.beat(Side::Reader);

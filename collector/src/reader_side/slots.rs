@@ -33,9 +33,4 @@ impl Slots {
     pub fn container(&self, slot: Slot) -> Option<ContainerId> {
         *self.containers.get(slot.0 as usize)?
     }
-
-    /// How many are taken.
-    pub fn taken(&self) -> usize {
-        self.containers.len() - self.free.len()
-    }
 }

@@ -1,5 +1,7 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod descriptors;
+mod hold;
 mod kill;
 mod kubernetes;
 mod pods_api;

@@ -24,6 +24,8 @@ pub struct Node {
     pub extra_config: String,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
+    /// A shell command that is run before the program and takes from it what it then lacks, such as `ulimit -n 1024`.
+    pub before: String,
 }
 
 impl Node {
@@ -41,6 +43,7 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             kubernetes: "{enabled: false}".into(),
+            before: "true".into(),
         }
     }
 
@@ -81,8 +84,9 @@ impl Node {
         fs::write(&path, config).unwrap();
         let log = self.folder.path().join("pilcrow.log");
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_pilcrow"))
-            .args(["run", "--config"])
+        let child = Command::new("sh")
+            .args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.before)])
+            .args([env!("CARGO_BIN_EXE_pilcrow"), "run", "--config"])
             .arg(path)
             // The tests' own machine may be a pod.
             .env_remove("KUBERNETES_SERVICE_HOST")
@@ -123,6 +127,13 @@ impl Program {
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What its descriptors lead to, as /proc shows it.
+    pub fn open_files(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/fd", self.child.borrow().id());
+        let links = fs::read_dir(folder).unwrap().flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.map(|link| link.display().to_string()).collect()
     }
 
     /// SIGKILL.
@@ -189,6 +200,16 @@ pub fn record(second: u64, text: &str) -> String {
 /// Appends to a file, which is made where it is not there.
 pub fn append(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes.as_ref()).unwrap();
+}
+
+/// As the kubelet compresses a rotated file.
+pub fn compress(from: &Path) {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&fs::read(from).unwrap()).unwrap();
+    let unfinished = from.with_extension("tmp");
+    fs::write(&unfinished, encoder.finish().unwrap()).unwrap();
+    fs::rename(&unfinished, format!("{}.gz", from.display())).unwrap();
+    fs::remove_file(from).unwrap();
 }
 
 /// The receiver's texts of one container, in the order of their first arrival.

@@ -1,17 +1,8 @@
 //! Files that are rotated, compressed, restarted and removed.
 
-use std::{fs, io::Write, path::Path};
+use std::fs;
 
-use crate::program::{Node, append, record, texts};
-
-fn compress(from: &Path) {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(&fs::read(from).unwrap()).unwrap();
-    let unfinished = from.with_extension("tmp");
-    fs::write(&unfinished, encoder.finish().unwrap()).unwrap();
-    fs::rename(&unfinished, format!("{}.gz", from.display())).unwrap();
-    fs::remove_file(from).unwrap();
-}
+use crate::program::{Node, append, compress, record, texts};
 
 #[test]
 fn a_line_that_a_rotation_split_is_joined() {

@@ -1,6 +1,12 @@
-use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
 use super::*;
+use crate::discover::{FileKey, Fingerprint, LogName};
 
 fn listed(path: &Path) -> ListedFile {
     let metadata = fs::metadata(path).unwrap();
@@ -25,7 +31,7 @@ fn a_new_log_with_the_old_inode_of_one_that_was_compressed_is_another_file() {
     let mut chain = Chain::from_saved(&[saved], &mut next_id, Instant::now());
     let listing = [listed(&old), listed(&new)];
     for _scan in 0..2 {
-        let errors = chain.merge(&listing, UnknownFile::Beginning, &mut next_id, Instant::now());
+        let errors = chain.merge(&listing, UnknownFile::Beginning, usize::MAX, &mut next_id, Instant::now());
         assert!(errors.is_empty());
         let paths: Vec<_> = chain.files().iter().map(|file| file.path.clone()).collect();
         assert_eq!(paths, [old.clone(), new.clone()]);
@@ -62,7 +68,8 @@ impl Follower {
 
     fn scan(&mut self) {
         let listing = super::super::list(self.folder.path()).unwrap();
-        let errors = self.chain.merge(&listing.files, UnknownFile::Beginning, &mut self.next_id, Instant::now());
+        let errors =
+            self.chain.merge(&listing.files, UnknownFile::Beginning, usize::MAX, &mut self.next_id, Instant::now());
         assert!(errors.is_empty(), "{errors:?}");
     }
 
