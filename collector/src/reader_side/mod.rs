@@ -114,7 +114,8 @@ struct State {
     links: Links,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    containers: HashMap<ContainerId, Container>,
+    /// Boxed, as a map of many keeps room for more.
+    containers: HashMap<ContainerId, Box<Container>>,
     ids: HashMap<String, ContainerId>,
     metadata: Metadata,
     slots: Slots,
@@ -330,10 +331,13 @@ impl State {
             .fold(self.sweep_due.min(self.rescan_due).min(beat), Instant::min)
     }
 
+    /// Puts a container into the queue that has a file to read. One that has none must not wait there: while it does it is
+    /// not forgotten.
     fn queue(&mut self, id: ContainerId) {
         if let Some(container) = self.containers.get_mut(&id)
             && !container.queued
             && container.is_labelled()
+            && container.chain.current().is_some()
         {
             container.queued = true;
             self.ready.push_back(id);
@@ -363,3 +367,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

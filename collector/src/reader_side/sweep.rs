@@ -127,7 +127,7 @@ impl<R: RangeReader> ReaderSide<R> {
         let metrics = &self.state.metrics;
         metrics.containers.set(self.state.containers.len() as i64);
         metrics.open_files.set(self.state.descriptors.open as i64);
-        let lags = self.state.containers.values().map(|container| (container, container.chain.lag_bytes()));
+        let lags = self.state.containers.values().map(|container| (&**container, container.chain.lag_bytes()));
         metrics.set_lags(lags, |container: &Container| ContainerLabels {
             namespace: container.pod.namespace.clone(),
             pod: container.pod.pod.clone(),
