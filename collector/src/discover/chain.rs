@@ -128,6 +128,8 @@ impl Chain {
             self.files.push(newcomer);
         }
         self.files.sort_by_key(ChainFile::order);
+        // Most containers have one file, and `push` makes room for four.
+        self.files.shrink_to_fit();
         errors
     }
 

@@ -129,6 +129,13 @@ impl Program {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Its anonymous memory in MiB: what does not lie in the binary, which is large where it is made for debugging.
+    pub fn anonymous_mib(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.borrow().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
     /// What its descriptors lead to, as /proc shows it.
     pub fn open_files(&self) -> Vec<String> {
         let folder = format!("/proc/{}/fd", self.child.borrow().id());
