@@ -1,4 +1,5 @@
-//! docs/configuration.md and docs/metrics.md say what is true: every key with its default, every metric with its help.
+//! docs/configuration.md and docs/metrics.md say what is true: every key with its default, every metric with its help. The
+//! chart's dashboard and alerts ask for nothing that is not there.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
@@ -74,11 +75,14 @@ fn every_yaml_example_of_the_configuration_page_is_a_good_configuration() {
 fn full_scrape() -> String {
     let metrics = Metrics::new();
     metrics.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).inc();
-    for family in [&metrics.malformed_lines, &metrics.dropped_lines, &metrics.skipped_files] {
+    let counted_by_reason =
+        [&metrics.malformed_lines, &metrics.dropped_lines, &metrics.skipped_files, &metrics.kubernetes_errors];
+    for family in counted_by_reason {
         family.get_or_create(&Reason { reason: "some" }).inc();
     }
+    metrics.excluded_containers.get_or_create(&Reason { reason: "some" }).set(1);
     metrics.push_requests.get_or_create(&PushStatus { status: "204".into() }).inc();
-    for family in [&metrics.signal_backend, &metrics.reader_backend] {
+    for family in [&metrics.signal_backend, &metrics.reader_backend, &metrics.metadata_backend] {
         family.get_or_create(&Backend { backend: "b".into(), fallback_reason: String::new() }).set(1);
     }
     metrics.set_lags([((), 1)].into_iter(), |()| ContainerLabels::others());
@@ -139,4 +143,55 @@ fn the_metrics_page_lists_every_metric_as_it_is_served() {
     let page = page("metrics.md");
     let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
     assert_eq!(listed, table, "docs/metrics.md should hold this table:\n{}\n", table.join("\n"));
+}
+
+/// The words of an expression that could be names, PromQL's own and labels' values among them.
+fn words(expression: &str) -> impl Iterator<Item = &str> {
+    expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
+/// Every `expr` below a dashboard's or a rule file's root.
+fn expressions<'v>(value: &'v serde_json::Value, found: &mut Vec<&'v str>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            found.extend(map.get("expr").and_then(serde_json::Value::as_str));
+            map.values().for_each(|value| expressions(value, found));
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| expressions(value, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_name_only_metrics_and_labels_that_a_scrape_has() {
+    let scrape = full_scrape();
+    let (_, samples) = families(&scrape);
+    let mut labels = vec!["instance", "node", "job"]; // Prometheus's own, and the monitors' of the chart
+    labels.extend(scrape.split(['{', ',']).filter_map(|part| Some(part.split_once("=\"")?.0)));
+
+    let files = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/helm/pilcrow/files");
+    let dashboard: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(files.join("dashboard.json")).unwrap()).unwrap();
+    let alerts: serde_json::Value =
+        serde_saphyr::from_str(&fs::read_to_string(files.join("alerts.yaml")).unwrap()).unwrap();
+    for (name, file, least) in [("dashboard.json", dashboard, 25), ("alerts.yaml", alerts, 8)] {
+        let mut all = Vec::new();
+        expressions(&file, &mut all);
+        // LogQL selects by a log's labels.
+        let of_prometheus: Vec<_> =
+            all.into_iter().filter(|expression| !expression.contains("namespace=~\"$namespace\"")).collect();
+        assert!(of_prometheus.len() >= least, "{name} has only {} expressions", of_prometheus.len());
+        for expression in of_prometheus {
+            let asked: Vec<_> =
+                words(expression).filter(|w| w.starts_with("pilcrow_") || w.starts_with("process_")).collect();
+            assert!(!asked.is_empty(), "{name}: {expression} asks for nothing of Pilcrow's");
+            for metric in asked {
+                assert!(samples.iter().any(|sample| sample == metric), "{name}: there is no {metric}");
+            }
+            let grouped = expression.split(" by (").skip(1).chain(expression.split(" on (").skip(1));
+            for label in grouped.flat_map(|rest| words(rest.split(')').next().unwrap())) {
+                assert!(labels.contains(&label), "{name}: no metric has the label {label}");
+            }
+        }
+    }
 }

@@ -3,11 +3,22 @@
 mod apt;
 mod bench;
 mod build;
+mod chaos;
 mod demo;
 mod e2e;
 mod ebpf;
+mod figures;
+mod fuzz;
+mod go;
+mod helm;
+mod image;
+mod interrupt;
+mod manifests;
+mod metrics;
 mod musl;
+mod place;
 mod process;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -30,10 +41,20 @@ enum Command {
     BuildEbpf(ebpf::Args),
     /// Build the release binary, for this machine or for another one
     Build(build::Args),
+    /// Let everything go wrong at once and look for lost lines
+    Chaos(chaos::Args),
     /// Run the main job on this machine and watch it
     Demo(demo::Args),
     /// Run the collector against a real Loki and compare what Loki stored
     E2e(e2e::Args),
+    /// Run the collector for an hour and watch its memory
+    Soak(soak::Args),
+    /// Fuzz the parsers, the checkpoint file and the configuration
+    Fuzz(fuzz::Args),
+    /// Make container images, as files, without Docker
+    Image(image::Args),
+    /// Render deploy/manifests from the Helm chart
+    Manifests(manifests::Args),
     /// Run all tests
     Test(test::Args),
 }
@@ -43,8 +64,13 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Soak(args) => soak::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Image(args) => image::run(&args),
+        Command::Manifests(args) => manifests::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };

@@ -204,6 +204,11 @@ impl Chain {
         self.files.retain(|file| file.is_open() || !file.is_missing_for(FORGET_AFTER, now));
     }
 
+    /// Whether it has a file that is open or would be opened.
+    pub fn is_at_hand(&self) -> bool {
+        self.files.iter().any(ChainFile::is_at_hand)
+    }
+
     /// Whether nothing can be read any more, and what was is acknowledged.
     pub fn is_done(&self) -> bool {
         self.files.iter().all(|file| (file.finished || !file.is_at_hand()) && file.acknowledged >= file.parsed)

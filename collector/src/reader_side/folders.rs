@@ -130,10 +130,16 @@ impl<R: RangeReader> ReaderSide<R> {
 
     /// Lists a container's folder and takes over what is new in it.
     pub(super) fn scan_container(&mut self, id: ContainerId) {
-        let Some(folder) = self.state.containers.get(&id).map(|container| container.folder.clone()) else { return };
+        let Some(container) = self.state.containers.get_mut(&id) else { return };
+        let folder = container.folder.clone();
+        if container.exclusion().is_some() {
+            container.gone = matches!(folder.try_exists(), Ok(false));
+            return;
+        }
         // Before listing, so that nothing falls between the two.
         self.watch(&folder, Folder::Container(id));
-        let (listing, gone) = match discover::list(&folder) {
+        let listed = discover::list(&folder, |linked| self.watch(linked, Folder::Container(id)));
+        let (listing, gone) = match listed {
             Ok(listing) => (listing, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Listing::default(), true),
             Err(error) => {
@@ -141,9 +147,6 @@ impl<R: RangeReader> ReaderSide<R> {
                 return;
             }
         };
-        for linked in &listing.linked_folders {
-            self.watch(linked, Folder::Container(id));
-        }
         self.extend_fingerprints(id);
         self.make_room(false);
         self.state.merge(id, &listing, gone);
@@ -220,14 +223,15 @@ impl State {
         }
         self.ids.insert(saved_name, id);
         self.containers.insert(id, Box::new(container));
-        self.label_or_wait(id, Instant::now());
+        self.decide_or_wait(id, Instant::now());
         id
     }
 
     fn merge(&mut self, id: ContainerId, listing: &Listing, gone: bool) {
         let Some(container) = self.containers.get_mut(&id) else { return };
         // "From the end" is meant for what lay there before Pilcrow came, not for what appears while it runs.
-        let skip = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
+        let is_old = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
+        let skip = std::mem::take(&mut container.resumes_at_end) || is_old;
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
         container.gone = gone;
         let (before, room) = (container.chain.open_files(), self.descriptors.room());

@@ -130,7 +130,7 @@ impl<R: RangeReader> ReaderSide<R> {
     /// their whole folder is gone.
     pub(super) fn give_up_vanished(&mut self, now: Instant) {
         let mut vanished = Vec::new();
-        for (&id, container) in &self.state.containers {
+        for (&id, container) in self.state.containers.iter().filter(|(_, container)| container.exclusion().is_none()) {
             let wait = if container.gone { Duration::ZERO } else { VANISHED_AFTER };
             let files = container.chain.files().iter();
             let lost =

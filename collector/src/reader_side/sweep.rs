@@ -6,12 +6,12 @@
 
 use std::{collections::HashSet, io, time::Instant};
 
-use super::{Container, ReaderSide, State, descriptors::len_and_named, hold::Held};
+use super::{Container, ReaderSide, State, descriptors::len_and_named, hold::Held, selection::REASONS};
 use crate::{
     discover::{self, ChainFile, ContainerId, FileKey, Source},
     read::RangeReader,
     signal::{Signal, Slot},
-    status::ContainerLabels,
+    status::{ContainerLabels, Reason},
 };
 
 /// What a look at all files found.
@@ -125,9 +125,15 @@ impl<R: RangeReader> ReaderSide<R> {
 
     fn publish_gauges(&self) {
         let metrics = &self.state.metrics;
-        metrics.containers.set(self.state.containers.len() as i64);
+        let all = self.state.containers.values();
+        for reason in REASONS {
+            let excluded = all.clone().filter(|container| container.exclusion() == Some(reason)).count();
+            metrics.excluded_containers.get_or_create(&Reason { reason }).set(excluded as i64);
+        }
+        let followed = all.filter(|container| container.exclusion().is_none());
+        metrics.containers.set(followed.clone().count() as i64);
         metrics.open_files.set(self.state.descriptors.open as i64);
-        let lags = self.state.containers.values().map(|container| (&**container, container.chain.lag_bytes()));
+        let lags = followed.map(|container| (&**container, container.chain.lag_bytes()));
         metrics.set_lags(lags, |container: &Container| ContainerLabels {
             namespace: container.pod.namespace.clone(),
             pod: container.pod.pod.clone(),

@@ -104,6 +104,7 @@ pub struct Metrics {
     pub queue_bytes: Gauge,
     pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
     pub containers: Gauge,
+    pub excluded_containers: Family<Reason, Gauge>,
     pub open_files: Gauge,
     pub held_files: Gauge,
     pub held_bytes: Gauge,
@@ -153,6 +154,7 @@ impl Metrics {
             queue_bytes: Gauge::default(),
             lag_bytes: Family::default(),
             containers: Gauge::default(),
+            excluded_containers: Family::default(),
             open_files: Gauge::default(),
             held_files: Gauge::default(),
             held_bytes: Gauge::default(),
@@ -233,6 +235,11 @@ impl Metrics {
             self.lag_bytes.clone(),
         );
         r.register("containers", "Containers whose logs are followed", self.containers.clone());
+        r.register(
+            "excluded_containers",
+            "Containers whose logs are left out, by reason, as of the last sweep",
+            self.excluded_containers.clone(),
+        );
         r.register("open_files", "Log files that are open", self.open_files.clone());
         r.register(
             "held_files",

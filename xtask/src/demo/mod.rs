@@ -5,15 +5,12 @@
 //! user would write it; what it did is judged by the receiver and by its own /metrics.
 
 mod destination;
-mod interrupt;
-mod metrics;
-mod place;
 mod view;
 
 use std::{
     collections::VecDeque,
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -25,12 +22,16 @@ use rig::{
     program::{Collector, Setup},
 };
 
-use crate::{ebpf, process};
+use crate::{
+    build,
+    figures::{bytes, duration, thousands},
+    interrupt::Interrupts,
+    metrics::{Metrics, Usage},
+    place::Place,
+    process,
+};
 use destination::{Destination, Verdict};
-use interrupt::Interrupts;
-use metrics::{Metrics, Usage};
-use place::Place;
-use view::{Moment, View, bytes, duration, thousands};
+use view::{Moment, View};
 
 /// For the collector to answer for the first time.
 const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -90,7 +91,7 @@ fn spelled(choice: impl ValueEnum) -> String {
 
 /// Builds, runs, shows, judges.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let program = build(args.debug)?;
+    let program = build::with_probe_if_possible(args.debug)?;
     let interrupts = Interrupts::listen()?;
     let folder = process::target_dir().join("demo");
     fs::create_dir_all(&folder)?;
@@ -109,17 +110,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut demo = Demo { args, collector, destination, interrupts, view: View::new(), usage: Usage::default() };
     let verdict = demo.write_and_judge(node)?;
     demo.conclude(&verdict)
-}
-
-/// The collector with the probe in it. A probe that cannot be built here is no reason to stop: the collector falls back.
-fn build(debug: bool) -> anyhow::Result<PathBuf> {
-    if let Err(error) = ebpf::ensure_built() {
-        println!("the eBPF probe cannot be built here: {error:#}\ngoing on without it: the collector will use inotify");
-    }
-    let (profile, folder) = if debug { ("dev", "debug") } else { ("release", "release") };
-    println!("building the collector; the first time this takes some minutes");
-    process::run(process::cargo().args(["build", "--package", "collector", "--bin", "pilcrow", "--profile", profile]))?;
-    Ok(process::target_dir().join(folder).join("pilcrow"))
 }
 
 fn start_collector(

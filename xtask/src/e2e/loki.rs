@@ -3,9 +3,9 @@
 //! In: nothing, or the path of a Loki program. Out: the base URL of one that is ready; dropping it stops it.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -14,53 +14,20 @@ use std::{
 use anyhow::{Context, bail};
 
 use super::logql;
-use crate::process;
+use crate::{go, process};
 
-const MODULE: &str = "github.com/grafana/loki/v3";
+/// How its program is built.
+pub const PROGRAM: go::Program = go::Program {
+    name: "loki",
+    module: "github.com/grafana/loki/v3",
+    package: "cmd/loki",
+    version_variable: "github.com/grafana/loki/v3/pkg/util/build.Version",
+    version_with_v: false,
+    takes: "about five minutes",
+    or_give: "--loki-bin or --loki",
+};
+
 const READY_WITHIN: Duration = Duration::from_secs(90);
-
-/// Whether this machine can build Loki.
-pub fn can_build() -> Result<(), String> {
-    if process::find("go").is_some() {
-        return Ok(());
-    }
-    Err("no Go to build Loki with: install Go 1.21 or newer (it gets the version that e2e/loki/go.mod names), \
-         or give --loki-bin or --loki"
-        .to_owned())
-}
-
-/// Loki's program, built now if it was not before.
-pub fn build() -> anyhow::Result<PathBuf> {
-    can_build().map_err(anyhow::Error::msg)?;
-    let module = process::workspace_root().join("e2e/loki");
-    let go_mod = fs::read_to_string(module.join("go.mod"))?;
-    let version = version_in(&go_mod)?;
-    let program = process::target_dir().join("loki").join(format!("loki-{version}"));
-    if program.exists() {
-        return Ok(program);
-    }
-    println!("building Loki {version}; this takes about five minutes on two cores, once");
-    let start = Instant::now();
-    let bare = version.trim_start_matches('v');
-    process::run(
-        Command::new("go")
-            .args(["build", "-trimpath", "-ldflags"])
-            .arg(format!("-s -w -X {MODULE}/pkg/util/build.Version={bare}"))
-            .arg("-o")
-            .arg(&program)
-            .arg(format!("{MODULE}/cmd/loki"))
-            .env("CGO_ENABLED", "0")
-            .current_dir(&module),
-    )?;
-    println!("Loki {version} built in {} s", start.elapsed().as_secs());
-    Ok(program)
-}
-
-/// The version that go.mod requires.
-fn version_in(go_mod: &str) -> anyhow::Result<&str> {
-    let mut words = go_mod.split_whitespace();
-    words.find(|word| *word == MODULE).and_then(|_| words.next()).context("e2e/loki/go.mod names no Loki version")
-}
 
 /// A running Loki.
 pub struct Loki {
@@ -75,8 +42,7 @@ impl Loki {
     /// Starts `program` and waits until it is ready.
     pub fn start(program: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("pilcrow-loki-").tempdir()?;
-        let log = process::target_dir().join("loki/loki.log");
-        fs::create_dir_all(process::target_dir().join("loki"))?;
+        let log = PROGRAM.folder()?.join("loki.log");
         let log_file = File::create(&log)?;
         let [http, grpc] = free_ports()?;
         let process = Command::new(program)
@@ -125,16 +91,4 @@ impl Drop for Loki {
 fn free_ports() -> anyhow::Result<[u16; 2]> {
     let listeners = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
     Ok([listeners[0].local_addr()?.port(), listeners[1].local_addr()?.port()])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_the_one_that_go_mod_requires() {
-        let go_mod = "module x\n\ntool github.com/grafana/loki/v3/cmd/loki\n\nrequire (\n\ta.b/c v1.0.0\n\tgithub.com/grafana/loki/v3 v3.7.8 // indirect\n)\n";
-        assert_eq!(version_in(go_mod).unwrap(), "v3.7.8");
-        assert!(version_in("module x\n").is_err());
-    }
 }

@@ -76,7 +76,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => {
             let loki_program = match &args.loki_bin {
                 Some(program) => program.clone(),
-                None => loki::build()?,
+                None => loki::PROGRAM.build()?,
             };
             started = loki::Loki::start(&loki_program)?;
             (&started.url, PAGES[1])

@@ -4,6 +4,7 @@
 //! `N passed, N failed, N skipped`, also left in target/xtask/test-summary.txt; exit code 1 if anything failed.
 //! Every step runs, whatever the ones before it did, so that one run shows all that is wrong.
 
+mod chart;
 mod libtest;
 mod skips;
 mod steps;

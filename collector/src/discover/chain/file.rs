@@ -148,6 +148,11 @@ impl ChainFile {
         file
     }
 
+    /// The time of its first record, nanoseconds since 1970; `None` where it is empty or begins with none.
+    pub fn first_timestamp_ns(&self) -> Option<i64> {
+        self.first_timestamp_ns
+    }
+
     /// Whether a descriptor of it is held.
     pub fn is_open(&self) -> bool {
         !matches!(self.source, Source::Closed | Source::Listed)

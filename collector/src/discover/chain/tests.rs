@@ -71,7 +71,7 @@ impl Follower {
     }
 
     fn scan(&mut self) {
-        let listing = super::super::list(self.folder.path()).unwrap();
+        let listing = super::super::list(self.folder.path(), |_| {}).unwrap();
         let errors =
             self.chain.merge(&listing.files, UnknownFile::Beginning, usize::MAX, &mut self.next_id, Instant::now());
         assert!(errors.is_empty(), "{errors:?}");
@@ -303,7 +303,7 @@ fn files_that_there_is_no_room_for_are_left_to_be_opened_later() {
     for second in 1..6 {
         follower.write(&format!("0.log.20260102-03040{second}"), second);
     }
-    let listing = super::super::list(follower.folder.path()).unwrap();
+    let listing = super::super::list(follower.folder.path(), |_| {}).unwrap();
     let merge = |chain: &mut Chain, next_id: &mut u64| {
         chain.merge(&listing.files, UnknownFile::Beginning, 2, next_id, Instant::now())
     };

@@ -15,9 +15,19 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
-use crate::{apt, process};
+use crate::{apt, go, process};
 
-const MODULE: &str = "k8s.io/kubernetes";
+/// How its program is built.
+pub const PROGRAM: go::Program = go::Program {
+    name: "kube-apiserver",
+    module: "k8s.io/kubernetes",
+    package: "cmd/kube-apiserver",
+    version_variable: "k8s.io/component-base/version.gitVersion",
+    version_with_v: true,
+    takes: "about six minutes",
+    or_give: "--kube-apiserver-bin",
+};
+
 const READY_WITHIN: Duration = Duration::from_secs(90);
 /// The token of a user who may do everything.
 const ADMIN: &str = "admin-token";
@@ -27,54 +37,6 @@ const PACKAGES: [apt::Package; 3] = [
     apt::Package { name: "kubernetes-client", program: "kubectl" },
     apt::Package { name: "openssl", program: "openssl" },
 ];
-
-/// Whether this machine can build a kube-apiserver.
-pub fn can_build() -> Result<(), String> {
-    if process::find("go").is_some() {
-        return Ok(());
-    }
-    Err("no Go to build kube-apiserver with: install Go 1.21 or newer (it gets the version that \
-         e2e/kube-apiserver/go.mod names), or give --kube-apiserver-bin"
-        .to_owned())
-}
-
-/// kube-apiserver's program, built now if it was not before.
-pub fn build() -> anyhow::Result<PathBuf> {
-    can_build().map_err(anyhow::Error::msg)?;
-    let module = process::workspace_root().join("e2e/kube-apiserver");
-    let go_mod = fs::read_to_string(module.join("go.mod"))?;
-    let version = version_in(&go_mod)?;
-    let program = logs()?.join(format!("kube-apiserver-{version}"));
-    if program.exists() {
-        return Ok(program);
-    }
-    println!("building kube-apiserver {version}; this takes about six minutes on two cores, once");
-    process::run(
-        Command::new("go")
-            .args(["build", "-trimpath", "-ldflags"])
-            .arg(format!("-s -w -X k8s.io/component-base/version.gitVersion={version}"))
-            .arg("-o")
-            .arg(&program)
-            .arg(format!("{MODULE}/cmd/kube-apiserver"))
-            .env("CGO_ENABLED", "0")
-            .current_dir(&module),
-    )?;
-    Ok(program)
-}
-
-/// The version that go.mod requires.
-fn version_in(go_mod: &str) -> anyhow::Result<&str> {
-    let mut lines = go_mod.lines().map(|line| line.trim().trim_start_matches("require "));
-    let version = lines.find_map(|line| line.strip_prefix(MODULE)?.strip_prefix(' '));
-    version.and_then(|rest| rest.split(' ').next()).context("e2e/kube-apiserver/go.mod names no version")
-}
-
-/// Where the program is and the logs of its runs are kept.
-fn logs() -> anyhow::Result<PathBuf> {
-    let folder = process::target_dir().join("kube-apiserver");
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
-}
 
 /// A process that is killed when it is dropped.
 struct Running(Child);
@@ -126,7 +88,7 @@ impl Cluster {
                 .args(["--advertise-client-urls", &etcd_url])
                 .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer}"))
                 .current_dir(folder.path()),
-            &logs()?.join("etcd.log"),
+            &PROGRAM.folder()?.join("etcd.log"),
         )?;
         let mut cluster = Self { program: program.to_owned(), port, etcd_url, api: None, _etcd: etcd, folder };
         cluster.start_api()?;
@@ -135,7 +97,7 @@ impl Cluster {
 
     /// Starts the API server (again) and waits until it is ready.
     pub fn start_api(&mut self) -> anyhow::Result<()> {
-        let log = logs()?.join("kube-apiserver.log");
+        let log = PROGRAM.folder()?.join("kube-apiserver.log");
         let api = Running::start(
             Command::new(&self.program)
                 .arg(format!("--etcd-servers={}", self.etcd_url))
@@ -225,17 +187,4 @@ fn free_ports() -> anyhow::Result<[u16; 3]> {
         *port = listener.as_ref().map_err(|error| anyhow::anyhow!("no free port: {error}"))?.local_addr()?.port();
     }
     Ok(ports)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_the_one_that_go_mod_requires() {
-        let go_mod = "module x\n\ntool k8s.io/kubernetes/cmd/kube-apiserver\n\nrequire (\n\ta.b/c v1.0.0\n\tk8s.io/kubernetes v1.36.3 // indirect\n)\n";
-        assert_eq!(version_in(go_mod).unwrap(), "v1.36.3");
-        assert_eq!(version_in("require k8s.io/kubernetes v1.2.3\n").unwrap(), "v1.2.3");
-        assert!(version_in("module x\n").is_err());
-    }
 }

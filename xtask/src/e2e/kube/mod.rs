@@ -1,5 +1,5 @@
 //! `cargo xtask e2e --kube`: the real collector asks a real kube-apiserver for its node's pods, with the rights that
-//! deploy/daemonset.yaml gives it and no others.
+//! the chart gives it and no others.
 //!
 //! In: nothing, or the path of a kube-apiserver. Out: an error unless every line comes once, with exactly the `app` that the
 //! objects in the API say, from the first line of a new pod on, while the API server is killed, and after a role was
@@ -36,11 +36,11 @@ const STATIC_UIDS: [&str; 2] = ["0f1e2d3c4b5a69788796a5b4c3d2e1f0", "aa55aa55aa5
 /// Runs it all and says what was found.
 pub fn run(apiserver: Option<&Path>, release: bool) -> anyhow::Result<()> {
     let program = build::build(None, !release)?;
-    let apiserver = apiserver.map_or_else(cluster::build, |path| Ok(path.to_owned()))?;
+    let apiserver = apiserver.map_or_else(|| cluster::PROGRAM.build(), |path| Ok(path.to_owned()))?;
     let mut cluster = Cluster::start(&apiserver)?;
-    let manifest = process::workspace_root().join("deploy/daemonset.yaml");
+    let manifest = process::workspace_root().join("deploy/manifests/pilcrow.yaml");
     cluster.kubectl(&["apply", "-f", &manifest.display().to_string()])?;
-    println!("kube-apiserver takes deploy/daemonset.yaml");
+    println!("kube-apiserver takes deploy/manifests/pilcrow.yaml");
     cluster.apply(&format!("{{apiVersion: v1, kind: Node, metadata: {{name: {NODE}}}}}"))?;
     labels_follow_the_api(&mut cluster, &program)?;
     a_missing_role_is_said_and_can_be_mended(&cluster, &program)?;
@@ -48,7 +48,7 @@ pub fn run(apiserver: Option<&Path>, release: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With what deploy/daemonset.yaml allows; waits so long that only the API's word can be what a line's labels come from.
+/// With what the chart's ClusterRole allows; waits so long that only the API's word can be what a line's labels come from.
 fn labels_follow_the_api(cluster: &mut Cluster, program: &Path) -> anyhow::Result<()> {
     let logs = Logs::new()?;
     make_pod(cluster, "web", Some("nginx"), None)?;

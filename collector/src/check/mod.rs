@@ -1,0 +1,199 @@
+//! `pilcrow check`: what a configuration means, in sentences.
+//!
+//! In: a validated [`Config`]. Out: text. Looks only at whether the files that it names are there, and warns of those
+//! that are not: the configuration may be for another machine. What `auto` chooses is the machine's answer: that is
+//! `pilcrow doctor`'s.
+
+mod relabelling;
+
+use std::{io, path::Path};
+
+use self::relabelling::Relabelling;
+pub use self::relabelling::write_rules;
+use crate::config::{Config, Enabled, Kubernetes, Oversize, ReaderChoice, SignalChoice, StartAt};
+
+/// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
+///
+/// # Errors
+/// `out` can not be written to.
+pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
+    let relabelling = Relabelling::of(config)?;
+    writeln!(out, "The configuration is good. It means:")?;
+    for sentence in sentences(config, &relabelling) {
+        writeln!(out, "- {sentence}")?;
+    }
+    for warning in warnings(config).into_iter().chain(relabelling.warnings(config)) {
+        writeln!(out, "warning: {warning}")?;
+    }
+    if print {
+        writeln!(out, "\n---\n{}", serde_saphyr::to_string(config)?.trim_end())?;
+    }
+    Ok(())
+}
+
+fn sentences(config: &Config, relabelling: &Relabelling) -> Vec<String> {
+    let loki = &config.loki;
+    let mut sentences = vec![
+        format!("Lines go to Loki at {}{}{}.", loki.url, tenant(config), authentication(config)),
+        format!(
+            "A batch leaves when it holds {} or is {} old; a failed push is repeated after {}, later {} at most, until \
+             Loki takes it.",
+            loki.batch.bytes, loki.batch.age, loki.backoff.min, loki.backoff.max
+        ),
+        relabelling.sentence(config),
+        format!("Logs are read from {}; {}.", config.paths.pods.display(), start(config)),
+        format!("Positions are kept in {}.", config.paths.state.display()),
+        backends(config),
+        kubernetes(config),
+        selection(config),
+        lines(config),
+        hold(config),
+    ];
+    if !loki.headers.is_empty() {
+        let names: Vec<&str> = loki.headers.keys().map(String::as_str).collect();
+        sentences.insert(1, format!("Every request carries the headers {}.", names.join(", ")));
+    }
+    if loki.tls.insecure_skip_verify {
+        sentences.insert(1, "Loki's certificate is NOT verified.".into());
+    }
+    sentences.push(format!("Metrics, readiness and health are served on http://{}/.", config.http.listen));
+    sentences
+}
+
+fn tenant(config: &Config) -> String {
+    match config.loki.tenant.as_str() {
+        "" => ", without a tenant".into(),
+        tenant => format!(", for tenant {tenant}"),
+    }
+}
+
+fn authentication(config: &Config) -> String {
+    let loki = &config.loki;
+    if !loki.basic_auth.username.is_empty() {
+        let file = loki.basic_auth.password_file.display();
+        format!(", as user {} with the password in {file}", loki.basic_auth.username)
+    } else if !loki.bearer_token_file.as_os_str().is_empty() {
+        format!(", with the bearer token in {}", loki.bearer_token_file.display())
+    } else {
+        String::new()
+    }
+}
+
+fn start(config: &Config) -> &'static str {
+    match config.start_at {
+        StartAt::Beginning => "those without a saved position from their beginning",
+        StartAt::End => "those without a saved position from their end: what was written before is left out",
+    }
+}
+
+fn backends(config: &Config) -> String {
+    let signal = match config.signal {
+        SignalChoice::Auto => "eBPF if the kernel allows it, else inotify, else polling (`pilcrow doctor` says which)",
+        SignalChoice::Ebpf => "eBPF, and Pilcrow does not start where that is not possible",
+        SignalChoice::Inotify => "inotify",
+        SignalChoice::Poll => "polling",
+    };
+    let reader = match config.reader {
+        ReaderChoice::Auto => "io_uring if the kernel allows it, else pread",
+        ReaderChoice::IoUring => "io_uring, and Pilcrow does not start where that is not possible",
+        ReaderChoice::Pread => "pread",
+    };
+    format!(
+        "New lines are noticed by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}.",
+        config.sweep.interval
+    )
+}
+
+fn kubernetes(config: &Config) -> String {
+    let Kubernetes { enabled, node_name, kubeconfig, wait, .. } = &config.kubernetes;
+    if *enabled == Enabled::False {
+        return "The Kubernetes API is not asked: labels come from the paths, and there is no app label.".into();
+    }
+    let by = match kubeconfig.as_os_str().is_empty() {
+        true => "by the service account of Pilcrow's pod".into(),
+        false => format!("by the kubeconfig {}", kubeconfig.display()),
+    };
+    let node = if node_name.is_empty() { "a node that is not named".into() } else { format!("the node {node_name}") };
+    let impossible = match enabled {
+        Enabled::True => "Pilcrow does not start",
+        _ => "labels come from the paths, without app",
+    };
+    format!(
+        "The Kubernetes API is asked for the pods of {node}, {by}; where that is not possible, {impossible}. A new pod's \
+         first lines wait {wait} for its answer."
+    )
+}
+
+fn selection(config: &Config) -> String {
+    let Kubernetes { enabled, namespaces, pod_selector, .. } = &config.kubernetes;
+    let mut sentence = match &namespaces.include[..] {
+        [] => "Logs of all namespaces are collected".into(),
+        names => format!("Only logs of the namespaces {} are collected", names.join(", ")),
+    };
+    if !namespaces.exclude.is_empty() {
+        sentence += &format!(", but not those of {}", namespaces.exclude.join(", "));
+    }
+    if *enabled != Enabled::False {
+        if !pod_selector.is_empty() {
+            sentence += &format!(", of pods with the labels {pod_selector}");
+        }
+        sentence += "; pods with the annotation pilcrow.dev/exclude: \"true\" are left out";
+    }
+    sentence + "."
+}
+
+fn lines(config: &Config) -> String {
+    let oversize = match config.lines.oversize {
+        Oversize::Split => "are split into several entries",
+        Oversize::Cut => "are cut, and counted",
+    };
+    format!("Lines of more than {} {oversize}.", config.lines.max_bytes)
+}
+
+fn hold(config: &Config) -> String {
+    let (bytes, age) = (config.hold.bytes, config.hold.age);
+    if bytes.0 == 0 {
+        return "A log file that is deleted before it is read is given up at the next sweep.".into();
+    }
+    let age = if age.0.is_zero() { String::new() } else { format!(", and each for {age}") };
+    format!(
+        "Log files that are deleted before they are read are held open, up to {bytes} on the disk{age}; past that, the \
+         first that was deleted is given up, and counted."
+    )
+}
+
+fn warnings(config: &Config) -> Vec<String> {
+    let loki = &config.loki;
+    let mut warnings = Vec::new();
+    let files = [
+        ("loki.basic_auth.password_file", &loki.basic_auth.password_file),
+        ("loki.bearer_token_file", &loki.bearer_token_file),
+        ("loki.tls.ca_file", &loki.tls.ca_file),
+        ("loki.tls.cert_file", &loki.tls.cert_file),
+        ("loki.tls.key_file", &loki.tls.key_file),
+        ("kubernetes.kubeconfig", &config.kubernetes.kubeconfig),
+    ];
+    for (key, file) in files {
+        if let Some(error) = missing(file) {
+            warnings.push(format!("{key}: {} can not be read on this machine: {error}", file.display()));
+        }
+    }
+    let plain = loki.url.starts_with("http://");
+    if plain && (!loki.basic_auth.username.is_empty() || !loki.bearer_token_file.as_os_str().is_empty()) {
+        warnings.push("loki.url is http://: the password or token travels unencrypted".into());
+    }
+    if plain && loki.tls != Default::default() {
+        warnings.push("loki.tls has no effect, as loki.url is http://".into());
+    }
+    if config.debug.drop_signals > 0.0 {
+        warnings.push(format!(
+            "debug.drop_signals is {}: that many of the signs of growth are thrown away, and lines come as late as the sweep",
+            config.debug.drop_signals
+        ));
+    }
+    warnings
+}
+
+fn missing(file: &Path) -> Option<io::Error> {
+    if file.as_os_str().is_empty() { None } else { std::fs::File::open(file).err() }
+}

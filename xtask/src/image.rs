@@ -1,0 +1,86 @@
+//! `cargo xtask image`: a container image as one file, made without Docker.
+//!
+//! In: a static program. Out: target/image/pilcrow-VERSION-linux-ARCH.tar, an OCI image layout in a tar that also has the
+//! manifest.json of `docker save`: `ctr images import`, `docker load`, `podman load` and skopeo take it. The same program and
+//! the same certificates give the same bytes. It holds what deploy/Dockerfile's image holds.
+
+mod layout;
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, bail, ensure};
+
+use crate::{apt, build, process};
+
+/// What nodes know it by, unless told otherwise, with the version as its tag: the chart's default.
+const NAME: &str = "localhost/pilcrow";
+
+const TARGETS: [&str; 2] = ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl"];
+
+/// Small enough for a slow line and an SD card.
+const COMPRESSED_MAX: u64 = 10 << 20;
+
+/// Certificate authorities for a Loki behind https, where rustls-native-certs looks for them.
+const AUTHORITIES: &str = "etc/ssl/certs/ca-certificates.crt";
+
+/// What `cargo xtask image` takes.
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Triple of the machine that it is for; without it, one image for each of arm64 and amd64
+    #[arg(long)]
+    target: Option<String>,
+    /// The image's name, with or without a tag
+    #[arg(long, default_value = NAME)]
+    name: String,
+    /// Take a program that is not optimized: faster to build
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Builds the programs, makes the images and says where they are.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let targets = args.target.as_deref().map_or(TARGETS.to_vec(), |target| vec![target]);
+    for target in targets {
+        let (path, size) = make(target, &args.name, args.debug)?;
+        println!("{} ({:.1} MiB)", path.display(), size as f64 / f64::from(1 << 20));
+        // Debug information is most of a program that is not optimized.
+        if !args.debug && size > COMPRESSED_MAX {
+            bail!("{} is larger than {} MiB", path.display(), COMPRESSED_MAX >> 20);
+        }
+    }
+    Ok(())
+}
+
+/// The image of the program for `target`, and its size in bytes.
+pub fn make(target: &str, name: &str, debug: bool) -> anyhow::Result<(PathBuf, u64)> {
+    let architecture = architecture(target)?;
+    let name = if name.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        name.to_owned()
+    } else {
+        format!("{name}:{}", env!("CARGO_PKG_VERSION"))
+    };
+    let program = build::build(Some(target), debug)?;
+    apt::ensure(&[apt::Package { name: "ca-certificates", program: "update-ca-certificates" }])?;
+    let authorities = fs::read(format!("/{AUTHORITIES}")).with_context(|| format!("cannot read /{AUTHORITIES}"))?;
+    let program = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    let files = [
+        layout::File { path: AUTHORITIES, mode: 0o644, content: &authorities },
+        layout::File { path: "pilcrow", mode: 0o755, content: &program },
+    ];
+    let folder = process::target_dir().join("image");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("pilcrow-{}-linux-{architecture}.tar", env!("CARGO_PKG_VERSION")));
+    let archive = layout::archive(&name, architecture, &files)?;
+    fs::write(&path, &archive).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok((path, archive.len() as u64))
+}
+
+/// The name that Go, and with it every container tool, has for a static target.
+fn architecture(target: &str) -> anyhow::Result<&'static str> {
+    ensure!(target.ends_with("-linux-musl"), "an image holds only the program, so it must be static: {TARGETS:?}");
+    match target.split('-').next() {
+        Some("aarch64") => Ok("arm64"),
+        Some("x86_64") => Ok("amd64"),
+        _ => bail!("images are made for {TARGETS:?}, not for {target}"),
+    }
+}

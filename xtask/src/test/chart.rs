@@ -1,0 +1,86 @@
+//! The step `helm`: the chart, as far as Helm and `pilcrow check` can judge it.
+//!
+//! What a real API server says of it is the step `kube`.
+
+use std::{fs, path::PathBuf, process::Command};
+
+use anyhow::{Context, ensure};
+
+use super::Report;
+use crate::{build, helm, helm::Helm, manifests, process};
+
+/// Values that the chart must refuse, as `--set` takes them, and what it must name.
+const REFUSED: [(&str, &str); 16] = [
+    ("labels.cluster=x", "set loki.url"),
+    ("loki.ulr=http://loki", "'ulr'"),
+    ("loki.url=loki:3100", "/loki/url"),
+    ("loki.url=http://user:secret@loki:3100", "/loki/url"),
+    ("replicas=3", "'replicas'"),
+    ("port=80", "/port"),
+    ("labels.pod=x", "/labels"),
+    ("labels.a-b=x", "/labels"),
+    ("config.http.listen=[::]:1", "/config/http"),
+    ("config.paths.state=/x", "/config/paths"),
+    ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
+    ("image.digest=sha256:12", "/image/digest"),
+    ("securityContext.privileged=true", "'privileged'"),
+    ("securityContext.capabilities={ALL}", "/securityContext/capabilities/0"),
+    ("resources.limits.memory=64 MB", "/resources/limits/memory"),
+    ("loki.url=http://l,loki.basicAuth.existingSecret=a,loki.bearerToken.existingSecret=b", "not both"),
+];
+
+/// Everything in one report.
+pub fn run() -> anyhow::Result<Report> {
+    if let Err(reason) = Helm::can_be_had() {
+        return Ok(Report::one_skipped("helm", reason));
+    }
+    let helm = Helm::find_or_build()?;
+    let program = build::build(None, true)?;
+    let mut report = Report::default();
+    let mut note = |what: &str, outcome: anyhow::Result<()>| match outcome {
+        Ok(()) => report.passed += 1,
+        Err(error) => {
+            println!("{what}: {error:#}");
+            report.failed.push(format!("helm: {what}"));
+        }
+    };
+    for values in values_files()? {
+        let name = values.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let arguments = ["--values".into(), values.into_os_string()];
+        note(&format!("{name} is linted"), helm.lint(&arguments));
+        note(
+            &format!("{name} makes a configuration that pilcrow check takes"),
+            configuration_is_good(&helm, &program, &arguments),
+        );
+    }
+    for (values, named) in REFUSED {
+        note(&format!("{values} is refused"), is_refused(&helm, values, named));
+    }
+    note("deploy/manifests is current", manifests::are_current(&helm));
+    Ok(report)
+}
+
+/// One for each way in which people are expected to use the chart.
+fn values_files() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = helm::chart().join("ci");
+    let mut files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    files.sort();
+    ensure!(files.len() > 1, "{} holds no values files", folder.display());
+    Ok(files)
+}
+
+fn configuration_is_good(helm: &Helm, program: &PathBuf, values: &[std::ffi::OsString]) -> anyhow::Result<()> {
+    let objects = helm::objects(&helm.template(values)?)?;
+    let file = tempfile::NamedTempFile::new()?;
+    fs::write(file.path(), helm::configuration(&objects)?)?;
+    // What the chart takes from a Secret.
+    let mut check = Command::new(program);
+    check.args(["check", "--config"]).arg(file.path()).env("LOKI_USERNAME", "pilcrow").env("NODE_NAME", "pi-3");
+    process::output_of(&mut check).map(drop)
+}
+
+fn is_refused(helm: &Helm, values: &str, named: &str) -> anyhow::Result<()> {
+    let said = helm.template(&["--set", values]).err().context("it is taken")?;
+    ensure!(format!("{said:#}").contains(named), "it is refused without naming {named}: {said:#}");
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! deploy/install.sh and uninstall.sh: what they ask and do, with a kubectl and a helm that only write down what they are
+//! called with. `cargo xtask e2e --kube` runs them with the real ones against a real API server.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// A cluster as far as the scripts can see it: what kubectl and helm answer, by the beginning of their arguments. What is
+/// not listed succeeds and says nothing.
+struct Cluster {
+    folder: tempfile::TempDir,
+}
+
+/// A run of a script.
+struct Outcome {
+    said: String,
+    good: bool,
+}
+
+impl Cluster {
+    /// `answers`: a pattern of the shell's `case` over "TOOL ARGUMENTS", and what is done then.
+    fn new(answers: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let cases: String = answers.iter().map(|(pattern, act)| format!("  {pattern}) {act} ;;\n")).collect();
+        let script = format!(
+            "#!/bin/sh\nset -- \"${{0##*/}}\" \"$@\"\necho \"$*\" >> {}\ncase \"$*\" in\n{cases}esac\n",
+            folder.path().join("calls").display()
+        );
+        for tool in ["kubectl", "helm"] {
+            let path = folder.path().join(tool);
+            fs::write(&path, &script).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self { folder }
+    }
+
+    fn run(&self, script: &str, arguments: &[&str]) -> Outcome {
+        let path = format!("{}:/usr/bin:/bin", self.folder.path().display());
+        run(script, arguments, &path)
+    }
+
+    /// Every call of kubectl and helm that changes something.
+    fn changes(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.folder.path().join("calls")).unwrap_or_default();
+        let changing = ["helm upgrade", "helm uninstall", "kubectl create", "kubectl label", "kubectl delete"];
+        let is_change = |call: &&str| changing.iter().any(|change| call.contains(change) && !call.contains("can-i"));
+        calls.lines().filter(is_change).map(|call| call.replace(&chart(), "CHART")).collect()
+    }
+}
+
+fn deploy() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("deploy")
+}
+
+fn chart() -> String {
+    deploy().join("helm/pilcrow").display().to_string()
+}
+
+fn run(script: &str, arguments: &[&str], path: &str) -> Outcome {
+    let mut command = Command::new("/bin/sh");
+    command.arg(deploy().join(script)).args(arguments).env("PATH", path).env_remove("LOKI_URL");
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    Outcome { said: String::from_utf8(said).unwrap(), good: output.status.success() }
+}
+
+const NO_NAMESPACE: (&str, &str) = ("\"kubectl get namespace pilcrow\"", "exit 1");
+const LOKI: (&str, &str) = ("*'get endpoints loki '*", "echo 10.0.0.7");
+const DAEMONSET: (&str, &str) = ("*'get daemonsets -o name'*", "echo daemonset.apps/pilcrow");
+const TO_LOKI: [&str; 2] = ["--loki", "http://loki.monitoring:3100"];
+const INSTALL: &str =
+    "helm upgrade --install pilcrow CHART --namespace pilcrow --set-string loki.url=http://loki.monitoring:3100";
+
+#[test]
+fn an_empty_cluster_gets_a_namespace_that_allows_hostpaths_and_the_chart_with_only_loki_s_address() {
+    let cluster = Cluster::new(&[NO_NAMESPACE, LOKI, DAEMONSET]);
+    let outcome = cluster.run("install.sh", &TO_LOKI);
+    assert!(outcome.good, "{}", outcome.said);
+    assert_eq!(
+        cluster.changes(),
+        [
+            "kubectl create namespace pilcrow",
+            "kubectl label namespace pilcrow pod-security.kubernetes.io/enforce=privileged",
+            INSTALL
+        ]
+    );
+    assert!(outcome.said.contains("kubectl -n pilcrow exec daemonset.apps/pilcrow -- /pilcrow doctor"));
+}
+
+#[test]
+fn a_second_run_leaves_the_namespace_alone() {
+    let cluster = Cluster::new(&[LOKI, DAEMONSET]);
+    assert!(cluster.run("install.sh", &TO_LOKI).good);
+    assert_eq!(cluster.changes(), [INSTALL]);
+}
+
+#[test]
+fn what_the_caller_adds_goes_to_the_chart_in_one_piece_and_last() {
+    let cluster = Cluster::new(&[LOKI, DAEMONSET]);
+    let values = tempfile::Builder::new().prefix("with space ").tempfile().unwrap();
+    let values = values.path().to_str().unwrap();
+    let more =
+        ["--cluster", "attic", "--image", "registry.example:5000/pilcrow:1.2", "--values", values, "--context", "pi"];
+    let outcome = cluster.run("install.sh", &[&TO_LOKI[..], &more, &["--set", "port=9090"]].concat());
+    assert!(outcome.good, "{}", outcome.said);
+    let expected = format!(
+        "helm --kube-context pi {} --set-string labels.cluster=attic --set-string \
+         image.repository=registry.example:5000/pilcrow --set-string image.tag=1.2 --values={values} --set=port=9090",
+        INSTALL.strip_prefix("helm ").unwrap()
+    );
+    let calls = fs::read_to_string(cluster.folder.path().join("calls")).unwrap().replace(&chart(), "CHART");
+    assert!(calls.lines().any(|call| call == expected), "{calls}");
+}
+
+#[test]
+fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
+    let cluster = Cluster::new(&[NO_NAMESPACE, LOKI]);
+    let outcome = cluster.run("install.sh", &[&TO_LOKI[..], &["--dry-run"]].concat());
+    assert!(outcome.good, "{}", outcome.said);
+    assert!(outcome.said.contains("$ kubectl create namespace pilcrow"), "{}", outcome.said);
+    assert!(outcome.said.contains("$ helm upgrade --install pilcrow"), "{}", outcome.said);
+    assert_eq!(cluster.changes(), [""; 0]);
+}
+
+#[test]
+fn without_loki_without_rights_or_in_a_restricted_namespace_nothing_is_changed_and_the_mend_is_said() {
+    let restricted = ("*pod-security*", "echo restricted");
+    let cases: [(&[(&str, &str)], &[&str], &str); 7] = [
+        (&[], &[], "say where Loki is: --loki"),
+        (&[], &["--loki", "loki:3100"], "must begin with http"),
+        (&[("*'get service loki'*", "exit 1")], &TO_LOKI, "there is no Service loki in the namespace monitoring"),
+        (&[], &TO_LOKI, "has no ready pod"),
+        (&[LOKI, ("*can-i*clusterroles*", "exit 1")], &TO_LOKI, "you may not create clusterroles"),
+        (&[LOKI, restricted], &TO_LOKI, "enforces pod security restricted"),
+        (&[("*/version", "exit 1")], &TO_LOKI, "the cluster does not answer"),
+    ];
+    for (answers, arguments, mend) in cases {
+        let cluster = Cluster::new(answers);
+        let outcome = cluster.run("install.sh", arguments);
+        assert!(!outcome.good && outcome.said.contains(mend), "{mend}\n{}", outcome.said);
+        assert_eq!(cluster.changes(), [""; 0], "{mend}");
+    }
+}
+
+#[test]
+fn a_loki_outside_of_the_cluster_must_answer() {
+    // 127.0.0.1 has no namespace of its own.
+    let outside = ("'kubectl get namespace 0'", "exit 1");
+    let dead = Cluster::new(&[outside, DAEMONSET]);
+    let url = ["--loki", "http://127.0.0.1:1"];
+    let outcome = dead.run("install.sh", &url);
+    if outcome.said.contains("curl is not installed") {
+        println!("SKIPPED: no curl");
+        return;
+    }
+    assert!(!outcome.good && outcome.said.contains("nothing answers at http://127.0.0.1:1"), "{}", outcome.said);
+    let outcome = dead.run("install.sh", &[&url[..], &["--skip-loki-check"]].concat());
+    assert!(outcome.good, "{}", outcome.said);
+}
+
+#[test]
+fn pods_that_do_not_become_ready_are_an_error_that_shows_their_log() {
+    let not_ready = ("*'rollout status'*", "exit 1");
+    let log = ("*' logs daemonset.apps/pilcrow'*", "echo Loki answers 401");
+    let cluster = Cluster::new(&[LOKI, DAEMONSET, not_ready, log]);
+    let outcome = cluster.run("install.sh", &TO_LOKI);
+    assert!(!outcome.good && outcome.said.contains("Loki answers 401"), "{}", outcome.said);
+    assert!(cluster.run("install.sh", &[&TO_LOKI[..], &["--no-wait"]].concat()).good);
+}
+
+#[test]
+fn alloy_s_and_promtail_s_releases_are_shown_with_what_to_do_and_nothing_is_changed() {
+    let releases = (
+        "*'list --all-namespaces'*",
+        "printf 'NAME NAMESPACE REVISION UPDATED STATUS CHART APP VERSION\\nlogs monitoring 3 2026-01-01 10:00:00 +0000 UTC \
+         deployed alloy-1.2.0 v1.9\\nweb default 1 2026-01-01 10:00:00 +0000 UTC deployed nginx-1.0.0 1\\n'",
+    );
+    let daemonsets = ("*'get daemonsets --all-namespaces'*", "printf 'loki promtail <none>\\nlogs alloy logs\\n'");
+    let cluster = Cluster::new(&[releases, daemonsets]);
+    let outcome = cluster.run("install.sh", &["--show-others"]);
+    assert!(outcome.good, "{}", outcome.said);
+    for words in ["helm -n monitoring uninstall logs", "kubectl -n loki delete daemonset promtail", "docs/migration.md"]
+    {
+        assert!(outcome.said.contains(words), "{words}\n{}", outcome.said);
+    }
+    assert!(!outcome.said.contains("web") && !outcome.said.contains("daemonset alloy"), "{}", outcome.said);
+    assert_eq!(cluster.changes(), [""; 0]);
+}
+
+#[test]
+fn missing_programs_are_named() {
+    let empty = tempfile::tempdir().unwrap();
+    let dirname = empty.path().join("dirname");
+    fs::write(&dirname, "#!/bin/sh\necho .\n").unwrap();
+    fs::set_permissions(&dirname, fs::Permissions::from_mode(0o755)).unwrap();
+    for script in ["install.sh", "uninstall.sh"] {
+        let outcome = run(script, &TO_LOKI[..usize::from(script == "install.sh") * 2], empty.path().to_str().unwrap());
+        assert!(!outcome.good && outcome.said.contains("kubectl is not installed"), "{}", outcome.said);
+    }
+}
+
+#[test]
+fn uninstalling_removes_the_release_and_says_what_stays_and_a_second_time_does_nothing() {
+    let cluster = Cluster::new(&[]);
+    let outcome = cluster.run("uninstall.sh", &[]);
+    assert!(outcome.good && outcome.said.contains("/var/lib/pilcrow"), "{}", outcome.said);
+    assert_eq!(cluster.changes(), ["helm uninstall pilcrow --namespace pilcrow"]);
+
+    let gone = Cluster::new(&[("'helm status'*", "exit 1"), ("*'get namespace'*", "exit 1")]);
+    let outcome = gone.run("uninstall.sh", &["--delete-namespace"]);
+    assert!(outcome.good && outcome.said.contains("There is no release pilcrow"), "{}", outcome.said);
+    assert_eq!(gone.changes(), [""; 0]);
+}
+
+#[test]
+fn the_namespace_is_deleted_only_where_that_is_asked_for_and_never_by_a_dry_run() {
+    let cluster = Cluster::new(&[]);
+    let outcome = cluster.run("uninstall.sh", &["--delete-namespace", "--dry-run"]);
+    assert!(outcome.good && outcome.said.contains("$ kubectl delete namespace pilcrow"), "{}", outcome.said);
+    assert_eq!(cluster.changes(), [""; 0]);
+    assert!(cluster.run("uninstall.sh", &["--delete-namespace"]).good);
+    assert_eq!(cluster.changes()[1], "kubectl delete namespace pilcrow");
+}
+
+#[test]
+fn an_option_that_is_unknown_or_has_no_value_is_refused() {
+    for (script, arguments) in [
+        ("install.sh", ["--lok"]),
+        ("install.sh", ["--loki"]),
+        ("uninstall.sh", ["--purge"]),
+        ("uninstall.sh", ["--release"]),
+    ] {
+        let cluster = Cluster::new(&[]);
+        assert!(!cluster.run(script, &arguments).good);
+        assert_eq!(cluster.changes(), [""; 0]);
+    }
+}
