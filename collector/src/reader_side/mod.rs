@@ -5,7 +5,9 @@
 //! reading stops until one comes back, and the log files wait on the disk.
 
 mod container;
+mod descriptors;
 mod folders;
+mod hold;
 mod metadata;
 mod reading;
 mod sealing;
@@ -27,7 +29,10 @@ use std::{
 use tokio::sync::Notify;
 
 pub use self::sealing::batch_count;
-use self::{container::Container, folders::Folder, metadata::Metadata, selection::Changes, slots::Slots};
+use self::{
+    container::Container, descriptors::Descriptors, folders::Folder, metadata::Metadata, selection::Changes,
+    slots::Slots,
+};
 use crate::{
     batch::Batch,
     checkpoint::{Snapshot, Unclaimed},
@@ -121,7 +126,8 @@ struct State {
     links: Links,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    containers: HashMap<ContainerId, Container>,
+    /// Boxed, as a map of many keeps room for more.
+    containers: HashMap<ContainerId, Box<Container>>,
     ids: HashMap<String, ContainerId>,
     relabel: Relabel,
     /// `kubernetes.pod_selector` takes pods without labels.
@@ -141,6 +147,7 @@ struct State {
     /// The batch that is being filled; `None` while all are on their way.
     filling: Option<Batch>,
     free: Vec<Batch>,
+    descriptors: Descriptors,
     /// Compressed files whose decompressor holds memory.
     open_gzips: usize,
     batches: usize,
@@ -230,6 +237,7 @@ impl<R: RangeReader> ReaderSide<R> {
             waiting: VecDeque::new(),
             filling: None,
             free: (0..batches).map(|_| Batch::new(0)).collect(),
+            descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
             open_gzips: 0,
             batches,
             generation: 0,
@@ -311,6 +319,9 @@ impl<R: RangeReader> ReaderSide<R> {
         self.mark_dirty(&mut Vec::new())?;
         self.follow_pods(Instant::now());
         self.state.end_waiting();
+        // Files that are not open have no mark.
+        self.state.sweep_due = Instant::now();
+        self.sweep_if_due()?;
         self.state.queue_all();
         loop {
             self.state.health.beat(Side::Reader);
@@ -360,10 +371,13 @@ impl State {
             .fold(self.sweep_due.min(self.rescan_due).min(beat), Instant::min)
     }
 
+    /// Puts a container into the queue that has a file to read. One that has none must not wait there: while it does it is
+    /// not forgotten.
     fn queue(&mut self, id: ContainerId) {
         if let Some(container) = self.containers.get_mut(&id)
             && !container.queued
             && container.is_labelled()
+            && container.chain.current().is_some()
         {
             container.queued = true;
             self.ready.push_back(id);
@@ -393,3 +407,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
