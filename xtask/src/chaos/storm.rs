@@ -414,7 +414,7 @@ fn live_options(seed: u64, scale: Scale) -> LiveOptions {
         rotate_every: Duration::from_millis(900),
         restart_every: Duration::from_secs(8),
         replace_pod_every: Duration::from_secs(5),
-        docker_one_in: 4,
+        docker_one_in: 3,
         long_one_in: 300,
         halved_one_in: 50,
         keep: 5,
@@ -438,6 +438,7 @@ fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Start) -
          sweep: {{interval: 500ms}}\n\
          lines: {{partial_timeout: 5s}}\n\
          shutdown: {{deadline: 2s}}\n\
+         log: {{level: debug}}\n\
          debug: {{drop_signals: {drop_signals}}}\n",
         receiver.url(),
         PUSH_TIMEOUT.as_millis(),
