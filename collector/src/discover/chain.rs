@@ -230,6 +230,11 @@ impl Chain {
         });
     }
 
+    /// Whether it holds a file open.
+    pub fn is_open(&self) -> bool {
+        self.files.iter().any(|file| !matches!(file.source, Source::Closed))
+    }
+
     /// Whether every file is finished and acknowledged.
     pub fn is_done(&self) -> bool {
         self.files.iter().all(|file| matches!(file.source, Source::Closed) && file.acknowledged >= file.parsed)
@@ -348,6 +353,11 @@ impl ChainFile {
             self.fingerprint = Fingerprint::of(&head);
             self.first_timestamp_ns = self.first_timestamp_ns.or_else(|| crate::parse::first_timestamp_ns(&head));
         }
+    }
+
+    /// The time of its first record, nanoseconds since 1970; `None` where it is empty or begins with none.
+    pub fn first_timestamp_ns(&self) -> Option<i64> {
+        self.first_timestamp_ns
     }
 
     /// The file became shorter than what was read of it: it begins anew, under a new number, so that acknowledgements of
