@@ -217,4 +217,4 @@ fn append(streams: &mut [Destination; 2], dropped: &mut u64, batch: &mut Batch, 
 }
 
 #[cfg(test)]
-mod tests;
+mod model;
