@@ -125,9 +125,8 @@ impl Chain {
         newcomers.sort_by_key(ChainFile::order);
         for mut newcomer in newcomers {
             newcomer.id = take_id(next_id);
-            self.files.push(newcomer);
+            self.insert(newcomer);
         }
-        self.files.sort_by_key(ChainFile::order);
         // Most containers have one file, and `push` makes room for four.
         self.files.shrink_to_fit();
         errors
@@ -197,6 +196,15 @@ impl Chain {
             let after = self.files[index].split_off(take_id(next_id), now);
             self.files.insert(index + 1, after);
         }
+    }
+
+    /// Puts a newcomer into its place among the files that are listed. Those that are known keep theirs: one that is gone
+    /// from its folder has a name of before, and by now others may have come under that name.
+    fn insert(&mut self, newcomer: ChainFile) {
+        let order = newcomer.order();
+        let is_later = |file: &ChainFile| file.missing_since.is_none() && file.order() > order;
+        let index = self.files.iter().position(is_later).unwrap_or(self.files.len());
+        self.files.insert(index, newcomer);
     }
 
     /// Drops what is finished, acknowledged and gone from its folder for a while.

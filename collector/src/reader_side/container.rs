@@ -238,4 +238,4 @@ fn append(streams: &mut [Destination; 2], dropped: &mut u64, batch: &mut Batch, 
 }
 
 #[cfg(test)]
-mod tests;
+mod model;
