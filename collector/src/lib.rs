@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod discover;
 pub mod doctor;
+pub mod import;
 pub mod logging;
 pub mod parse;
 pub mod process;

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    checkpoint::{Store, Unclaimed},
+    checkpoint::{Lock, Store, Unclaimed},
     config::{Config, ReaderChoice},
     discover::kubernetes::{self, Selector},
     process::{Relabel, RuleError},
@@ -32,7 +32,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
-    let (store, saved) = open_store(&config);
+    let (store, saved, _lock) = open_store(&config)?;
     // Before the reader's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
     let opened = signal::open(config.signal, &config.paths.pods, &config.paths.state)?;
     metrics.signal_backend.get_or_create(&backend(opened.backend, opened.fallback_reason)).set(1);
@@ -184,21 +184,40 @@ fn backend(backend: String, fallback_reason: Option<String>) -> Backend {
 
 /// The positions of an earlier run, and where to save them. Without a folder to save them in Pilcrow goes on: losing
 /// nothing now matters more than repeating lines after a restart.
-fn open_store(config: &Config) -> (Option<Store>, Unclaimed) {
+///
+/// # Errors
+/// Where another Pilcrow has the folder: each would overwrite the other's positions.
+fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Unclaimed, Option<Lock>)> {
+    let folder = config.paths.state.display();
     let store = match Store::open(&config.paths.state) {
         Ok(store) => store,
         Err(error) => {
-            tracing::error!(folder = %config.paths.state.display(), %error,
+            tracing::error!(%folder, %error,
                 "cannot use the state folder (paths.state): positions are kept in memory only, and a restart sends \
                  what is on the disk again");
-            return (None, Unclaimed::default());
+            return Ok((None, Unclaimed::default(), None));
+        }
+    };
+    let lock = match store.lock() {
+        Ok(None) => anyhow::bail!("another Pilcrow runs with the state folder {folder} (paths.state)"),
+        Ok(lock) => lock,
+        Err(error) => {
+            tracing::warn!(%folder, %error, "cannot lock the state folder (paths.state); no other Pilcrow may use it");
+            None
         }
     };
     let (snapshot, errors) = store.load();
     for error in errors {
         tracing::error!("{error}");
+        match store.set_aside_newer(&error) {
+            Ok(None) => {}
+            Ok(Some(kept)) => tracing::error!(kept = %kept.display(),
+                "the positions of the newer Pilcrow are kept; this one goes on from those that were saved before, else from the \
+                 beginning of what is on the disk"),
+            Err(error) => return Err(error).context("the positions of a newer Pilcrow would be overwritten"),
+        }
     }
-    (Some(store), snapshot.into())
+    Ok((Some(store), snapshot.into(), lock))
 }
 
 /// Every followed file is held open, so that deleting it loses nothing.

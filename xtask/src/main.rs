@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod build;
+mod chaos;
 mod demo;
 mod e2e;
 mod ebpf;
@@ -40,6 +41,8 @@ enum Command {
     BuildEbpf(ebpf::Args),
     /// Build the release binary, for this machine or for another one
     Build(build::Args),
+    /// Let everything go wrong at once and look for lost lines
+    Chaos(chaos::Args),
     /// Run the main job on this machine and watch it
     Demo(demo::Args),
     /// Run the collector against a real Loki and compare what Loki stored
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
         Command::Soak(args) => soak::run(&args),

@@ -172,6 +172,12 @@ fn warnings(config: &Config) -> Vec<String> {
     if plain && loki.tls != Default::default() {
         warnings.push("loki.tls has no effect, as loki.url is http://".into());
     }
+    if config.debug.drop_signals > 0.0 {
+        warnings.push(format!(
+            "debug.drop_signals is {}: that many of the signs of growth are thrown away, and lines come as late as the sweep",
+            config.debug.drop_signals
+        ));
+    }
     warnings
 }
 

@@ -159,6 +159,16 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_is_one_line_also_where_the_file_has_a_newline_in_the_middle_of_it() {
+        let text = "labels:\n  b: |\n    ${SET\n  \"c\\nd\": ${}\n\"e\\x1b\": 1\n";
+        let said = bad(text);
+        assert_eq!(said.lines().count(), 2, "{said}");
+        assert!(said.starts_with("p.yaml:3:5: \"${SET\\n\" has no closing brace"), "{said}");
+        let said = bad("\"e\\x1b\\n\": 1\n");
+        assert!(said.starts_with("p.yaml:1:1: e\\u{1b}\\n: unknown key"), "{said}");
+    }
+
+    #[test]
     fn nothing_at_all_is_the_defaults() {
         for text in ["", "\n\n", "# only a comment\n", "---\n", "loki:\nlabels:\n# none\npaths: {}\n", "\u{feff}", "~"]
         {
@@ -341,6 +351,7 @@ log: {level: info, format: text}    # text | json
                 "loki: {batch: {bytes: 100}}\n",
                 "p.yaml:1:16: loki.batch.bytes: must lie between 1KiB and 64MiB, found 100",
             ),
+            ("debug: {drop_signals: 1.5}\n", "p.yaml:1:9: debug.drop_signals: must lie between 0 and 1, found 1.5"),
             (
                 "memory: {queue: 512KiB}\n",
                 "p.yaml:1:10: memory.queue: must hold at least one batch (loki.batch.bytes is 1MiB), found 512KiB",

@@ -62,6 +62,8 @@ pub struct Config {
     pub http: Http,
     /// Pilcrow's own log.
     pub log: Log,
+    /// For tests of Pilcrow itself.
+    pub debug: Debug,
 }
 
 /// `paths`.
@@ -239,6 +241,14 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+/// `debug`: what goes wrong on purpose.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Debug {
+    /// The share of the signal's marks that are thrown away, 0 to 1.
+    pub drop_signals: f64,
+}
+
 /// `log.level`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -282,6 +292,7 @@ impl Default for Config {
             shutdown: Shutdown::default(),
             http: Http::default(),
             log: Log::default(),
+            debug: Debug::default(),
         }
     }
 }

@@ -211,6 +211,10 @@ fn limits(config: &Config, problems: &mut Problems) {
     within("loki.batch.bytes", loki.batch.bytes, ByteSize::kib(1), ByteSize::mib(64));
     within("lines.max_bytes", config.lines.max_bytes, ByteSize(256), ByteSize::mib(16));
     within("memory.queue", config.memory.queue, ByteSize::kib(64), ByteSize::mib(4096));
+    if !(0.0..=1.0).contains(&config.debug.drop_signals) {
+        let message = format!("must lie between 0 and 1, found {}", config.debug.drop_signals);
+        add(problems, "debug.drop_signals", message);
+    }
     if loki.backoff.min > loki.backoff.max {
         let message =
             format!("must not be less than loki.backoff.min ({}), found {}", loki.backoff.min, loki.backoff.max);

@@ -347,6 +347,11 @@ impl ChainFile {
         }
     }
 
+    /// The time of its first record, nanoseconds since 1970; `None` where it is empty or begins with none.
+    pub fn first_timestamp_ns(&self) -> Option<i64> {
+        self.first_timestamp_ns
+    }
+
     /// The file became shorter than what was read of it: it begins anew, under a new number, so that acknowledgements of
     /// its old bytes do not count for the new ones.
     pub fn begin_anew(&mut self, next_id: &mut u64) {

@@ -133,7 +133,8 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         // Before listing, so that nothing falls between the two.
         self.watch(&folder, Folder::Container(id));
-        let (listing, gone) = match discover::list(&folder) {
+        let listed = discover::list(&folder, |linked| self.watch(linked, Folder::Container(id)));
+        let (listing, gone) = match listed {
             Ok(listing) => (listing, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Listing::default(), true),
             Err(error) => {
@@ -141,9 +142,6 @@ impl<R: RangeReader> ReaderSide<R> {
                 return;
             }
         };
-        for linked in &listing.linked_folders {
-            self.watch(linked, Folder::Container(id));
-        }
         self.extend_fingerprints(id);
         self.state.merge(id, &listing, gone);
         self.adopt(id);

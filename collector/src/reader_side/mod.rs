@@ -39,7 +39,7 @@ use crate::{
     parse::{Counts, Limits, Scratch},
     process::Relabel,
     read::RangeReader,
-    signal::{AnySignal, Signal, Slot},
+    signal::{AnySignal, Lossy, Signal, Slot},
     status::{Health, Metrics, Side, Throttle},
 };
 
@@ -107,7 +107,7 @@ impl Stop {
 /// The reader side's whole state; `R` reads the bytes.
 pub struct ReaderSide<R> {
     reader: R,
-    signal: AnySignal,
+    signal: Lossy<AnySignal>,
     watcher: FolderWatcher<Folder>,
     state: State,
 }
@@ -232,6 +232,7 @@ impl<R: RangeReader> ReaderSide<R> {
             first_scan: true,
             config,
         };
+        let signal = Lossy::new(signal, state.config.debug.drop_signals);
         Ok(Self { reader, signal, watcher: FolderWatcher::new()?, state })
     }
 

@@ -12,6 +12,7 @@ mod btf;
 mod contract;
 mod ebpf;
 mod inotify;
+mod lossy;
 mod mounts;
 mod poll;
 mod proof;
@@ -23,6 +24,7 @@ use crate::config::SignalChoice;
 
 pub use ebpf::EbpfSignal;
 pub use inotify::InotifySignal;
+pub use lossy::Lossy;
 pub use poll::PollSignal;
 use proof::LogFileSystem;
 pub use proof::{Proof, Way};

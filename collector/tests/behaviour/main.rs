@@ -1,9 +1,11 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
 mod exclusion;
+mod import;
 mod kill;
 mod kubernetes;
 mod pods_api;
+mod positions;
 mod program;
 mod recorded;
 mod relabel;

@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     fs,
     io::Write,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -24,6 +24,8 @@ pub struct Node {
     pub extra_config: String,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
+    /// How often positions are saved.
+    pub checkpoint_interval: &'static str,
 }
 
 impl Node {
@@ -41,6 +43,7 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             kubernetes: "{enabled: false}".into(),
+            checkpoint_interval: "100ms",
         }
     }
 
@@ -66,32 +69,36 @@ impl Node {
 
     /// Starts `pilcrow run`.
     pub fn start(&self) -> Program {
+        let (config, http) = self.write_config();
+        let log = self.folder.path().join("pilcrow.log");
+        let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let child = pilcrow("run", &config).stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+        Program { child: RefCell::new(child), log, http: format!("http://{http}") }
+    }
+
+    /// Runs another command to its end, and returns its exit code and what it printed.
+    pub fn run(&self, command: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = pilcrow(command, &self.write_config().0).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
+    /// The configuration's path, and where the status server will listen.
+    fn write_config(&self) -> (PathBuf, SocketAddr) {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
             "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n\
              labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {}\n\
-             checkpoint: {{interval: 100ms}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
+             checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
             self.receiver.url(),
             self.pods().display(),
             self.state().display(),
             self.kubernetes,
+            self.checkpoint_interval,
             self.extra_config,
         );
         let path = self.folder.path().join("pilcrow.yaml");
         fs::write(&path, config).unwrap();
-        let log = self.folder.path().join("pilcrow.log");
-        let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_pilcrow"))
-            .args(["run", "--config"])
-            .arg(path)
-            // The tests' own machine may be a pod.
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .env_remove("NODE_NAME")
-            .stderr(stderr)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Program { child: RefCell::new(child), log, http: format!("http://{http}") }
+        (path, http)
     }
 
     /// Waits for the receiver; says what came and what the program logged where it does not come about.
@@ -110,6 +117,14 @@ impl Node {
     pub fn assert_no_violations(&self) {
         assert_eq!(self.receiver.violations(), Vec::<String>::new());
     }
+}
+
+fn pilcrow(command: &str, config: &Path) -> Command {
+    let mut pilcrow = Command::new(env!("CARGO_BIN_EXE_pilcrow"));
+    // The tests' own machine may be a pod.
+    pilcrow.env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
+    pilcrow.args([command, "--config"]).arg(config);
+    pilcrow
 }
 
 /// A running `pilcrow run`; killed when it is dropped.

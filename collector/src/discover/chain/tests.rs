@@ -61,7 +61,7 @@ impl Follower {
     }
 
     fn scan(&mut self) {
-        let listing = super::super::list(self.folder.path()).unwrap();
+        let listing = super::super::list(self.folder.path(), |_| {}).unwrap();
         let errors = self.chain.merge(&listing.files, UnknownFile::Beginning, &mut self.next_id, Instant::now());
         assert!(errors.is_empty(), "{errors:?}");
     }
