@@ -99,7 +99,19 @@ fn group_of(name: &str) -> Part {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::{super::pattern::Pattern, *};
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_template_and_one_without_dollars_stands_for_itself(text in "[a$1{}_ä-]{0,16}") {
+            let expanded = expand(&text);
+            if !text.contains('$') {
+                prop_assert_eq!(expanded, text);
+            }
+        }
+    }
 
     fn expand(template: &str) -> String {
         let pattern = Pattern::new("(?P<first>a+)-(b+)(c)?").unwrap();

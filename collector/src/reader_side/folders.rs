@@ -260,7 +260,10 @@ impl State {
         self.metadata.forget_gone(now);
         let (containers, ids) = (&mut self.containers, &mut self.ids);
         containers.retain(|_, container| {
-            container.chain.forget_missing(now);
+            // The positions of one that is left out are all that is known of its files.
+            if container.exclusion().is_none() {
+                container.chain.forget_missing(now);
+            }
             let done = container.gone && container.chain.is_done() && !container.queued && !container.touched;
             if done {
                 ids.remove(&container.saved_name());

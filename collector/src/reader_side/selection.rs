@@ -93,8 +93,14 @@ impl State {
         let Some(container) = self.containers.get_mut(&id) else { return true };
         match decision {
             Decision::Wait => return false,
-            Decision::Exclude(reason) if container.chain.is_at_hand() => self.changes.excluded.push((id, reason)),
-            Decision::Exclude(reason) => container.exclude(reason),
+            Decision::Exclude(reason) => {
+                tracing::debug!(container = container.saved_name(), reason, "left out");
+                if container.chain.is_at_hand() {
+                    self.changes.excluded.push((id, reason));
+                } else {
+                    container.exclude(reason);
+                }
+            }
             Decision::Collect(streams) => {
                 if container.exclusion().is_some() {
                     container.resume(self.limits);

@@ -133,8 +133,7 @@ impl Follower<'_> {
             tracing::warn!(
                 more,
                 server = self.access.server,
-                "the Kubernetes API {trouble}. Until then lines of new pods go without what only it knows, such as the label \
-                 app, and those that rules leave out or take in by such labels are not read"
+                "the Kubernetes API {trouble}. Until then lines of new pods go without what only it knows, such as the label app"
             );
         }
     }
