@@ -26,7 +26,7 @@ fn entry(criterion: &mut Criterion) {
     for bytes in [50, 200] {
         let texts = texts(bytes);
         let mut group = criterion.benchmark_group(format!("encode {LINES} lines of {bytes} bytes"));
-        group.throughput(Throughput::Elements(LINES as u64));
+        group.throughput(Throughput::Bytes(texts.iter().map(|text| text.len() as u64).sum()));
 
         let labels: Arc<str> = r#"{app="nginx"}"#.into();
         let mut batch = Batch::new(0);

@@ -222,6 +222,11 @@ impl Chain {
         });
     }
 
+    /// Whether it holds a file open.
+    pub fn is_open(&self) -> bool {
+        self.files.iter().any(|file| !matches!(file.source, Source::Closed))
+    }
+
     /// Whether every file is finished and acknowledged.
     pub fn is_done(&self) -> bool {
         self.files.iter().all(|file| matches!(file.source, Source::Closed) && file.acknowledged >= file.parsed)

@@ -125,7 +125,12 @@ impl<R: RangeReader> ReaderSide<R> {
 
     /// Lists a container's folder and takes over what is new in it.
     pub(super) fn scan_container(&mut self, id: ContainerId) {
-        let Some(folder) = self.state.containers.get(&id).map(|container| container.folder.clone()) else { return };
+        let Some(container) = self.state.containers.get_mut(&id) else { return };
+        let folder = container.folder.clone();
+        if container.exclusion().is_some() {
+            container.gone = matches!(folder.try_exists(), Ok(false));
+            return;
+        }
         // Before listing, so that nothing falls between the two.
         self.watch(&folder, Folder::Container(id));
         let listed = discover::list(&folder, |linked| self.watch(linked, Folder::Container(id)));
@@ -211,14 +216,15 @@ impl State {
         }
         self.ids.insert(saved_name, id);
         self.containers.insert(id, container);
-        self.label_or_wait(id, Instant::now());
+        self.decide_or_wait(id, Instant::now());
         id
     }
 
     fn merge(&mut self, id: ContainerId, listing: &Listing, gone: bool) {
         let Some(container) = self.containers.get_mut(&id) else { return };
         // "From the end" is meant for what lay there before Pilcrow came, not for what appears while it runs.
-        let skip = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
+        let is_old = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
+        let skip = std::mem::take(&mut container.resumes_at_end) || is_old;
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
         container.gone = gone;
         let errors = container.chain.merge(&listing.files, unknown, &mut self.next_file, Instant::now());

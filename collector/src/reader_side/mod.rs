@@ -9,11 +9,13 @@ mod folders;
 mod metadata;
 mod reading;
 mod sealing;
+mod selection;
 mod slots;
 mod sweep;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    cell::RefCell,
+    collections::{BTreeMap, HashMap, VecDeque},
     io,
     sync::{
         Arc,
@@ -25,13 +27,17 @@ use std::{
 use tokio::sync::Notify;
 
 pub use self::sealing::batch_count;
-use self::{container::Container, folders::Folder, metadata::Metadata, slots::Slots};
+use self::{container::Container, folders::Folder, metadata::Metadata, selection::Changes, slots::Slots};
 use crate::{
     batch::Batch,
     checkpoint::{Snapshot, Unclaimed},
     config::Config,
-    discover::{ContainerId, FolderWatcher, kubernetes::PodUpdate},
+    discover::{
+        ContainerId, FolderWatcher,
+        kubernetes::{PodUpdate, Selector},
+    },
     parse::{Counts, Limits, Scratch},
+    process::Relabel,
     read::RangeReader,
     signal::{AnySignal, Lossy, Signal, Slot},
     status::{Health, Metrics, Side, Throttle},
@@ -114,7 +120,12 @@ struct State {
     health: Arc<Health>,
     containers: HashMap<ContainerId, Container>,
     ids: HashMap<String, ContainerId>,
+    relabel: Relabel,
+    /// `kubernetes.pod_selector` takes pods without labels.
+    selects_unknown_pods: bool,
     metadata: Metadata,
+    /// Containers that are left out or taken in from now on.
+    changes: Changes,
     slots: Slots,
     next_container: u32,
     next_file: u64,
@@ -135,6 +146,8 @@ struct State {
     filling_since: Option<Instant>,
     /// Containers that were read into `filling`.
     touched: Vec<ContainerId>,
+    /// Lines were read for `filling` that a rule dropped: their positions are to be acknowledged, if no line is.
+    holds_dropped: bool,
     scratch: Scratch,
     counts: Counts,
     troubles: Troubles,
@@ -154,13 +167,15 @@ struct Troubles {
     unwatched_folder: Throttle,
     unopened_file: Throttle,
     unreadable_file: Throttle,
+    labels: RefCell<Throttle>,
 }
 
 impl Default for Troubles {
     fn default() -> Self {
-        let [pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file] =
+        let [pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file, labels] =
             std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
-        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file }
+        let labels = RefCell::new(labels);
+        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file, labels }
     }
 }
 
@@ -168,7 +183,7 @@ impl<R: RangeReader> ReaderSide<R> {
     /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs.
     ///
     /// # Errors
-    /// Where there is no inotify instance left for the folders.
+    /// Where there is no inotify instance left for the folders, or a rule of the configuration is none.
     pub fn new(
         reader: R,
         signal: AnySignal,
@@ -187,7 +202,12 @@ impl<R: RangeReader> ReaderSide<R> {
             health,
             containers: HashMap::new(),
             ids: HashMap::new(),
+            relabel: Relabel::new(&config).map_err(|error| io::Error::other(error.message))?,
+            selects_unknown_pods: Selector::parse(&config.kubernetes.pod_selector)
+                .map_err(io::Error::other)?
+                .matches(&BTreeMap::new()),
             metadata: Metadata::default(),
+            changes: Changes::default(),
             slots: Slots::default(),
             next_container: 0,
             next_file: 0,
@@ -201,6 +221,7 @@ impl<R: RangeReader> ReaderSide<R> {
             generation: 0,
             filling_since: None,
             touched: Vec::new(),
+            holds_dropped: false,
             scratch: Scratch::default(),
             counts: Counts::default(),
             troubles: Troubles::default(),
@@ -228,7 +249,7 @@ impl<R: RangeReader> ReaderSide<R> {
             }
             self.state.health.beat(Side::Reader);
             self.state.take_acknowledged();
-            self.state.take_metadata(Instant::now());
+            self.follow_pods(Instant::now());
             self.state.read_waiting_again(Instant::now());
             self.follow_folders();
             self.sweep_if_due()?;
@@ -273,8 +294,8 @@ impl<R: RangeReader> ReaderSide<R> {
     async fn drain(mut self) -> io::Result<()> {
         let deadline = Instant::now() + self.state.config.shutdown.deadline.0;
         self.mark_dirty(&mut Vec::new())?;
-        self.state.take_metadata(Instant::now());
-        self.state.label_all_waiting();
+        self.follow_pods(Instant::now());
+        self.state.end_waiting();
         self.state.queue_all();
         loop {
             self.state.health.beat(Side::Reader);

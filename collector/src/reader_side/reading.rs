@@ -311,6 +311,11 @@ impl State {
             self.touched.push(id);
         }
         let result = parse(container, &mut self.scratch, &mut self.counts, batch);
+        let dropped = std::mem::take(&mut container.dropped_lines);
+        if dropped > 0 {
+            self.holds_dropped = true;
+            self.metrics.dropped_lines.get_or_create(&Reason { reason: "relabel" }).inc_by(dropped);
+        }
         self.filling_since.get_or_insert_with(Instant::now);
         Some(result)
     }

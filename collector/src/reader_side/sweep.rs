@@ -5,12 +5,12 @@
 
 use std::{io, os::fd::BorrowedFd, time::Instant};
 
-use super::{ReaderSide, State};
+use super::{ReaderSide, State, selection::REASONS};
 use crate::{
     discover::{ContainerId, Source},
     read::RangeReader,
     signal::{Signal, Slot},
-    status::ContainerLabels,
+    status::{ContainerLabels, Reason},
 };
 
 impl<R: RangeReader> ReaderSide<R> {
@@ -67,10 +67,16 @@ impl<R: RangeReader> ReaderSide<R> {
 
     fn publish_gauges(&self) {
         let metrics = &self.state.metrics;
-        metrics.containers.set(self.state.containers.len() as i64);
+        let all = self.state.containers.values();
+        for reason in REASONS {
+            let excluded = all.clone().filter(|container| container.exclusion() == Some(reason)).count();
+            metrics.excluded_containers.get_or_create(&Reason { reason }).set(excluded as i64);
+        }
+        let followed = all.filter(|container| container.exclusion().is_none());
+        metrics.containers.set(followed.clone().count() as i64);
         metrics.open_files.set(self.state.slots.taken() as i64);
         let len = |slot| self.reader.file(slot).and_then(file_len).unwrap_or(0);
-        metrics.set_lags(self.state.containers.values().map(|container| {
+        metrics.set_lags(followed.map(|container| {
             let labels = ContainerLabels {
                 namespace: container.pod.namespace.clone(),
                 pod: container.pod.pod.clone(),

@@ -104,6 +104,7 @@ pub struct Metrics {
     pub queue_bytes: Gauge,
     pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
     pub containers: Gauge,
+    pub excluded_containers: Family<Reason, Gauge>,
     pub open_files: Gauge,
     pub signal_backend: Family<Backend, Gauge>,
     pub reader_backend: Family<Backend, Gauge>,
@@ -149,6 +150,7 @@ impl Metrics {
             queue_bytes: Gauge::default(),
             lag_bytes: Family::default(),
             containers: Gauge::default(),
+            excluded_containers: Family::default(),
             open_files: Gauge::default(),
             signal_backend: Family::default(),
             reader_backend: Family::default(),
@@ -225,6 +227,11 @@ impl Metrics {
             self.lag_bytes.clone(),
         );
         r.register("containers", "Containers whose logs are followed", self.containers.clone());
+        r.register(
+            "excluded_containers",
+            "Containers whose logs are left out, by reason, as of the last sweep",
+            self.excluded_containers.clone(),
+        );
         r.register("open_files", "Log files held open", self.open_files.clone());
         r.register("signal_backend_info", "How the growth of files is noticed", self.signal_backend.clone());
         r.register("reader_backend_info", "How files are read", self.reader_backend.clone());

@@ -49,7 +49,8 @@ impl Run {
         let pod = PodName { namespace: "ns".into(), pod: "pod".into(), uid: "uid".into() };
         let limits = Limits { max_line_bytes: 1 << 20, oversize: Oversize::Split };
         let mut container = Container::new(pod, "name".into(), folder.into(), chain, limits);
-        container.set_labels(&BTreeMap::new(), None);
+        let labels = StreamLabels { labels: "{job=\"ns/name\"}".into(), metadata: [].into() };
+        container.set_labels([Some(labels.clone()), Some(labels)]);
         Self {
             container,
             batch: Batch::new(1),
