@@ -6,7 +6,7 @@
 
 mod layout;
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, bail, ensure};
 
@@ -73,6 +73,27 @@ pub fn make(target: &str, name: &str, debug: bool) -> anyhow::Result<(PathBuf, u
     let archive = layout::archive(&name, architecture, &files)?;
     fs::write(&path, &archive).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, archive.len() as u64))
+}
+
+/// That another tool reads the image of the program for `target`, built without optimization.
+pub fn is_read_by_skopeo(target: &str) -> anyhow::Result<()> {
+    apt::ensure(&[apt::Package { name: "skopeo", program: "skopeo" }])?;
+    let (path, _) = make(target, NAME, true)?;
+    for transport in ["oci-archive", "docker-archive"] {
+        let archive = format!("{transport}:{}", path.display());
+        let said = process::output_of(Command::new("skopeo").args(["inspect", "--config", &archive]))?;
+        let config: serde_json::Value = serde_json::from_str(&said).context("skopeo gives no JSON")?;
+        ensure!(
+            config["architecture"] == architecture(target)? && config["config"]["Entrypoint"][0] == "/pilcrow",
+            "skopeo reads {archive} as {said}"
+        );
+        // Copying compares every digest.
+        let copy = tempfile::tempdir()?;
+        let copy = format!("dir:{}", copy.path().display());
+        process::output_of(Command::new("skopeo").args(["--insecure-policy", "copy", &archive, &copy]))?;
+    }
+    println!("skopeo reads {}", path.display());
+    Ok(())
 }
 
 /// The name that Go, and with it every container tool, has for a static target.
