@@ -29,20 +29,31 @@ const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 /// Their libraries, for a program that is not static.
 const LIBRARIES: [&str; 3] = ["/lib", "/lib64", "/usr/lib"];
 
-/// By the chart with only Loki's address set, and then with the seccomp profile: the seven labels on every line, of a pod
-/// that is new from its first line on, and no way of noticing or reading that this machine has is lost by the confinement.
+/// Where Promtail's chart has its positions, on the node.
+const POSITIONS: &str = "run/promtail/positions.yaml";
+
+/// By the chart with only Loki's address set, and then with the seccomp profile and another collector's positions: the
+/// seven labels on every line, of a pod that is new from its first line on, no line that the other collector has sent, and no way of
+/// noticing or reading that this machine has is lost by the confinement.
 pub fn the_chart_s_pod_does_its_work(cluster: &Cluster, deploy: &Deploy, program: &Path) -> anyhow::Result<()> {
     apt::ensure(&PACKAGES)?;
-    for seccomp in ["Unconfined", "Localhost"] {
+    for (seccomp, import) in [("Unconfined", None), ("Localhost", Some(POSITIONS))] {
         println!("a pod of the chart's DaemonSet, in runc, with seccomp {seccomp}");
         let logs = Logs::new()?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let (port, profile) = (format!("port={port}"), format!("securityContext.seccomp.type={seccomp}"));
         let url = logs.receiver.url();
-        deploy.install(&url, &["--skip-loki-check", "--set", &port, "--set", &profile])?;
+        let import_value =
+            format!("importPositions.file={}", import.map(|file| format!("/{file}")).unwrap_or_default());
+        let values = ["--set", &port, "--set", &profile, "--set", &import_value];
+        deploy.install(&url, &[&["--skip-loki-check"][..], &values].concat())?;
         let (old, new) = (format!("old-{}", seccomp.to_lowercase()), format!("new-{}", seccomp.to_lowercase()));
         make_pod(cluster, &old, Some("nginx"), None)?;
         logs.write(&old, &uid(cluster, &old)?, &old, 0)?;
+        if let Some(file) = import {
+            as_if_sent(&logs, &old, &logs.folder.path().join(file))?;
+            logs.write(&old, &uid(cluster, &old)?, &old, 1)?;
+        }
 
         let pod = Pod::start(cluster, program, &logs)?;
         logs.wait_for(1)?;
@@ -61,6 +72,14 @@ pub fn the_chart_s_pod_does_its_work(cluster: &Cluster, deploy: &Deploy, program
         println!("{}", pod.said());
     }
     Ok(())
+}
+
+/// Writes positions that say that everything in a pod's log is sent.
+fn as_if_sent(logs: &Logs, pod: &str, file: &Path) -> anyhow::Result<()> {
+    let path = format!("default_{pod}_{}/{pod}/0.log", logs.uid_of(pod)?);
+    let size = fs::metadata(logs.pods().join(&path))?.len();
+    fs::create_dir_all(file.parent().context("a file has a folder")?)?;
+    Ok(fs::write(file, format!("positions:\n  /var/log/pods/{path}: \"{size}\"\n"))?)
 }
 
 fn has_the_seven_labels(logs: &Logs, name: &str, app: &str) -> anyhow::Result<()> {
@@ -92,6 +111,7 @@ struct Pod {
 }
 
 impl Pod {
+    /// Runs the init containers to their end, then the container.
     fn start(cluster: &Cluster, program: &Path, logs: &Logs) -> anyhow::Result<Self> {
         let json = |kind: &str| -> anyhow::Result<Value> {
             let text = cluster.kubectl(&["--namespace", NAMESPACE, "get", kind, "pilcrow", "--output=json"])?;
@@ -99,47 +119,35 @@ impl Pod {
         };
         let (daemonset, config) = (json("daemonset")?, json("configmap")?);
         let spec = &daemonset["spec"]["template"]["spec"];
-        let container = &spec["containers"][0];
-        let bundle = tempfile::Builder::new().prefix("pilcrow-pod-").tempdir()?;
-        let folder = bundle.path();
-
-        fs::create_dir(folder.join("rootfs"))?;
-        fs::copy(program, folder.join("rootfs/pilcrow"))?;
-        let mut mounts = vec![(folder.join("token"), SERVICE_ACCOUNT.to_owned(), true)];
-        write_service_account(cluster, &daemonset, &folder.join("token"))?;
-        for mount in container["volumeMounts"].as_array().context("no mounts")? {
-            let (name, path) = (&mount["name"], mount["mountPath"].as_str().context("no path")?);
-            let volume = spec["volumes"].as_array().into_iter().flatten().find(|volume| volume["name"] == *name);
-            let volume = volume.with_context(|| format!("there is no volume {name}"))?;
-            let source = match volume["hostPath"]["path"].as_str() {
-                Some("/var/log") => logs.folder.path().to_owned(),
-                Some(state) => folder.join(state.trim_start_matches('/')),
-                None => folder.join("config"),
-            };
-            fs::create_dir_all(&source)?;
-            mounts.push((source, path.to_owned(), mount["readOnly"] == true));
-        }
+        let folder = tempfile::Builder::new().prefix("pilcrow-pod-").tempdir()?;
+        fs::create_dir_all(folder.path().join("config"))?;
         let configuration = config["data"]["pilcrow.yaml"].as_str().context("the ConfigMap is empty")?;
-        fs::write(folder.join("config/pilcrow.yaml"), configuration)?;
-        mounts
-            .extend(LIBRARIES.iter().filter(|path| Path::new(path).is_dir()).map(|&p| (p.into(), p.to_owned(), true)));
+        fs::write(folder.path().join("config/pilcrow.yaml"), configuration)?;
+        write_service_account(cluster, &daemonset, &folder.path().join("token"))?;
+        process::output_of(Command::new("runc").arg("spec").current_dir(folder.path()))?;
+        fs::rename(folder.path().join("config.json"), folder.path().join("runc-spec.json"))?;
 
-        process::output_of(Command::new("runc").arg("spec").current_dir(folder))?;
-        let mut spec: Value = serde_json::from_slice(&fs::read(folder.join("config.json"))?)?;
-        confine(&mut spec, container, cluster, &mounts)?;
-        fs::write(folder.join("config.json"), spec.to_string())?;
-
-        let id = folder.file_name().context("a folder has a name")?.to_string_lossy().into_owned();
-        let log = File::create(folder.join("log"))?;
+        let id = folder.path().file_name().context("a folder has a name")?.to_string_lossy().into_owned();
+        for (number, init) in spec["initContainers"].as_array().into_iter().flatten().enumerate() {
+            let bundle = bundle(folder.path(), spec, init, cluster, program, logs)?;
+            let said = process::output_of(
+                Command::new("runc").args(["run", "--bundle"]).arg(&bundle).arg(format!("{id}-{number}")),
+            )?;
+            print!("{said}");
+        }
+        let container = &spec["containers"][0];
+        let bundle = bundle(folder.path(), spec, container, cluster, program, logs)?;
+        let log = File::create(folder.path().join("log"))?;
         let mut command = Command::new("runc");
-        command.args(["run", "--bundle"]).arg(folder).arg(&id);
+        command.args(["run", "--bundle"]).arg(bundle).arg(&id);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let process = rig::program::spawn(&mut command)?;
         let probe = &container["readinessProbe"]["httpGet"];
-        let port = &container["ports"][0]["containerPort"];
-        ensure!(probe["port"] == container["ports"][0]["name"], "the probe asks another port");
-        let ready_url = format!("http://127.0.0.1:{port}{}", probe["path"].as_str().context("no probe")?);
-        Ok(Self { folder: bundle, id, process, ready_url })
+        let port = &container["ports"][0];
+        ensure!(probe["port"] == port["name"], "the probe asks another port");
+        let path = probe["path"].as_str().context("no probe")?;
+        let ready_url = format!("http://127.0.0.1:{}{path}", port["containerPort"]);
+        Ok(Self { folder, id, process, ready_url })
     }
 
     fn is_ready(&self) -> bool {
@@ -206,6 +214,38 @@ fn write_service_account(cluster: &Cluster, daemonset: &Value, folder: &Path) ->
     fs::write(folder.join("namespace"), NAMESPACE)?;
     fs::copy(cluster.authority(), folder.join("ca.crt"))?;
     Ok(())
+}
+
+/// A bundle for runc, below the pod's folder: what the kubelet would have mounted, around the program.
+fn bundle(
+    folder: &Path,
+    pod: &Value,
+    container: &Value,
+    cluster: &Cluster,
+    program: &Path,
+    logs: &Logs,
+) -> anyhow::Result<PathBuf> {
+    let bundle = folder.join(container["name"].as_str().context("no name")?);
+    fs::create_dir_all(bundle.join("rootfs"))?;
+    fs::copy(program, bundle.join("rootfs/pilcrow"))?;
+    let mut mounts = vec![(folder.join("token"), SERVICE_ACCOUNT.to_owned(), true)];
+    for mount in container["volumeMounts"].as_array().context("no mounts")? {
+        let (name, path) = (&mount["name"], mount["mountPath"].as_str().context("no path")?);
+        let volume = pod["volumes"].as_array().into_iter().flatten().find(|volume| volume["name"] == *name);
+        let volume = volume.with_context(|| format!("there is no volume {name}"))?;
+        let source = match volume["hostPath"]["path"].as_str() {
+            Some("/var/log") => logs.folder.path().to_owned(),
+            Some(other) => logs.folder.path().join(other.trim_start_matches('/')),
+            None => folder.join("config"),
+        };
+        fs::create_dir_all(&source)?;
+        mounts.push((source, path.to_owned(), mount["readOnly"] == true));
+    }
+    mounts.extend(LIBRARIES.iter().filter(|path| Path::new(path).is_dir()).map(|&p| (p.into(), p.to_owned(), true)));
+    let mut spec: Value = serde_json::from_slice(&fs::read(folder.join("runc-spec.json"))?)?;
+    confine(&mut spec, container, cluster, &mounts)?;
+    fs::write(bundle.join("config.json"), spec.to_string())?;
+    Ok(bundle)
 }
 
 /// Turns what `runc spec` writes into what the kubelet would have made of the container.
