@@ -59,17 +59,18 @@ fn the_configuration_page_lists_every_key_with_its_default_and_no_other() {
 }
 
 #[test]
-fn every_yaml_example_of_the_pages_on_configuration_and_labels_is_a_good_configuration() {
-    for (name, least) in [("configuration.md", 2), ("labels.md", 2)] {
-        let page = page(name);
-        let examples = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-        assert!(examples.clone().count() >= least, "{name}");
-        for example in examples {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            fs::write(file.path(), example).unwrap();
-            let loaded = Config::load(Some(file.path()), &|_| None);
-            assert!(loaded.is_ok(), "{name}: {}\n{example}", loaded.unwrap_err());
-        }
+fn every_yaml_example_of_a_page_about_the_configuration_is_a_good_one() {
+    let pages = ["configuration.md", "labels.md", "migration.md"].map(page);
+    let examples: Vec<&str> = pages
+        .iter()
+        .flat_map(|page| page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()))
+        .collect();
+    assert!(examples.len() >= 5, "{}", examples.len());
+    for example in examples {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), example).unwrap();
+        let loaded = Config::load(Some(file.path()), &|_| None);
+        assert!(loaded.is_ok(), "{}\n{example}", loaded.unwrap_err());
     }
 }
 

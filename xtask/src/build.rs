@@ -17,7 +17,8 @@ use crate::{apt, ebpf, musl, process};
 /// Versions known to go together and with Rust 1.95.
 const ZIG_PACKAGES: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
 
-const AARCH64_STATIC: &str = "aarch64-unknown-linux-musl";
+/// The triple of most users' machines.
+pub const AARCH64_STATIC: &str = "aarch64-unknown-linux-musl";
 
 /// What `cargo xtask build` takes.
 #[derive(clap::Args)]

@@ -129,6 +129,14 @@ impl Client {
         }
     }
 
+    /// How many series or streams a query gives.
+    pub fn results(&self, query: &str, range: Range) -> anyhow::Result<usize> {
+        let (start, end) = (range.start_ns.to_string(), (range.end_ns + 1).to_string());
+        let parameters = [("query", query), ("start", &*start), ("end", &*end), ("step", "300")];
+        let answer: Vec<IgnoredAny> = self.query("/loki/api/v1/query_range", &parameters)?.result;
+        Ok(answer.len())
+    }
+
     fn query<T: for<'de> Deserialize<'de>>(
         &self,
         endpoint: &str,

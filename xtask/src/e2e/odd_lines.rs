@@ -129,7 +129,7 @@ fn expected(stream: &str, start_ns: i64) -> Vec<(i64, String)> {
 }
 
 /// RFC 3339 with nanoseconds without trailing zeros, as containerd writes it.
-fn rfc3339(ns: i64, zone_minutes: i64) -> String {
+pub fn rfc3339(ns: i64, zone_minutes: i64) -> String {
     let local_seconds = ns.div_euclid(1_000_000_000) + zone_minutes * 60;
     let (days, second) = (local_seconds.div_euclid(86_400), local_seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);
