@@ -12,7 +12,7 @@ use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
