@@ -14,12 +14,12 @@ mod helm;
 mod image;
 mod interrupt;
 mod manifests;
-mod metrics;
 mod musl;
 mod place;
 mod process;
 mod soak;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -57,6 +57,8 @@ enum Command {
     Manifests(manifests::Args),
     /// Run all tests
     Test(test::Args),
+    /// Boot Debian's kernels in QEMU and run the probe's tests and the collector in them
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Chaos(args) => chaos::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Image(args) => image::run(&args),

@@ -47,6 +47,7 @@ fn sentences(config: &Config, relabelling: &Relabelling) -> Vec<String> {
         kubernetes(config),
         selection(config),
         lines(config),
+        hold(config),
     ];
     if !loki.headers.is_empty() {
         let names: Vec<&str> = loki.headers.keys().map(String::as_str).collect();
@@ -147,6 +148,18 @@ fn lines(config: &Config) -> String {
         Oversize::Cut => "are cut, and counted",
     };
     format!("Lines of more than {} {oversize}.", config.lines.max_bytes)
+}
+
+fn hold(config: &Config) -> String {
+    let (bytes, age) = (config.hold.bytes, config.hold.age);
+    if bytes.0 == 0 {
+        return "A log file that is deleted before it is read is given up at the next sweep.".into();
+    }
+    let age = if age.0.is_zero() { String::new() } else { format!(", and each for {age}") };
+    format!(
+        "Log files that are deleted before they are read are held open, up to {bytes} on the disk{age}; past that, the \
+         first that was deleted is given up, and counted."
+    )
 }
 
 fn warnings(config: &Config) -> Vec<String> {

@@ -52,6 +52,8 @@ pub struct Config {
     pub lines: Lines,
     /// Limits of memory.
     pub memory: Memory,
+    /// What deleted files that are not read to their end may cost.
+    pub hold: Hold,
     /// How often positions are saved.
     pub checkpoint: Checkpoint,
     /// How often every tracked file is compared with its position, whatever the signal said.
@@ -198,6 +200,16 @@ pub struct Memory {
     pub queue: ByteSize,
 }
 
+/// `hold`: deleted files that are held open because they are not read to their end.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hold {
+    /// What they may take on the disk, all together; past it those that were deleted first are given up. 0: none is held.
+    pub bytes: ByteSize,
+    /// How long each may be held. 0: for as long as it takes.
+    pub age: HumanDuration,
+}
+
 /// `checkpoint`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -287,6 +299,7 @@ impl Default for Config {
             start_at: StartAt::default(),
             lines: Lines::default(),
             memory: Memory::default(),
+            hold: Hold::default(),
             checkpoint: Checkpoint::default(),
             sweep: Sweep::default(),
             shutdown: Shutdown::default(),
@@ -329,6 +342,12 @@ impl Default for Lines {
 impl Default for Memory {
     fn default() -> Self {
         Self { queue: ByteSize::mib(4) }
+    }
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self { bytes: ByteSize::mib(256), age: HumanDuration::from_secs(0) }
     }
 }
 

@@ -28,6 +28,10 @@ pub struct Container {
     pub gone: bool,
     /// No earlier run has saved anything of it.
     pub is_new: bool,
+    /// Is in the round of reads that is being prepared: its file stays open.
+    pub picked: bool,
+    /// Numbers of files after whose end a line must not go on: the rest of them was given up.
+    gaps: Vec<u64>,
     /// What its folder holds at the next scan is passed over: it was written while the container was left out.
     pub resumes_at_end: bool,
     /// Lines of a stream that a rule drops, since they were last asked for.
@@ -75,6 +79,8 @@ impl Container {
             touched: false,
             gone: false,
             is_new: false,
+            picked: false,
+            gaps: Vec::new(),
             resumes_at_end: false,
             dropped_lines: 0,
             skipped: 0,
@@ -144,6 +150,7 @@ impl Container {
         counts: &mut Counts,
         batch: &mut Batch,
     ) -> usize {
+        self.flush_at_gap(at, scratch, counts, batch);
         let Collection::Streams(streams) = &mut self.collection else { return 0 };
         let dropped = &mut self.dropped_lines;
         self.parser.feed(chunk, at, scratch, counts, &mut |line| append(streams, dropped, batch, line))
@@ -158,6 +165,7 @@ impl Container {
         counts: &mut Counts,
         batch: &mut Batch,
     ) {
+        self.flush_at_gap(at, scratch, counts, batch);
         if let Collection::Streams(streams) = &mut self.collection {
             let dropped = &mut self.dropped_lines;
             let mut append = |line: Line<'_>| append(streams, dropped, batch, line);
@@ -170,6 +178,19 @@ impl Container {
         if let Collection::Streams(streams) = &mut self.collection {
             let dropped = &mut self.dropped_lines;
             self.parser.flush(scratch, counts, &mut |line| append(streams, dropped, batch, line));
+        }
+    }
+
+    /// Lines that wait for their rest do not go on after this file's end: what follows there was given up, or belongs to
+    /// another run of the container.
+    pub fn end_lines_after(&mut self, file: u64) {
+        self.gaps.push(file);
+    }
+
+    fn flush_at_gap(&mut self, at: Position, scratch: &mut Scratch, counts: &mut Counts, batch: &mut Batch) {
+        if self.gaps.iter().any(|&gap| gap < at.file) {
+            self.gaps.retain(|&gap| gap >= at.file);
+            self.flush(scratch, counts, batch);
         }
     }
 

@@ -3,10 +3,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{Container, RESCAN_INTERVAL, ReaderSide, State};
+use super::{Container, ReaderSide, State};
 use crate::{
     config::StartAt,
     discover::{self, Chain, ContainerId, FolderWatch, Listing, MergeError, PodName, Source, UnknownFile},
@@ -14,6 +14,10 @@ use crate::{
     signal::{Signal, Slot},
     status::Reason,
 };
+
+/// All folders are listed again this often where some of them cannot be watched: as often as the kubelet looks whether a log
+/// is to be rotated.
+const UNWATCHED_RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Scans in a row before anything is read again, on a node whose folders never come to rest.
 const SCANS_MAX: usize = 8;
@@ -69,12 +73,13 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     fn scan_everything(&mut self, now: Instant) {
-        self.state.rescan_due = now + RESCAN_INTERVAL;
+        self.state.rescan_due = now + self.state.rescan_interval;
         let listed = self.scan_pods();
         let known: Vec<_> = self.state.containers.keys().copied().collect();
         for id in known {
             self.scan_container(id);
         }
+        self.give_up_vanished(now);
         self.state.remove_done(now);
         self.state.first_scan = false;
         if listed {
@@ -143,6 +148,7 @@ impl<R: RangeReader> ReaderSide<R> {
             }
         };
         self.extend_fingerprints(id);
+        self.make_room(false);
         self.state.merge(id, &listing, gone);
         self.adopt(id);
         self.state.queue(id);
@@ -161,7 +167,7 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     /// Takes newly opened files into the reader and the signal.
-    fn adopt(&mut self, id: ContainerId) {
+    pub(super) fn adopt(&mut self, id: ContainerId) {
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         for chain_file in container.chain.files_mut() {
             match std::mem::replace(&mut chain_file.source, Source::Closed) {
@@ -193,9 +199,10 @@ impl<R: RangeReader> ReaderSide<R> {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
+                self.state.rescan_due = self.state.rescan_due.min(Instant::now() + UNWATCHED_RESCAN_INTERVAL);
                 if let Some(more) = self.state.troubles.unwatched_folder.permit() {
                     tracing::warn!(folder = %folder.display(), %error, more,
-                        "cannot watch a folder, so what appears in it is found once a minute; \
+                        "cannot watch a folder, so all of them are listed every 10 s; \
                          raise the sysctl fs.inotify.max_user_watches");
                 }
             }
@@ -215,7 +222,7 @@ impl State {
             container.is_new = true;
         }
         self.ids.insert(saved_name, id);
-        self.containers.insert(id, container);
+        self.containers.insert(id, Box::new(container));
         self.decide_or_wait(id, Instant::now());
         id
     }
@@ -227,7 +234,9 @@ impl State {
         let skip = std::mem::take(&mut container.resumes_at_end) || is_old;
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
         container.gone = gone;
-        let errors = container.chain.merge(&listing.files, unknown, &mut self.next_file, Instant::now());
+        let (before, room) = (container.chain.open_files(), self.descriptors.room());
+        let errors = container.chain.merge(&listing.files, unknown, room, &mut self.next_file, Instant::now());
+        self.descriptors.open = self.descriptors.open + container.chain.open_files() - before;
         for MergeError { path, error } in errors {
             // Docker compresses in place: for a moment the file has no beginning yet.
             if error.kind() == io::ErrorKind::UnexpectedEof {

@@ -5,7 +5,9 @@
 //! reading stops until one comes back, and the log files wait on the disk.
 
 mod container;
+mod descriptors;
 mod folders;
+mod hold;
 mod metadata;
 mod reading;
 mod sealing;
@@ -27,7 +29,10 @@ use std::{
 use tokio::sync::Notify;
 
 pub use self::sealing::batch_count;
-use self::{container::Container, folders::Folder, metadata::Metadata, selection::Changes, slots::Slots};
+use self::{
+    container::Container, descriptors::Descriptors, folders::Folder, metadata::Metadata, selection::Changes,
+    slots::Slots,
+};
 use crate::{
     batch::Batch,
     checkpoint::{Snapshot, Unclaimed},
@@ -56,6 +61,9 @@ const ROTATION_GRACE: Duration = Duration::from_millis(250);
 
 /// All folders are listed again this often, whatever the watches said.
 const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The same where folders cannot be watched: a pod's logs may be gone some seconds after their last line.
+const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
 
 /// The longest time without a round of the loop: how the status server knows that this side is alive.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -118,7 +126,8 @@ struct State {
     links: Links,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-    containers: HashMap<ContainerId, Container>,
+    /// Boxed, as a map of many keeps room for more.
+    containers: HashMap<ContainerId, Box<Container>>,
     ids: HashMap<String, ContainerId>,
     relabel: Relabel,
     /// `kubernetes.pod_selector` takes pods without labels.
@@ -138,6 +147,7 @@ struct State {
     /// The batch that is being filled; `None` while all are on their way.
     filling: Option<Batch>,
     free: Vec<Batch>,
+    descriptors: Descriptors,
     /// Compressed files whose decompressor holds memory.
     open_gzips: usize,
     batches: usize,
@@ -157,6 +167,7 @@ struct State {
     snapshot_due: Instant,
     sweep_due: Instant,
     rescan_due: Instant,
+    rescan_interval: Duration,
     first_scan: bool,
 }
 
@@ -180,10 +191,11 @@ impl Default for Troubles {
 }
 
 impl<R: RangeReader> ReaderSide<R> {
-    /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs.
+    /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs. Where
+    /// there is no inotify instance left for the folders, they are only listed from time to time.
     ///
     /// # Errors
-    /// Where there is no inotify instance left for the folders, or a rule of the configuration is none.
+    /// Where a rule of the configuration is none.
     pub fn new(
         reader: R,
         signal: AnySignal,
@@ -194,6 +206,15 @@ impl<R: RangeReader> ReaderSide<R> {
         health: Arc<Health>,
     ) -> io::Result<Self> {
         let now = Instant::now();
+        let (watcher, rescan_interval) = match FolderWatcher::new() {
+            Ok(watcher) => (watcher, RESCAN_INTERVAL),
+            Err(error) => {
+                tracing::warn!(%error, interval = ?RESCAN_INTERVAL_UNWATCHED,
+                    "cannot watch folders for new files; listing them all instead, which costs more \
+                     (raise the sysctl fs.inotify.max_user_instances)");
+                (FolderWatcher::blind(), RESCAN_INTERVAL_UNWATCHED)
+            }
+        };
         let batches = sealing::batch_count(&config);
         let state = State {
             limits: Limits::from(&config.lines),
@@ -216,6 +237,7 @@ impl<R: RangeReader> ReaderSide<R> {
             waiting: VecDeque::new(),
             filling: None,
             free: (0..batches).map(|_| Batch::new(0)).collect(),
+            descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
             open_gzips: 0,
             batches,
             generation: 0,
@@ -229,11 +251,12 @@ impl<R: RangeReader> ReaderSide<R> {
             snapshot_due: now,
             sweep_due: now,
             rescan_due: now,
+            rescan_interval,
             first_scan: true,
             config,
         };
         let signal = Lossy::new(signal, state.config.debug.drop_signals);
-        Ok(Self { reader, signal, watcher: FolderWatcher::new()?, state })
+        Ok(Self { reader, signal, watcher, state })
     }
 
     /// Runs until [`Stop::ask`], then drains within `shutdown.deadline`.
@@ -296,6 +319,9 @@ impl<R: RangeReader> ReaderSide<R> {
         self.mark_dirty(&mut Vec::new())?;
         self.follow_pods(Instant::now());
         self.state.end_waiting();
+        // Files that are not open have no mark.
+        self.state.sweep_due = Instant::now();
+        self.sweep_if_due()?;
         self.state.queue_all();
         loop {
             self.state.health.beat(Side::Reader);
@@ -345,10 +371,13 @@ impl State {
             .fold(self.sweep_due.min(self.rescan_due).min(beat), Instant::min)
     }
 
+    /// Puts a container into the queue that has a file to read. One that has none must not wait there: while it does it is
+    /// not forgotten.
     fn queue(&mut self, id: ContainerId) {
         if let Some(container) = self.containers.get_mut(&id)
             && !container.queued
             && container.is_labelled()
+            && container.chain.current().is_some()
         {
             container.queued = true;
             self.ready.push_back(id);
@@ -378,3 +407,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

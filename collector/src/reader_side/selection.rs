@@ -48,7 +48,8 @@ impl<R: RangeReader> ReaderSide<R> {
     pub(super) fn follow_pods(&mut self, now: Instant) {
         self.state.take_metadata(now);
         for (id, reason) in std::mem::take(&mut self.state.changes.excluded) {
-            let holds_partial_line = self.state.containers.get(&id).is_some_and(Container::holds_partial_line);
+            let holds_partial_line =
+                self.state.containers.get(&id).is_some_and(|container| container.holds_partial_line());
             if holds_partial_line && !self.state.begin_filling() {
                 // Its first piece was read, so it is sent: as soon as there is a batch to take it.
                 self.state.changes.excluded.push((id, reason));
@@ -66,17 +67,9 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     fn close_files(&mut self, id: ContainerId) {
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let mut slots = Vec::new();
-        for file in container.chain.files_mut() {
-            match std::mem::replace(&mut file.source, Source::Closed) {
-                Source::Slot(slot) => slots.push(slot),
-                Source::Gzip(gzip) => self.state.open_gzips -= usize::from(gzip.is_open()),
-                Source::Opened(_) | Source::Closed => {}
-            }
-        }
-        for slot in slots {
-            self.release(slot);
+        let files = self.state.containers.get(&id).map_or(0, |container| container.chain.files().len());
+        for index in 0..files {
+            self.shut(id, index, Source::Closed);
         }
     }
 }
@@ -102,7 +95,7 @@ impl State {
             Decision::Wait => return false,
             Decision::Exclude(reason) => {
                 tracing::debug!(container = container.saved_name(), reason, "left out");
-                if container.chain.is_open() {
+                if container.chain.is_at_hand() {
                     self.changes.excluded.push((id, reason));
                 } else {
                     container.exclude(reason);

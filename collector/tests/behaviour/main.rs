@@ -1,6 +1,8 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod descriptors;
 mod exclusion;
+mod hold;
 mod import;
 mod kill;
 mod kubernetes;

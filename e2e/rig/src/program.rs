@@ -21,7 +21,8 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 
 /// More than the collector's own deadline for draining, which is 10 s.
 const EXIT_DEADLINE: Duration = Duration::from_secs(30);
-const START_DEADLINE: Duration = Duration::from_secs(20);
+/// Where every instruction is emulated, attaching the probe takes its time.
+const START_DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(10);
 const LOG_LINES_SHOWN: usize = 15;
 
@@ -56,6 +57,11 @@ impl Setup {
     /// Where it cannot be written.
     pub fn reconfigure(&self, configuration: &str) -> anyhow::Result<()> {
         Ok(fs::write(&self.config, format!("{configuration}http: {{listen: {:?}}}\n", self.status_address))?)
+    }
+
+    /// Where the configuration is.
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     /// A process group of its own: Ctrl-C is for the caller, which then ends the collector in good order.

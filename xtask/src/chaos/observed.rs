@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use rig::program::Collector;
+use rig::{metrics::Metrics, program::Collector};
 
 use super::plan::Start;
-use crate::metrics::Metrics;
 
 /// The metrics that are looked at.
 const METRICS: [&str; 5] = [

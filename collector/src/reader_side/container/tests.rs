@@ -45,7 +45,7 @@ struct Run {
 impl Run {
     fn start(folder: &Path, mut chain: Chain, next_id: &mut u64) -> Self {
         let listing = list(folder, |_| {}).unwrap();
-        assert!(chain.merge(&listing.files, UnknownFile::Beginning, next_id, Instant::now()).is_empty());
+        assert!(chain.merge(&listing.files, UnknownFile::Beginning, usize::MAX, next_id, Instant::now()).is_empty());
         let pod = PodName { namespace: "ns".into(), pod: "pod".into(), uid: "uid".into() };
         let limits = Limits { max_line_bytes: 1 << 20, oversize: Oversize::Split };
         let mut container = Container::new(pod, "name".into(), folder.into(), chain, limits);
