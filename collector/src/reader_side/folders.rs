@@ -212,7 +212,7 @@ impl State {
             container.is_new = true;
         }
         self.ids.insert(saved_name, id);
-        self.containers.insert(id, container);
+        self.containers.insert(id, Box::new(container));
         self.label_or_wait(id, Instant::now());
         id
     }
