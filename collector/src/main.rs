@@ -12,7 +12,7 @@ use collector::{
     config::{Config, ConfigError},
     discover::kubernetes,
     doctor::{self, System, Trials},
-    logging,
+    import, logging,
     push::probe,
     signal,
 };
@@ -56,6 +56,26 @@ enum Command {
         /// Print the whole configuration as well, defaults included, as YAML
         #[arg(long)]
         print: bool,
+        /// Print only the rules that make the labels, built-in ones included, as YAML
+        #[arg(long, conflicts_with = "print")]
+        show_relabel: bool,
+    },
+    /// Take over the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
+    ImportPositions {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Promtail's positions.yaml, or the positions.yml of Alloy's loki.source.file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Only say what would be imported
+        #[arg(long)]
+        dry_run: bool,
+        /// Replace positions that Pilcrow has saved itself
+        #[arg(long)]
+        force: bool,
+        /// Succeed and do nothing where Pilcrow has saved positions already or FILE is not there: for an init container
+        #[arg(long, conflicts_with = "force")]
+        once: bool,
     },
     /// Say what this machine offers, what is missing and how to mend it
     Doctor {
@@ -65,6 +85,17 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+}
+
+impl Command {
+    fn config_file(&self) -> &ConfigFile {
+        match self {
+            Self::Run(file)
+            | Self::Check { config: file, .. }
+            | Self::ImportPositions { config: file, .. }
+            | Self::Doctor { config: file, .. } => file,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -83,8 +114,7 @@ impl ConfigFile {
 fn main() -> ExitCode {
     give_memory_back_at_once();
     let command = CommandLine::parse().command;
-    let (Command::Run(file) | Command::Check { config: file, .. } | Command::Doctor { config: file, .. }) = &command;
-    let config = match file.load() {
+    let config = match command.config_file().load() {
         Ok(config) => config,
         Err(error) => {
             eprintln!("{error}");
@@ -93,8 +123,12 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Run(_) => run(config),
+        Command::Check { show_relabel: true, .. } => check::write_rules(&config, &mut io::stdout().lock()),
         Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
         Command::Doctor { json, .. } => diagnose(&config, json),
+        Command::ImportPositions { file, dry_run, force, once, .. } => {
+            import::run(&config, &import::Request { file, dry_run, force, once }, &mut io::stdout().lock())
+        }
     };
     exit_code(result)
 }

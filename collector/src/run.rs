@@ -9,9 +9,10 @@ use tokio::{
 };
 
 use crate::{
-    checkpoint::{Store, Unclaimed},
+    checkpoint::{Lock, Store, Unclaimed},
     config::{Config, ReaderChoice},
-    discover::kubernetes,
+    discover::kubernetes::{self, Selector},
+    process::{Relabel, RuleError},
     push,
     read::{PreadReader, UringReader, uring_refusal},
     reader_side::{self, ReaderSide, Stop},
@@ -31,12 +32,16 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
-    let (store, saved) = open_store(&config);
+    let (store, saved, _lock) = open_store(&config)?;
     // Before the reader's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
     let opened = signal::open(config.signal, &config.paths.pods, &config.paths.state)?;
     metrics.signal_backend.get_or_create(&backend(opened.backend, opened.fallback_reason)).set(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let access = open_kubernetes(&runtime, &config, &metrics)?;
+    let interest = interest(&config)?;
+    if access.is_none() {
+        warn_of_unmet(&interest, &config);
+    }
 
     let (sealed_tx, sealed_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
     let (done_tx, done_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
@@ -60,7 +65,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         queue: push::Queue { sealed: sealed_rx, sealed_notify, done: done_tx, done_notify },
         snapshots: snapshots_rx,
         snapshots_notify,
-        pods: access.map(|access| (access, kubernetes::Updates { updates: pods_tx, notify: pods_notify })),
+        pods: access.map(|access| (access, interest, kubernetes::Updates { updates: pods_tx, notify: pods_notify })),
         reader_ended,
     };
 
@@ -96,6 +101,32 @@ fn open_kubernetes(
     };
     metrics.metadata_backend.get_or_create(&backend).set(1);
     Ok(access)
+}
+
+/// Says what the configuration wants of the Kubernetes API, which is not asked.
+fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
+    if !interest.selector.is_empty() {
+        tracing::warn!(
+            "kubernetes.pod_selector has no effect, as the Kubernetes API is not asked: logs of all pods are collected"
+        );
+    }
+    let built_in = interest.rules.rules().len() - config.relabel_configs.len();
+    let unmet = interest.rules.rules()[built_in..].iter().filter_map(|rule| rule.sources_from_api().next());
+    let unmet: Vec<&str> = unmet.collect();
+    if !unmet.is_empty() {
+        tracing::warn!(
+            labels = unmet.join(", "),
+            "relabel_configs reads labels that are always empty, as the Kubernetes API is not asked"
+        );
+    }
+}
+
+/// What is wanted of the pods' metadata. A configuration that was validated has both.
+fn interest(config: &Config) -> anyhow::Result<kubernetes::Interest> {
+    let wrong = |error: RuleError| anyhow::anyhow!("relabel_configs: {}: {}", error.field, error.message);
+    let rules = Relabel::new(config).map_err(wrong)?;
+    let selector = Selector::parse(&config.kubernetes.pod_selector).map_err(anyhow::Error::msg)?;
+    Ok(kubernetes::Interest { rules, selector })
 }
 
 async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {
@@ -153,21 +184,40 @@ fn backend(backend: String, fallback_reason: Option<String>) -> Backend {
 
 /// The positions of an earlier run, and where to save them. Without a folder to save them in Pilcrow goes on: losing
 /// nothing now matters more than repeating lines after a restart.
-fn open_store(config: &Config) -> (Option<Store>, Unclaimed) {
+///
+/// # Errors
+/// Where another Pilcrow has the folder: each would overwrite the other's positions.
+fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Unclaimed, Option<Lock>)> {
+    let folder = config.paths.state.display();
     let store = match Store::open(&config.paths.state) {
         Ok(store) => store,
         Err(error) => {
-            tracing::error!(folder = %config.paths.state.display(), %error,
+            tracing::error!(%folder, %error,
                 "cannot use the state folder (paths.state): positions are kept in memory only, and a restart sends \
                  what is on the disk again");
-            return (None, Unclaimed::default());
+            return Ok((None, Unclaimed::default(), None));
+        }
+    };
+    let lock = match store.lock() {
+        Ok(None) => anyhow::bail!("another Pilcrow runs with the state folder {folder} (paths.state)"),
+        Ok(lock) => lock,
+        Err(error) => {
+            tracing::warn!(%folder, %error, "cannot lock the state folder (paths.state); no other Pilcrow may use it");
+            None
         }
     };
     let (snapshot, errors) = store.load();
     for error in errors {
         tracing::error!("{error}");
+        match store.set_aside_newer(&error) {
+            Ok(None) => {}
+            Ok(Some(kept)) => tracing::error!(kept = %kept.display(),
+                "the positions of the newer Pilcrow are kept; this one goes on from those that were saved before, else from the \
+                 beginning of what is on the disk"),
+            Err(error) => return Err(error).context("the positions of a newer Pilcrow would be overwritten"),
+        }
     }
-    (Some(store), snapshot.into())
+    Ok((Some(store), snapshot.into(), lock))
 }
 
 /// Every followed file is held open, so that deleting it loses nothing.

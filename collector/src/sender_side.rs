@@ -23,6 +23,9 @@ use crate::{
 /// How often the sender side says that it is alive.
 const BEAT_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Positions that could not be saved are tried again after so long.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 /// The ends of the channels that join the sender side with the reader side.
 pub struct Links {
     /// Batches to be pushed, and the way back.
@@ -31,8 +34,8 @@ pub struct Links {
     pub snapshots: Receiver<Snapshot>,
     /// Woken after a snapshot was made.
     pub snapshots_notify: Arc<Notify>,
-    /// How this node's pods are asked for and where news of them go; `None`: they are not.
-    pub pods: Option<(kubernetes::Access, kubernetes::Updates)>,
+    /// How this node's pods are asked for, what is wanted of them and where news of them go; `None`: they are not.
+    pub pods: Option<(kubernetes::Access, kubernetes::Interest, kubernetes::Updates)>,
     /// Resolves when the reader side has ended.
     pub reader_ended: oneshot::Receiver<()>,
 }
@@ -57,8 +60,8 @@ pub async fn run(
         }
     };
     let following = async {
-        if let Some((access, updates)) = links.pods {
-            kubernetes::follow(access, updates, &metrics).await;
+        if let Some((access, interest, updates)) = links.pods {
+            kubernetes::follow(access, interest, updates, &metrics).await;
         }
         std::future::pending().await
     };
@@ -75,7 +78,8 @@ pub async fn run(
 }
 
 /// Saves positions until the reader side has ended and its last ones are saved. One after the other: a save that is
-/// under way is never left behind to overwrite a newer one.
+/// under way is never left behind to overwrite a newer one. One that failed is tried again until a newer one takes its
+/// place: on a full disk there may be room later, when no more lines come.
 async fn save_until_the_end(
     snapshots: Receiver<Snapshot>,
     notify: Arc<Notify>,
@@ -83,31 +87,49 @@ async fn save_until_the_end(
     store: Option<Store>,
     metrics: &Metrics,
 ) {
-    let mut ended = false;
+    let (mut unsaved, mut failing, mut ended) = (None, false, false);
     while !ended {
         tokio::select! {
             () = notify.notified() => {}
+            () = tokio::time::sleep(SAVE_AGAIN_AFTER), if unsaved.is_some() => {}
             _ = &mut reader_ended => ended = true,
         }
-        save_newest(&snapshots, store.as_ref(), metrics).await;
+        unsaved = snapshots.try_iter().last().or(unsaved);
+        let Some(store) = &store else {
+            unsaved = None;
+            continue;
+        };
+        if let Some(snapshot) = unsaved.take() {
+            unsaved = save(store.clone(), snapshot, &mut failing, metrics).await;
+        }
     }
 }
 
-/// Saves the newest of the snapshots that wait.
-async fn save_newest(snapshots: &Receiver<Snapshot>, store: Option<&Store>, metrics: &Metrics) {
-    let (Some(snapshot), Some(store)) = (snapshots.try_iter().last(), store.cloned()) else { return };
+/// Saves a snapshot; returns it where that failed.
+async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Metrics) -> Option<Snapshot> {
     // An SD card may take seconds to save: not on this thread.
-    let saved = tokio::task::spawn_blocking(move || store.save(&snapshot)).await;
-    match saved.unwrap_or_else(|error| Err(error.into())) {
+    let saving = tokio::task::spawn_blocking(move || (store.save(&snapshot), snapshot));
+    let (saved, snapshot) = match saving.await {
+        Ok((saved, snapshot)) => (saved, Some(snapshot)),
+        Err(error) => (Err(error.into()), None),
+    };
+    match saved {
         Ok(()) => {
             metrics.checkpoint_writes.inc();
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             metrics.checkpoint_saved_at_ms.store(now.as_millis() as i64, Ordering::Relaxed);
+            if std::mem::take(failing) {
+                tracing::info!("the positions are saved again");
+            }
+            None
         }
         Err(error) => {
             metrics.checkpoint_errors.inc();
-            tracing::error!(%error, "cannot save the positions; lines since the last save would be sent again after a restart \
-                                     (paths.state names the folder)");
+            if !std::mem::replace(failing, true) {
+                tracing::error!(%error, "cannot save the positions (paths.state names the folder); trying again every few \
+                                         seconds. Lines since the last save would be sent again after a restart");
+            }
+            snapshot
         }
     }
 }

@@ -80,11 +80,12 @@ fn full_scrape() -> String {
     for family in counted_by_reason {
         family.get_or_create(&Reason { reason: "some" }).inc();
     }
+    metrics.excluded_containers.get_or_create(&Reason { reason: "some" }).set(1);
     metrics.push_requests.get_or_create(&PushStatus { status: "204".into() }).inc();
     for family in [&metrics.signal_backend, &metrics.reader_backend, &metrics.metadata_backend] {
         family.get_or_create(&Backend { backend: "b".into(), fallback_reason: String::new() }).set(1);
     }
-    metrics.set_lags([(ContainerLabels::others(), 1)].into_iter());
+    metrics.set_lags([((), 1)].into_iter(), |()| ContainerLabels::others());
     metrics.refresh();
     encode(metrics.registry(), Format::Prometheus).unwrap()
 }

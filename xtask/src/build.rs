@@ -7,7 +7,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, bail};
@@ -64,8 +64,8 @@ fn compile(target: Option<&str>, arguments: &[&str]) -> anyhow::Result<()> {
             println!("cross-compiling for {target} with cross, in Docker");
             let mut cross = process::in_workspace("cross");
             cross.env("CROSS_CONFIG", process::workspace_root().join("cross.toml"));
-            let patch = musl::patch_for(target)?;
-            process::run(cross.arg("build").args(arguments).args(["--target", target]).args(patch.arguments()))
+            cross.arg("build").args(arguments).args(["--target", target]).args(musl::arguments_for(target)?);
+            process::run(&mut cross)
         }
         Some(target) => zigbuild(target, arguments),
     }
@@ -90,9 +90,25 @@ fn docker_runs_cross() -> bool {
 }
 
 fn zigbuild(target: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let arguments: Vec<_> = ["zigbuild"].iter().chain(arguments).copied().collect();
+    process::run(&mut zig_cargo(target, &arguments)?)
+}
+
+/// What `cargo build …` or `cargo test …` for another machine writes to its standard output, by cargo-zigbuild.
+pub fn with_zig(target: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let arguments: Vec<_> =
+        arguments.iter().map(|argument| if *argument == "build" { "zigbuild" } else { argument }).collect();
+    let mut cargo = zig_cargo(target, &arguments)?;
+    cargo.stderr(Stdio::inherit());
+    println!("$ {}", process::line_of(&cargo));
+    process::output_of(&mut cargo)
+}
+
+/// cargo-zigbuild with its arguments.
+fn zig_cargo(target: &str, arguments: &[&str]) -> anyhow::Result<Command> {
     let zig = Zig::find_or_install()?;
     let mut cargo = process::in_workspace(&zig.cargo_zigbuild);
-    cargo.arg("zigbuild").args(arguments).args(["--target", target]).env("CARGO_ZIGBUILD_ZIG_PATH", &zig.compiler);
+    cargo.args(arguments).args(["--target", target]).env("CARGO_ZIGBUILD_ZIG_PATH", &zig.compiler);
     if has_std(target) {
         println!("cross-compiling for {target} with cargo-zigbuild");
     } else {
@@ -106,8 +122,8 @@ fn zigbuild(target: &str, arguments: &[&str]) -> anyhow::Result<()> {
             cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
         }
     }
-    let patch = musl::patch_for(target)?;
-    process::run(cargo.args(patch.arguments()))
+    cargo.args(musl::arguments_for(target)?);
+    Ok(cargo)
 }
 
 /// Whether the toolchain has the target's standard library, after asking rustup for it.

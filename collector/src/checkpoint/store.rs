@@ -1,7 +1,7 @@
 //! The checkpoint file on the disk.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -16,6 +16,12 @@ const UNFINISHED: &str = "checkpoint.tmp";
 #[derive(Clone, Debug)]
 pub struct Store {
     folder: PathBuf,
+}
+
+/// Held by the one process that saves in a folder.
+#[derive(Debug)]
+pub struct Lock {
+    _folder: File,
 }
 
 /// Why a checkpoint file that is there was passed over.
@@ -48,6 +54,20 @@ impl Store {
         Ok(Self { folder: folder.into() })
     }
 
+    /// Takes the folder for this process, until the lock is dropped or the process ends, however it does; `None`: another
+    /// one has it.
+    ///
+    /// # Errors
+    /// Where the folder cannot be opened, or its file system knows no locks.
+    pub fn lock(&self) -> io::Result<Option<Lock>> {
+        let folder = File::open(&self.folder)?;
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(Lock { _folder: folder })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     /// What was saved last, the version before where that cannot be used, nothing where there is none. The errors tell
     /// what was passed over.
     pub fn load(&self) -> (Snapshot, Vec<LoadError>) {
@@ -64,6 +84,19 @@ impl Store {
             }
         }
         (Snapshot::default(), errors)
+    }
+
+    /// Renames the file that an error of [`Self::load`] tells to be a newer version's, so that no save replaces it, and
+    /// returns its new path: that version finds it again. `None`: the error is another.
+    ///
+    /// # Errors
+    /// Where it cannot be renamed.
+    pub fn set_aside_newer(&self, error: &LoadError) -> io::Result<Option<PathBuf>> {
+        let LoadError::Decode(path, DecodeError::Version(version)) = error else { return Ok(None) };
+        let mut kept = path.clone().into_os_string();
+        kept.push(format!(".version-{version}"));
+        fs::rename(path, &kept)?;
+        Ok(Some(kept.into()))
     }
 
     /// Saves. Either the new state or the one before is there, whatever happens meanwhile.
@@ -122,6 +155,33 @@ mod tests {
         assert_eq!(store.load().0, snapshot(1));
         store.save(&snapshot(3)).unwrap();
         assert_eq!(store.load().0, snapshot(3));
+    }
+
+    #[test]
+    fn a_newer_versions_file_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let newer = b"pilcrow-checkpoint 7 00000000\nsomething else";
+        fs::write(dir.path().join(CURRENT), newer).unwrap();
+        let (loaded, errors) = store.load();
+        assert_eq!((loaded, errors.len()), (Snapshot::default(), 1));
+        assert!(errors[0].to_string().contains("version 7"), "{}", errors[0]);
+        let kept = store.set_aside_newer(&errors[0]).unwrap().unwrap();
+        for seen_at in 1..4 {
+            store.save(&snapshot(seen_at)).unwrap();
+        }
+        assert_eq!(fs::read(kept).unwrap(), newer);
+        assert_eq!(store.load().0, snapshot(3));
+    }
+
+    #[test]
+    fn a_folder_has_one_holder_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, other) = (Store::open(dir.path()).unwrap(), Store::open(dir.path()).unwrap());
+        let lock = one.lock().unwrap();
+        assert!(lock.is_some() && other.lock().unwrap().is_none());
+        drop(lock);
+        assert!(other.lock().unwrap().is_some());
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! What is wrong with a configuration, in the words that its author reads.
 
-use std::{fmt, io, path::PathBuf};
+use std::{
+    fmt::{self, Write},
+    io,
+    path::PathBuf,
+};
 
 /// A place in the file; both numbers count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +31,7 @@ pub enum Origin {
 pub struct Problem {
     /// Where.
     pub origin: Origin,
-    /// The key with all keys above it, `loki.batch.bytes`; empty for the file as a whole.
+    /// The key with all keys above it, `loki.batch.bytes` or `relabel_configs.[0].regex`; empty for the file as a whole.
     pub key: String,
     /// What is wrong and what would be right.
     pub message: String,
@@ -71,13 +75,25 @@ impl fmt::Display for ConfigError {
                         (_, None) => f.write_str("configuration")?,
                     }
                     if !problem.key.is_empty() {
-                        write!(f, ": {}", problem.key)?;
+                        write!(f, ": {}", OneLine(&problem.key.replace(".[", "[")))?;
                     }
-                    write!(f, ": {}", problem.message)?;
+                    write!(f, ": {}", OneLine(&problem.message))?;
                 }
                 Ok(())
             }
         }
+    }
+}
+
+/// Text from the file with its newlines and other control characters as escapes: it must not end a problem's line, nor
+/// reach a terminal.
+struct OneLine<'a>(&'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .chars()
+            .try_for_each(|c| if c.is_control() { write!(f, "{}", c.escape_debug()) } else { f.write_char(c) })
     }
 }
 

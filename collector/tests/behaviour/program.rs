@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     fs,
     io::Write,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -24,6 +24,10 @@ pub struct Node {
     pub extra_config: String,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
+    /// A shell command that is run before the program and takes from it what it then lacks, such as `ulimit -n 1024`.
+    pub before: String,
+    /// How often positions are saved.
+    pub checkpoint_interval: &'static str,
 }
 
 impl Node {
@@ -41,6 +45,8 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             kubernetes: "{enabled: false}".into(),
+            before: "true".into(),
+            checkpoint_interval: "100ms",
         }
     }
 
@@ -66,32 +72,40 @@ impl Node {
 
     /// Starts `pilcrow run`.
     pub fn start(&self) -> Program {
+        let (config, http) = self.write_config();
+        let log = self.folder.path().join("pilcrow.log");
+        let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let program = pilcrow("run", &config);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.before)]).arg(program.get_program());
+        shell.args(program.get_args()).env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
+        let child = shell.stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+        Program { child: RefCell::new(child), log, http: format!("http://{http}") }
+    }
+
+    /// Runs another command to its end, and returns its exit code and what it printed.
+    pub fn run(&self, command: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = pilcrow(command, &self.write_config().0).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
+    /// The configuration's path, and where the status server will listen.
+    fn write_config(&self) -> (PathBuf, SocketAddr) {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
             "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n\
              labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {}\n\
-             checkpoint: {{interval: 100ms}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
+             checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
             self.receiver.url(),
             self.pods().display(),
             self.state().display(),
             self.kubernetes,
+            self.checkpoint_interval,
             self.extra_config,
         );
         let path = self.folder.path().join("pilcrow.yaml");
         fs::write(&path, config).unwrap();
-        let log = self.folder.path().join("pilcrow.log");
-        let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_pilcrow"))
-            .args(["run", "--config"])
-            .arg(path)
-            // The tests' own machine may be a pod.
-            .env_remove("KUBERNETES_SERVICE_HOST")
-            .env_remove("NODE_NAME")
-            .stderr(stderr)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Program { child: RefCell::new(child), log, http: format!("http://{http}") }
+        (path, http)
     }
 
     /// Waits for the receiver; says what came and what the program logged where it does not come about.
@@ -112,6 +126,14 @@ impl Node {
     }
 }
 
+fn pilcrow(command: &str, config: &Path) -> Command {
+    let mut pilcrow = Command::new(env!("CARGO_BIN_EXE_pilcrow"));
+    // The tests' own machine may be a pod.
+    pilcrow.env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
+    pilcrow.args([command, "--config"]).arg(config);
+    pilcrow
+}
+
 /// A running `pilcrow run`; killed when it is dropped.
 pub struct Program {
     child: RefCell<Child>,
@@ -123,6 +145,20 @@ impl Program {
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its anonymous memory in MiB: what does not lie in the binary, which is large where it is made for debugging.
+    pub fn anonymous_mib(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.borrow().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// What its descriptors lead to, as /proc shows it.
+    pub fn open_files(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/fd", self.child.borrow().id());
+        let links = fs::read_dir(folder).unwrap().flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.map(|link| link.display().to_string()).collect()
     }
 
     /// SIGKILL.
@@ -189,6 +225,16 @@ pub fn record(second: u64, text: &str) -> String {
 /// Appends to a file, which is made where it is not there.
 pub fn append(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes.as_ref()).unwrap();
+}
+
+/// As the kubelet compresses a rotated file.
+pub fn compress(from: &Path) {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&fs::read(from).unwrap()).unwrap();
+    let unfinished = from.with_extension("tmp");
+    fs::write(&unfinished, encoder.finish().unwrap()).unwrap();
+    fs::rename(&unfinished, format!("{}.gz", from.display())).unwrap();
+    fs::remove_file(from).unwrap();
 }
 
 /// The receiver's texts of one container, in the order of their first arrival.

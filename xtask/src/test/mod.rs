@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use libtest::Reader;
+
 use crate::process;
 
 /// What `cargo xtask test` takes.
@@ -65,8 +67,13 @@ impl Report {
         self.passed.saturating_sub(self.skipped_as_passed)
     }
 
+    /// Whether anything failed.
+    pub fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
     /// `N passed, N failed, N skipped`
-    fn counts(&self) -> String {
+    pub fn counts(&self) -> String {
         format!("{} passed, {} failed, {} skipped", self.passed_count(), self.failed.len(), self.skipped.len())
     }
 

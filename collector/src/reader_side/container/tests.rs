@@ -44,12 +44,13 @@ struct Run {
 
 impl Run {
     fn start(folder: &Path, mut chain: Chain, next_id: &mut u64) -> Self {
-        let listing = list(folder).unwrap();
-        assert!(chain.merge(&listing.files, UnknownFile::Beginning, next_id, Instant::now()).is_empty());
+        let listing = list(folder, |_| {}).unwrap();
+        assert!(chain.merge(&listing.files, UnknownFile::Beginning, usize::MAX, next_id, Instant::now()).is_empty());
         let pod = PodName { namespace: "ns".into(), pod: "pod".into(), uid: "uid".into() };
         let limits = Limits { max_line_bytes: 1 << 20, oversize: Oversize::Split };
         let mut container = Container::new(pod, "name".into(), folder.into(), chain, limits);
-        container.set_labels(&BTreeMap::new(), None);
+        let labels = StreamLabels { labels: "{job=\"ns/name\"}".into(), metadata: [].into() };
+        container.set_labels([Some(labels.clone()), Some(labels)]);
         Self {
             container,
             batch: Batch::new(1),

@@ -4,6 +4,7 @@
 //! written, or the reasons why not. The probe's side is in the package collector-ebpf. `memory` has all unsafe code.
 
 mod attach;
+mod calibration;
 mod loader;
 mod memory;
 mod object;
@@ -89,7 +90,7 @@ struct Unsettled {
 /// # Errors
 /// If none does: what spoke against each.
 pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     let mut loader = kernel.loader();
     let mut refusals = Vec::new();
     for plan in PLANS {
@@ -110,13 +111,13 @@ pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
 pub fn open_plan(name: &str, logs: &LogFileSystem) -> Result<EbpfSignal, Refusal> {
     let plan = PLANS.iter().find(|plan| plan.name() == name);
     let plan = plan.ok_or_else(|| Refusal::new(format!("there is no plan {name}"), "take one of `pilcrow doctor`"))?;
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     attach_and_prove(&kernel, &mut kernel.loader(), plan, logs).map(|(signal, ..)| signal)
 }
 
 /// Tries every plan, for `pilcrow doctor`.
 pub fn survey(logs: &LogFileSystem) -> Result<Vec<KindReport>, Refusal> {
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     let mut loader = kernel.loader();
     let report = |plan: &Plan| KindReport {
         name: plan.name(),
@@ -280,7 +281,10 @@ fn fd_of(map: &Map) -> io::Result<BorrowedFd<'_>> {
 impl Signal for EbpfSignal {
     fn track(&mut self, slot: Slot, file: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
         if slot.0 >= SLOTS {
-            return Err(io::Error::other(format!("the eBPF probe tracks {SLOTS} files at most")));
+            return Err(io::Error::other(format!(
+                "the eBPF probe tracks {SLOTS} files at most; lower the limit of open files to about that, so that idle ones \
+                 are closed"
+            )));
         }
         self.untrack(slot);
         let key = self.key_of(file)?;
@@ -310,6 +314,10 @@ impl Signal for EbpfSignal {
         }
         self.remove_device(key.device);
         self.unsettled.retain(|waiting| waiting.slot != slot);
+    }
+
+    fn descriptors_per_file(&self) -> usize {
+        usize::from(self.early)
     }
 
     async fn wait(&mut self) -> io::Result<()> {

@@ -27,7 +27,7 @@ use std::{
 pub use backlog::{BacklogOptions, generate_backlog};
 pub use clock::Clock;
 pub use container::{Container, ContainerOptions, WriteCall};
-pub use live::{Live, LiveOptions};
+pub use live::{Live, LiveCounts, LiveOptions, MayRemove, Removal, Running};
 pub use record::Format;
 
 use crate::{ledger::Ledger, random::Random};
