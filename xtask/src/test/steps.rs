@@ -33,7 +33,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 12] = [
+pub const ALL: [Step; 11] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
