@@ -13,4 +13,3 @@ mod recorded;
 mod relabel;
 mod rotation;
 mod start_and_stop;
-mod storm;

@@ -239,6 +239,19 @@ mod tests {
     }
 
     #[test]
+    fn the_fixed_seeds_together_deal_every_kind() {
+        let episodes: Vec<_> = crate::chaos::CI_SEEDS
+            .into_iter()
+            .flat_map(|seed| Plan::new(seed).take(crate::chaos::CI_EPISODES))
+            .collect();
+        assert_eq!(episodes.iter().map(|episode| episode.weather).collect::<BTreeSet<_>>().len(), 10);
+        assert_eq!(episodes.iter().map(|episode| episode.blow).collect::<BTreeSet<_>>().len(), 8);
+        let restarts = episodes.iter().filter(|episode| episode.blow.ends_process());
+        let backends: BTreeSet<_> = restarts.map(|episode| (episode.start.signal, episode.start.reader)).collect();
+        assert_eq!(backends.len(), 4);
+    }
+
+    #[test]
     fn no_process_ends_while_its_refusals_are_counted() {
         let refusing = Plan::new(1).take(1000).filter(|episode| episode.weather == Weather::Refusing);
         assert!(refusing.into_iter().all(|episode| !episode.blow.ends_process()));
