@@ -29,6 +29,8 @@ pub struct Container {
     pub is_new: bool,
     /// Names in its folder that were passed over at the last scan.
     pub skipped: usize,
+    /// Files in its folder that could not be opened at the last scan.
+    pub unopened: usize,
     /// When bytes were last read.
     pub last_read: Instant,
     parser: ContainerParser,
@@ -55,6 +57,7 @@ impl Container {
             gone: false,
             is_new: false,
             skipped: 0,
+            unopened: 0,
             last_read: Instant::now(),
             parser: ContainerParser::new(limits),
             streams: None,

@@ -57,6 +57,9 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// The least time between two words of the same trouble.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The same for odd lines, which are counted and no trouble: some programs write them all day.
+const ODD_LINES_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// The ends of the channels that join the reader side with the sender side.
 pub struct Links {
     /// Sealed batches go to the sender side. Never full: it holds as many as there are batches.
@@ -154,13 +157,15 @@ struct Troubles {
     unwatched_folder: Throttle,
     unopened_file: Throttle,
     unreadable_file: Throttle,
+    odd_lines: Throttle,
 }
 
 impl Default for Troubles {
     fn default() -> Self {
         let [pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file] =
             std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
-        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file }
+        let odd_lines = Throttle::new(ODD_LINES_INTERVAL);
+        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file, odd_lines }
     }
 }
 

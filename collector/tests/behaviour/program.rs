@@ -24,6 +24,8 @@ pub struct Node {
     pub extra_config: String,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
+    /// What Pilcrow is started by, with its arguments; empty: nothing.
+    pub wrapper: &'static [&'static str],
     /// How often positions are saved.
     pub checkpoint_interval: &'static str,
 }
@@ -43,6 +45,7 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             kubernetes: "{enabled: false}".into(),
+            wrapper: &[],
             checkpoint_interval: "100ms",
         }
     }
@@ -72,14 +75,23 @@ impl Node {
         let (config, http) = self.write_config();
         let log = self.folder.path().join("pilcrow.log");
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = pilcrow("run", &config).stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+        let child = self.pilcrow("run", &config).stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
         Program { child: RefCell::new(child), log, http: format!("http://{http}") }
     }
 
     /// Runs another command to its end, and returns its exit code and what it printed.
     pub fn run(&self, command: &str, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = pilcrow(command, &self.write_config().0).args(arguments).output().unwrap();
+        let output = self.pilcrow(command, &self.write_config().0).args(arguments).output().unwrap();
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    }
+
+    fn pilcrow(&self, command: &str, config: &Path) -> Command {
+        let words = [self.wrapper, &[env!("CARGO_BIN_EXE_pilcrow")]].concat();
+        let mut pilcrow = Command::new(words[0]);
+        // The tests' own machine may be a pod.
+        pilcrow.env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
+        pilcrow.args(&words[1..]).args([command, "--config"]).arg(config);
+        pilcrow
     }
 
     /// The configuration's path, and where the status server will listen.
@@ -117,14 +129,6 @@ impl Node {
     pub fn assert_no_violations(&self) {
         assert_eq!(self.receiver.violations(), Vec::<String>::new());
     }
-}
-
-fn pilcrow(command: &str, config: &Path) -> Command {
-    let mut pilcrow = Command::new(env!("CARGO_BIN_EXE_pilcrow"));
-    // The tests' own machine may be a pod.
-    pilcrow.env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
-    pilcrow.args([command, "--config"]).arg(config);
-    pilcrow
 }
 
 /// A running `pilcrow run`; killed when it is dropped.
