@@ -18,6 +18,15 @@ pub const RING_BYTES: u32 = 64 * 1024;
 /// Threads that may be inside a tracked write at once under kprobes; the oldest entry gives way to one more.
 pub const IN_FLIGHT: u32 = 2048;
 
+/// Words that a calibration takes of a structure, and of each structure that one of these points to.
+pub const SAMPLE_WORDS: usize = 32;
+
+/// The beginning of a structure of the kernel, in words; zeros where nothing can be read.
+pub type Sample = [u64; SAMPLE_WORDS];
+
+/// Entries of [`map::SAMPLES`] for a calibration: one for the structure itself and one for each of its words.
+pub const SAMPLES: u32 = 1 + SAMPLE_WORDS as u32;
+
 /// The word of a slot in [`map::DIRTY`] whose file has not been written since the last drain.
 pub const CLEAN: u64 = 0;
 
@@ -69,9 +78,24 @@ pub struct Control {
     /// The one device whose files are tracked, so that other writes need no look-up; [`Control::ANY_DEVICE`] if there
     /// are several.
     pub only_device: AtomicU64,
+    /// A bit for each tracked inode, and for those that share it: without it a write needs no look-up. See
+    /// [`Control::bit_of`].
+    pub inodes: [AtomicU64; INODE_WORDS],
 }
 
+/// Words of [`Control::inodes`]: with 100 tracked files one untracked inode in 160 shares a bit with one of them.
+pub const INODE_WORDS: usize = 256;
+
 impl Control {
+    /// The word of [`Control::inodes`] that has an inode's bit, and the word with that bit.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bit_of(inode: u64) -> (usize, u64) {
+        // Fibonacci hashing: the highest bits of the product depend on all bits of the number.
+        let hash = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50;
+        ((hash >> 6) as usize & (INODE_WORDS - 1), 1 << (hash & 63))
+    }
+
     /// Files of several devices are tracked. No file system has device number 0.
     pub const ANY_DEVICE: u64 = 0;
 }
@@ -89,6 +113,8 @@ pub mod map {
     /// Least-recently-used hash: a thread (`bpf_get_current_pid_tgid`) to the slot of the write it is in. Only kprobes use
     /// it, whose return probes do not see the arguments.
     pub const IN_FLIGHT: &str = "IN_FLIGHT";
+    /// Array of [`super::Sample`]: the calibration's structure, then what its words point to, in their order.
+    pub const SAMPLES: &str = "SAMPLES";
 }
 
 /// Names of the globals that the collector sets at load: offsets in bytes, each a u64.
@@ -109,6 +135,17 @@ pub mod global {
     pub const REGISTER_ARGUMENT_0: &str = "REGISTER_ARGUMENT_0";
     /// The register of a function's second argument, in `pt_regs`.
     pub const REGISTER_ARGUMENT_1: &str = "REGISTER_ARGUMENT_1";
+    /// The register of a function's third argument, in `pt_regs`.
+    pub const REGISTER_ARGUMENT_2: &str = "REGISTER_ARGUMENT_2";
+    /// The address of the buffer whose write is a calibration's.
+    pub const CALIBRATION_BUFFER: &str = "CALIBRATION_BUFFER";
+    /// How many bytes that write has.
+    pub const CALIBRATION_BYTES: &str = "CALIBRATION_BYTES";
+    /// Where in `struct file` the pointer to the structure is that samples are taken of; [`ITSELF`] for the file itself.
+    pub const CALIBRATION_VIA: &str = "CALIBRATION_VIA";
+
+    /// See [`CALIBRATION_VIA`].
+    pub const ITSELF: u64 = u64::MAX;
 }
 
 /// Names of the programs. Those of fexit and `tp_btf` are `fexit_FUNCTION` and `tp_btf_TRACEPOINT`.
@@ -121,6 +158,8 @@ pub mod program {
     pub const KPROBE_SECOND_FILE: &str = "kprobe_second_file";
     /// Entry of a function whose first argument is a `struct io_kiocb *`.
     pub const KPROBE_IO_KIOCB: &str = "kprobe_io_kiocb";
-    /// Return of any of these.
+    /// Entry of `vfs_write`, for a calibration.
+    pub const KPROBE_SAMPLE: &str = "kprobe_sample";
+    /// Return of any of the others.
     pub const KRETPROBE: &str = "kretprobe_return";
 }

@@ -20,12 +20,12 @@ use core::{
 use aya_ebpf::{
     EbpfContext,
     bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel},
+    helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel, bpf_probe_read_kernel_buf},
     macros::{btf_tracepoint, fexit, kprobe, kretprobe, map},
     maps::{Array, HashMap, LruHashMap, RingBuf},
     programs::{BtfTracePointContext, FExitContext, ProbeContext, RetProbeContext},
 };
-use collector_ebpf::{CLEAN, Control, Event, FileKey, RING_BYTES, SLOTS, WRITTEN};
+use collector_ebpf::{CLEAN, Control, Event, FileKey, RING_BYTES, SLOTS, Sample, WRITTEN, global::ITSELF};
 
 #[map]
 static TRACKED: HashMap<FileKey, u64> = HashMap::with_max_entries(SLOTS, BPF_F_NO_PREALLOC);
@@ -37,6 +37,8 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static IN_FLIGHT: LruHashMap<u64, u64> = LruHashMap::with_max_entries(collector_ebpf::IN_FLIGHT, 0);
+#[map]
+static SAMPLES: Array<Sample> = Array::with_max_entries(collector_ebpf::SAMPLES, 0);
 
 /// Declares globals that the collector sets at load, and a function each that reads it.
 macro_rules! globals {
@@ -61,6 +63,10 @@ globals! {
     SUPER_BLOCK_DEVICE super_block_device,
     REGISTER_ARGUMENT_0 register_argument_0,
     REGISTER_ARGUMENT_1 register_argument_1,
+    REGISTER_ARGUMENT_2 register_argument_2,
+    CALIBRATION_BUFFER calibration_buffer,
+    CALIBRATION_BYTES calibration_bytes,
+    CALIBRATION_VIA calibration_via,
 }
 
 type Address = *const c_void;
@@ -136,11 +142,16 @@ impl KernelMemory for Untyped {
 #[inline(always)]
 fn slot_of_inode<M: KernelMemory>(inode: Address) -> Option<u64> {
     let device = u64::from(M::int(M::pointer(inode, inode_super_block())?, super_block_device())?);
-    let only_device = load(&control()?.only_device);
+    let control = control()?;
+    let only_device = load(&control.only_device);
     if only_device != Control::ANY_DEVICE && only_device != device {
         return None;
     }
     let key = FileKey { inode: M::long(inode, inode_number())?, device };
+    let (word, bit) = Control::bit_of(key.inode);
+    if load(control.inodes.get(word)?) & bit == 0 {
+        return None;
+    }
     // SAFETY: the value is copied at once. An element that is removed meanwhile gives a slot that is no longer this
     // file's, and the mark for it a needless read.
     unsafe { TRACKED.get(key) }.copied()
@@ -284,6 +295,45 @@ fn kretprobe_return(_context: RetProbeContext) -> u32 {
         mark(slot, WRITTEN);
     }
     0
+}
+
+/// Takes the samples of a calibration, for kernels that do not tell where a structure's members lie. In: the write of one
+/// buffer, which only the collector knows. Out: the beginning of its `struct file`, or of what that points to, and of all
+/// that this points to.
+#[kprobe]
+fn kprobe_sample(context: ProbeContext) -> u32 {
+    sample(&context);
+    0
+}
+
+#[inline(always)]
+fn sample(context: &ProbeContext) -> Option<()> {
+    let is_ours = argument(context, register_argument_1()).addr() as u64 == calibration_buffer()
+        && argument(context, register_argument_2()).addr() as u64 == calibration_bytes();
+    if !is_ours {
+        return None;
+    }
+    let file = argument(context, register_argument_0());
+    let start = if calibration_via() == ITSELF { file } else { Untyped::pointer(file, calibration_via())? };
+    let words = copy_words(0, start)?;
+    for index in 0..collector_ebpf::SAMPLE_WORDS {
+        // SAFETY: inside the array, which the map keeps alive; only this program writes to it.
+        let word = unsafe { words.cast::<u64>().add(index).read_volatile() };
+        copy_words(1 + index as u32, core::ptr::without_provenance(word as usize))?;
+    }
+    Some(())
+}
+
+/// Fills an entry of [`SAMPLES`]; with zeros if that address cannot be read.
+#[inline(always)]
+fn copy_words(entry: u32, from: Address) -> Option<*mut Sample> {
+    let words = SAMPLES.get_ptr_mut(entry)?;
+    // SAFETY: the whole entry as bytes; the helper checks the address that it reads from.
+    unsafe {
+        let bytes = core::slice::from_raw_parts_mut(words.cast::<u8>(), size_of::<Sample>());
+        let _ = bpf_probe_read_kernel_buf(from.cast(), bytes);
+    }
+    Some(words)
 }
 
 #[unsafe(link_section = "license")]

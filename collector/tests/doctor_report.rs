@@ -78,10 +78,21 @@ fn a_pi_5_with_raspberry_pi_os_is_told_that_inotify_does_the_work_and_what_would
     assert_eq!(btf.status, Status::Warn);
     assert_eq!(
         btf.mend.as_deref().unwrap(),
-        "Raspberry Pi OS's kernel for the Pi 5 comes without BTF and without kprobes: no probe can attach, and inotify does \
-         the work; for eBPF take a kernel with BTF: Ubuntu Server for Pi, Debian, Fedora, Talos and Armbian have it"
+        "Raspberry Pi OS builds its kernels without BTF; and that for the Pi 5 without kprobes, too: no probe can attach, \
+         and inotify does the work (what that costs: docs/performance.md); for eBPF take a kernel with BTF: Ubuntu Server \
+         for Pi, Debian, Fedora, Talos and Armbian have it"
     );
     assert_eq!(finding(&report, "choice", "signal").found, "auto comes to inotify");
+}
+
+#[test]
+fn a_pi_4_with_raspberry_pi_os_is_told_that_kprobes_do_without_btf() {
+    let (_folder, _loki, config) = configuration();
+    let (_root, system) = machine("6.1.21+rpt-rpi-v8", ROOT, &["/sys/bus/event_source/devices/kprobe/type=6"]);
+    let report = examine(&config, &system, &Trials::default());
+    assert_eq!(finding(&report, "kernel", "release").found, "6.1.21+rpt-rpi-v8 (Raspberry Pi OS)");
+    let mend = finding(&report, "ebpf", "btf").mend.as_deref().unwrap();
+    assert!(mend.contains("kprobes do without") && mend.contains("take a kernel with BTF"), "{mend}");
 }
 
 #[test]

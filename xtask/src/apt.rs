@@ -2,9 +2,13 @@
 //!
 //! In: packages, each with the program that it brings. Out: all programs are there, or an error with the command to run.
 
+mod private;
+
 use std::process::Command;
 
 use anyhow::bail;
+
+pub use private::{Archive, PrivateApt};
 
 use crate::process;
 

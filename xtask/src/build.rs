@@ -7,7 +7,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, bail};
@@ -17,7 +17,8 @@ use crate::{apt, ebpf, musl, process};
 /// Versions known to go together and with Rust 1.95.
 const ZIG_PACKAGES: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
 
-const AARCH64_STATIC: &str = "aarch64-unknown-linux-musl";
+/// The triple of most users' machines.
+pub const AARCH64_STATIC: &str = "aarch64-unknown-linux-musl";
 
 /// What `cargo xtask build` takes.
 #[derive(clap::Args)]
@@ -42,20 +43,33 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 pub fn build(target: Option<&str>, debug: bool) -> anyhow::Result<PathBuf> {
     ebpf::ensure_built()?;
     let profile = if debug { "dev" } else { "release" };
-    let arguments = ["--package", "collector", "--bin", "pilcrow", "--profile", profile];
-    let folder = process::target_dir().join(target.unwrap_or_default());
+    compile(target, &["--package", "collector", "--bin", "pilcrow", "--profile", profile])?;
+    Ok(built(target, debug).join("pilcrow"))
+}
+
+/// The example `name` of package `benches`, optimized, for `target` or for this machine.
+pub fn build_benches_example(name: &str, target: Option<&str>) -> anyhow::Result<PathBuf> {
+    compile(target, &["--package", "benches", "--example", name, "--profile", "release"])?;
+    Ok(built(target, false).join("examples").join(name))
+}
+
+/// Where cargo puts what it builds.
+fn built(target: Option<&str>, debug: bool) -> PathBuf {
+    process::target_dir().join(target.unwrap_or_default()).join(if debug { "debug" } else { "release" })
+}
+
+fn compile(target: Option<&str>, arguments: &[&str]) -> anyhow::Result<()> {
     match target {
-        None => process::run(process::cargo().arg("build").args(arguments))?,
+        None => process::run(process::cargo().arg("build").args(arguments)),
         Some(target) if docker_runs_cross() => {
             println!("cross-compiling for {target} with cross, in Docker");
             let mut cross = process::in_workspace("cross");
             cross.env("CROSS_CONFIG", process::workspace_root().join("cross.toml"));
-            let patch = musl::patch_for(target)?;
-            process::run(cross.arg("build").args(arguments).args(["--target", target]).args(patch.arguments()))?;
+            cross.arg("build").args(arguments).args(["--target", target]).args(musl::arguments_for(target)?);
+            process::run(&mut cross)
         }
-        Some(target) => zigbuild(target, &arguments)?,
+        Some(target) => zigbuild(target, arguments),
     }
-    Ok(folder.join(if debug { "debug" } else { "release" }).join("pilcrow"))
 }
 
 /// The program for this machine, for demonstrations: a probe that cannot be built here is said and no reason to stop, as
@@ -77,9 +91,25 @@ fn docker_runs_cross() -> bool {
 }
 
 fn zigbuild(target: &str, arguments: &[&str]) -> anyhow::Result<()> {
+    let arguments: Vec<_> = ["zigbuild"].iter().chain(arguments).copied().collect();
+    process::run(&mut zig_cargo(target, &arguments)?)
+}
+
+/// What `cargo build …` or `cargo test …` for another machine writes to its standard output, by cargo-zigbuild.
+pub fn with_zig(target: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let arguments: Vec<_> =
+        arguments.iter().map(|argument| if *argument == "build" { "zigbuild" } else { argument }).collect();
+    let mut cargo = zig_cargo(target, &arguments)?;
+    cargo.stderr(Stdio::inherit());
+    println!("$ {}", process::line_of(&cargo));
+    process::output_of(&mut cargo)
+}
+
+/// cargo-zigbuild with its arguments.
+fn zig_cargo(target: &str, arguments: &[&str]) -> anyhow::Result<Command> {
     let zig = Zig::find_or_install()?;
     let mut cargo = process::in_workspace(&zig.cargo_zigbuild);
-    cargo.arg("zigbuild").args(arguments).args(["--target", target]).env("CARGO_ZIGBUILD_ZIG_PATH", &zig.compiler);
+    cargo.args(arguments).args(["--target", target]).env("CARGO_ZIGBUILD_ZIG_PATH", &zig.compiler);
     if has_std(target) {
         println!("cross-compiling for {target} with cargo-zigbuild");
     } else {
@@ -93,8 +123,8 @@ fn zigbuild(target: &str, arguments: &[&str]) -> anyhow::Result<()> {
             cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
         }
     }
-    let patch = musl::patch_for(target)?;
-    process::run(cargo.args(patch.arguments()))
+    cargo.args(musl::arguments_for(target)?);
+    Ok(cargo)
 }
 
 /// Whether the toolchain has the target's standard library, after asking rustup for it.

@@ -3,6 +3,7 @@
 mod apt;
 mod bench;
 mod build;
+mod chaos;
 mod demo;
 mod e2e;
 mod ebpf;
@@ -13,12 +14,12 @@ mod helm;
 mod image;
 mod interrupt;
 mod manifests;
-mod metrics;
 mod musl;
 mod place;
 mod process;
 mod soak;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,8 @@ enum Command {
     BuildEbpf(ebpf::Args),
     /// Build the release binary, for this machine or for another one
     Build(build::Args),
+    /// Let everything go wrong at once and look for lost lines
+    Chaos(chaos::Args),
     /// Run the main job on this machine and watch it
     Demo(demo::Args),
     /// Run the collector against a real Loki and compare what Loki stored
@@ -54,6 +57,8 @@ enum Command {
     Manifests(manifests::Args),
     /// Run all tests
     Test(test::Args),
+    /// Boot Debian's kernels in QEMU and run the probe's tests and the collector in them
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
@@ -61,8 +66,10 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Chaos(args) => chaos::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Image(args) => image::run(&args),

@@ -21,43 +21,24 @@ const CONTROL_LENGTH: [(&str, &str); 2] = [
     ("msg_controllen = 0_usize;", "msg_controllen = 0;"),
 ];
 
-/// A change of dependencies for one run of cargo. Dropped after the run, as cargo writes it down in Cargo.lock, which is
-/// then put back.
-pub struct Patch {
-    source: Option<PathBuf>,
-    lock_file: PathBuf,
-    lock: Vec<u8>,
-}
-
-/// What building for `target` needs; nothing where it is not musl.
-pub fn patch_for(target: &str) -> anyhow::Result<Patch> {
-    let lock_file = process::workspace_root().join("Cargo.lock");
-    let lock = fs::read(&lock_file).with_context(|| format!("cannot read {}", lock_file.display()))?;
-    let source = if target.ends_with("musl") { Some(changed_source()?) } else { None };
-    Ok(Patch { source, lock_file, lock })
-}
-
-impl Patch {
-    /// To be given to cargo.
-    pub fn arguments(&self) -> Vec<String> {
-        let patch = |path: &PathBuf| ["--config".into(), format!("patch.crates-io.tokio-uring.path={path:?}")];
-        self.source.iter().flat_map(patch).collect()
+/// What cargo is to be told when it builds for `target`; nothing where that is not musl.
+pub fn arguments_for(target: &str) -> anyhow::Result<Vec<String>> {
+    if !target.ends_with("musl") {
+        return Ok(Vec::new());
     }
-}
-
-impl Drop for Patch {
-    fn drop(&mut self) {
-        if self.source.is_some()
-            && let Err(error) = fs::write(&self.lock_file, &self.lock)
-        {
-            eprintln!("cannot put back {}: {error}; `git checkout Cargo.lock` does", self.lock_file.display());
-        }
-    }
+    // Unlike a [patch], this leaves Cargo.lock as it is.
+    Ok(vec!["--config".into(), format!("paths=[{:?}]", changed_source()?)])
 }
 
 fn changed_source() -> anyhow::Result<PathBuf> {
     let released = released_source()?;
     let changed = process::target_dir().join("musl/tokio-uring");
+    // A new copy would have new time stamps, and cargo would build it and all that uses it again.
+    let stamp = changed.with_extension("of");
+    let made_from = released.display().to_string();
+    if fs::read_to_string(&stamp).is_ok_and(|from| from == made_from) {
+        return Ok(changed);
+    }
     if changed.exists() {
         fs::remove_dir_all(&changed)?;
     }
@@ -73,6 +54,10 @@ fn changed_source() -> anyhow::Result<PathBuf> {
         }
         fs::write(&path, text)?;
     }
+    let library = changed.join("src/lib.rs");
+    // Cargo shows the warnings of what lies in a folder of one's own, and these are not ours to mend.
+    fs::write(&library, format!("#![allow(warnings)]\n{}", fs::read_to_string(&library)?))?;
+    fs::write(stamp, made_from)?;
     Ok(changed)
 }
 

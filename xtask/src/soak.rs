@@ -14,6 +14,7 @@ use anyhow::{Context, bail, ensure};
 use rig::{
     kubelet::{Live, LiveOptions, Node},
     ledger::Ledger,
+    metrics::{Metrics, Usage},
     program::{Collector, Setup},
     receiver::{Keep, Options, Receiver},
     tally::Report,
@@ -24,7 +25,6 @@ use crate::{
     build,
     figures::{bytes, thousands},
     interrupt::Interrupts,
-    metrics::{Metrics, Usage},
     place::Place,
     process,
 };

@@ -30,15 +30,15 @@ pub struct Listing {
     pub files: Vec<ListedFile>,
     /// Names that were passed over, with the reason (a word of snake case).
     pub skipped: Vec<(PathBuf, &'static str)>,
-    /// Folders outside the container's own in which its files lie (Docker's), to be watched too.
-    pub linked_folders: Vec<PathBuf>,
 }
 
-/// Lists the log files of the container whose folder is `folder`.
+/// Lists the log files of the container whose folder is `folder`. `watch` is called for each folder outside of it in which
+/// its files lie (Docker's), before that is listed: a rotation that is under way can hide a file from a listing, and only who
+/// watches learns of it.
 ///
 /// # Errors
 /// Where the folder cannot be read; `NotFound` where it is gone.
-pub fn list(folder: &Path) -> io::Result<Listing> {
+pub fn list(folder: &Path, mut watch: impl FnMut(&Path)) -> io::Result<Listing> {
     let mut listing = Listing::default();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -50,7 +50,7 @@ pub fn list(folder: &Path) -> io::Result<Listing> {
             continue;
         };
         if name.age == Age::Live && entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-            list_docker(&path, name.restart, &mut listing);
+            list_docker(&path, name.restart, &mut listing, &mut watch);
         } else {
             add(path, name, &mut listing);
         }
@@ -59,8 +59,8 @@ pub fn list(folder: &Path) -> io::Result<Listing> {
 }
 
 /// Docker's files lie beside the target of the link.
-fn list_docker(link: &Path, restart: u32, listing: &mut Listing) {
-    let Ok(target) = fs::canonicalize(link) else {
+fn list_docker(link: &Path, restart: u32, listing: &mut Listing, watch: &mut impl FnMut(&Path)) {
+    let Some(target) = target_of(link) else {
         listing.skipped.push((link.into(), "broken_link"));
         return;
     };
@@ -68,6 +68,7 @@ fn list_docker(link: &Path, restart: u32, listing: &mut Listing) {
         listing.skipped.push((link.into(), "broken_link"));
         return;
     };
+    watch(folder);
     let Ok(entries) = fs::read_dir(folder) else {
         add(target.clone(), LogName { restart, age: Age::Live, gzip: false }, listing);
         return;
@@ -77,7 +78,17 @@ fn list_docker(link: &Path, restart: u32, listing: &mut Listing) {
             add(entry.path(), name, listing);
         }
     }
-    listing.linked_folders.push(folder.into());
+}
+
+/// Where Docker's link leads to. The log itself is not there for a moment in each rotation.
+fn target_of(link: &Path) -> Option<PathBuf> {
+    if let Ok(target) = fs::canonicalize(link) {
+        return Some(target);
+    }
+    let target = fs::read_link(link).ok()?;
+    let folder = fs::canonicalize(link.parent()?.join(target.parent()?)).ok()?;
+    // A link that leads nowhere in its own folder, or to itself, is not Docker's.
+    (folder != fs::canonicalize(link.parent()?).ok()?).then(|| Some(folder.join(target.file_name()?)))?
 }
 
 fn add(path: PathBuf, name: LogName, listing: &mut Listing) {
@@ -119,7 +130,7 @@ mod tests {
             fs::write(dir.path().join(name), "x").unwrap();
         }
         fs::create_dir(dir.path().join("1.log")).unwrap();
-        let listing = list(dir.path()).unwrap();
+        let listing = list(dir.path(), |_| {}).unwrap();
         assert_eq!(names(&listing), ["0.log", "0.log.20260102-020405.gz", "0.log.20260102-030405"]);
         let mut reasons: Vec<_> = listing.skipped.iter().map(|(_, reason)| *reason).collect();
         reasons.sort_unstable();
@@ -136,9 +147,42 @@ mod tests {
             fs::write(docker.join(name), "x").unwrap();
         }
         symlink(docker.join("ab12-json.log"), pod.join("0.log")).unwrap();
-        let listing = list(&pod).unwrap();
+        let listing = list(&pod, |_| {}).unwrap();
         assert_eq!(names(&listing), ["ab12-json.log", "ab12-json.log.1", "ab12-json.log.2.gz"]);
-        assert_eq!(listing.linked_folders, [fs::canonicalize(&docker).unwrap()]);
+    }
+
+    /// Found by `cargo xtask chaos --seed 1`: a rotation between listing and watching hid a file, and a newer one was read
+    /// first.
+    #[test]
+    fn dockers_folder_is_watched_before_it_is_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pod, docker) = (dir.path().join("pod"), dir.path().join("containers/ab12"));
+        fs::create_dir_all(&pod).unwrap();
+        fs::create_dir_all(&docker).unwrap();
+        fs::write(docker.join("ab12-json.log"), "x").unwrap();
+        symlink(docker.join("ab12-json.log"), pod.join("0.log")).unwrap();
+        let mut watched = Vec::new();
+        let listing = list(&pod, |folder| {
+            watched.push(folder.to_owned());
+            fs::write(folder.join("ab12-json.log.1"), "rotated just now").unwrap();
+        });
+        assert_eq!(names(&listing.unwrap()), ["ab12-json.log", "ab12-json.log.1"]);
+        assert_eq!(watched, [fs::canonicalize(&docker).unwrap()]);
+    }
+
+    /// Found by `cargo xtask chaos`: where that was the first look, nobody watched the folder for the next minute.
+    #[test]
+    fn dockers_rotated_files_are_found_while_the_log_itself_is_renamed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pod, docker) = (dir.path().join("pod"), dir.path().join("containers/ab12"));
+        fs::create_dir_all(&pod).unwrap();
+        fs::create_dir_all(&docker).unwrap();
+        fs::write(docker.join("ab12-json.log.1"), "x").unwrap();
+        symlink(docker.join("ab12-json.log"), pod.join("0.log")).unwrap();
+        let mut watched = 0;
+        let listing = list(&pod, |_| watched += 1).unwrap();
+        assert_eq!((names(&listing), watched), (vec!["ab12-json.log.1".to_owned()], 1));
+        assert!(listing.skipped.is_empty());
     }
 
     #[test]
@@ -146,7 +190,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         symlink(dir.path().join("nowhere"), dir.path().join("0.log")).unwrap();
         symlink(dir.path().join("1.log"), dir.path().join("1.log")).unwrap();
-        let listing = list(dir.path()).unwrap();
+        let listing = list(dir.path(), |_| {}).unwrap();
         assert!(listing.files.is_empty());
         assert_eq!(listing.skipped.len(), 2);
     }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    future::pending,
     io,
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
@@ -27,7 +28,8 @@ pub enum FolderWatch<T> {
 /// Watches folders.
 #[derive(Debug)]
 pub struct FolderWatcher<T> {
-    inotify: OwnedFd,
+    /// None: it notices nothing.
+    inotify: Option<OwnedFd>,
     ready: Option<AsyncFd<OwnedFd>>,
     values: HashMap<i32, T>,
 }
@@ -39,7 +41,13 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
     /// `EMFILE` where the user's inotify instances (sysctl fs.inotify.max_user_instances) are used up.
     pub fn new() -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        Ok(Self { inotify, ready: None, values: HashMap::new() })
+        Ok(Self { inotify: Some(inotify), ready: None, values: HashMap::new() })
+    }
+
+    /// One that notices nothing, for where there is no instance to be had: all is left to the periodic scan.
+    #[must_use]
+    pub fn blind() -> Self {
+        Self { inotify: None, ready: None, values: HashMap::new() }
     }
 
     /// Watches a folder. Watching it again gives it the new value.
@@ -53,9 +61,16 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
             | WatchFlags::MOVED_TO
             | WatchFlags::DELETE_SELF
             | WatchFlags::ONLYDIR;
-        let watch = inotify::add_watch(&self.inotify, folder, flags)?;
+        let Some(inotify) = &self.inotify else { return Ok(()) };
+        let watch = inotify::add_watch(inotify, folder, flags)?;
         self.values.insert(watch, value);
         Ok(())
+    }
+
+    /// How many folders are watched.
+    #[cfg(test)]
+    pub fn watched(&self) -> usize {
+        self.values.len()
     }
 
     /// Resolves when a folder may have changed. Cancel safe. Must be called inside a tokio runtime.
@@ -63,10 +78,11 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
     /// # Errors
     /// Where the runtime cannot watch the descriptor.
     pub async fn wait(&mut self) -> io::Result<()> {
+        let Some(inotify) = &self.inotify else { return pending().await };
         let ready = match self.ready.take() {
             Some(ready) => ready,
             None => {
-                let inotify = self.inotify.try_clone()?;
+                let inotify = inotify.try_clone()?;
                 // SAFETY: an `OwnedFd` names the same open descriptor until the `AsyncFd` that owns it is dropped.
                 unsafe { AsyncFd::register_with_interest(inotify, tokio::io::Interest::READABLE)? }
             }
@@ -80,8 +96,9 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
     /// # Errors
     /// Where the events cannot be read.
     pub fn drain(&mut self, changed: &mut Vec<FolderWatch<T>>) -> io::Result<()> {
+        let Some(inotify) = &self.inotify else { return Ok(()) };
         let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(self.inotify.as_fd(), &mut buffer);
+        let mut reader = inotify::Reader::new(inotify.as_fd(), &mut buffer);
         let mut note = |change| {
             if !changed.contains(&change) {
                 changed.push(change);
@@ -142,6 +159,15 @@ mod tests {
         assert_eq!(drained(&mut watcher).len(), 2);
         std::fs::remove_dir_all(&one).unwrap();
         assert_eq!(drained(&mut watcher), [FolderWatch::Folder(1)]);
+    }
+
+    #[test]
+    fn without_an_instance_nothing_is_noticed_and_nothing_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watcher = FolderWatcher::blind();
+        watcher.watch(dir.path(), 1).unwrap();
+        std::fs::write(dir.path().join("0.log"), "x").unwrap();
+        assert!(drained(&mut watcher).is_empty());
     }
 
     #[tokio::test]

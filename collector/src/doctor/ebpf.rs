@@ -34,23 +34,35 @@ fn btf(system: &System) -> Finding {
     if system.exists("/sys/kernel/btf/vmlinux") {
         return Finding::ok("ebpf", "btf", "/sys/kernel/btf/vmlinux");
     }
-    let mend = match RaspberryPiOs::of(&system.release()) {
-        Some(RaspberryPiOs::Pi5) => format!(
-            "Raspberry Pi OS's kernel for the Pi 5 comes without BTF and without kprobes: no probe can attach, and inotify \
-             does the work; {OTHER_KERNELS}"
-        ),
-        Some(RaspberryPiOs::Older) => format!(
-            "Raspberry Pi OS's kernels come without BTF: no probe can find its way in them, and inotify does the work; \
-             {OTHER_KERNELS}"
-        ),
-        None => format!("this kernel was built without CONFIG_DEBUG_INFO_BTF; inotify does the work; {OTHER_KERNELS}"),
+    let origin = match RaspberryPiOs::of(&system.release()) {
+        Some(_) => "Raspberry Pi OS builds its kernels without BTF",
+        None => "this kernel was built without CONFIG_DEBUG_INFO_BTF",
     };
-    Finding::warn("ebpf", "btf", "/sys/kernel/btf/vmlinux is missing", mend)
+    let instead = match (has_kprobes(system), RaspberryPiOs::of(&system.release())) {
+        (true, _) => {
+            "kprobes do without: the probe finds out by itself where the kernel has what it needs, and a write costs a \
+             little more"
+        }
+        (false, Some(RaspberryPiOs::Pi5)) => {
+            "and that for the Pi 5 without kprobes, too: no probe can attach, and inotify does the work"
+        }
+        (false, _) => "without kprobes no probe can attach, and inotify does the work",
+    };
+    Finding::warn(
+        "ebpf",
+        "btf",
+        "/sys/kernel/btf/vmlinux is missing",
+        format!("{origin}; {instead} (what that costs: docs/performance.md); {OTHER_KERNELS}"),
+    )
+}
+
+fn has_kprobes(system: &System) -> bool {
+    system.exists("/sys/bus/event_source/devices/kprobe")
 }
 
 /// The kernel lists the perf event source that kprobes are attached by, whether tracefs is mounted or not.
 fn kprobes(system: &System) -> Finding {
-    if system.exists("/sys/bus/event_source/devices/kprobe") {
+    if has_kprobes(system) {
         return Finding::ok("ebpf", "kprobes", "there");
     }
     let mend = "this kernel was built without CONFIG_KPROBE_EVENTS; fexit and tp_btf do not need them";
@@ -62,7 +74,8 @@ fn lockdown(system: &System) -> Finding {
     let text = system.read("/sys/kernel/security/lockdown").unwrap_or_default();
     let mode = text.split('[').nth(1).and_then(|rest| rest.split(']').next()).unwrap_or("none");
     if mode == "confidentiality" {
-        let mend = "start the kernel with lockdown=integrity: confidentiality forbids programs to read kernel memory";
+        let mend = "confidentiality forbids kprobes; fexit and tp_btf do not need what it forbids. Where neither can be had, \
+                    start the kernel with lockdown=integrity";
         return Finding::warn("ebpf", "lockdown", mode, mend);
     }
     Finding::ok("ebpf", "lockdown", mode)

@@ -24,9 +24,9 @@ pub(super) fn find(pods: &Path) -> io::Result<impl Iterator<Item = Found>> {
     Ok(pods.flat_map(|pod| {
         let containers = fs::read_dir(pod.path()).into_iter().flatten().flatten();
         containers.filter_map(move |container| {
-            let listing = list(&container.path()).ok()?;
+            let listing = list(&container.path(), |_| ()).ok()?;
             let mut chain = Chain::default();
-            chain.merge(&listing.files, UnknownFile::Beginning, &mut 0, Instant::now());
+            chain.merge(&listing.files, UnknownFile::Beginning, 0, &mut 0, Instant::now());
             let name = format!("{}/{}", pod.file_name().to_str()?, container.file_name().to_str()?);
             Some(Found { name, chain })
         })

@@ -194,12 +194,13 @@ fn loops_fifos_and_folders_in_the_place_of_logs_are_passed_over_and_said_once() 
 
 #[test]
 fn a_log_without_permission_is_counted_said_once_and_read_when_it_is_permitted() {
-    let mut node = Node::new();
     // Also root is bound to permissions then.
-    node.wrapper = &["setpriv", "--bounding-set", "-dac_override,-dac_read_search"];
-    if !Command::new("setpriv").args(&node.wrapper[1..]).arg("true").status().is_ok_and(|status| status.success()) {
+    const BOUND: [&str; 3] = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"];
+    if !Command::new(BOUND[0]).args(&BOUND[1..]).arg("true").status().is_ok_and(|status| status.success()) {
         return println!("SKIPPED: cannot drop capabilities by setpriv");
     }
+    let mut node = Node::new();
+    node.before = format!("exec {} \"$0\" \"$@\"", BOUND.join(" "));
     good_container(&node);
     let folder = node.container("secret", "secret");
     let live = folder.join("0.log");

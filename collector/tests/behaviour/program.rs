@@ -24,8 +24,8 @@ pub struct Node {
     pub extra_config: String,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
-    /// What Pilcrow is started by, with its arguments; empty: nothing.
-    pub wrapper: &'static [&'static str],
+    /// A shell command that is run before the program and takes from it what it then lacks, such as `ulimit -n 1024`.
+    pub before: String,
     /// How often positions are saved.
     pub checkpoint_interval: &'static str,
 }
@@ -45,7 +45,7 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             kubernetes: "{enabled: false}".into(),
-            wrapper: &[],
+            before: "true".into(),
             checkpoint_interval: "100ms",
         }
     }
@@ -75,23 +75,18 @@ impl Node {
         let (config, http) = self.write_config();
         let log = self.folder.path().join("pilcrow.log");
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = self.pilcrow("run", &config).stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+        let program = pilcrow("run", &config);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.before)]).arg(program.get_program());
+        shell.args(program.get_args()).env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
+        let child = shell.stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
         Program { child: RefCell::new(child), log, http: format!("http://{http}") }
     }
 
     /// Runs another command to its end, and returns its exit code and what it printed.
     pub fn run(&self, command: &str, arguments: &[&str]) -> (Option<i32>, String) {
-        let output = self.pilcrow(command, &self.write_config().0).args(arguments).output().unwrap();
+        let output = pilcrow(command, &self.write_config().0).args(arguments).output().unwrap();
         (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
-    }
-
-    fn pilcrow(&self, command: &str, config: &Path) -> Command {
-        let words = [self.wrapper, &[env!("CARGO_BIN_EXE_pilcrow")]].concat();
-        let mut pilcrow = Command::new(words[0]);
-        // The tests' own machine may be a pod.
-        pilcrow.env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
-        pilcrow.args(&words[1..]).args([command, "--config"]).arg(config);
-        pilcrow
     }
 
     /// The configuration's path, and where the status server will listen.
@@ -131,6 +126,14 @@ impl Node {
     }
 }
 
+fn pilcrow(command: &str, config: &Path) -> Command {
+    let mut pilcrow = Command::new(env!("CARGO_BIN_EXE_pilcrow"));
+    // The tests' own machine may be a pod.
+    pilcrow.env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
+    pilcrow.args([command, "--config"]).arg(config);
+    pilcrow
+}
+
 /// A running `pilcrow run`; killed when it is dropped.
 pub struct Program {
     child: RefCell<Child>,
@@ -142,6 +145,20 @@ impl Program {
     /// What it logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Its anonymous memory in MiB: what does not lie in the binary, which is large where it is made for debugging.
+    pub fn anonymous_mib(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.borrow().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// What its descriptors lead to, as /proc shows it.
+    pub fn open_files(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/fd", self.child.borrow().id());
+        let links = fs::read_dir(folder).unwrap().flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.map(|link| link.display().to_string()).collect()
     }
 
     /// SIGKILL.
@@ -208,6 +225,16 @@ pub fn record(second: u64, text: &str) -> String {
 /// Appends to a file, which is made where it is not there.
 pub fn append(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes.as_ref()).unwrap();
+}
+
+/// As the kubelet compresses a rotated file.
+pub fn compress(from: &Path) {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&fs::read(from).unwrap()).unwrap();
+    let unfinished = from.with_extension("tmp");
+    fs::write(&unfinished, encoder.finish().unwrap()).unwrap();
+    fs::rename(&unfinished, format!("{}.gz", from.display())).unwrap();
+    fs::remove_file(from).unwrap();
 }
 
 /// The receiver's texts of one container, in the order of their first arrival.

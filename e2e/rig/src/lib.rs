@@ -5,6 +5,7 @@
 //!   ([`mark`]), and the [`ledger::Ledger`] knows how many were written.
 //! - [`receiver`] takes the place of Loki. It decodes every push strictly and keeps a [`tally::Tally`] of the lines that
 //!   came in.
+//! - [`metrics`] reads what the collector says of itself.
 //! - [`program`] is the collector as a process, of which the path is all that is known.
 //! - [`tally::Tally::compare`] holds the two together: written, acknowledged, missing, repeated, out of order, late.
 
@@ -15,6 +16,7 @@ pub mod kubelet;
 pub mod latency;
 pub mod ledger;
 pub mod mark;
+pub mod metrics;
 pub mod program;
 pub mod random;
 pub mod receiver;

@@ -5,9 +5,11 @@
 //! configuration says is the caller's business, but for the status server's address.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
+    io,
     net::TcpListener,
-    os::unix::process::CommandExt,
+    os::unix::{fs::MetadataExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -19,7 +21,8 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 
 /// More than the collector's own deadline for draining, which is 10 s.
 const EXIT_DEADLINE: Duration = Duration::from_secs(30);
-const START_DEADLINE: Duration = Duration::from_secs(20);
+/// Where every instruction is emulated, attaching the probe takes its time.
+const START_DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(10);
 const LOG_LINES_SHOWN: usize = 15;
 
@@ -42,9 +45,23 @@ impl Setup {
         fs::create_dir_all(folder)?;
         let status_address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let (config, log) = (folder.join("pilcrow.yaml"), folder.join("pilcrow.log"));
-        fs::write(&config, format!("{configuration}http: {{listen: {status_address:?}}}\n"))?;
         fs::write(&log, "")?;
-        Ok(Self { program: program.to_owned(), config, log, status_address, own_group: false })
+        let setup = Self { program: program.to_owned(), config, log, status_address, own_group: false };
+        setup.reconfigure(configuration)?;
+        Ok(setup)
+    }
+
+    /// Another configuration for collectors that are started from now on; the status server's address stays.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn reconfigure(&self, configuration: &str) -> anyhow::Result<()> {
+        Ok(fs::write(&self.config, format!("{configuration}http: {{listen: {:?}}}\n", self.status_address))?)
+    }
+
+    /// Where the configuration is.
+    pub fn config(&self) -> &Path {
+        &self.config
     }
 
     /// A process group of its own: Ctrl-C is for the caller, which then ends the collector in good order.
@@ -140,6 +157,24 @@ impl Collector {
         }
     }
 
+    /// SIGSTOP: the process stands still until [`Self::resume`].
+    ///
+    /// # Errors
+    /// Where it ended before.
+    pub fn pause(&mut self) -> anyhow::Result<()> {
+        self.check_running()?;
+        Ok(kill_process(Pid::from_child(&self.child), Signal::STOP)?)
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// Where it ended.
+    pub fn resume(&mut self) -> anyhow::Result<()> {
+        kill_process(Pid::from_child(&self.child), Signal::CONT)?;
+        self.check_running()
+    }
+
     /// SIGKILL.
     ///
     /// # Errors
@@ -164,6 +199,21 @@ impl Drop for Collector {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Device and inode of every file that a process has open, deleted ones too.
+///
+/// # Errors
+/// Where the process is gone, or somebody else's.
+pub fn open_files(pid: u32) -> io::Result<HashSet<(u64, u64)>> {
+    let mut files = HashSet::new();
+    for descriptor in fs::read_dir(format!("/proc/{pid}/fd"))? {
+        // One that was closed meanwhile is not there any more.
+        if let Ok(metadata) = fs::metadata(descriptor?.path()) {
+            files.insert((metadata.dev(), metadata.ino()));
+        }
+    }
+    Ok(files)
 }
 
 /// Starts a process that is killed when the calling thread ends.
@@ -220,6 +270,19 @@ mod tests {
         let mut collector = start(folder.path(), "echo no such thing >&2; exit 2");
         let error = collector.wait_for_start().unwrap_err().to_string();
         assert!(error.contains("exit status: 2") && error.contains("no such thing"), "{error}");
+    }
+
+    #[test]
+    fn a_deleted_file_counts_as_open_as_long_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("0.log");
+        let file = File::create(&path).unwrap();
+        let metadata = file.metadata().unwrap();
+        fs::remove_file(&path).unwrap();
+        let is_open = || open_files(std::process::id()).unwrap().contains(&(metadata.dev(), metadata.ino()));
+        assert!(is_open());
+        drop(file);
+        assert!(!is_open());
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub struct Faults {
 struct SourceTally {
     arrived: Bits,
     refused: Bits,
+    /// All lines before this one arrived or were refused.
+    complete_below: u64,
     repeated: u64,
     /// One more than the highest number that arrived.
     next: u64,
@@ -74,11 +76,12 @@ impl Tally {
             }
             return false;
         }
-        if mark.sequence < source.next {
+        source.extend_complete();
+        if mark.sequence < source.next && !source.refused.contains(mark.sequence) {
             faults.out_of_order += 1;
             let next = source.next;
             faults.note(|| format!("number {} came after number {}: {}", mark.sequence, next - 1, start(text)));
-        } else {
+        } else if mark.sequence >= source.next {
             source.next = mark.sequence + 1;
             if source.streams.last().is_none_or(|(_, last)| *last != stream) {
                 source.streams.push((mark.sequence, stream));
@@ -88,11 +91,20 @@ impl Tally {
         true
     }
 
-    /// Counts an entry that was refused for good; it is not missing then.
+    /// Counts an entry that was refused for good; it is not missing then. It may come again all the same, from a
+    /// collector that was killed before it had noted the refusal, and is not out of order then.
     pub fn record_refused(&mut self, text: &[u8]) {
         if let Some(mark) = self.read(text) {
-            self.sources[mark.source as usize].refused.insert(mark.sequence);
+            let source = &mut self.sources[mark.source as usize];
+            source.refused.insert(mark.sequence);
+            source.extend_complete();
         }
+    }
+
+    /// Whether of each source all lines before the given number arrived or were refused.
+    pub fn has_all(&self, before: &[(u32, u64)]) -> bool {
+        let complete = |source: u32| self.sources.get(source as usize).map_or(0, |source| source.complete_below);
+        before.iter().all(|(source, number)| complete(*source) >= *number)
     }
 
     fn read(&mut self, text: &[u8]) -> Option<Mark> {
@@ -156,6 +168,12 @@ impl Tally {
 }
 
 impl SourceTally {
+    fn extend_complete(&mut self) {
+        while self.arrived.contains(self.complete_below) || self.refused.contains(self.complete_below) {
+            self.complete_below += 1;
+        }
+    }
+
     /// The Loki stream in which a line arrived first.
     fn stream_of(&self, sequence: u64) -> Option<u32> {
         let after = self.streams.partition_point(|(from, _)| *from <= sequence);
@@ -200,8 +218,13 @@ pub struct Report {
 impl Report {
     /// Every line arrived as it was written and in order. Repeats are allowed.
     pub fn is_complete(&self) -> bool {
+        self.refused == 0 && self.is_complete_but_for_refused()
+    }
+
+    /// As [`Self::is_complete`], but for lines that the receiver refused for good.
+    pub fn is_complete_but_for_refused(&self) -> bool {
         let faults = &self.faults;
-        self.missing + self.refused + self.unknown == 0
+        self.missing + self.unknown == 0
             && faults.out_of_order + faults.damaged + faults.unmarked + faults.wrong_timestamps + faults.moved == 0
     }
 
@@ -382,5 +405,19 @@ mod tests {
         tally.record_refused(&line(0, 1));
         let report = tally.compare(&ledger(&[3]));
         assert_eq!((report.missing, report.refused), (0, 1));
+        assert!(!report.is_complete() && report.is_complete_but_for_refused());
+        tally.record(0, AT + 1, &line(0, 1), AT);
+        let report = tally.compare(&ledger(&[3]));
+        assert_eq!((report.refused, report.faults.out_of_order), (0, 0), "it came again and was taken");
+        assert!(report.is_complete());
+    }
+
+    #[test]
+    fn a_source_has_all_its_lines_before_the_first_gap() {
+        let mut tally = arrived(&[(0, 0), (0, 1), (0, 3), (1, 0)]);
+        assert!(tally.has_all(&[(0, 2), (1, 1)]) && tally.has_all(&[(2, 0)]));
+        assert!(!tally.has_all(&[(1, 1), (0, 3)]) && !tally.has_all(&[(2, 1)]));
+        tally.record_refused(&line(0, 2));
+        assert!(tally.has_all(&[(0, 4)]) && !tally.has_all(&[(0, 5)]));
     }
 }

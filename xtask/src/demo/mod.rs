@@ -19,6 +19,7 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use rig::{
     kubelet::{Live, LiveOptions, Node},
+    metrics::{Metrics, Usage},
     program::{Collector, Setup},
 };
 
@@ -26,7 +27,6 @@ use crate::{
     build,
     figures::{bytes, duration, thousands},
     interrupt::Interrupts,
-    metrics::{Metrics, Usage},
     place::Place,
     process,
 };

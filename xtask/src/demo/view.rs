@@ -5,10 +5,9 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    figures::{bytes, thousands},
-    metrics::Backend,
-};
+use rig::metrics::Backend;
+
+use crate::figures::{bytes, thousands};
 
 const BAR_CELLS: usize = 30;
 

@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use super::{Compiler, output};
+use crate::apt::{Archive, PrivateApt};
 
 /// The suite of Debian that has a package rust-src for new compilers.
 const SUITE: &str = "trixie-backports";
@@ -80,9 +81,8 @@ fn add_component() -> anyhow::Result<()> {
 /// Downloads and unpacks the package with an apt configuration of its own: the machine's lists, cache and packages stay
 /// as they are.
 fn fetch_package(compiler: &Compiler, folder: &Path) -> anyhow::Result<()> {
-    let source = AptSource::of_this_machine()?;
-    let apt = PrivateApt::new(folder, &source)?;
-    println!("build-ebpf: apt-get update, {} {SUITE}", source.uri);
+    let apt = PrivateApt::new(folder, &Archive { suites: &[SUITE], architecture: None })?;
+    println!("build-ebpf: apt-get update, {} {SUITE}", apt.mirror());
     apt.run("apt-get", &["update"])?;
     let versions = apt.run("apt-cache", &["madison", "rust-src"])?;
     let prefix = format!("{}+", compiler.release);
@@ -100,123 +100,4 @@ fn fetch_package(compiler: &Compiler, folder: &Path) -> anyhow::Result<()> {
         .context("apt-get download left no package")?;
     output(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
     fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))
-}
-
-/// A Debian mirror.
-#[derive(Debug, PartialEq)]
-struct AptSource {
-    uri: String,
-    /// The keyring that signs it, where the machine's configuration names one.
-    signed_by: Option<String>,
-}
-
-impl AptSource {
-    /// The mirror that the machine itself uses.
-    fn of_this_machine() -> anyhow::Result<Self> {
-        let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-        if let Ok(parts) = fs::read_dir("/etc/apt/sources.list.d") {
-            files.extend(parts.filter_map(|entry| Some(entry.ok()?.path())));
-        }
-        files.sort();
-        files
-            .iter()
-            .filter_map(|file| fs::read_to_string(file).ok())
-            .find_map(|text| Self::parse(&text))
-            .context("the machine's apt sources name no Debian mirror")
-    }
-
-    /// The first Debian mirror in a file of one-line entries or deb822 stanzas.
-    fn parse(text: &str) -> Option<Self> {
-        text.split("\n\n").find_map(Self::parse_stanza).or_else(|| text.lines().find_map(Self::parse_line))
-    }
-
-    fn parse_stanza(stanza: &str) -> Option<Self> {
-        let field = |name: &str| {
-            stanza.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
-        };
-        let uri = field("URIs")?.split_whitespace().find(|uri| is_debian(uri))?.to_owned();
-        Some(Self { uri, signed_by: field("Signed-By").filter(|path| path.starts_with('/')) })
-    }
-
-    fn parse_line(line: &str) -> Option<Self> {
-        let rest = line.trim().strip_prefix("deb ")?.trim_start();
-        let (options, rest) = match rest.strip_prefix('[') {
-            Some(rest) => rest.split_once(']')?,
-            None => ("", rest),
-        };
-        let uri = rest.split_whitespace().next().filter(|uri| is_debian(uri))?.to_owned();
-        let signed_by = options.split_whitespace().find_map(|option| option.strip_prefix("signed-by="));
-        Some(Self { uri, signed_by: signed_by.map(str::to_owned) })
-    }
-}
-
-/// Mirrors of Debian's own archive end so, by its mirror policy; security updates and other people's archives do not.
-fn is_debian(uri: &str) -> bool {
-    uri.trim_end_matches('/').ends_with("/debian")
-}
-
-/// apt with state, cache and sources in a folder of its own; proxies and the like stay the machine's.
-struct PrivateApt {
-    folder: PathBuf,
-    configuration: PathBuf,
-}
-
-impl PrivateApt {
-    fn new(folder: &Path, source: &AptSource) -> anyhow::Result<Self> {
-        let apt = folder.join("apt");
-        for part in ["state/lists/partial", "cache/archives/partial"] {
-            fs::create_dir_all(apt.join(part)).with_context(|| format!("cannot make {}", apt.display()))?;
-        }
-        let options = source.signed_by.as_ref().map(|keyring| format!("[signed-by={keyring}] ")).unwrap_or_default();
-        let at = apt.display();
-        fs::write(apt.join("status"), "")?;
-        fs::write(apt.join("sources.list"), format!("deb {options}{} {SUITE} main\n", source.uri))?;
-        let configuration = apt.join("apt.conf");
-        fs::write(
-            &configuration,
-            format!(
-                "Dir::State \"{at}/state\";\n\
-                 Dir::State::status \"{at}/status\";\n\
-                 Dir::Cache \"{at}/cache\";\n\
-                 Dir::Etc::SourceList \"{at}/sources.list\";\n\
-                 Dir::Etc::SourceParts \"/dev/null\";\n\
-                 APT::Sandbox::User \"\";\n"
-            ),
-        )?;
-        Ok(Self { folder: folder.to_path_buf(), configuration })
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = Command::new(program);
-        output(command.args(arguments).current_dir(&self.folder).env("APT_CONFIG", &self.configuration))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::AptSource;
-
-    #[test]
-    fn the_mirror_of_a_deb822_stanza_comes_with_its_keyring() {
-        let text = "Types: deb\nURIs: http://mirror.example/debian-security\nSuites: stable-security\n\n\
-                    Types: deb\n# a comment\nURIs: http://mirror.example/debian/\nSuites: stable\n\
-                    Signed-By: /usr/share/keyrings/debian.gpg\n";
-        let signed_by = Some("/usr/share/keyrings/debian.gpg".to_owned());
-        let expected = AptSource { uri: "http://mirror.example/debian/".into(), signed_by };
-        assert_eq!(AptSource::parse(text), Some(expected));
-    }
-
-    #[test]
-    fn the_mirror_of_a_one_line_entry_comes_with_its_keyring() {
-        let text = "# deb http://old.example/debian stable main\n\
-                    deb http://other.example/packages stable main\n\
-                    deb [arch=amd64 signed-by=/etc/key.gpg] http://mirror.example/debian stable main\n";
-        let expected = AptSource { uri: "http://mirror.example/debian".into(), signed_by: Some("/etc/key.gpg".into()) };
-        assert_eq!(AptSource::parse(text), Some(expected));
-    }
-
-    #[test]
-    fn another_distribution_has_no_debian_mirror() {
-        assert_eq!(AptSource::parse("deb http://archive.example/ubuntu noble main\n"), None);
-    }
 }

@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use libtest::Reader;
+
 use crate::process;
 
 /// What `cargo xtask test` takes.
@@ -55,6 +57,11 @@ impl Report {
         Self { passed: 1, ..Self::default() }
     }
 
+    /// Checks that passed, and what failed.
+    pub fn of_checks(passed: usize, failed: Vec<String>) -> Self {
+        Self { passed, failed, ..Self::default() }
+    }
+
     /// One check that cannot run here.
     fn one_skipped(test: &str, reason: impl Into<String>) -> Self {
         Self { skipped: vec![Skip { test: test.to_owned(), reasons: vec![reason.into()] }], ..Self::default() }
@@ -65,12 +72,18 @@ impl Report {
         self.passed.saturating_sub(self.skipped_as_passed)
     }
 
+    /// Whether anything failed.
+    pub fn has_failed(&self) -> bool {
+        !self.failed.is_empty()
+    }
+
     /// `N passed, N failed, N skipped`
-    fn counts(&self) -> String {
+    pub fn counts(&self) -> String {
         format!("{} passed, {} failed, {} skipped", self.passed_count(), self.failed.len(), self.skipped.len())
     }
 
-    fn add(&mut self, other: Self) {
+    /// Takes another one's counts and names.
+    pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.skipped_as_passed += other.skipped_as_passed;
         self.failed.extend(other.failed);

@@ -4,13 +4,14 @@
 //! written, or the reasons why not. The probe's side is in the package collector-ebpf. `memory` has all unsafe code.
 
 mod attach;
+mod calibration;
+mod filter;
 mod loader;
 mod memory;
 mod object;
 mod plan;
 
 use std::{
-    collections::BTreeMap,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -33,6 +34,7 @@ use super::{
     readiness::Readiness,
 };
 use attach::{Attached, Kernel};
+use filter::Filter;
 use memory::{Mapping, RingPositions};
 use plan::{PLANS, Plan, Reach};
 
@@ -56,8 +58,7 @@ pub struct EbpfSignal {
     dirty: Mapping<AtomicU64>,
     control: Mapping<Control>,
     files: Vec<Option<Tracked>>,
-    /// The devices of the tracked files, and of how many.
-    devices: BTreeMap<u64, usize>,
+    filter: Filter,
     mounts: MountTable,
     /// The type of file system that the probe sees writes on; none if it is every one.
     only_file_system: Option<String>,
@@ -89,7 +90,7 @@ struct Unsettled {
 /// # Errors
 /// If none does: what spoke against each.
 pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     let mut loader = kernel.loader();
     let mut refusals = Vec::new();
     for plan in PLANS {
@@ -110,13 +111,13 @@ pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
 pub fn open_plan(name: &str, logs: &LogFileSystem) -> Result<EbpfSignal, Refusal> {
     let plan = PLANS.iter().find(|plan| plan.name() == name);
     let plan = plan.ok_or_else(|| Refusal::new(format!("there is no plan {name}"), "take one of `pilcrow doctor`"))?;
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     attach_and_prove(&kernel, &mut kernel.loader(), plan, logs).map(|(signal, ..)| signal)
 }
 
 /// Tries every plan, for `pilcrow doctor`.
 pub fn survey(logs: &LogFileSystem) -> Result<Vec<KindReport>, Refusal> {
-    let kernel = Kernel::read()?;
+    let kernel = Kernel::read(logs)?;
     let mut loader = kernel.loader();
     let report = |plan: &Plan| KindReport {
         name: plan.name(),
@@ -160,7 +161,7 @@ impl EbpfSignal {
             control: Mapping::of_array(fd_of(&control)?, 1)?,
             events: RingBuf::try_from(events).map_err(io::Error::other)?,
             files: Vec::new(),
-            devices: BTreeMap::new(),
+            filter: Filter::default(),
             mounts: MountTable::default(),
             only_file_system,
             early,
@@ -190,31 +191,6 @@ impl EbpfSignal {
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         Ok(FileKey { inode: fstat(file)?.st_ino, device: *device })
-    }
-
-    /// Sets the device filter before the first file of a device is tracked.
-    fn add_device(&mut self, device: u64) {
-        *self.devices.entry(device).or_insert(0) += 1;
-        self.set_device_filter();
-    }
-
-    fn remove_device(&mut self, device: u64) {
-        if let Some(files) = self.devices.get_mut(&device) {
-            *files -= 1;
-            if *files == 0 {
-                self.devices.remove(&device);
-                self.set_device_filter();
-            }
-        }
-    }
-
-    fn set_device_filter(&self) {
-        let mut devices = self.devices.keys();
-        let only = match (devices.next(), devices.next()) {
-            (Some(device), None) => *device,
-            _ => Control::ANY_DEVICE,
-        };
-        self.control().only_device.store(only, Ordering::SeqCst);
     }
 
     /// Clears the marks of the slots in `dirty[first..]` and removes those that had none.
@@ -280,15 +256,19 @@ fn fd_of(map: &Map) -> io::Result<BorrowedFd<'_>> {
 impl Signal for EbpfSignal {
     fn track(&mut self, slot: Slot, file: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
         if slot.0 >= SLOTS {
-            return Err(io::Error::other(format!("the eBPF probe tracks {SLOTS} files at most")));
+            return Err(io::Error::other(format!(
+                "the eBPF probe tracks {SLOTS} files at most; lower the limit of open files to about that, so that idle ones \
+                 are closed"
+            )));
         }
         self.untrack(slot);
         let key = self.key_of(file)?;
         let file = if self.early { Some(file.try_clone_to_owned()?) } else { None };
-        self.add_device(key.device);
+        // Before the look-up can find it.
+        self.filter.add(key, &self.control.values()[0]);
         self.dirty.values()[slot.0 as usize].store(CLEAN, Ordering::SeqCst);
         if let Err(error) = self.tracked.insert(key.words(), u64::from(slot.0), 0) {
-            self.remove_device(key.device);
+            self.filter.remove(key, &self.control.values()[0]);
             return Err(io::Error::other(error));
         }
         let index = slot.0 as usize;
@@ -308,8 +288,12 @@ impl Signal for EbpfSignal {
             // It can only fail if the key is not there.
             let _ = self.tracked.remove(&key.words());
         }
-        self.remove_device(key.device);
+        self.filter.remove(key, &self.control.values()[0]);
         self.unsettled.retain(|waiting| waiting.slot != slot);
+    }
+
+    fn descriptors_per_file(&self) -> usize {
+        usize::from(self.early)
     }
 
     async fn wait(&mut self) -> io::Result<()> {

@@ -156,6 +156,14 @@ impl Container {
         &self.options
     }
 
+    /// Its sources, each with the number of its next line: all before it have been begun.
+    pub fn next_lines(&self) -> [(u32, u64); 2] {
+        Stream::ALL.map(|stream| {
+            let output = &self.outputs[stream as usize];
+            (output.source, output.sequence)
+        })
+    }
+
     /// Changes the zone, as when daylight saving begins or ends.
     pub fn set_offset(&mut self, offset_s: i32) {
         self.options.offset_s = offset_s;
@@ -252,6 +260,15 @@ impl Container {
         }
     }
 
+    /// What logrotate's `copytruncate` does after copying: the log is empty from now on. Call [`Self::finish_lines`] first
+    /// if no line is to be torn.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn truncate(&mut self) -> io::Result<()> {
+        self.file.set_len(0)
+    }
+
     /// The program exits (what is pending becomes a last partial record) and is started anew with N+1.log. Call
     /// [`Self::finish_lines`] first if no line is to be torn.
     ///
@@ -276,20 +293,20 @@ impl Container {
         self.flush()
     }
 
-    /// Removes the logs of attempts before `attempt`, as the kubelet does with dead containers (it keeps the last one).
+    /// Removes the logs of an attempt, as the kubelet does with dead containers (it keeps the last one).
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn remove_attempts_before(&self, attempt: u32) -> io::Result<()> {
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let of = name.split_once('.').and_then(|(number, _)| number.parse::<u32>().ok());
-            if of.is_some_and(|of| of < attempt) {
-                remove_log(&path)?;
-            }
-        }
-        Ok(())
+    pub fn remove_attempt(&self, attempt: u32) -> io::Result<()> {
+        logs_of(&self.folder, Some(attempt))?.iter().try_for_each(|path| remove_log(path))
+    }
+
+    /// The files of an attempt, with docker those that its links lead to.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn files_of_attempt(&self, attempt: u32) -> io::Result<Vec<PathBuf>> {
+        files_behind(logs_of(&self.folder, Some(attempt))?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -337,6 +354,36 @@ impl Container {
     }
 }
 
+/// The names of logs in a container's folder, of one attempt or of all.
+pub(super) fn logs_of(folder: &Path, attempt: Option<u32>) -> io::Result<Vec<PathBuf>> {
+    let mut logs = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let of = name.split_once('.').and_then(|(number, _)| number.parse::<u32>().ok());
+        if attempt.is_none() || of == attempt {
+            logs.push(path);
+        }
+    }
+    Ok(logs)
+}
+
+/// The files that hold the lines of these logs: with docker all that lie where a link leads to.
+pub(super) fn files_behind(logs: Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for log in logs {
+        match fs::read_link(&log) {
+            Ok(target) => {
+                for entry in fs::read_dir(target.parent().unwrap_or(&target))? {
+                    files.push(entry?.path());
+                }
+            }
+            Err(_) => files.push(log),
+        }
+    }
+    Ok(files)
+}
+
 /// Removes a log file; with docker the folder of the container that it is a link to.
 pub(super) fn remove_log(path: &Path) -> io::Result<()> {
     if let Ok(target) = fs::read_link(path)
@@ -365,7 +412,7 @@ fn open_log(path: &Path) -> io::Result<File> {
 }
 
 /// Makes the log of an attempt; with docker also the link to it.
-fn open_attempt(
+pub(super) fn open_attempt(
     folder: &Path,
     docker: &Path,
     attempt: u32,

@@ -1,27 +1,27 @@
 //! A node at work: containers that log at a given rate, while their logs are rotated and they are restarted, and pods
 //! that come and go.
 //!
-//! Writer threads play the programs and the runtime, one more thread plays the kubelet; it renames and compresses while
-//! the writers go on.
+//! Writer threads play the programs and the runtime, one more thread plays the kubelet ([`housekeeping`]); it renames and
+//! compresses while the writers go on.
+
+mod housekeeping;
 
 use std::{
-    fs, io,
+    io,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use super::{Container, ContainerOptions, Format, Node, Pod, Stream, WriteCall, rotation};
+use super::{Container, Node, Stream};
 use crate::{ledger::Ledger, mark::Shape, random::Random};
+use housekeeping::Kubelet;
 
 const WRITER_TICK: Duration = Duration::from_millis(2);
-const KUBELET_TICK: Duration = Duration::from_millis(20);
-/// From the end of a pod to the removal of its folder.
-const REMOVAL_DELAY: Duration = Duration::from_secs(2);
 const WRITERS: usize = 2;
 /// A writer that was held up catches up by no more than this, so as not to write a burst of seconds.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
@@ -68,6 +68,47 @@ impl Default for LiveOptions {
     }
 }
 
+/// Files that the kubelet is about to remove.
+#[derive(Clone, Debug)]
+pub struct Removal {
+    /// The files.
+    pub files: Vec<PathBuf>,
+    /// Of each source that wrote to them a number; all lines that they hold are before it.
+    pub lines_before: Vec<(u32, u64)>,
+}
+
+/// Says whether files may go now. Where not, they stay and it is asked again later.
+pub type MayRemove = Box<dyn FnMut(&Removal) -> bool + Send>;
+
+/// How often what happened.
+#[derive(Debug, Default)]
+pub struct LiveCounts {
+    /// Logs that were rotated.
+    pub rotations: AtomicU64,
+    /// Containers that were restarted.
+    pub restarts: AtomicU64,
+    /// Pods that went.
+    pub replaced_pods: AtomicU64,
+    /// Files that were removed.
+    pub removed_files: AtomicU64,
+}
+
+/// A container that is at work.
+#[derive(Debug)]
+pub struct Running {
+    /// Held by whoever rotates, restarts or truncates: one at a time. To be locked before `container`.
+    turn: Mutex<()>,
+    container: Mutex<Container>,
+}
+
+impl Running {
+    /// Does something to the container while nobody writes to it and the kubelet leaves it alone.
+    pub fn alone<T>(&self, act: impl FnOnce(&mut Container) -> T) -> T {
+        let _turn = lock(&self.turn);
+        act(&mut lock(&self.container))
+    }
+}
+
 /// A node at work; dropping it stops it.
 #[derive(Debug)]
 pub struct Live {
@@ -79,8 +120,9 @@ pub struct Live {
 #[derive(Debug)]
 struct Shared {
     stop: AtomicBool,
-    running: Mutex<Vec<Arc<Mutex<Container>>>>,
+    running: Mutex<Vec<Arc<Running>>>,
     ledger: Arc<Ledger>,
+    counts: LiveCounts,
     options: LiveOptions,
 }
 
@@ -89,16 +131,30 @@ impl Live {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn start(mut node: Node, options: LiveOptions) -> io::Result<Self> {
+    pub fn start(node: Node, options: LiveOptions) -> io::Result<Self> {
+        Self::start_asking(node, options, Box::new(|_| true))
+    }
+
+    /// As [`Self::start`], with somebody who is asked before files are removed.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn start_asking(mut node: Node, options: LiveOptions, may_remove: MayRemove) -> io::Result<Self> {
         let pods = node.pods();
         let ledger = Arc::clone(node.ledger());
-        let mut kubelet = Kubelet::new(options);
+        let mut kubelet = Kubelet::new(options, may_remove);
         let mut running = Vec::new();
         while running.len() < options.containers {
             let new = kubelet.start_pod(&mut node, (options.containers - running.len()).min(2))?;
             running.extend(new);
         }
-        let shared = Arc::new(Shared { stop: AtomicBool::new(false), running: Mutex::new(running), ledger, options });
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            running: Mutex::new(running),
+            ledger,
+            counts: LiveCounts::default(),
+            options,
+        });
         let mut threads = Vec::new();
         for writer in 0..WRITERS {
             let shared = Arc::clone(&shared);
@@ -115,9 +171,24 @@ impl Live {
         &self.shared.ledger
     }
 
+    /// How often what happened so far.
+    pub fn counts(&self) -> &LiveCounts {
+        &self.shared.counts
+    }
+
+    /// The containers that are at work now.
+    pub fn running(&self) -> Vec<Arc<Running>> {
+        lock(&self.shared.running).clone()
+    }
+
     /// The folder that is /var/log/pods on a node.
     pub fn pods(&self) -> &PathBuf {
         &self.pods
+    }
+
+    /// That no thread has ended by itself: then not all happens that should.
+    pub fn is_at_work(&self) -> bool {
+        !self.threads.iter().any(JoinHandle::is_finished)
     }
 
     /// Ends all threads; no line stays half-written. The logs stay.
@@ -135,8 +206,8 @@ impl Live {
             let ended = thread.join().unwrap_or_else(|_| Err(io::Error::other("a writer thread panicked")));
             result = result.and(ended);
         }
-        for container in lock(&self.shared.running).iter() {
-            result = result.and(lock(container).finish_lines());
+        for running in lock(&self.shared.running).iter() {
+            result = result.and(lock(&running.container).finish_lines());
         }
         result
     }
@@ -166,14 +237,15 @@ fn write(shared: &Shared, writer: usize) -> io::Result<()> {
         last = now;
         let running = lock(&shared.running).clone();
         while due >= 1.0 && !running.is_empty() {
-            let container = &running[random.below(running.len())];
+            let container = &running[random.below(running.len())].container;
             // Programs write in small bursts.
             let burst = (1 + random.below(4)).min(due as usize);
-            let mut container = lock(container);
+            due -= burst as f64;
+            // One that is held up, or that the other writer is at, writes less; the others do not wait for it.
+            let Ok(mut container) = container.try_lock() else { continue };
             for _ in 0..burst {
                 write_one(&mut container, options, &mut random)?;
             }
-            due -= burst as f64;
         }
     }
     Ok(())
@@ -190,165 +262,4 @@ fn write_one(container: &mut Container, options: &LiveOptions, random: &mut Rand
     } else {
         container.write_line(stream, shape, len)
     }
-}
-
-/// The kubelet's thread.
-struct Kubelet {
-    options: LiveOptions,
-    random: Random,
-    pods_started: usize,
-    containers_started: usize,
-    plans: Vec<Plan>,
-    leaving: Vec<(Instant, Pod)>,
-}
-
-/// What the kubelet has in mind for a container.
-struct Plan {
-    container: Arc<Mutex<Container>>,
-    rotate_at: Option<Instant>,
-    restart_at: Option<Instant>,
-}
-
-impl Kubelet {
-    fn new(options: LiveOptions) -> Self {
-        let random = Random::new(options.seed);
-        Self { options, random, pods_started: 0, containers_started: 0, plans: Vec::new(), leaving: Vec::new() }
-    }
-
-    fn run(mut self, node: &mut Node, shared: &Shared) -> io::Result<()> {
-        let mut replace_at = due_after(self.options.replace_pod_every);
-        while !shared.stop.load(Relaxed) {
-            thread::sleep(KUBELET_TICK);
-            self.rotate_and_restart()?;
-            if replace_at.is_some_and(|at| at <= Instant::now()) {
-                replace_at = due_after(self.options.replace_pod_every);
-                self.replace_pod(node, shared)?;
-            }
-            self.remove_left_pods(node)?;
-        }
-        Ok(())
-    }
-
-    /// A new pod with containers, with a plan for each.
-    fn start_pod(&mut self, node: &mut Node, containers: usize) -> io::Result<Vec<Arc<Mutex<Container>>>> {
-        const NAMESPACES: [&str; 3] = ["default", "shop", "kube-system"];
-        const APPS: [&str; 6] = ["nginx", "orders-api", "cart", "etcd", "billing", "frontend"];
-        let app = APPS[self.pods_started % APPS.len()];
-        let namespace = NAMESPACES[self.pods_started % NAMESPACES.len()];
-        let pod = node.pod(namespace, &format!("{app}-6d9c6b5f4-{:05}", self.pods_started));
-        self.pods_started += 1;
-        let mut started = Vec::new();
-        for name in [app, "sidecar"].into_iter().take(containers) {
-            let container = Arc::new(Mutex::new(node.start(&pod, name, self.container_options())?));
-            let (rotate_at, restart_at) =
-                (self.some_time(self.options.rotate_every), self.some_time(self.options.restart_every));
-            self.plans.push(Plan { container: Arc::clone(&container), rotate_at, restart_at });
-            started.push(container);
-        }
-        Ok(started)
-    }
-
-    /// Every second CRI container is written with writev, as CRI-O does.
-    fn container_options(&mut self) -> ContainerOptions {
-        self.containers_started += 1;
-        let is_nth = |n: usize| n > 0 && self.containers_started.is_multiple_of(n);
-        ContainerOptions {
-            format: if is_nth(self.options.docker_one_in) { Format::DockerJson } else { Format::Cri },
-            call: if is_nth(2) { WriteCall::Writev } else { WriteCall::Write },
-            keep: self.options.keep,
-            ..ContainerOptions::default()
-        }
-    }
-
-    fn rotate_and_restart(&mut self) -> io::Result<()> {
-        let now = Instant::now();
-        for at in 0..self.plans.len() {
-            if self.plans[at].rotate_at.is_some_and(|due| due <= now) {
-                self.plans[at].rotate_at = self.some_time(self.options.rotate_every);
-                rotate(&self.plans[at].container)?;
-            }
-            if self.plans[at].restart_at.is_some_and(|due| due <= now) {
-                self.plans[at].restart_at = self.some_time(self.options.restart_every);
-                restart(&self.plans[at].container)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The oldest pod goes, another one comes.
-    fn replace_pod(&mut self, node: &mut Node, shared: &Shared) -> io::Result<()> {
-        let Some(oldest) = self.plans.first() else { return Ok(()) };
-        let pod = lock(&oldest.container).pod().clone();
-        let (going, staying): (Vec<Plan>, Vec<Plan>) =
-            self.plans.drain(..).partition(|plan| *lock(&plan.container).pod() == pod);
-        self.plans = staying;
-        let new = self.start_pod(node, going.len())?;
-        {
-            let mut running = lock(&shared.running);
-            running.retain(|container| !going.iter().any(|plan| Arc::ptr_eq(&plan.container, container)));
-            running.extend(new);
-        }
-        // A writer may hold a list of before; its lock on the container is what counts.
-        for plan in going {
-            self.wait_for_writers(plan)?;
-        }
-        self.leaving.push((Instant::now() + REMOVAL_DELAY, pod));
-        Ok(())
-    }
-
-    /// Until no writer has the container in hand any more.
-    fn wait_for_writers(&self, plan: Plan) -> io::Result<()> {
-        while Arc::strong_count(&plan.container) > 1 {
-            thread::sleep(WRITER_TICK);
-        }
-        let mut container = lock(&plan.container);
-        container.finish_lines()?;
-        container.exit()
-    }
-
-    fn remove_left_pods(&mut self, node: &Node) -> io::Result<()> {
-        let now = Instant::now();
-        for (_, pod) in self.leaving.extract_if(.., |(at, _)| *at <= now) {
-            node.remove(&pod)?;
-        }
-        Ok(())
-    }
-
-    /// A moment from half to one and a half times `average` from now.
-    fn some_time(&mut self, average: Duration) -> Option<Instant> {
-        let part = 0.5 + self.random.below(1000) as f64 / 1000.0;
-        due_after(average.mul_f64(part))
-    }
-}
-
-fn due_after(pause: Duration) -> Option<Instant> {
-    (!pause.is_zero()).then(|| Instant::now() + pause)
-}
-
-/// Rotates by name while the container goes on writing, then has it reopen its log. dockerd does all of it itself, while
-/// nothing is written.
-fn rotate(container: &Mutex<Container>) -> io::Result<()> {
-    let (log, format, keep) = {
-        let container = lock(container);
-        (container.log().to_owned(), container.options().format, container.options().keep)
-    };
-    if fs::metadata(&log)?.len() == 0 {
-        return Ok(());
-    }
-    match format {
-        Format::Cri => {
-            let local_s = super::Clock::system().now_ns() / 1_000_000_000;
-            rotation::rotate_kubelet(&log, keep, local_s)?;
-            lock(container).reopen()
-        }
-        Format::DockerJson => lock(container).rotate(),
-    }
-}
-
-/// Restarts a container and removes the logs of the attempt before the last.
-fn restart(container: &Mutex<Container>) -> io::Result<()> {
-    let mut container = lock(container);
-    container.finish_lines()?;
-    container.restart()?;
-    container.remove_attempts_before(container.attempt().saturating_sub(1))
 }

@@ -99,6 +99,28 @@ pub fn rotated_files(log: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|(_, path)| path).collect())
 }
 
+/// The rotated files of docker's log by age, the oldest first.
+///
+/// # Errors
+/// Those of the file system.
+pub fn rotated_docker_files(log: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(log.parent().unwrap_or(Path::new(".")))? {
+        let path = entry?.path();
+        if let Some(number) = docker_number(log, &path) {
+            files.push((std::cmp::Reverse(number), path));
+        }
+    }
+    files.sort();
+    Ok(files.into_iter().map(|(_, path)| path).collect())
+}
+
+/// The number of `path`, if it is a rotated file of docker's `log`.
+fn docker_number(log: &Path, path: &Path) -> Option<u32> {
+    let name = path.file_name()?.to_str()?.strip_prefix(log.file_name()?.to_str()?)?.strip_prefix('.')?;
+    name.strip_suffix(".gz").unwrap_or(name).parse().ok()
+}
+
 /// When `path` was rotated, if it is a rotated file of `log`.
 fn rotated_at(log: &Path, path: &Path) -> Option<i64> {
     let name = path.file_name()?.to_str()?.strip_prefix(log.file_name()?.to_str()?)?.strip_prefix('.')?;

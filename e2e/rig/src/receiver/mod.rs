@@ -75,6 +75,8 @@ pub struct Counts {
     pub entries: u64,
     /// Marked lines that were stored, each counted once.
     pub marked_lines: u64,
+    /// Entries that were refused for good, as often as they came.
+    pub refused_entries: u64,
     /// Bytes of stored pushes, decompressed.
     pub decoded_bytes: u64,
     /// Bytes of the bodies of stored pushes.
@@ -179,6 +181,11 @@ impl Receiver {
         self.shared.store().tally.compare(ledger)
     }
 
+    /// Whether of each source all lines before the given number arrived or were refused.
+    pub fn has_all(&self, before: &[(u32, u64)]) -> bool {
+        self.shared.store().tally.has_all(before)
+    }
+
     /// What is wrong with the marked lines so far.
     pub fn line_faults(&self) -> Faults {
         self.shared.store().tally.faults().clone()
@@ -203,6 +210,7 @@ fn counts(store: &Store) -> Counts {
         pushes: store.pushes,
         entries: store.entries,
         marked_lines: store.tally.lines(),
+        refused_entries: store.refused_entries,
         decoded_bytes: store.decoded_bytes,
         wire_bytes: store.wire_bytes,
         answers: store.answers.clone(),

@@ -155,7 +155,7 @@ enum Outcome {
 }
 
 async fn take_push(request: Request<Incoming>, shared: &Shared, flight: &Arc<Flight>) -> Outcome {
-    let verdict = admit(&request, shared);
+    let mut verdict = admit(&request, shared);
     if let Err((status, reason)) = check_head(&request) {
         return Outcome::Violation(status, reason);
     }
@@ -172,7 +172,12 @@ async fn take_push(request: Request<Incoming>, shared: &Shared, flight: &Arc<Fli
         Err(reason) => return Outcome::Violation(400, reason),
     };
     let overlapping = match push::decode(&decoded, shared.line_bytes_max) {
-        Ok(streams) => judge(&streams, &verdict, shared, flight, arrived_ns, (decoded.len(), body.len())),
+        Ok(streams) => {
+            if let Verdict::RefuseSome { entries } = &mut verdict {
+                *entries = streams.iter().map(|stream| stream.entries.len()).sum::<usize>().min(*entries);
+            }
+            judge(&streams, &verdict, shared, flight, arrived_ns, (decoded.len(), body.len()))
+        }
         Err(reason) => return Outcome::Violation(400, reason),
     };
     if !overlapping.is_empty() {

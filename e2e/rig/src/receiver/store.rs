@@ -104,6 +104,7 @@ pub(super) struct Store {
     pub(super) last_headers: Vec<(String, String)>,
     pub(super) pushes: u64,
     pub(super) entries: u64,
+    pub(super) refused_entries: u64,
     pub(super) decoded_bytes: u64,
     pub(super) wire_bytes: u64,
     numbers: HashMap<String, u32>,
@@ -156,6 +157,7 @@ impl Store {
             for entry in &stream.entries {
                 if refused > 0 {
                     refused -= 1;
+                    self.refused_entries += 1;
                     self.tally.record_refused(entry.line.as_bytes());
                     continue;
                 }

@@ -30,7 +30,7 @@ pub struct Backend {
 impl Metrics {
     /// Asks the status server at `address`.
     pub fn fetch(address: &str) -> anyhow::Result<Self> {
-        let (status, body) = rig::http::get(&format!("http://{address}/metrics"), TIMEOUT)?;
+        let (status, body) = crate::http::get(&format!("http://{address}/metrics"), TIMEOUT)?;
         if status != 200 {
             bail!("/metrics answered {status}");
         }

@@ -1,0 +1,165 @@
+//! What `cargo xtask vm` and the first process of its virtual machines say to each other.
+//!
+//! The machine finds a [`Plan`] in its initramfs and writes [`Report`]s to its console, each a line of JSON behind
+//! [`Report::MARK`]; between them stands what test programs print, as libtest prints it. No [`Report::Ended`]: the
+//! machine died.
+
+use serde::{Deserialize, Serialize};
+
+/// Where the plan lies in the initramfs.
+pub const PLAN: &str = "/plan.json";
+
+/// Where the collector lies.
+pub const COLLECTOR: &str = "/bin/pilcrow";
+
+/// The folder of kernel modules, which the plan names in the order of their loading.
+pub const MODULES: &str = "/modules";
+
+/// What a machine is to do after its start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// File names in [`MODULES`], each after those that it needs.
+    pub modules: Vec<String>,
+    /// Test programs, run one after the other.
+    pub tests: Vec<TestProgram>,
+    /// Paths of other programs, run after them; what they print is the result.
+    pub programs: Vec<String>,
+    /// What the collector is put through, in this order.
+    pub scenarios: Vec<Scenario>,
+}
+
+/// A program that libtest made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TestProgram {
+    /// Its path in the machine.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+}
+
+/// What is taken from the collector before it has to collect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// Nothing: root on the kernel as it comes.
+    AsIs,
+    /// Kprobes, as in a kernel without `CONFIG_KPROBE_EVENTS`.
+    NoKprobes,
+    /// The kernel's types, as in a kernel without `CONFIG_DEBUG_INFO_BTF`.
+    NoBtf,
+    /// Both, as in the kernel that Raspberry Pi OS has for the Pi 5.
+    NoBtfNoKprobes,
+    /// `io_uring`, by kernel.io_uring_disabled=2.
+    NoIoUring,
+    /// CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN.
+    NoCapabilities,
+    /// The same, and inotify, whose instances are used up.
+    NoInotify,
+    /// Kprobes and the copying of kernel memory, by the lockdown mode `confidentiality`. The machine stays so: no scenario
+    /// that is to do without lockdown can come later.
+    Lockdown,
+    /// The same, and the kernel's types.
+    LockdownNoBtf,
+}
+
+impl Scenario {
+    /// All of them, in an order in which they can be run.
+    pub const ALL: [Self; 9] = [
+        Self::AsIs,
+        Self::NoKprobes,
+        Self::NoBtf,
+        Self::NoBtfNoKprobes,
+        Self::NoIoUring,
+        Self::NoCapabilities,
+        Self::NoInotify,
+        Self::Lockdown,
+        Self::LockdownNoBtf,
+    ];
+
+    /// Its name on the command line and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AsIs => "as-is",
+            Self::NoKprobes => "no-kprobes",
+            Self::NoBtf => "no-btf",
+            Self::NoBtfNoKprobes => "no-btf-no-kprobes",
+            Self::NoIoUring => "no-io_uring",
+            Self::NoCapabilities => "no-capabilities",
+            Self::NoInotify => "no-inotify",
+            Self::Lockdown => "lockdown",
+            Self::LockdownNoBtf => "lockdown-no-btf",
+        }
+    }
+
+    /// The scenario of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scenario| scenario.name() == name)
+    }
+}
+
+/// One thing that a machine has to say.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// It is up.
+    Booted {
+        /// Of the kernel, as `uname -r` prints it.
+        release: String,
+        /// Of the kernel's memory management.
+        page_bytes: usize,
+    },
+    /// A scenario came to its end.
+    Collected(Collected),
+    /// A scenario cannot be had on this kernel.
+    Impossible {
+        /// Which one.
+        scenario: Scenario,
+        /// Why not.
+        reason: String,
+    },
+    /// Everything was done.
+    Ended {
+        /// Test programs and scenarios that failed.
+        failed: u32,
+    },
+}
+
+impl Report {
+    /// Begins each line that holds a report.
+    pub const MARK: &str = "@guest ";
+
+    /// The report in a line of the console; none if it holds something else.
+    ///
+    /// # Errors
+    /// If the line is a report that cannot be read, as when the kernel wrote into it.
+    pub fn in_line(line: &str) -> Option<serde_json::Result<Self>> {
+        line.split_once(Self::MARK).map(|(_, json)| serde_json::from_str(json))
+    }
+}
+
+/// How collecting went.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Collected {
+    /// Its name.
+    pub scenario: String,
+    /// How growth was noticed, in the collector's words.
+    pub signal: String,
+    /// Why not in a better way; empty if it is the best one.
+    pub signal_reason: String,
+    /// Which ways of writing that was seen to see, in doctor's words.
+    pub ways: String,
+    /// How files were read.
+    pub reader: String,
+    /// Why not in a better way; empty if it is the best one.
+    pub reader_reason: String,
+    /// Lines in the logs.
+    pub written: u64,
+    /// Lines that did not arrive.
+    pub missing: u64,
+    /// How often the sweep found what was not noticed.
+    pub sweep_finds: u64,
+    /// Most memory that was ever resident, in bytes.
+    pub peak_bytes: u64,
+    /// Everything that is wrong, in words; empty if all is well.
+    pub faults: Vec<String>,
+}

@@ -1,0 +1,119 @@
+//! `cargo xtask chaos`: everything goes wrong at once, and no line is lost.
+//!
+//! In: how long, and a seed. Out: a report, and an error unless every line of every container arrived, in order at its
+//! first arrival, with its exact text and time; and with every refusal counted. The real program, a node that rotates its
+//! logs as the kubelet does, a receiver with every fault that Loki and the network have. The seed determines the plan of
+//! faults; how the steps of the programs fall together is each run's own.
+
+mod observed;
+mod plan;
+mod removals;
+mod report;
+mod state_disk;
+mod storm;
+mod weather;
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, bail};
+
+use crate::{build, interrupt::Interrupts, place::Place, process};
+use state_disk::StateDisk;
+use storm::{Scale, Storm};
+
+/// What `cargo xtask test` runs, so that the same plans are tested with every change.
+pub const CI_SEEDS: [u64; 3] = [1, 2, 3];
+const CI_SECONDS: u64 = 25;
+
+/// Options of `chaos`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// How long things go wrong
+    #[arg(long, default_value_t = 2.0)]
+    minutes: f64,
+    /// Determines what goes wrong, and when; a new one by default
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Containers at any time
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..))]
+    containers: u16,
+    /// Lines a second, over all containers
+    #[arg(long, value_name = "LINES_PER_S", default_value_t = 4000)]
+    rate: u32,
+    /// Build the collector with optimization
+    #[arg(long)]
+    release: bool,
+    /// A collector to take instead of building one
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
+    /// Write the report as JSON to this file
+    #[arg(long, value_name = "PATH")]
+    json: Option<PathBuf>,
+}
+
+/// Builds, runs, judges.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => build::with_probe_if_possible(!args.release)?,
+    };
+    let seed = match args.seed {
+        Some(seed) => seed,
+        // Enough for seeds that differ, and short enough to be typed.
+        None => u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos()),
+    };
+    let interrupts = Interrupts::listen()?;
+    let scale = Scale { containers: usize::from(args.containers), lines_per_second: args.rate };
+    let duration = Duration::try_from_secs_f64(args.minutes * 60.0).context("--minutes")?;
+    run_seed(&program, seed, scale, duration, args.json.as_deref(), &interrupts).map(drop)
+}
+
+/// The fixed seeds, for `cargo xtask test`. Gives what could not be done on this machine.
+pub fn run_ci_seeds() -> anyhow::Result<Option<&'static str>> {
+    let program = build::with_probe_if_possible(true)?;
+    let interrupts = Interrupts::listen()?;
+    let scale = Scale { containers: 12, lines_per_second: 3000 };
+    let mut not_done = None;
+    for seed in CI_SEEDS {
+        not_done = run_seed(&program, seed, scale, Duration::from_secs(CI_SECONDS), None, &interrupts)?;
+    }
+    Ok(not_done)
+}
+
+fn run_seed(
+    program: &Path,
+    seed: u64,
+    scale: Scale,
+    duration: Duration,
+    json: Option<&Path>,
+    interrupts: &Interrupts,
+) -> anyhow::Result<Option<&'static str>> {
+    let place = Place::temporary(&process::target_dir().join("chaos"), "pilcrow-chaos-")?;
+    let state = StateDisk::mount(place.path().join("state"))?;
+    println!("\nseed {seed}, {:.1} minutes; logs: {}", duration.as_secs_f64() / 60.0, place.describe());
+    let not_done = state.cannot_be_filled();
+    if let Some(reason) = not_done {
+        println!("{reason}");
+    }
+    let outcome = Storm::begin(seed, scale, program, place.path(), &state, interrupts)
+        .and_then(|storm| storm.rage(duration))
+        .and_then(|summary| {
+            let report = report::ChaosReport::new(seed, scale, duration, &summary);
+            println!("{report}");
+            if let Some(json) = json {
+                report.write_json(json)?;
+            }
+            report.judge()
+        });
+    if let Err(error) = &outcome {
+        state.copy_to(&place.path().join("state-at-the-end"))?;
+        drop(state);
+        let kept = place.keep();
+        let again = report::again(seed, scale, duration);
+        bail!("{error:#}\nlogs, state, pilcrow.log and storm.log are kept in {}\nagain: {again}", kept.display());
+    }
+    Ok(not_done)
+}

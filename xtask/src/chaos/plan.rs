@@ -1,0 +1,246 @@
+//! What goes wrong, and when: determined by the seed, without end.
+//!
+//! In: a seed. Out: one [`Episode`] after the other. Kinds are dealt from shuffled decks, so that every kind comes soon and
+//! none is left out for long. What the plan cannot determine is how the threads' steps fall together.
+
+use std::{fmt, time::Duration};
+
+use rig::random::Random;
+
+/// What is wrong with the receiver for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weather {
+    /// Nothing.
+    Fair,
+    /// Connections are refused, open ones were cut.
+    Down,
+    /// Answers come late, some later than the collector waits.
+    Slow,
+    /// Most pushes get 429.
+    Throttled,
+    /// Most pushes get 500.
+    Failing,
+    /// Most pushes get 503.
+    Unavailable,
+    /// Larger pushes get 413.
+    TooLarge,
+    /// Many connections are closed in the middle of the body.
+    CutOff,
+    /// Many pushes are stored, and the connection is closed without an answer.
+    Unanswered,
+    /// Some entries of some pushes are refused for good, with 400.
+    Refusing,
+}
+
+/// What happens to the collector or to its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blow {
+    /// Nothing; the kubelet may remove files.
+    None,
+    /// SIGKILL, and a new start.
+    Kill,
+    /// SIGTERM, and a new start.
+    Terminate,
+    /// SIGSTOP, and SIGCONT.
+    Freeze,
+    /// The disk with the state is full, and has room again.
+    FillStateDisk,
+    /// SIGKILL and a new start while the disk with the state is full.
+    KillWithFullStateDisk,
+    /// A container's log is truncated when all its lines have arrived.
+    Truncate,
+    /// The same, while the collector is down.
+    TruncateWhileDown,
+}
+
+impl Blow {
+    /// Whether the process ends: what it alone still had open is lost then.
+    pub fn ends_process(self) -> bool {
+        matches!(self, Self::Kill | Self::Terminate | Self::KillWithFullStateDisk | Self::TruncateWhileDown)
+    }
+
+    /// Whether it has to wait until all lines of a container have arrived.
+    pub fn wants_fair_weather(self) -> bool {
+        matches!(self, Self::Truncate | Self::TruncateWhileDown)
+    }
+}
+
+/// How a collector is started.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Start {
+    /// `signal`.
+    pub signal: &'static str,
+    /// `reader`.
+    pub reader: &'static str,
+    /// `debug.drop_signals`.
+    pub drop_signals: f64,
+    /// `checkpoint.interval`.
+    pub checkpoint_every: Duration,
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { signal, reader, drop_signals, checkpoint_every } = self;
+        write!(
+            f,
+            "signal {signal}, reader {reader}, {drop_signals} of the signals dropped, checkpoints every {checkpoint_every:?}"
+        )
+    }
+}
+
+/// Some seconds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Episode {
+    /// The receiver's.
+    pub weather: Weather,
+    /// How long it lasts.
+    pub weather_for: Duration,
+    /// What else happens.
+    pub blow: Blow,
+    /// From the beginning of the weather to the blow.
+    pub blow_after: Duration,
+    /// How long that lasts.
+    pub blow_for: Duration,
+    /// How the next collector is started, if this one ends.
+    pub start: Start,
+    /// Fair weather at the end.
+    pub calm_for: Duration,
+    /// Which container, if one is concerned.
+    pub container: usize,
+}
+
+/// All that will happen.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    random: Random,
+    weathers: Deck<Weather>,
+    blows: Deck<Blow>,
+    starts: Deck<(&'static str, &'static str)>,
+    drops: Deck<f64>,
+}
+
+impl Plan {
+    /// The plan of this seed.
+    pub fn new(seed: u64) -> Self {
+        use Weather::*;
+        let weathers =
+            [Fair, Down, Slow, Throttled, Failing, Unavailable, TooLarge, CutOff, Unanswered, Refusing].into();
+        let blows = [
+            Blow::None,
+            Blow::Kill,
+            Blow::Kill,
+            Blow::Terminate,
+            Blow::Freeze,
+            Blow::FillStateDisk,
+            Blow::KillWithFullStateDisk,
+            Blow::Truncate,
+            Blow::TruncateWhileDown,
+        ]
+        .into();
+        let starts = [("auto", "auto"), ("inotify", "pread"), ("poll", "io_uring"), ("auto", "pread")].into();
+        Self {
+            random: Random::new(seed),
+            weathers: Deck::new(weathers),
+            blows: Deck::new(blows),
+            starts: Deck::new(starts),
+            drops: Deck::new([0.0, 0.3, 0.0, 0.9].into()),
+        }
+    }
+
+    /// How the next collector is started.
+    pub fn start(&mut self) -> Start {
+        let (signal, reader) = self.starts.deal(&mut self.random);
+        let drop_signals = self.drops.deal(&mut self.random);
+        Start { signal, reader, drop_signals, checkpoint_every: self.between(100, 2000) }
+    }
+
+    /// From `least` to `most` milliseconds.
+    fn between(&mut self, least: usize, most: usize) -> Duration {
+        Duration::from_millis((least + self.random.below(most - least + 1)) as u64)
+    }
+}
+
+impl Iterator for Plan {
+    type Item = Episode;
+
+    fn next(&mut self) -> Option<Episode> {
+        let weather = self.weathers.deal(&mut self.random);
+        let dealt = self.blows.deal(&mut self.random);
+        // Refusals are compared with the collector's own count of them, which ends with the process, and an answer that
+        // comes too late is one that it did not count.
+        let blow = if weather == Weather::Refusing && (dealt.ends_process() || dealt == Blow::Freeze) {
+            Blow::None
+        } else {
+            dealt
+        };
+        let blow_for = match blow {
+            // Often the next one starts at once, as after a crash.
+            Blow::Kill if self.random.one_in(2) => Duration::ZERO,
+            Blow::Freeze => self.between(500, 6500),
+            _ => self.between(300, 3500),
+        };
+        Some(Episode {
+            weather,
+            weather_for: self.between(1000, if weather == Weather::Down { 7000 } else { 4000 }),
+            blow,
+            blow_after: self.between(0, 1500),
+            blow_for,
+            start: self.start(),
+            calm_for: self.between(0, 1000),
+            container: self.random.below(1000),
+        })
+    }
+}
+
+/// Cards that are dealt one by one, and shuffled again when all were.
+#[derive(Clone, Debug)]
+struct Deck<T> {
+    cards: Vec<T>,
+    dealt: usize,
+}
+
+impl<T: Copy> Deck<T> {
+    fn new(cards: Vec<T>) -> Self {
+        Self { dealt: cards.len(), cards }
+    }
+
+    fn deal(&mut self, random: &mut Random) -> T {
+        if self.dealt == self.cards.len() {
+            for at in (1..self.cards.len()).rev() {
+                self.cards.swap(at, random.below(at + 1));
+            }
+            self.dealt = 0;
+        }
+        self.dealt += 1;
+        self.cards[self.dealt - 1]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_seed_determines_the_plan() {
+        let plan = |seed| Plan::new(seed).take(100).collect::<Vec<_>>();
+        assert_eq!(plan(7), plan(7));
+        assert_ne!(plan(7), plan(8));
+    }
+
+    #[test]
+    fn every_kind_of_weather_and_blow_comes_within_the_first_decks() {
+        for seed in 0..20 {
+            let episodes: Vec<_> = Plan::new(seed).take(20).collect();
+            assert_eq!(episodes.iter().map(|episode| episode.weather).collect::<BTreeSet<_>>().len(), 10);
+            assert_eq!(episodes.iter().map(|episode| episode.blow).collect::<BTreeSet<_>>().len(), 8);
+        }
+    }
+
+    #[test]
+    fn no_process_ends_while_its_refusals_are_counted() {
+        let refusing = Plan::new(1).take(1000).filter(|episode| episode.weather == Weather::Refusing);
+        assert!(refusing.into_iter().all(|episode| !episode.blow.ends_process()));
+    }
+}

@@ -1,0 +1,131 @@
+//! What a run of `chaos` found, for people and as JSON.
+
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+
+use anyhow::{Context, ensure};
+use serde::Serialize;
+
+use super::{
+    removals::RemovalCounts,
+    storm::{Scale, Summary},
+};
+use crate::figures::thousands;
+
+/// What was found.
+#[derive(Serialize)]
+pub struct ChaosReport {
+    seed: u64,
+    again: String,
+    seconds: u64,
+    written: u64,
+    arrived: u64,
+    missing: u64,
+    repeated: u64,
+    refused: u64,
+    refused_entries: u64,
+    is_complete: bool,
+    blows: BTreeMap<String, u64>,
+    weather: BTreeMap<String, u64>,
+    node: BTreeMap<&'static str, u64>,
+    removed_files: RemovalCounts,
+    answers: BTreeMap<u16, u64>,
+    starts: BTreeMap<String, u64>,
+    metrics: BTreeMap<&'static str, u64>,
+    violations: Vec<String>,
+    /// The tally's own words.
+    lines: String,
+}
+
+/// The command that repeats a run.
+pub fn again(seed: u64, scale: Scale, duration: Duration) -> String {
+    let minutes = duration.as_secs_f64() / 60.0;
+    let Scale { containers, lines_per_second } = scale;
+    format!(
+        "cargo xtask chaos --seed {seed} --minutes {minutes:.2} --containers {containers} --rate {lines_per_second}"
+    )
+}
+
+impl ChaosReport {
+    /// Of a run that has ended.
+    pub fn new(seed: u64, scale: Scale, duration: Duration, summary: &Summary) -> Self {
+        fn named<K: fmt::Debug>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
+            counts.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect()
+        }
+        let report = &summary.report;
+        let [rotations, restarts, replaced_pods, removed_files] = summary.housekeeping;
+        Self {
+            seed,
+            again: again(seed, scale, duration),
+            seconds: summary.took.as_secs(),
+            written: report.written,
+            arrived: report.acknowledged,
+            missing: report.missing,
+            repeated: report.faults.repeated,
+            refused: report.refused,
+            refused_entries: summary.refused_entries,
+            is_complete: report.is_complete_but_for_refused(),
+            blows: named(&summary.blows),
+            weather: named(&summary.weathers),
+            node: [
+                ("rotations", rotations),
+                ("container restarts", restarts),
+                ("replaced pods", replaced_pods),
+                ("removed files", removed_files),
+            ]
+            .into(),
+            removed_files: summary.removals,
+            answers: summary.answers.clone(),
+            starts: summary.observed.starts_by_backend().clone(),
+            metrics: summary.observed.totals(),
+            violations: summary.violations.clone(),
+            lines: report.to_string(),
+        }
+    }
+
+    /// An error unless all is as it must be.
+    pub fn judge(&self) -> anyhow::Result<()> {
+        ensure!(self.violations.is_empty(), "pushes that were not as they must be: {:?}", self.violations);
+        ensure!(self.is_complete, "not every line arrived as it was written, in order: {}", self.lines);
+        Ok(())
+    }
+
+    /// As JSON.
+    pub fn write_json(&self, path: &Path) -> anyhow::Result<()> {
+        std::fs::write(path, serde_json::to_vec_pretty(self)?).with_context(|| path.display().to_string())
+    }
+}
+
+impl fmt::Display for ChaosReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(kind, count)| format!("{kind} {count}")).collect::<Vec<_>>().join(", ")
+        };
+        let of = |counts: &BTreeMap<&str, u64>| {
+            counts.iter().map(|(kind, count)| format!("{kind} {}", thousands(*count))).collect::<Vec<_>>().join(", ")
+        };
+        let answers: Vec<_> = self
+            .answers
+            .iter()
+            .map(|(status, count)| match status {
+                0 => format!("none {count}"),
+                status => format!("{status}: {count}"),
+            })
+            .collect();
+        let removed = self.removed_files;
+        writeln!(f, "seed {}, {} s", self.seed, self.seconds)?;
+        writeln!(f, "  lines      {}", self.lines)?;
+        writeln!(f, "  refusals   {} entries refused with 400, counted alike", self.refused_entries)?;
+        writeln!(f, "  blows      {}", counts(&self.blows))?;
+        writeln!(f, "  weather    {}", counts(&self.weather))?;
+        writeln!(f, "  node       {}", of(&self.node))?;
+        writeln!(
+            f,
+            "  removals   {} files after all their lines had arrived, {} while unread and open, {} times postponed",
+            removed.after_arrival, removed.while_unread, removed.postponed
+        )?;
+        writeln!(f, "  answers    {}", answers.join(", "))?;
+        writeln!(f, "  collectors {}", counts(&self.starts))?;
+        writeln!(f, "  metrics    {}", of(&self.metrics))?;
+        write!(f, "  again      {}", self.again)
+    }
+}

@@ -1,0 +1,337 @@
+//! `cargo xtask vm`: the collector and the probe's tests on real kernels.
+//!
+//! In: names of kernels. Out: for each what its machine said, a table, and an error if anything went wrong in one of them.
+//! A machine is QEMU with a kernel of Debian, an initramfs with our programs (package `guest` is the first of them) and an
+//! empty ext4. Nothing is installed but QEMU; everything is fetched and built below the target folder.
+
+mod initramfs;
+mod kernels;
+mod machine;
+mod modules;
+mod programs;
+mod table;
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use guest::{Collected, Plan, Report, Scenario, TestProgram};
+
+use crate::{apt, process, test};
+use initramfs::Initramfs;
+use kernels::{KERNELS, Kernel};
+use machine::{Boot, Pace};
+use modules::{Modules, WANTED};
+use programs::{COST, Program, Set, TESTS};
+
+/// A machine needs some minutes; one that needs so many hangs.
+const PATIENCE: Duration = Duration::from_secs(40 * 60);
+
+/// The disk grows as it is written.
+const DISK_BYTES: u64 = 1 << 30;
+const MEMORY_MIB: u32 = 1024;
+
+/// Test programs, and which of their tests depend on the kernel.
+const TEST_PROGRAMS: [(&str, &[&str]); 2] = [("collector", &["signal::", "read::"]), ("probe", &[])];
+
+/// What `cargo xtask vm` takes.
+#[derive(Debug, Default, clap::Args)]
+pub struct Args {
+    /// Kernels to boot; without any: arm64-6.12
+    #[arg(value_parser = KERNELS.map(|kernel| kernel.name))]
+    kernels: Vec<String>,
+    /// All kernels, and a table of them
+    #[arg(long, conflicts_with = "kernels")]
+    all: bool,
+    /// Only these scenarios, and no test programs
+    #[arg(long, value_name = "SCENARIO", value_delimiter = ',', value_parser = Scenario::ALL.map(Scenario::name))]
+    scenario: Vec<String>,
+    /// Only test programs, and of their tests those with this in their names
+    #[arg(long, value_name = "PART", conflicts_with = "scenario")]
+    test: Option<String>,
+    /// Only count the instructions that the probe adds to a write
+    #[arg(long, conflicts_with_all = ["scenario", "test"])]
+    cost: bool,
+    /// Show all that a machine writes to its console
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// What a machine is to do, but for what depends on its kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// Test programs by name, and arguments.
+    pub tests: Vec<(String, Vec<String>)>,
+    /// In this order.
+    pub scenarios: Vec<Scenario>,
+    /// Count instructions instead.
+    pub cost: bool,
+    /// Show the console.
+    pub verbose: bool,
+}
+
+impl Work {
+    fn of(args: &Args) -> Self {
+        let scenarios: Vec<_> = args.scenario.iter().filter_map(|name| Scenario::named(name)).collect();
+        let arguments = |filters: &[&str]| match &args.test {
+            Some(part) => vec![part.clone()],
+            None => filters.iter().map(|filter| (*filter).to_owned()).collect(),
+        };
+        let mut tests = TEST_PROGRAMS.map(|(name, filters)| (name.to_owned(), arguments(filters))).to_vec();
+        let scenarios = match (scenarios.is_empty(), args.test.is_some() || args.cost) {
+            (true, true) => Vec::new(),
+            (true, false) => Scenario::ALL.to_vec(),
+            (false, _) => scenarios,
+        };
+        if args.cost || !args.scenario.is_empty() {
+            tests.clear();
+        }
+        Self { tests, scenarios, cost: args.cost, verbose: args.verbose }
+    }
+
+    const fn set(&self) -> Set {
+        if self.cost { Set::Cost } else { Set::Tests }
+    }
+
+    const fn pace(&self) -> Pace {
+        if self.cost { Pace::Instructions } else { Pace::Real }
+    }
+}
+
+/// Whether machines can be had here, or why not.
+pub fn can_boot() -> Result<(), String> {
+    if process::find("apt-get").is_none() || process::find("dpkg").is_none() {
+        return Err("kernels are fetched with Debian's apt-get and dpkg, which are not here".into());
+    }
+    Ok(())
+}
+
+/// A kernel of each kind, for `cargo xtask test`: what the machine that it runs on may not be able to do.
+pub fn report() -> anyhow::Result<test::Report> {
+    // Static programs, on a kernel as it comes, on one in the manner of a Pi 4's and on one in that of a Pi 5's.
+    let arm64 = Work {
+        tests: vec![("probe".into(), vec!["every_way_of_writing_is_seen".into()])],
+        scenarios: vec![Scenario::AsIs, Scenario::NoBtf, Scenario::NoBtfNoKprobes],
+        ..Work::default()
+    };
+    // Kinds of programs that this machine's own kernel may refuse.
+    let tests = ["every_way_of_writing_is_seen", "a_reader_that_looks_at_once_misses_no_byte"];
+    let amd64 = Work { tests: vec![("probe".into(), tests.map(str::to_owned).to_vec())], ..Work::default() };
+    let mut total = test::Report::default();
+    let mut programs = Built::default();
+    for (name, work) in [("arm64-6.12", arm64), ("amd64-6.12", amd64)] {
+        let kernel = Kernel::named(name).with_context(|| format!("there is no kernel {name}"))?;
+        total.add(boot(kernel, &work, &mut programs)?.into_report(name));
+    }
+    Ok(total)
+}
+
+/// Boots, and prints the table.
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let names: Vec<&str> = match (args.all, args.kernels.as_slice()) {
+        (true, _) => KERNELS.iter().map(|kernel| kernel.name).collect(),
+        (false, []) => vec!["arm64-6.12"],
+        (false, names) => names.iter().map(String::as_str).collect(),
+    };
+    let work = Work::of(args);
+    let mut programs = Built::default();
+    let outcomes: Vec<_> = names
+        .into_iter()
+        .filter_map(Kernel::named)
+        .map(|kernel| {
+            let outcome = boot(kernel, &work, &mut programs);
+            if let Err(error) = &outcome {
+                println!("{}: {error:#}", kernel.name);
+            }
+            (kernel.name, outcome)
+        })
+        .collect();
+    if !args.cost {
+        table::print(&outcomes)?;
+    }
+    let bad: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.as_ref().is_ok_and(Outcome::is_good)).collect();
+    if !bad.is_empty() {
+        bail!("not all is well on {}", bad.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
+    }
+    Ok(())
+}
+
+/// The programs for each architecture that was asked for.
+#[derive(Default)]
+pub struct Built(BTreeMap<(&'static str, Set), Vec<Program>>);
+
+impl Built {
+    fn of(&mut self, architecture: &'static str, set: Set) -> anyhow::Result<&[Program]> {
+        Ok(match self.0.entry((architecture, set)) {
+            Entry::Occupied(built) => built.into_mut(),
+            Entry::Vacant(place) => place.insert(programs::build(architecture, set)?),
+        })
+    }
+}
+
+/// What came of a machine.
+#[derive(Default)]
+pub struct Outcome {
+    /// The kernel's release, once it is known.
+    pub release: String,
+    /// In bytes.
+    pub page_bytes: usize,
+    /// What its test programs said.
+    pub tests: test::Report,
+    /// How the scenarios went.
+    pub collected: Vec<Collected>,
+    /// Scenarios that this kernel cannot be put into, and why.
+    pub impossible: Vec<(Scenario, String)>,
+    /// What the machine counted as failed; none if it never came to its end.
+    pub failed: Option<u32>,
+    /// Reports that could not be read.
+    pub garbled: u32,
+}
+
+impl Outcome {
+    /// Whether everything was done, and done well.
+    pub fn is_good(&self) -> bool {
+        self.failed == Some(0) && self.garbled == 0 && !self.tests.has_failed()
+    }
+
+    /// Each scenario is a test.
+    fn into_report(self, kernel: &str) -> test::Report {
+        let is_good = self.is_good();
+        let (good, bad): (Vec<_>, Vec<_>) = self.collected.iter().partition(|collected| collected.faults.is_empty());
+        let mut failed: Vec<_> = bad
+            .iter()
+            .map(|collected| format!("{kernel}, {}: {}", collected.scenario, collected.faults.join("; ")))
+            .collect();
+        if !is_good && failed.is_empty() && !self.tests.has_failed() {
+            failed.push(format!("{kernel}: the machine did not come to a good end"));
+        }
+        let mut report = test::Report::of_checks(good.len(), failed);
+        report.add(self.tests);
+        report
+    }
+}
+
+/// Boots one kernel and reads what its machine says.
+pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Outcome> {
+    let files = kernel.files()?;
+    let programs = built.of(kernel.machine.architecture(), work.set())?;
+    let folder = process::target_dir().join("vm/machines").join(kernel.name);
+    fs::create_dir_all(&folder)?;
+    let initramfs = folder.join("initramfs");
+    pack(&initramfs, programs, &files.modules, work)?;
+    let boot = Boot {
+        machine: kernel.machine,
+        pace: work.pace(),
+        image: files.image,
+        initramfs,
+        disk: make_disk(&folder)?,
+        memory_mib: MEMORY_MIB,
+        patience: PATIENCE,
+    };
+    let log = folder.join("console.log");
+    println!("\nvm: booting {}; its console: {}", kernel.name, log.display());
+    let mut console = Console::new(File::create(&log)?, work.verbose);
+    let start = Instant::now();
+    let ended = boot.run(|line| console.take(line));
+    let outcome = console.finish();
+    println!("vm: {} was off after {} s", kernel.name, start.elapsed().as_secs());
+    ended?;
+    if outcome.failed.is_none() {
+        bail!("the machine of {} died; see {}", kernel.name, log.display());
+    }
+    Ok(outcome)
+}
+
+fn pack(to: &Path, programs: &[Program], modules: &Path, work: &Work) -> anyhow::Result<()> {
+    let mut archive = Initramfs::create(to)?;
+    for program in programs {
+        archive.add_file(&program.name, &program.path)?;
+    }
+    let mut plan = Plan { scenarios: work.scenarios.clone(), ..Plan::default() };
+    for module in Modules::of(modules)?.in_order(&WANTED)? {
+        archive.add(&format!("{}/{}", guest::MODULES, module.name), &module.contents)?;
+        plan.modules.push(module.name);
+    }
+    plan.tests = work
+        .tests
+        .iter()
+        .map(|(name, arguments)| TestProgram { program: format!("{TESTS}/{name}"), arguments: arguments.clone() })
+        .collect();
+    plan.programs = work.cost.then(|| COST.to_owned()).into_iter().collect();
+    archive.add(guest::PLAN, &serde_json::to_vec(&plan)?)?;
+    archive.finish().with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// An empty ext4.
+fn make_disk(folder: &Path) -> anyhow::Result<PathBuf> {
+    apt::ensure(&[apt::Package { name: "e2fsprogs", program: "mke2fs" }])?;
+    let disk = folder.join("disk.img");
+    let file = File::create(&disk).with_context(|| format!("cannot write {}", disk.display()))?;
+    file.set_len(DISK_BYTES)?;
+    process::output_of(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&disk))?;
+    Ok(disk)
+}
+
+/// Sorts what a machine writes to its console.
+struct Console {
+    log: File,
+    verbose: bool,
+    tests: test::Reader,
+    outcome: Outcome,
+}
+
+impl Console {
+    fn new(log: File, verbose: bool) -> Self {
+        Self { log, verbose, tests: test::Reader::new(), outcome: Outcome::default() }
+    }
+
+    fn take(&mut self, line: &str) {
+        // A log that cannot be written is no reason to stop the machine.
+        let _ = writeln!(self.log, "{line}");
+        if self.verbose {
+            println!("  {line}");
+        }
+        match Report::in_line(line) {
+            Some(Ok(report)) => self.note(report),
+            Some(Err(error)) => {
+                println!("vm: cannot read {line:?}: {error}");
+                self.outcome.garbled += 1;
+            }
+            None => {
+                let show = self.tests.take(line);
+                if show && !self.verbose {
+                    println!("  {line}");
+                }
+            }
+        }
+    }
+
+    fn note(&mut self, report: Report) {
+        match report {
+            Report::Booted { release, page_bytes } => {
+                println!("vm: {release} is up");
+                self.outcome.release = release;
+                self.outcome.page_bytes = page_bytes;
+            }
+            Report::Collected(collected) => {
+                table::print_scenario(&collected);
+                self.outcome.collected.push(collected);
+            }
+            Report::Impossible { scenario, reason } => {
+                println!("vm: {}: not on this kernel: {reason}", scenario.name());
+                self.outcome.impossible.push((scenario, reason));
+            }
+            Report::Ended { failed } => self.outcome.failed = Some(failed),
+        }
+    }
+
+    fn finish(self) -> Outcome {
+        Outcome { tests: self.tests.finish(), ..self.outcome }
+    }
+}
