@@ -168,7 +168,7 @@ fn loops_fifos_and_folders_in_the_place_of_logs_are_passed_over_and_said_once() 
     symlink(odd.join("0.log"), odd.join("0.log")).unwrap();
     fifo(&odd.join("1.log"));
     fs::create_dir(odd.join("2.log")).unwrap();
-    symlink("/nowhere", odd.join("3.log")).unwrap();
+    symlink("/nowhere/log", odd.join("3.log")).unwrap();
     append(&odd.join("4.log"), record(0, "a log"));
     // In the place of a container's folder, and of a pod's.
     let pod = node.pods().join("default_odd_uid-of-odd");
