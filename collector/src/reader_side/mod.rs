@@ -72,6 +72,9 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// The least time between two words of the same trouble.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The same for odd lines, which are counted and no trouble: some programs write them all day.
+const ODD_LINES_INTERVAL: Duration = Duration::from_secs(3600);
+
 /// The ends of the channels that join the reader side with the sender side.
 pub struct Links {
     /// Sealed batches go to the sender side. Never full: it holds as many as there are batches.
@@ -179,6 +182,7 @@ struct Troubles {
     unwatched_folder: Throttle,
     unopened_file: Throttle,
     unreadable_file: Throttle,
+    odd_lines: Throttle,
     labels: RefCell<Throttle>,
 }
 
@@ -186,8 +190,8 @@ impl Default for Troubles {
     fn default() -> Self {
         let [pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file, labels] =
             std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
-        let labels = RefCell::new(labels);
-        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file, labels }
+        let (labels, odd_lines) = (RefCell::new(labels), Throttle::new(ODD_LINES_INTERVAL));
+        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file, odd_lines, labels }
     }
 }
 
