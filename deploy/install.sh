@@ -141,6 +141,10 @@ check_that_loki_answers() {
   service=${name%%.*}
   in_namespace=${name#*.}
   in_namespace=${in_namespace%%.*}
+  case $name in
+    *[!0-9.]*) ;;
+    *) service=$name ;; # an address of IPv4
+  esac
   if [ "$service" != "$name" ] && kube get namespace "$in_namespace" >/dev/null 2>&1; then
     kube -n "$in_namespace" get service "$service" >/dev/null 2>&1 ||
       die "there is no Service $service in the namespace $in_namespace (--loki $loki); kubectl -n $in_namespace get services"

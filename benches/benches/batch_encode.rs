@@ -3,7 +3,7 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use collector::batch::{Batch, EntryAdapter, RequestEncoder, Timestamp};
+use collector::batch::{Batch, EntryAdapter, RequestEncoder, Timestamp, structured_metadata};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const LINES: usize = 4096;
@@ -26,7 +26,7 @@ fn entry(criterion: &mut Criterion) {
     for bytes in [50, 200] {
         let texts = texts(bytes);
         let mut group = criterion.benchmark_group(format!("encode {LINES} lines of {bytes} bytes"));
-        group.throughput(Throughput::Elements(LINES as u64));
+        group.throughput(Throughput::Bytes(texts.iter().map(|text| text.len() as u64).sum()));
 
         let labels: Arc<str> = r#"{app="nginx"}"#.into();
         let mut batch = Batch::new(0);
@@ -36,6 +36,21 @@ fn entry(criterion: &mut Criterion) {
                 let stream = batch.open_stream(&labels);
                 for (n, text) in texts.iter().enumerate() {
                     batch.append(stream, FIRST_NS + n as i64 * 1_000_003, black_box(text.as_bytes()));
+                }
+                batch.encoded_bytes()
+            });
+        });
+
+        let node = ("node".to_owned(), "pi-3".to_owned());
+        let uid = ("pod_uid".to_owned(), "467433c9-ed7f-4e83-9600-6441503c1539".to_owned());
+        let metadata = structured_metadata(&[node, uid].into());
+        group.bench_function("batch append with structured metadata", |b| {
+            b.iter(|| {
+                batch.clear(0);
+                let stream = batch.open_stream(&labels);
+                for (n, text) in texts.iter().enumerate() {
+                    let timestamp_ns = FIRST_NS + n as i64 * 1_000_003;
+                    batch.append_with_metadata(stream, timestamp_ns, black_box(text.as_bytes()), &metadata);
                 }
                 batch.encoded_bytes()
             });

@@ -3,14 +3,13 @@
 //!
 //! `cargo bench -p benches --bench parse_cri`; the time per line is that of the iteration by the number in its name.
 
+mod parsing;
+
 use std::hint::black_box;
 
-use collector::{
-    config::Oversize,
-    parse::{ContainerParser, Counts, Limits, Scratch, parse_rfc3339},
-    read::Position,
-};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use collector::parse::parse_rfc3339;
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use parsing::bench_parser;
 
 const BUFFER_BYTES: usize = 64 << 10;
 const RECORD_BYTES: usize = 200;
@@ -64,18 +63,7 @@ fn cri(c: &mut Criterion) {
         ("every line invalid", damaged),
     ] {
         let lines = chunk.len() / RECORD_BYTES;
-        group.throughput(Throughput::Bytes(chunk.len() as u64));
-        group.bench_function(BenchmarkId::new(format!("parser, {lines} lines"), name), |b| {
-            let mut parser = ContainerParser::new(Limits { max_line_bytes: 256 << 10, oversize: Oversize::Split });
-            let (mut scratch, mut counts) = (Scratch::default(), Counts::default());
-            b.iter(|| {
-                let at = Position { file: 0, offset: 0 };
-                parser.feed(black_box(&chunk), at, &mut scratch, &mut counts, &mut |line| {
-                    black_box(line);
-                })
-            });
-            assert_eq!(counts.raw_records, 0);
-        });
+        bench_parser(&mut group, BenchmarkId::new(format!("parser, {lines} lines"), name), &chunk);
         group.bench_function(BenchmarkId::new(format!("standard library, {lines} lines"), name), |b| {
             b.iter(|| with_the_standard_library(black_box(&chunk)));
         });

@@ -3,14 +3,13 @@
 //!
 //! `cargo bench -p benches --bench parse_docker`; the time per line is that of the iteration by the number in its name.
 
+mod parsing;
+
 use std::{borrow::Cow, hint::black_box};
 
-use collector::{
-    config::Oversize,
-    parse::{ContainerParser, Counts, Limits, Scratch, parse_rfc3339},
-    read::Position,
-};
+use collector::parse::parse_rfc3339;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use parsing::bench_parser;
 use serde::Deserialize;
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -72,18 +71,7 @@ fn docker(c: &mut Criterion) {
         for (way, (lines, chunk)) in
             [("hand-written", records(log, as_dockerd_writes_it)), ("simd-json", records(log, in_another_order))]
         {
-            group.throughput(Throughput::Bytes(chunk.len() as u64));
-            group.bench_function(BenchmarkId::new(format!("{way}, {lines} lines"), name), |b| {
-                let mut parser = ContainerParser::new(Limits { max_line_bytes: 256 << 10, oversize: Oversize::Split });
-                let (mut scratch, mut counts) = (Scratch::default(), Counts::default());
-                b.iter(|| {
-                    let at = Position { file: 0, offset: 0 };
-                    parser.feed(black_box(&chunk), at, &mut scratch, &mut counts, &mut |line| {
-                        black_box(line);
-                    })
-                });
-                assert_eq!(counts.raw_records, 0);
-            });
+            bench_parser(&mut group, BenchmarkId::new(format!("{way}, {lines} lines"), name), &chunk);
         }
         let (lines, chunk) = records(log, as_dockerd_writes_it);
         group.throughput(Throughput::Bytes(chunk.len() as u64));

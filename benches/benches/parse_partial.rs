@@ -3,14 +3,10 @@
 //!
 //! `cargo bench -p benches --bench parse_partial`
 
-use std::hint::black_box;
+mod parsing;
 
-use collector::{
-    config::Oversize,
-    parse::{ContainerParser, Counts, Limits, Scratch},
-    read::Position,
-};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use parsing::bench_parser;
 
 const PIECE_BYTES: usize = 16 << 10;
 const PIECES: usize = 6;
@@ -22,17 +18,7 @@ fn partials(c: &mut Criterion) {
     let whole = format!("{TIME} stdout F {piece}\n").repeat(PIECES);
     let mut group = c.benchmark_group("partial");
     for (name, chunk) in [("six pieces joined", split), ("six whole lines", whole)] {
-        group.throughput(Throughput::Bytes(chunk.len() as u64));
-        group.bench_function(name, |b| {
-            let mut parser = ContainerParser::new(Limits { max_line_bytes: 256 << 10, oversize: Oversize::Split });
-            let (mut scratch, mut counts) = (Scratch::default(), Counts::default());
-            b.iter(|| {
-                let at = Position { file: 0, offset: 0 };
-                parser.feed(black_box(chunk.as_bytes()), at, &mut scratch, &mut counts, &mut |line| {
-                    black_box(line);
-                })
-            });
-        });
+        bench_parser(&mut group, BenchmarkId::from_parameter(name), chunk.as_bytes());
     }
     group.finish();
 }

@@ -45,13 +45,14 @@ pub fn ship(files: &[PathBuf], address: &str) -> io::Result<u64> {
             }
             let filled = kept + read;
             let mut start = 0;
-            for newline in memchr::memchr_iter(b'\n', &buffer[..filled]) {
-                block.append(&buffer[start..newline]);
-                records += 1;
-                start = newline + 1;
-                if block.entries.len() >= BLOCK_BYTES {
-                    connection.push(&mut block, &labels)?;
+            loop {
+                let appended = block.append_records(&buffer[start..filled]);
+                start += appended.bytes;
+                records += appended.records;
+                if !block.is_full() {
+                    break;
                 }
+                connection.push(&mut block, &labels)?;
             }
             if start == 0 && filled == buffer.len() {
                 return Err(io::Error::other("a record does not fit into a read"));
@@ -66,13 +67,39 @@ pub fn ship(files: &[PathBuf], address: &str) -> io::Result<u64> {
 
 /// The entries of a request to be, and memory for its other forms.
 #[derive(Default)]
-struct Block {
+pub struct Block {
     entries: Vec<u8>,
     request: Vec<u8>,
     compressed: Vec<u8>,
 }
 
+/// What a block took.
+pub struct Appended {
+    /// Records.
+    pub records: u64,
+    /// Their bytes, with newlines.
+    pub bytes: usize,
+}
+
 impl Block {
+    /// Takes the whole records of `bytes` until it is full.
+    pub fn append_records(&mut self, bytes: &[u8]) -> Appended {
+        let mut appended = Appended { records: 0, bytes: 0 };
+        for newline in memchr::memchr_iter(b'\n', bytes) {
+            self.append(&bytes[appended.bytes..newline]);
+            appended.records += 1;
+            appended.bytes = newline + 1;
+            if self.is_full() {
+                break;
+            }
+        }
+        appended
+    }
+
+    fn is_full(&self) -> bool {
+        self.entries.len() >= BLOCK_BYTES
+    }
+
     fn append(&mut self, text: &[u8]) {
         let line_bytes = varint_bytes(text.len()) + 1 + text.len();
         self.entries.push(ENTRY_KEY);
@@ -83,8 +110,11 @@ impl Block {
         self.entries.extend_from_slice(text);
     }
 
-    /// The snappy block of the request; the block is empty then.
-    fn seal(&mut self, labels: &str) -> io::Result<&[u8]> {
+    /// The snappy block of a request with these `labels`; the block is empty then.
+    ///
+    /// # Errors
+    /// None in practice: the memory is as long as the longest output.
+    pub fn seal(&mut self, labels: &str) -> io::Result<&[u8]> {
         let labels_bytes = 1 + varint_bytes(labels.len()) + labels.len();
         self.request.clear();
         self.request.reserve(self.entries.len() + BLOCK_EXTRA_BYTES);

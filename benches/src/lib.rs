@@ -1,5 +1,11 @@
-//! Pilcrow's throughput benchmark: the real program as its own process, between a log writer and a sink that checks
-//! every line, and the floor that it is held against. The micro-benchmarks are in `benches/benches`.
+//! Pilcrow's benchmarks: the real program as its own process, between a log writer and a sink that checks every line
+//! ([`pipeline`]), the floor that it is held against ([`floor`]), and how many instructions a line takes
+//! ([`instructions`]). The micro-benchmarks are in `benches/benches`.
 
+mod docs;
 pub mod floor;
+pub mod instructions;
+mod limits;
+mod machine;
 pub mod pipeline;
+pub mod records;

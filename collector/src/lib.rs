@@ -2,7 +2,8 @@
 //!
 //! One folder is one step of the way, in this order:
 //! [`signal`] (which files have new bytes), [`discover`] (which files exist, whose they are, in which order),
-//! [`read`] (their bytes), [`parse`] (their lines), [`batch`] (Loki's wire format), [`push`] (to Loki and back),
+//! [`read`] (their bytes), [`parse`] (their lines), [`process`] (their labels), [`batch`] (Loki's wire format), [`push`] (to
+//! Loki and back),
 //! [`checkpoint`] (how far Loki has them). Beside the way: [`config`] and [`status`].
 //!
 //! [`reader_side`] and [`sender_side`] are the two threads that walk it; [`run`] starts and stops them.
@@ -16,6 +17,7 @@ pub mod doctor;
 pub mod import;
 pub mod logging;
 pub mod parse;
+pub mod process;
 pub mod push;
 pub mod read;
 pub mod reader_side;

@@ -56,6 +56,9 @@ enum Command {
         /// Print the whole configuration as well, defaults included, as YAML
         #[arg(long)]
         print: bool,
+        /// Print only the rules that make the labels, built-in ones included, as YAML
+        #[arg(long, conflicts_with = "print")]
+        show_relabel: bool,
     },
     /// Take over the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
     ImportPositions {
@@ -120,6 +123,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Run(_) => run(config),
+        Command::Check { show_relabel: true, .. } => check::write_rules(&config, &mut io::stdout().lock()),
         Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
         Command::Doctor { json, .. } => diagnose(&config, json),
         Command::ImportPositions { file, dry_run, force, once, .. } => {

@@ -11,7 +11,8 @@ use tokio::{
 use crate::{
     checkpoint::{Lock, Store, Unclaimed},
     config::{Config, ReaderChoice},
-    discover::kubernetes,
+    discover::kubernetes::{self, Selector},
+    process::{Relabel, RuleError},
     push,
     read::{PreadReader, UringReader, uring_refusal},
     reader_side::{self, ReaderSide, Stop},
@@ -37,6 +38,10 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     metrics.signal_backend.get_or_create(&backend(opened.backend, opened.fallback_reason)).set(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let access = open_kubernetes(&runtime, &config, &metrics)?;
+    let interest = interest(&config)?;
+    if access.is_none() {
+        warn_of_unmet(&interest, &config);
+    }
 
     let (sealed_tx, sealed_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
     let (done_tx, done_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
@@ -60,7 +65,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         queue: push::Queue { sealed: sealed_rx, sealed_notify, done: done_tx, done_notify },
         snapshots: snapshots_rx,
         snapshots_notify,
-        pods: access.map(|access| (access, kubernetes::Updates { updates: pods_tx, notify: pods_notify })),
+        pods: access.map(|access| (access, interest, kubernetes::Updates { updates: pods_tx, notify: pods_notify })),
         reader_ended,
     };
 
@@ -98,6 +103,32 @@ fn open_kubernetes(
     Ok(access)
 }
 
+/// Says what the configuration wants of the Kubernetes API, which is not asked.
+fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
+    if !interest.selector.is_empty() {
+        tracing::warn!(
+            "kubernetes.pod_selector has no effect, as the Kubernetes API is not asked: logs of all pods are collected"
+        );
+    }
+    let built_in = interest.rules.rules().len() - config.relabel_configs.len();
+    let unmet = interest.rules.rules()[built_in..].iter().filter_map(|rule| rule.sources_from_api().next());
+    let unmet: Vec<&str> = unmet.collect();
+    if !unmet.is_empty() {
+        tracing::warn!(
+            labels = unmet.join(", "),
+            "relabel_configs reads labels that are always empty, as the Kubernetes API is not asked"
+        );
+    }
+}
+
+/// What is wanted of the pods' metadata. A configuration that was validated has both.
+fn interest(config: &Config) -> anyhow::Result<kubernetes::Interest> {
+    let wrong = |error: RuleError| anyhow::anyhow!("relabel_configs: {}: {}", error.field, error.message);
+    let rules = Relabel::new(config).map_err(wrong)?;
+    let selector = Selector::parse(&config.kubernetes.pod_selector).map_err(anyhow::Error::msg)?;
+    Ok(kubernetes::Interest { rules, selector })
+}
+
 async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let name = tokio::select! {
@@ -124,8 +155,8 @@ fn run_reader_side(
             Ok((runtime, reader)) => {
                 metrics.reader_backend.get_or_create(&backend("io_uring".into(), None)).set(1);
                 tracing::info!("reading by io_uring");
-                let side =
-                    runtime.block_on(async { ReaderSide::new(reader, signal, config, links, saved, metrics, health) });
+                let side = runtime
+                    .block_on(async { ReaderSide::new(reader, signal, config, links, saved, metrics, health) })?;
                 return Ok(runtime.block_on(side.run())?);
             }
             Err(error) if config.reader == ReaderChoice::IoUring => {
@@ -142,7 +173,7 @@ fn run_reader_side(
     metrics.reader_backend.get_or_create(&backend("pread".into(), fallback_reason)).set(1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        ReaderSide::new(PreadReader::new(), signal, config, links, saved, metrics, health).run().await
+        ReaderSide::new(PreadReader::new(), signal, config, links, saved, metrics, health)?.run().await
     })?;
     Ok(())
 }

@@ -34,8 +34,8 @@ pub struct Links {
     pub snapshots: Receiver<Snapshot>,
     /// Woken after a snapshot was made.
     pub snapshots_notify: Arc<Notify>,
-    /// How this node's pods are asked for and where news of them go; `None`: they are not.
-    pub pods: Option<(kubernetes::Access, kubernetes::Updates)>,
+    /// How this node's pods are asked for, what is wanted of them and where news of them go; `None`: they are not.
+    pub pods: Option<(kubernetes::Access, kubernetes::Interest, kubernetes::Updates)>,
     /// Resolves when the reader side has ended.
     pub reader_ended: oneshot::Receiver<()>,
 }
@@ -60,8 +60,8 @@ pub async fn run(
         }
     };
     let following = async {
-        if let Some((access, updates)) = links.pods {
-            kubernetes::follow(access, updates, &metrics).await;
+        if let Some((access, interest, updates)) = links.pods {
+            kubernetes::follow(access, interest, updates, &metrics).await;
         }
         std::future::pending().await
     };

@@ -7,7 +7,7 @@ use std::{
 };
 
 use collector::{
-    batch::{Batch, RequestEncoder},
+    batch::{Batch, RequestEncoder, structured_metadata},
     discover::ContainerId,
     read::Position,
 };
@@ -45,6 +45,7 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn filling_and_encoding_a_recycled_batch_allocates_nothing() {
     let labels: Vec<Arc<str>> = (0..20).map(|n| format!("{{app=\"{n}\"}}").into()).collect();
+    let metadata = structured_metadata(&[("node".to_owned(), "pi-3".to_owned())].into());
     let (mut batch, mut encoder, mut request) = (Batch::new(0), RequestEncoder::default(), Vec::new());
     let mut round = |generation| {
         batch.clear(generation);
@@ -52,7 +53,9 @@ fn filling_and_encoding_a_recycled_batch_allocates_nothing() {
         let before = ALLOCATIONS.get();
         let slots: [_; 20] = std::array::from_fn(|n| batch.open_stream(&labels[n]));
         for line in 0..5_000u64 {
-            batch.append(slots[line as usize % 20], line as i64, b"a line of some length, as lines are");
+            let slot = slots[line as usize % 20];
+            batch.append(slot, line as i64, b"a line of some length, as lines are");
+            batch.append_with_metadata(slot, line as i64, b"and one with structured metadata", &metadata);
         }
         for container in 0..20 {
             batch.push_progress(ContainerId(container), Position { file: 1, offset: generation });

@@ -31,7 +31,9 @@ fn a_good_configuration_is_said_in_sentences() {
         "The configuration is good. It means:\n",
         "- Lines go to Loki at https://loki.example.com, for tenant home.\n",
         "- Every request carries the headers X-Token.\n",
-        "and the static cluster=\"home-k8s\".\n",
+        "- The built-in rules make labels, such as {app=\"nginx\", cluster=\"home-k8s\", container=\"nginx\", \
+         job=\"default/nginx\", namespace=\"default\", pod=\"nginx-6d9c6b5f4-x2x7k\", stream=\"stderr\"} (",
+        "- Logs of all namespaces are collected; pods with the annotation pilcrow.dev/exclude: \"true\" are left out.\n",
         "- Logs are read from /var/log/pods; those without a saved position from their end",
         "- Positions are kept in /var/lib/pilcrow.\n",
         "- Metrics, readiness and health are served on http://0.0.0.0:9080/.\n",
@@ -60,7 +62,8 @@ fn what_works_but_is_likely_not_meant_is_warned_of() {
     let labels: Vec<String> = (0..10).map(|i| format!("l{i}: x")).collect();
     let yaml = format!(
         "loki:\n  url: http://a\n  basic_auth: {{username: me, password_file: /nonexistent}}\n  tls: {{server_name: b}}\n\
-         labels: {{{}}}\n",
+         labels: {{{}}}\nrelabel_configs: [{{source_labels: [__meta_kubernetes_pod_ip], target_label: ip}}, \
+         {{target_label: l, replacement: x}}]\n",
         labels.join(", ")
     );
     let (out, _, code) = check(&yaml, &[]);
@@ -69,9 +72,46 @@ fn what_works_but_is_likely_not_meant_is_warned_of() {
         "warning: loki.basic_auth.password_file: /nonexistent can not be read on this machine: No such file or directory",
         "warning: loki.url is http://: the password or token travels unencrypted\n",
         "warning: loki.tls has no effect, as loki.url is http://\n",
-        "warning: 10 static labels and Pilcrow's 6 are more than the 15 that Loki accepts by default",
+        "warning: 17 labels (app, container, job, l, l0, ",
+        ") are more than the 15 that Loki accepts by default (max_label_names_per_series)\n",
+        "warning: relabel_configs[0]: __meta_kubernetes_pod_ip is always empty: it stands in the pod's spec or status, and \
+         Pilcrow asks the Kubernetes API for the pods' metadata only\n",
     ] {
         assert!(out.contains(warning), "{warning}\n{out}");
+    }
+}
+
+#[test]
+fn the_rules_are_printed_so_that_they_can_stand_in_the_place_of_the_built_in_ones() {
+    let yaml = "labels: {cluster: home}\nrelabel_configs:\n\
+                - {action: LabelDrop, regex: pod}\n\
+                - {source_labels: [container], regex: '(.)(.*)', target_label: c, replacement: '${1}-$$$$${2}', separator: ''}\n";
+    let (rules, err, code) = check(yaml, &["--show-relabel"]);
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    let begin = "relabel_defaults: false\nrelabel_configs:\n# built in\n\
+                 - {source_labels: [__meta_kubernetes_namespace], target_label: namespace, action: replace}\n";
+    assert!(rules.starts_with(begin), "{rules}");
+    let labels = |yaml: &str| {
+        let (out, err, _) = check(yaml, &[]);
+        let sentence = out.lines().find(|line| line.contains("such as {")).unwrap_or_else(|| panic!("{out}{err}"));
+        sentence.split_once("such as ").unwrap().1.to_owned()
+    };
+    assert!(labels(yaml).contains("c=\"n-$ginx\", cluster=\"home\""), "{}", labels(yaml));
+    assert_eq!(labels(&format!("labels: {{cluster: home}}\n{rules}")), labels(yaml));
+}
+
+#[test]
+fn what_only_the_kubernetes_api_knows_is_warned_of_where_it_is_not_asked() {
+    let rule = "- {source_labels: [__meta_kubernetes_pod_label_tier], regex: web, action: keep}";
+    let yaml = format!("kubernetes: {{enabled: false, pod_selector: tier=web}}\nrelabel_configs:\n{rule}\n");
+    let (out, _, code) = check(&yaml, &[]);
+    assert_eq!(code, Some(0));
+    for expected in [
+        "lines of a container nginx in the namespace default are left out by them.\n",
+        "warning: kubernetes.pod_selector has no effect: only the Kubernetes API knows the labels of pods",
+        "warning: relabel_configs[0]: __meta_kubernetes_pod_label_tier is always empty: only the Kubernetes API knows it",
+    ] {
+        assert!(out.contains(expected), "{expected}\n{out}");
     }
 }
 

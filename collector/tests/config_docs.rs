@@ -59,10 +59,13 @@ fn the_configuration_page_lists_every_key_with_its_default_and_no_other() {
 }
 
 #[test]
-fn every_yaml_example_of_the_configuration_page_is_a_good_configuration() {
-    let page = page("configuration.md");
-    let examples: Vec<&str> = page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(examples.len() >= 2, "{}", examples.len());
+fn every_yaml_example_of_a_page_about_the_configuration_is_a_good_one() {
+    let pages = ["configuration.md", "labels.md", "migration.md"].map(page);
+    let examples: Vec<&str> = pages
+        .iter()
+        .flat_map(|page| page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()))
+        .collect();
+    assert!(examples.len() >= 5, "{}", examples.len());
     for example in examples {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), example).unwrap();
@@ -80,11 +83,12 @@ fn full_scrape() -> String {
     for family in counted_by_reason {
         family.get_or_create(&Reason { reason: "some" }).inc();
     }
+    metrics.excluded_containers.get_or_create(&Reason { reason: "some" }).set(1);
     metrics.push_requests.get_or_create(&PushStatus { status: "204".into() }).inc();
     for family in [&metrics.signal_backend, &metrics.reader_backend, &metrics.metadata_backend] {
         family.get_or_create(&Backend { backend: "b".into(), fallback_reason: String::new() }).set(1);
     }
-    metrics.set_lags([(ContainerLabels::others(), 1)].into_iter());
+    metrics.set_lags([((), 1)].into_iter(), |()| ContainerLabels::others());
     metrics.refresh();
     encode(metrics.registry(), Format::Prometheus).unwrap()
 }
@@ -192,5 +196,17 @@ fn the_dashboard_and_the_alerts_name_only_metrics_and_labels_that_a_scrape_has()
                 assert!(labels.contains(&label), "{name}: no metric has the label {label}");
             }
         }
+    }
+}
+
+#[test]
+fn the_operations_page_speaks_of_no_metric_that_is_not_there() {
+    let scrape = full_scrape();
+    let (_, samples) = families(&scrape);
+    let page = page("operations.md");
+    let spoken_of: Vec<_> = words(&page).filter(|word| word.starts_with("pilcrow_")).collect();
+    assert!(spoken_of.len() > 10, "{spoken_of:?}");
+    for metric in spoken_of {
+        assert!(samples.iter().any(|sample| sample == metric), "there is no {metric}");
     }
 }

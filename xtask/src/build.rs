@@ -17,7 +17,8 @@ use crate::{apt, ebpf, musl, process};
 /// Versions known to go together and with Rust 1.95.
 const ZIG_PACKAGES: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
 
-const AARCH64_STATIC: &str = "aarch64-unknown-linux-musl";
+/// The triple of most users' machines.
+pub const AARCH64_STATIC: &str = "aarch64-unknown-linux-musl";
 
 /// What `cargo xtask build` takes.
 #[derive(clap::Args)]
@@ -42,20 +43,33 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 pub fn build(target: Option<&str>, debug: bool) -> anyhow::Result<PathBuf> {
     ebpf::ensure_built()?;
     let profile = if debug { "dev" } else { "release" };
-    let arguments = ["--package", "collector", "--bin", "pilcrow", "--profile", profile];
-    let folder = process::target_dir().join(target.unwrap_or_default());
+    compile(target, &["--package", "collector", "--bin", "pilcrow", "--profile", profile])?;
+    Ok(built(target, debug).join("pilcrow"))
+}
+
+/// The example `name` of package `benches`, optimized, for `target` or for this machine.
+pub fn build_benches_example(name: &str, target: Option<&str>) -> anyhow::Result<PathBuf> {
+    compile(target, &["--package", "benches", "--example", name, "--profile", "release"])?;
+    Ok(built(target, false).join("examples").join(name))
+}
+
+/// Where cargo puts what it builds.
+fn built(target: Option<&str>, debug: bool) -> PathBuf {
+    process::target_dir().join(target.unwrap_or_default()).join(if debug { "debug" } else { "release" })
+}
+
+fn compile(target: Option<&str>, arguments: &[&str]) -> anyhow::Result<()> {
     match target {
-        None => process::run(process::cargo().arg("build").args(arguments))?,
+        None => process::run(process::cargo().arg("build").args(arguments)),
         Some(target) if docker_runs_cross() => {
             println!("cross-compiling for {target} with cross, in Docker");
             let mut cross = process::in_workspace("cross");
             cross.env("CROSS_CONFIG", process::workspace_root().join("cross.toml"));
             cross.arg("build").args(arguments).args(["--target", target]).args(musl::arguments_for(target)?);
-            process::run(&mut cross)?;
+            process::run(&mut cross)
         }
-        Some(target) => zigbuild(target, &arguments)?,
+        Some(target) => zigbuild(target, arguments),
     }
-    Ok(folder.join(if debug { "debug" } else { "release" }).join("pilcrow"))
 }
 
 /// The program for this machine, for demonstrations: a probe that cannot be built here is said and no reason to stop, as

@@ -3,9 +3,14 @@
 //! In: values. Out: manifests, or Helm's own words of what is wrong with them. Helm comes from PATH where it is
 //! installed, else it is built from the Go module in e2e/helm.
 
-use std::{ffi::OsStr, path::PathBuf, process::Command};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
 use crate::{go, process};
 
@@ -43,6 +48,11 @@ impl Helm {
         Ok(Self { program })
     }
 
+    /// Its program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// `helm lint --strict`.
     pub fn lint(&self, values: &[impl AsRef<OsStr>]) -> anyhow::Result<()> {
         process::output_of(self.command("lint").arg("--strict").arg(chart()).args(values)).map(drop)
@@ -63,6 +73,15 @@ impl Helm {
 /// The chart's folder.
 pub fn chart() -> PathBuf {
     process::workspace_root().join("deploy/helm/pilcrow")
+}
+
+/// Values files, one for each way in which people are expected to use the chart.
+pub fn values_files() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = chart().join("ci");
+    let mut files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    files.sort();
+    ensure!(files.len() > 1, "{} holds no values files", folder.display());
+    Ok(files)
 }
 
 /// The objects in rendered manifests.

@@ -6,7 +6,11 @@
 
 mod layout;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, bail, ensure};
 
@@ -32,6 +36,9 @@ pub struct Args {
     /// The image's name, with or without a tag
     #[arg(long, default_value = NAME)]
     name: String,
+    /// A static program to take instead of building one; its machine is --target
+    #[arg(long, value_name = "PATH", requires = "target", conflicts_with = "debug")]
+    program: Option<PathBuf>,
     /// Take a program that is not optimized: faster to build
     #[arg(long)]
     debug: bool,
@@ -41,7 +48,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let targets = args.target.as_deref().map_or(TARGETS.to_vec(), |target| vec![target]);
     for target in targets {
-        let (path, size) = make(target, &args.name, args.debug)?;
+        let program = match &args.program {
+            Some(program) => program.clone(),
+            None => build::build(Some(target), args.debug)?,
+        };
+        let (path, size) = make(target, &args.name, &program)?;
         println!("{} ({:.1} MiB)", path.display(), size as f64 / f64::from(1 << 20));
         // Debug information is most of a program that is not optimized.
         if !args.debug && size > COMPRESSED_MAX {
@@ -51,18 +62,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The image of the program for `target`, and its size in bytes.
-pub fn make(target: &str, name: &str, debug: bool) -> anyhow::Result<(PathBuf, u64)> {
+/// The image of `program`, which is for `target`, and its size in bytes.
+fn make(target: &str, name: &str, program: &Path) -> anyhow::Result<(PathBuf, u64)> {
     let architecture = architecture(target)?;
     let name = if name.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         name.to_owned()
     } else {
         format!("{name}:{}", env!("CARGO_PKG_VERSION"))
     };
-    let program = build::build(Some(target), debug)?;
     apt::ensure(&[apt::Package { name: "ca-certificates", program: "update-ca-certificates" }])?;
     let authorities = fs::read(format!("/{AUTHORITIES}")).with_context(|| format!("cannot read /{AUTHORITIES}"))?;
-    let program = fs::read(&program).with_context(|| format!("cannot read {}", program.display()))?;
+    let program = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
     let files = [
         layout::File { path: AUTHORITIES, mode: 0o644, content: &authorities },
         layout::File { path: "pilcrow", mode: 0o755, content: &program },
@@ -73,6 +83,27 @@ pub fn make(target: &str, name: &str, debug: bool) -> anyhow::Result<(PathBuf, u
     let archive = layout::archive(&name, architecture, &files)?;
     fs::write(&path, &archive).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, archive.len() as u64))
+}
+
+/// That another tool reads the image of the program for `target`, built without optimization.
+pub fn is_read_by_skopeo(target: &str) -> anyhow::Result<()> {
+    apt::ensure(&[apt::Package { name: "skopeo", program: "skopeo" }])?;
+    let (path, _) = make(target, NAME, &build::build(Some(target), true)?)?;
+    for transport in ["oci-archive", "docker-archive"] {
+        let archive = format!("{transport}:{}", path.display());
+        let said = process::output_of(Command::new("skopeo").args(["inspect", "--config", &archive]))?;
+        let config: serde_json::Value = serde_json::from_str(&said).context("skopeo gives no JSON")?;
+        ensure!(
+            config["architecture"] == architecture(target)? && config["config"]["Entrypoint"][0] == "/pilcrow",
+            "skopeo reads {archive} as {said}"
+        );
+        // Copying compares every digest.
+        let copy = tempfile::tempdir()?;
+        let copy = format!("dir:{}", copy.path().display());
+        process::output_of(Command::new("skopeo").args(["--insecure-policy", "copy", &archive, &copy]))?;
+    }
+    println!("skopeo reads {}", path.display());
+    Ok(())
 }
 
 /// The name that Go, and with it every container tool, has for a static target.

@@ -1,70 +1,79 @@
-//! As after an outage: many bytes wait in 10 files. The floor and the collector take turns on the same files.
+//! As after an outage: many bytes wait in files.
 
 use std::time::Instant;
 
 use anyhow::ensure;
-use rig::{
-    kubelet::{BacklogOptions, Node, generate_backlog},
-    ledger::Ledger,
-};
+use rig::kubelet::{BacklogOptions, Format, Node, generate_backlog};
 
 use super::{
-    Args, Place,
-    floor::Floor,
-    log_files,
-    report::{Figures, Pair},
-    say,
-    sink::Sink,
-    usage::{Cpu, Memory, Threads},
+    Args, Place, floor::Floor, log_files, report::Figures, say, sink::Sink, subject::Running, subject::Subject,
+    watch::Watch,
 };
 
-const FILES: usize = 10;
 const SEED: u64 = 1;
 
-/// Runs both programs in turns, after one run of each that does not count.
-pub fn run(args: &Args, place: &Place) -> anyhow::Result<Vec<Pair>> {
-    let mut node = Node::new(place.path(), SEED)?;
-    let bytes = generate_backlog(&mut node, &BacklogOptions::new(args.size, FILES))?;
-    println!("backlog: {} lines, {} MB in {FILES} files", node.ledger().lines(), bytes / 1_000_000);
-    run_floor(args, &node, bytes)?;
-    let mut pairs = Vec::new();
-    for _ in 0..args.runs {
-        let floor = run_floor(args, &node, bytes)?;
-        let collector = run_collector(args, place, &node, bytes)?;
-        say("floor", &floor);
-        say("backlog", &collector);
-        pairs.push(Pair { floor, collector });
+/// Log files that wait.
+pub struct Backlog {
+    scenario: String,
+    node: Node,
+    bytes: u64,
+}
+
+impl Backlog {
+    /// `bytes` of lines in `files` files.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(scenario: &str, place: &Place, (bytes, files): (u64, usize), format: Format) -> anyhow::Result<Self> {
+        let mut node = Node::new(place.path(), SEED)?;
+        let bytes = generate_backlog(&mut node, &BacklogOptions { format, ..BacklogOptions::new(bytes, files) })?;
+        println!("{scenario}: {} lines, {} MB in {files} files", node.ledger().lines(), bytes / 1_000_000);
+        Ok(Self { scenario: scenario.to_owned(), node, bytes })
     }
-    Ok(pairs)
-}
 
-fn run_floor(args: &Args, node: &Node, bytes: u64) -> anyhow::Result<Figures> {
-    let sink = Sink::start()?;
-    let started = Instant::now();
-    let mut floor = Floor::start(&args.floor, &sink.address(), &log_files(&node.pods())?)?;
-    let records = floor.wait()?;
-    let figures = measure("floor", started, floor.pid(), node.ledger(), bytes)?;
-    sink.verify_protocol()?;
-    let arrived = sink.counts().entries;
-    ensure!(arrived == records, "the floor sent {records} records, and {arrived} arrived");
-    Ok(figures)
-}
+    /// The floor on these files.
+    ///
+    /// # Errors
+    /// Where it fails, or not all records arrive.
+    pub fn run_floor(&self, args: &Args) -> anyhow::Result<Figures> {
+        let sink = Sink::start()?;
+        let started = Instant::now();
+        let mut floor = Floor::start(&args.floor, &sink.address(), &log_files(&self.node.pods())?)?;
+        let watch = Watch::from_start(floor.pid(), started);
+        let records = floor.wait()?;
+        let figures = watch.end("floor", self.node.ledger().lines(), self.bytes)?;
+        sink.verify_protocol()?;
+        let arrived = sink.counts().entries;
+        ensure!(arrived == records, "the floor sent {records} records, and {arrived} arrived");
+        say(&figures);
+        Ok(figures)
+    }
 
-fn run_collector(args: &Args, place: &Place, node: &Node, bytes: u64) -> anyhow::Result<Figures> {
-    let sink = Sink::start()?;
-    let started = Instant::now();
-    let mut collector = args.start_collector(place, &node.pods(), &sink.url())?;
-    sink.wait_for_all(node.ledger(), &mut collector)?;
-    let figures = measure("backlog", started, collector.pid(), node.ledger(), bytes)?;
-    collector.terminate()?;
-    sink.verify(node.ledger())?;
-    Ok(figures)
-}
+    /// A collector on these files.
+    ///
+    /// # Errors
+    /// Where it fails, or not all lines arrive.
+    pub fn run(&self, subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
+        self.run_and_then(subject, place, |_| Ok(())).map(|(figures, ())| figures)
+    }
 
-fn measure(scenario: &'static str, started: Instant, pid: u32, ledger: &Ledger, bytes: u64) -> anyhow::Result<Figures> {
-    let seconds = started.elapsed().as_secs_f64();
-    let (cpu, memory) = (Cpu::of(pid)?, Memory::of(pid)?);
-    let (_, wakeups) = Threads::of(pid)?.since(&Threads::default());
-    let cpu_s = cpu.total_s();
-    Ok(Figures { scenario, seconds, lines: ledger.lines(), bytes, cpu, cpu_s, memory, wakeups, latency: None })
+    /// As [`Self::run`]; `then` looks at it when all lines have arrived.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub fn run_and_then<T>(
+        &self,
+        subject: &Subject,
+        place: &Place,
+        then: impl FnOnce(&Running) -> anyhow::Result<T>,
+    ) -> anyhow::Result<(Figures, T)> {
+        let (mut running, started) = subject.start(place, &self.node.pods())?;
+        let watch = Watch::from_start(running.pid(), started);
+        running.wait_for_all(self.node.ledger())?;
+        let figures = watch.end(&self.scenario, self.node.ledger().lines(), self.bytes)?;
+        say(&figures);
+        let seen = then(&running)?;
+        running.finish(self.node.ledger())?;
+        Ok((figures, seen))
+    }
 }

@@ -1,9 +1,6 @@
-//! A full node on which nothing is written: 110 containers, the kubelet's default limit of pods.
+//! A node on which nothing is written.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use rig::{
     kubelet::{ContainerOptions, Node, Stream},
@@ -11,13 +8,14 @@ use rig::{
 };
 
 use super::{
-    Args, Place,
+    Place,
     report::Figures,
     say,
-    sink::Sink,
-    usage::{Cpu, Memory, Threads},
+    subject::{Running, Subject},
+    watch::Watch,
 };
 
+/// The kubelet's default limit of pods.
 const CONTAINERS: usize = 110;
 const LINES_EACH: usize = 20;
 const LINE_BYTES: usize = 160;
@@ -25,8 +23,11 @@ const SEED: u64 = 3;
 /// Longer than the collector keeps memory and threads for work that might come.
 const SETTLING: Duration = Duration::from_secs(12);
 
-/// Lets the collector send what is there, waits until it has settled, and watches it do nothing.
-pub fn run(args: &Args, place: &Place) -> anyhow::Result<Figures> {
+/// Lets the collector send what a full node has written, waits until it has settled, and watches it do nothing.
+///
+/// # Errors
+/// Where the collector fails, or not all lines arrive.
+pub fn run(subject: &Subject, place: &Place, watched: Duration) -> anyhow::Result<Figures> {
     let mut node = Node::new(place.path(), SEED)?;
     for index in 0..CONTAINERS {
         let pod = node.pod("idle", &format!("writer-{index}"));
@@ -35,22 +36,22 @@ pub fn run(args: &Args, place: &Place) -> anyhow::Result<Figures> {
             container.write_line(Stream::Stdout, Shape::Text, LINE_BYTES)?;
         }
     }
-    let sink = Sink::start()?;
-    let mut collector = args.start_collector(place, &node.pods(), &sink.url())?;
-    sink.wait_for_all(node.ledger(), &mut collector)?;
-    thread::sleep(SETTLING);
+    let (mut running, _) = subject.start(place, &node.pods())?;
+    running.wait_for_all(node.ledger())?;
+    let figures = watch("idle", &running, watched)?;
+    running.finish(node.ledger())?;
+    Ok(figures)
+}
 
-    let pid = collector.pid();
-    let (started, cpu, threads) = (Instant::now(), Cpu::of(pid)?, Threads::of(pid)?);
-    thread::sleep(args.watched());
-    let seconds = started.elapsed().as_secs_f64();
-    let cpu = Cpu::of(pid)?.since(&cpu);
-    let (run, wakeups) = Threads::of(pid)?.since(&threads);
-    let memory = Memory::of(pid)?;
-    collector.terminate()?;
-    sink.verify(node.ledger())?;
-    let cpu_s = run.as_secs_f64();
-    let figures = Figures { scenario: "idle", seconds, lines: 0, bytes: 0, cpu, cpu_s, memory, wakeups, latency: None };
-    say("idle", &figures);
+/// What a collector that has nothing to do takes, after it has settled.
+///
+/// # Errors
+/// Where it has ended.
+pub fn watch(scenario: &str, running: &Running, watched: Duration) -> anyhow::Result<Figures> {
+    thread::sleep(SETTLING);
+    let watch = Watch::from_now(running.pid())?;
+    thread::sleep(watched);
+    let figures = watch.end(scenario, 0, 0)?;
+    say(&figures);
     Ok(figures)
 }

@@ -4,18 +4,23 @@
 //! machine, and an error where a line is missing, repeated, damaged or out of order, or where the collector's distance
 //! from the floor ([`crate::floor`]) is over the limit. This process writes the logs and is the sink (the rig's receiver:
 //! it decodes every push and checks every line's number, checksum, timestamp and order), so none of that is in the figures.
+//! Any other collector can stand in the collector's place ([`peer`]); then lines are only counted.
 //!
 //! Times depend on the machine and on who else uses it; the ratio to the floor, whose runs alternate with the
 //! collector's on the same files in the page cache, hardly does.
 
 mod backlog;
+mod comparison;
 mod floor;
 mod idle;
-mod limits;
+mod live;
+mod peer;
 mod report;
 mod sink;
-mod steady;
+mod subject;
+mod syscalls;
 mod usage;
+mod watch;
 
 use std::{
     fs, iter,
@@ -25,9 +30,18 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
-use rig::program::{Collector, Setup};
+use rig::kubelet::Format;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use report::{Figures, Report};
+use self::{
+    backlog::Backlog,
+    comparison::Compared,
+    live::Rotation,
+    peer::Peer,
+    report::{Figures, Pair, Report},
+    subject::{Running, Subject},
+};
+use crate::{docs, limits};
 
 /// How the pipeline is measured.
 #[derive(clap::Parser)]
@@ -51,6 +65,13 @@ pub struct Args {
     /// `reader` of the collector's configuration
     #[arg(long, default_value = "auto")]
     reader: String,
+    /// Also measure every pair of signal and reader backends that this machine has
+    #[arg(long)]
+    matrix: bool,
+    /// Also measure another collector: COMMAND, for sh, learns the places from {pods}, {state} and {url} or from PODS, STATE,
+    /// LOKI_URL, LOKI_HOST and LOKI_PORT; ready ones are in benches/peers
+    #[arg(long, value_name = "NAME=COMMAND")]
+    peer: Vec<Peer>,
     /// Also write everything, single runs included, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -66,7 +87,25 @@ pub struct Args {
     /// The floor's program
     #[arg(long, value_name = "FILE")]
     floor: PathBuf,
+    /// The collector's program with an allocator that counts
+    #[arg(long, value_name = "FILE")]
+    counting: PathBuf,
 }
+
+/// Files of the backlog.
+const BACKLOG_FILES: usize = 10;
+/// Files of the scenario that is about their number, and bytes of all of them: few, as many a file of a real node has.
+const MANY_FILES: usize = 10_000;
+const MANY_BYTES_MAX: u64 = 100_000_000;
+/// A file is held open by the reader and by most signal backends.
+const DESCRIPTORS_EACH: u64 = 2;
+/// Connections, folders, the program's own.
+const OTHER_DESCRIPTORS: u64 = 1_000;
+/// How long allocations are counted.
+const COUNTED: Duration = Duration::from_secs(5);
+/// What `signal` and `reader` of the configuration can be.
+const SIGNALS: [&str; 3] = ["ebpf", "inotify", "poll"];
+const READERS: [&str; 2] = ["io_uring", "pread"];
 
 /// A situation that a collector is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,6 +116,12 @@ enum Scenario {
     Steady,
     /// 110 containers that write nothing
     Idle,
+    /// The backlog in docker's format
+    Docker,
+    /// A backlog in 10,000 files, and then nothing
+    Many,
+    /// As steady, while logs are rotated and compressed every few seconds
+    Rotate,
 }
 
 /// Measures, prints, judges.
@@ -86,26 +131,32 @@ enum Scenario {
 /// being run.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut report = Report::new();
+    let pilcrow = args.pilcrow(&args.signal, &args.reader);
     for scenario in &args.scenario {
-        let place = Place::new(&args.folder)?;
-        match scenario {
-            Scenario::Backlog => {
-                let pairs = backlog::run(args, &place)?;
-                report.add_backlog(&pairs);
+        args.measure(*scenario, &pilcrow, &mut report)?;
+    }
+    if args.matrix {
+        for (signal, reader) in SIGNALS.iter().flat_map(|signal| READERS.map(|reader| (signal, reader))) {
+            let name = format!("Pilcrow, {signal}, {reader}");
+            match args.compare(name.clone(), &args.pilcrow(signal, reader)) {
+                Ok(compared) => report.add_compared(compared),
+                // Not every machine has every backend.
+                Err(error) => println!("SKIPPED {name}: {error:#}"),
             }
-            Scenario::Steady => report.add(steady::run(args, &place)?),
-            Scenario::Idle => report.add(idle::run(args, &place)?),
         }
+    }
+    for peer in &args.peer {
+        report.add_compared(args.compare(peer.name.clone(), &Subject::Peer(peer.clone()))?);
     }
     println!("\n{}", report.markdown());
     if let Some(file) = &args.json {
         fs::write(file, report.json()?).with_context(|| format!("cannot write {}", file.display()))?;
     }
     if args.write_docs {
-        report.write_docs(Path::new("docs/performance.md"))?;
+        docs::write("pipeline", &report.markdown())?;
     }
     let Some(ratio) = report.ratio() else { return Ok(()) };
-    let limit = limits::backlog_ratio()?;
+    let limit = limits::of("backlog_ratio")?;
     println!("{ratio}; the limit is {limit:.2} (benches/limits.toml)");
     ensure!(ratio.least() <= limit, "the backlog costs more than the limit allows");
     Ok(())
@@ -128,20 +179,89 @@ impl Place {
 }
 
 impl Args {
-    /// Starts a collector without any positions of an earlier run.
-    fn start_collector(&self, place: &Place, pods: &Path, loki: &str) -> anyhow::Result<Collector> {
-        let state = place.path().join("state");
-        if state.exists() {
-            fs::remove_dir_all(&state)?;
+    fn pilcrow(&self, signal: &str, reader: &str) -> Subject {
+        Subject::Pilcrow { program: self.collector.clone(), signal: signal.to_owned(), reader: reader.to_owned() }
+    }
+
+    /// This collector in one scenario: the columns of the table.
+    fn measure(&self, scenario: Scenario, subject: &Subject, report: &mut Report) -> anyhow::Result<()> {
+        let place = Place::new(&self.folder)?;
+        match scenario {
+            Scenario::Backlog => {
+                let backlog = Backlog::write("backlog", &place, (self.size, BACKLOG_FILES), Format::Cri)?;
+                // A run of each that does not count: the files are in the page cache then.
+                backlog.run_floor(self)?;
+                let mut pairs = Vec::new();
+                for _ in 0..self.runs {
+                    let floor = backlog.run_floor(self)?;
+                    pairs.push(Pair { floor, collector: backlog.run(subject, &place)? });
+                }
+                report.add_backlog(&pairs);
+            }
+            Scenario::Docker => {
+                let backlog = Backlog::write("docker", &place, (self.size, BACKLOG_FILES), Format::DockerJson)?;
+                let runs = (0..self.runs).map(|_| backlog.run(subject, &place)).collect::<anyhow::Result<Vec<_>>>()?;
+                median_by(&runs, |run| run.cpu_s).into_iter().for_each(|run| report.add(run.clone()));
+            }
+            Scenario::Many => {
+                let files = allowed_files(MANY_FILES);
+                let bytes = self.size.min(MANY_BYTES_MAX);
+                let backlog = Backlog::write(&format!("{files} files"), &place, (bytes, files), Format::Cri)?;
+                let then_idle = |running: &Running| idle::watch("these, idle", running, self.watched());
+                let (run, idle) = backlog.run_and_then(subject, &place, then_idle)?;
+                report.add(run);
+                report.add(idle);
+            }
+            Scenario::Steady => {
+                let figures = self.run_live(scenario, subject, &place)?;
+                let allocations = self.steady_allocations(subject)?;
+                report.add(Figures { allocations: allocations.map(|each| each * figures.lines as f64), ..figures });
+            }
+            Scenario::Idle | Scenario::Rotate => report.add(self.run_once(scenario, subject, &place)?),
         }
-        fs::create_dir_all(&state)?;
-        let Self { signal, reader, .. } = self;
-        // Rust's quoting of these strings is YAML's too.
-        let configuration = format!(
-            "loki: {{url: {loki:?}}}\nlabels: {{cluster: bench}}\npaths: {{pods: {pods:?}, state: {state:?}}}\n\
-             kubernetes: {{enabled: false}}\nsignal: {signal}\nreader: {reader}\n"
-        );
-        Collector::start(&Setup::write(&self.collector, place.path(), &configuration)?)
+        Ok(())
+    }
+
+    /// A collector in those of the scenarios that say most, once each: a row of the comparison.
+    fn compare(&self, name: String, subject: &Subject) -> anyhow::Result<Compared> {
+        println!("{name}:");
+        let mut figures = Vec::new();
+        for scenario in &self.scenario {
+            if !matches!(scenario, Scenario::Docker | Scenario::Many) {
+                figures.push(self.run_once(*scenario, subject, &Place::new(&self.folder)?)?);
+            }
+        }
+        Ok(Compared { name, figures })
+    }
+
+    fn run_once(&self, scenario: Scenario, subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
+        match scenario {
+            Scenario::Idle => idle::run(subject, place, self.watched()),
+            Scenario::Steady | Scenario::Rotate => self.run_live(scenario, subject, place),
+            Scenario::Backlog | Scenario::Docker | Scenario::Many => {
+                Backlog::write("backlog", place, (self.size, BACKLOG_FILES), Format::Cri)?.run(subject, place)
+            }
+        }
+    }
+
+    fn run_live(&self, scenario: Scenario, subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
+        let (name, rotation) = match scenario {
+            Scenario::Rotate => ("rotate", Rotation::EveryFewSeconds),
+            _ => ("steady", Rotation::No),
+        };
+        live::run(name, subject, place, self.watched(), rotation, || None)
+    }
+
+    /// Allocations per line in steady state, in a run with the program that counts them.
+    fn steady_allocations(&self, subject: &Subject) -> anyhow::Result<Option<f64>> {
+        let Subject::Pilcrow { signal, reader, .. } = subject else { return Ok(None) };
+        let counting =
+            Subject::Pilcrow { program: self.counting.clone(), signal: signal.clone(), reader: reader.clone() };
+        let place = Place::new(&self.folder)?;
+        let counter = place.path().join("allocations");
+        let read = || fs::read(&counter).ok()?.try_into().ok().map(u64::from_le_bytes);
+        let figures = live::run("steady, allocations counted", &counting, &place, COUNTED, Rotation::No, read)?;
+        Ok(figures.allocations.map(|count| count / figures.lines as f64))
     }
 
     fn watched(&self) -> Duration {
@@ -189,9 +309,22 @@ fn log_files(pods: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// How many log files a collector may follow here, at most `wanted`. The limit of open files, which what is started from now
+/// on inherits, is raised for it where that is allowed.
+fn allowed_files(wanted: usize) -> usize {
+    let needed = wanted as u64 * DESCRIPTORS_EACH + OTHER_DESCRIPTORS;
+    let raised = Rlimit { current: Some(needed), maximum: Some(needed) };
+    match getrlimit(Resource::Nofile).maximum {
+        Some(maximum) if maximum < needed && setrlimit(Resource::Nofile, raised).is_err() => {
+            (maximum.saturating_sub(OTHER_DESCRIPTORS) / DESCRIPTORS_EACH) as usize
+        }
+        _ => wanted,
+    }
+}
+
 /// Says what goes on, so that nobody waits in the dark.
-fn say(scenario: &str, figures: &Figures) {
-    let parts = iter::once(scenario.to_owned()).chain(figures.in_short());
+fn say(figures: &Figures) {
+    let parts = iter::once(figures.scenario.clone()).chain(figures.in_short());
     println!("{}", parts.collect::<Vec<_>>().join(", "));
 }
 

@@ -1,33 +1,22 @@
 //! Figures, the ratio to the floor, and how they are shown: a table, JSON, docs/performance.md.
 
-use std::{
-    env, fmt, fs, io,
-    path::Path,
-    process::Command,
-    thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
 
-use anyhow::{Context, bail};
 use rig::latency::Histogram;
 use serde::Serialize;
 
 use super::{
+    comparison::{self, Compared},
     median_by,
     usage::{Cpu, Memory},
 };
-
-/// Between these lines docs/performance.md holds the table.
-const DOCS_BEGIN: &str = "<!-- begin: written by `cargo xtask bench pipeline --write-docs` -->";
-const DOCS_END: &str = "<!-- end -->";
-/// Set to build faster, and the figures are no longer those of the released program.
-const PROFILE_OVERRIDES: &str = "CARGO_PROFILE_RELEASE_";
+use crate::{docs::row, machine::Machine};
 
 /// What one run took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Figures {
     /// What was run.
-    pub scenario: &'static str,
+    pub scenario: String,
     /// How long it was measured.
     pub seconds: f64,
     /// Lines that were written or waited.
@@ -42,6 +31,10 @@ pub struct Figures {
     pub memory: Memory,
     /// How often a thread waited and was woken.
     pub wakeups: u64,
+    /// System calls; `None` where they cannot be counted.
+    pub system_calls: Option<u64>,
+    /// Allocations, counted in a run of their own that was as long.
+    pub allocations: Option<f64>,
     /// From the line's timestamp to the sink.
     pub latency: Option<Latency>,
 }
@@ -49,9 +42,12 @@ pub struct Figures {
 /// Some quantiles, milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Latency {
-    p50_ms: f64,
-    p99_ms: f64,
-    p999_ms: f64,
+    /// Half of the lines are not slower.
+    pub p50_ms: f64,
+    /// 99% of the lines are not slower.
+    pub p99_ms: f64,
+    /// 99.9% of the lines are not slower.
+    pub p999_ms: f64,
 }
 
 impl Latency {
@@ -114,11 +110,13 @@ impl Figures {
         }
     }
 
-    fn cpu_per_million_lines(&self, cpu_s: f64) -> Option<f64> {
+    /// CPU time in the terms of the table; nothing where there were no lines.
+    pub fn cpu_per_million_lines(&self, cpu_s: f64) -> Option<f64> {
         (self.lines > 0).then(|| cpu_s * 1e6 / self.lines as f64)
     }
 
-    fn core_percent(&self) -> f64 {
+    /// CPU time as a part of one core.
+    pub fn core_percent(&self) -> f64 {
         100.0 * self.cpu_s / self.seconds
     }
 }
@@ -131,12 +129,20 @@ pub struct Report {
     figures: Vec<Figures>,
     backlog: Vec<Pair>,
     ratio: Option<Ratio>,
+    /// Settings and other collectors, if they were asked for.
+    compared: Vec<Compared>,
 }
 
 impl Report {
     /// Nothing measured yet.
     pub fn new() -> Self {
-        Self { machine: Machine::this_one(), figures: Vec::new(), backlog: Vec::new(), ratio: None }
+        Self {
+            machine: Machine::this_one("pipeline"),
+            figures: Vec::new(),
+            backlog: Vec::new(),
+            ratio: None,
+            compared: Vec::new(),
+        }
     }
 
     /// Adds a scenario.
@@ -151,6 +157,14 @@ impl Report {
         self.figures.extend([floor, collector].into_iter().flatten());
         self.ratio = Ratio::of(pairs);
         self.backlog.extend_from_slice(pairs);
+    }
+
+    /// Adds a row to the comparison, whose first one is this collector as it was measured for the table.
+    pub fn add_compared(&mut self, compared: Compared) {
+        if self.compared.is_empty() {
+            self.compared.push(Compared { name: "Pilcrow".into(), figures: self.figures.clone() });
+        }
+        self.compared.push(compared);
     }
 
     /// The collector's distance from the floor, if the backlog was run.
@@ -169,7 +183,7 @@ impl Report {
     /// The table, the ratio, and where it comes from.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
-        row(&mut out, "", self.figures.iter().map(|figures| figures.scenario.to_owned()));
+        row(&mut out, "", self.figures.iter().map(|figures| figures.scenario.clone()));
         row(&mut out, "---", self.figures.iter().map(|_| "---:".to_owned()));
         for (name, cell) in ROWS {
             let cells: Vec<_> = self.figures.iter().map(cell).collect();
@@ -180,26 +194,17 @@ impl Report {
         if let Some(ratio) = self.ratio {
             out.push_str(&format!("\n{}.\n", capitalized(&ratio.to_string())));
         }
+        if !self.compared.is_empty() {
+            out.push_str(&format!("\n{}", comparison::markdown(&self.compared)));
+        }
         out.push_str(&format!("\n{}\n", self.machine));
         out
-    }
-
-    /// Puts the table into its place in `path`.
-    ///
-    /// # Errors
-    /// Where the place is not there.
-    pub fn write_docs(&self, path: &Path) -> anyhow::Result<()> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let Some((before, rest)) = text.split_once(DOCS_BEGIN) else { bail!("{} has no {DOCS_BEGIN}", path.display()) };
-        let Some((_, after)) = rest.split_once(DOCS_END) else { bail!("{} has no {DOCS_END}", path.display()) };
-        fs::write(path, format!("{before}{DOCS_BEGIN}\n\n{}\n{DOCS_END}{after}", self.markdown()))?;
-        Ok(())
     }
 }
 
 type Cell = fn(&Figures) -> Option<String>;
 
-const ROWS: [(&str, Cell); 11] = [
+const ROWS: [(&str, Cell); 13] = [
     ("lines/s", |f| (f.lines > 0).then(|| format!("{:.0}", f.lines as f64 / f.seconds))),
     ("MB/s", |f| (f.bytes > 0).then(|| format!("{:.1}", f.bytes as f64 / 1e6 / f.seconds))),
     ("CPU-s per million lines", |f| f.cpu_per_million_lines(f.cpu_s).map(|s| format!("{s:.3}"))),
@@ -210,17 +215,18 @@ const ROWS: [(&str, Cell); 11] = [
     ("resident MiB at the end", |f| Some(format!("{:.1}", mib(f.memory.resident_bytes)))),
     ("of that anonymous", |f| Some(format!("{:.1}", mib(f.memory.anonymous_bytes)))),
     ("wake-ups/s", |f| Some(format!("{:.1}", f.wakeups as f64 / f.seconds))),
+    ("system calls per million lines", |f| {
+        let calls = f.system_calls.filter(|_| f.lines > 0)?;
+        Some(format!("{:.0}", calls as f64 * 1e6 / f.lines as f64))
+    }),
+    ("allocations per line", |f| f.allocations.map(|count| format!("{:.4}", count / f.lines as f64))),
     ("latency p50 / p99 / p99.9 ms", |f| {
         f.latency.map(|latency| format!("{:.0} / {:.0} / {:.0}", latency.p50_ms, latency.p99_ms, latency.p999_ms))
     }),
 ];
 
-fn row(out: &mut String, name: &str, cells: impl Iterator<Item = String>) {
-    let cells: Vec<_> = [name.to_owned()].into_iter().chain(cells).collect();
-    out.push_str(&format!("| {} |\n", cells.join(" | ")));
-}
-
-fn mib(bytes: u64) -> f64 {
+/// Bytes in MiB.
+pub fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
 }
 
@@ -229,96 +235,32 @@ fn capitalized(text: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// Where and of what the figures are.
-#[derive(Serialize)]
-struct Machine {
-    cpu: String,
-    cores: usize,
-    kernel: String,
-    commit: String,
-    /// Settings of the build that differ from the released program's.
-    build: Vec<String>,
-    command: String,
-    /// Seconds since 1970.
-    time_s: u64,
-}
-
-impl Machine {
-    fn this_one() -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let overridden = env::vars().filter(|(name, _)| name.starts_with(PROFILE_OVERRIDES));
+#[cfg(test)]
+impl Figures {
+    /// Round numbers.
+    pub fn example(scenario: &str) -> Self {
         Self {
-            cpu: cpu_model().unwrap_or_else(|_| "unknown".into()),
-            cores: thread::available_parallelism().map_or(1, |cores| cores.get()),
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            commit: commit().unwrap_or_else(|_| "unknown".into()),
-            build: overridden.map(|(name, value)| format!("{name}={value}")).collect(),
-            command: command(),
-            time_s: since.as_secs(),
+            scenario: scenario.into(),
+            seconds: 2.0,
+            lines: 1_000_000,
+            bytes: 200_000_000,
+            cpu: Cpu { user_s: 0.5, system_s: 0.5 },
+            cpu_s: 1.0,
+            memory: Memory { peak_bytes: 3 << 20, resident_bytes: 2 << 20, anonymous_bytes: 1 << 20 },
+            wakeups: 5,
+            system_calls: Some(70),
+            allocations: None,
+            latency: None,
         }
     }
-}
-
-impl fmt::Display for Machine {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { cpu, cores, kernel, commit, command, .. } = self;
-        write!(f, "{cpu}, {cores} cores, Linux {kernel}, commit {commit}, `{command}`")?;
-        if !self.build.is_empty() {
-            write!(f, ", built with {}", self.build.join(" "))?;
-        }
-        Ok(())
-    }
-}
-
-fn cpu_model() -> io::Result<String> {
-    let text = fs::read_to_string("/proc/cpuinfo")?;
-    // x86 has a model name; arm64 only numbers, and the board's name elsewhere.
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    match name {
-        Some((_, name)) => Ok(name.trim().to_owned()),
-        None => Ok(fs::read_to_string("/proc/device-tree/model")?.trim_end_matches('\0').to_owned()),
-    }
-}
-
-fn commit() -> anyhow::Result<String> {
-    let output = Command::new("git").args(["describe", "--always", "--dirty"]).output()?;
-    anyhow::ensure!(output.status.success(), "no git checkout");
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
-}
-
-/// What a person would type: without the programs that xtask names.
-fn command() -> String {
-    let mut words = vec!["cargo xtask bench pipeline".to_owned()];
-    let mut arguments = env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        if argument == "--collector" || argument == "--floor" {
-            arguments.next();
-        } else if argument != "--write-docs" {
-            words.push(argument);
-        }
-    }
-    words.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn figures(scenario: &'static str, cpu_s: f64) -> Figures {
-        Figures {
-            scenario,
-            seconds: 2.0,
-            lines: 1_000_000,
-            bytes: 200_000_000,
-            cpu: Cpu { user_s: cpu_s / 2.0, system_s: cpu_s / 2.0 },
-            cpu_s,
-            memory: Memory { peak_bytes: 3 << 20, resident_bytes: 2 << 20, anonymous_bytes: 1 << 20 },
-            wakeups: 5,
-            latency: None,
-        }
-    }
-
     fn pair(floor_s: f64, collector_s: f64) -> Pair {
+        let figures = |scenario, cpu_s| Figures { cpu_s, ..Figures::example(scenario) };
         Pair { floor: figures("floor", floor_s), collector: figures("backlog", collector_s) }
     }
 
@@ -341,24 +283,8 @@ mod tests {
         );
         assert!(table.contains("| CPU-s per million lines | 0.500 | 1.000 |\n"), "{table}");
         assert!(table.contains("takes 2.00 (± 0.00) times"), "{table}");
+        assert!(table.contains("| system calls per million lines | 70 | 70 |\n"), "{table}");
         assert!(!table.contains("latency"), "{table}");
         assert!(serde_json::from_str::<serde_json::Value>(&report.json().unwrap()).is_ok());
-    }
-
-    #[test]
-    fn the_table_replaces_the_one_before_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("performance.md");
-        fs::write(&path, format!("before\n{DOCS_BEGIN}\nold\n{DOCS_END}\nafter\n")).unwrap();
-        let mut report = Report::new();
-        report.add(figures("steady", 1.0));
-        for _ in 0..2 {
-            report.write_docs(&path).unwrap();
-        }
-        let text = fs::read_to_string(&path).unwrap();
-        assert!(text.starts_with("before\n") && text.ends_with("\nafter\n") && !text.contains("old"), "{text}");
-        assert_eq!(text.matches("| lines/s |").count(), 1, "{text}");
-        fs::write(&path, "no place").unwrap();
-        assert!(report.write_docs(&path).is_err());
     }
 }

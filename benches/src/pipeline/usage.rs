@@ -1,8 +1,23 @@
-//! What the kernel says about a process: CPU time, memory, wake-ups.
+//! What the kernel says about a process and its children: CPU time, memory, wake-ups.
 
 use std::{collections::HashMap, fs, io, time::Duration};
 
 use serde::Serialize;
+
+/// A running process and its descendants, the process first.
+pub fn tree(pid: u32) -> Vec<u32> {
+    let mut all = vec![pid];
+    let mut seen = 0;
+    while let Some(pid) = all.get(seen).copied() {
+        seen += 1;
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        for thread in threads.flatten() {
+            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            all.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
+        }
+    }
+    all
+}
 
 /// CPU time, all threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -19,6 +34,16 @@ impl Cpu {
     /// # Errors
     /// Where the process is gone.
     pub fn of(pid: u32) -> io::Result<Self> {
+        let own = Self::of_one(pid)?;
+        // A child may end in between.
+        let children = tree(pid).into_iter().skip(1).filter_map(|child| Self::of_one(child).ok());
+        Ok(children.fold(own, |sum, child| Self {
+            user_s: sum.user_s + child.user_s,
+            system_s: sum.system_s + child.system_s,
+        }))
+    }
+
+    fn of_one(pid: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         Self::parse(&stat, rustix::param::clock_ticks_per_second() as f64).ok_or_else(|| unreadable("stat"))
     }
@@ -44,7 +69,7 @@ impl Cpu {
 /// Memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Memory {
-    /// The most that was ever resident.
+    /// The most that was ever resident; of several processes the sum, whenever each had its most.
     pub peak_bytes: u64,
     /// Resident now.
     pub resident_bytes: u64,
@@ -58,6 +83,16 @@ impl Memory {
     /// # Errors
     /// Where the process is gone.
     pub fn of(pid: u32) -> io::Result<Self> {
+        let own = Self::of_one(pid)?;
+        let children = tree(pid).into_iter().skip(1).filter_map(|child| Self::of_one(child).ok());
+        Ok(children.fold(own, |sum, child| Self {
+            peak_bytes: sum.peak_bytes + child.peak_bytes,
+            resident_bytes: sum.resident_bytes + child.resident_bytes,
+            anonymous_bytes: sum.anonymous_bytes + child.anonymous_bytes,
+        }))
+    }
+
+    fn of_one(pid: u32) -> io::Result<Self> {
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         Self::parse(&status).ok_or_else(|| unreadable("status"))
     }
@@ -90,7 +125,8 @@ impl Threads {
     /// Where the process is gone.
     pub fn of(pid: u32) -> io::Result<Self> {
         let mut threads = HashMap::new();
-        for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let folders = tree(pid).into_iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).ok()).flatten();
+        for entry in folders {
             let folder = entry?.path();
             // A thread may end in between.
             let (Ok(run), Ok(status)) =
@@ -143,6 +179,17 @@ mod tests {
         let status = "Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\nRssAnon:\t 512 kB\n";
         let expected = Memory { peak_bytes: 2 << 20, resident_bytes: 1 << 20, anonymous_bytes: 512 << 10 };
         assert_eq!(Memory::parse(status), Some(expected));
+    }
+
+    #[test]
+    fn children_belong_to_their_parent() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let tree = tree(process::id());
+        let (all, own) = (Memory::of(process::id()).unwrap(), Memory::of_one(process::id()).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(tree[0] == process::id() && tree.contains(&child.id()), "{tree:?}");
+        assert!(all.peak_bytes > own.peak_bytes);
     }
 
     #[test]

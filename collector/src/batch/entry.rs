@@ -30,20 +30,25 @@ const WORD: usize = size_of::<u64>();
 const HEAD_MAX: usize = 48;
 const _: () = assert!(4 * SHORT_VARINT_MAX + 4 + 2 + WORD <= HEAD_MAX);
 
-/// Appends one entry. `text` must be valid UTF-8.
+/// Appends one entry. `text` must be valid UTF-8; `metadata` is the entry's structured metadata as
+/// [`super::structured_metadata`] encodes it.
 #[inline]
-pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8]) {
+pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
     // Before 1970 this is a number of no meaning, but then the other function begins anew.
     let (seconds, nanos) = (timestamp_ns as u64 / NANOS_PER_SECOND, timestamp_ns as u64 % NANOS_PER_SECOND);
     let text_bytes = text.len() as u64;
-    if timestamp_ns < 0 || seconds == 0 || nanos == 0 || text_bytes >= SHORT_VARINT_END - HEAD_MAX as u64 {
-        return encode_rare_entry(out, timestamp_ns, text);
+    if timestamp_ns < 0
+        || seconds == 0
+        || nanos == 0
+        || text_bytes + metadata.len() as u64 >= SHORT_VARINT_END - HEAD_MAX as u64
+    {
+        return encode_rare_entry(out, timestamp_ns, text, metadata);
     }
     let (seconds, nanos, line) = (ShortVarint::of(seconds), ShortVarint::of(nanos), ShortVarint::of(text_bytes));
     let timestamp_bytes = 2 + seconds.len + nanos.len;
-    let entry = ShortVarint::of((2 + timestamp_bytes + 1 + line.len) as u64 + text_bytes);
+    let entry = ShortVarint::of((2 + timestamp_bytes + 1 + line.len + metadata.len()) as u64 + text_bytes);
 
-    out.reserve(HEAD_MAX + text.len());
+    out.reserve(HEAD_MAX + text.len() + metadata.len());
     let mut head = Head { bytes: out.spare_capacity_mut(), len: 0 };
     // SAFETY: the spare capacity holds HEAD_MAX bytes, which is what these words may reach over.
     unsafe {
@@ -64,18 +69,19 @@ pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8]) {
         std::ptr::copy_nonoverlapping(text.as_ptr(), out.as_mut_ptr().add(end), text.len());
         out.set_len(end + text.len());
     }
+    out.extend_from_slice(metadata);
 }
 
 /// As [`encode_entry`], for times before 1970, whole seconds and whatever else the words of the other do not hold.
 #[cold]
-fn encode_rare_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8]) {
+fn encode_rare_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
     let seconds = timestamp_ns.div_euclid(NANOS_PER_SECOND as i64) as u64;
     let nanos = timestamp_ns.rem_euclid(NANOS_PER_SECOND as i64) as u64;
     let timestamp_bytes = varint_field_bytes(seconds) + varint_field_bytes(nanos);
     let line_bytes = 1 + encoded_len_varint(text.len() as u64) + text.len();
-    out.reserve(HEAD_MAX + text.len());
+    out.reserve(HEAD_MAX + text.len() + metadata.len());
     out.push(ENTRY_KEY);
-    encode_varint((2 + timestamp_bytes + line_bytes) as u64, out);
+    encode_varint((2 + timestamp_bytes + line_bytes + metadata.len()) as u64, out);
     out.push(TIMESTAMP_KEY);
     out.push(timestamp_bytes as u8);
     if seconds != 0 {
@@ -89,6 +95,7 @@ fn encode_rare_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8]) {
     out.push(LINE_KEY);
     encode_varint(text.len() as u64, out);
     out.extend_from_slice(text);
+    out.extend_from_slice(metadata);
 }
 
 /// Bytes of a varint field with a one-byte key; proto3 leaves zeros out.

@@ -16,7 +16,7 @@ mod request;
 mod tests;
 mod wire;
 
-pub use labels::label_set;
+pub use labels::{label_set, structured_metadata};
 pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
 pub use request::RequestEncoder;
 pub use wire::{Batch, EntryRange, Progress, StreamSlot};

@@ -20,12 +20,18 @@ fn label_set(stream: usize) -> Arc<str> {
     format!("{{app=\"{}\"}}", "a".repeat(stream * 40)).into()
 }
 
+/// Structured metadata of every second stream.
+fn metadata(stream: usize) -> std::collections::BTreeMap<String, String> {
+    let names = ["pod_uid", "node", "empty"].into_iter().filter(|_| stream % 2 == 1);
+    names.map(|name| (name.to_owned(), if name == "empty" { String::new() } else { name.repeat(stream * 9) })).collect()
+}
+
 fn batch_of(lines: &[Line]) -> Batch {
     let mut batch = Batch::new(0);
     let mut slots = [None; 6];
     for (stream, timestamp_ns, text) in lines {
         let slot = *slots[*stream].get_or_insert_with(|| batch.open_stream(&label_set(*stream)));
-        batch.append(slot, *timestamp_ns, text.as_bytes());
+        batch.append_with_metadata(slot, *timestamp_ns, text.as_bytes(), &structured_metadata(&metadata(*stream)));
     }
     batch
 }
@@ -47,7 +53,11 @@ fn request_of(lines: &[Line]) -> PushRequest {
                     nanos: timestamp_ns.rem_euclid(1_000_000_000) as i32,
                 }),
                 line: text.clone(),
-                structured_metadata: Vec::new(),
+                structured_metadata: metadata(stream)
+                    .into_iter()
+                    .filter(|(_, value)| !value.is_empty())
+                    .map(|(name, value)| LabelPairAdapter { name, value })
+                    .collect(),
             })
             .collect()
     };

@@ -106,10 +106,16 @@ impl Batch {
 
     /// Appends one entry. `text` must be valid UTF-8 (Loki's `line` is a protobuf string).
     pub fn append(&mut self, stream: StreamSlot, timestamp_ns: i64, text: &[u8]) {
+        self.append_with_metadata(stream, timestamp_ns, text, &[]);
+    }
+
+    /// As [`Self::append`], with structured metadata as [`super::structured_metadata`] encodes it.
+    #[inline]
+    pub fn append_with_metadata(&mut self, stream: StreamSlot, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
         if self.runs.last().is_none_or(|run| run.stream != stream) {
             self.runs.push(Run { stream, start: self.arena.len() });
         }
-        encode_entry(&mut self.arena, timestamp_ns, text);
+        encode_entry(&mut self.arena, timestamp_ns, text, metadata);
         self.entries += 1;
         self.text_bytes += text.len() as u64;
     }

@@ -31,7 +31,7 @@ pub enum Origin {
 pub struct Problem {
     /// Where.
     pub origin: Origin,
-    /// The key with all keys above it, `loki.batch.bytes`; empty for the file as a whole.
+    /// The key with all keys above it, `loki.batch.bytes` or `relabel_configs.[0].regex`; empty for the file as a whole.
     pub key: String,
     /// What is wrong and what would be right.
     pub message: String,
@@ -75,7 +75,7 @@ impl fmt::Display for ConfigError {
                         (_, None) => f.write_str("configuration")?,
                     }
                     if !problem.key.is_empty() {
-                        write!(f, ": {}", OneLine(&problem.key))?;
+                        write!(f, ": {}", OneLine(&problem.key.replace(".[", "[")))?;
                     }
                     write!(f, ": {}", OneLine(&problem.message))?;
                 }

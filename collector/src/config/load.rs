@@ -50,7 +50,13 @@ impl Config {
         let filled_in = config.fill_in(&root, environment);
         // A label without a value is no label, to Loki as to Prometheus: `cluster: ${CLUSTER:-}` may leave it out.
         config.labels.retain(|_, value| !value.is_empty());
+        // Where an item of a list could not be decoded it was left out, and the others have other numbers now.
+        let list = |key: &str| key.find(".[").map(|end| key[..end].to_owned());
+        let cut_lists: Vec<_> = problems.iter().filter_map(|problem| list(&problem.key)).collect();
         for (key, message) in validate(&config) {
+            if list(&key).is_some_and(|list| cut_lists.contains(&list)) {
+                continue;
+            }
             let origin = origin(&key, &root, &filled_in);
             problems.push(Problem { origin, key, message });
         }
@@ -84,10 +90,7 @@ fn origin(key: &str, root: &Node, filled_in: &[(&'static str, String)]) -> Origi
         return Origin::Environment(name);
     }
     let path: Vec<&str> = key.splitn(3, '.').collect();
-    (1..=path.len())
-        .rev()
-        .find_map(|n| root.get(&path[..n]))
-        .map_or(Origin::Default, |entry| Origin::File(entry.key_place))
+    (1..=path.len()).rev().find_map(|n| root.place_of(&path[..n])).map_or(Origin::Default, Origin::File)
 }
 
 /// Says what may be meant by a key that is not among the `known` ones of its place.
@@ -302,6 +305,11 @@ log: {level: info, format: text}    # text | json
             ),
             ("labels: [a, b]\n", "p.yaml:1:9: labels: expected a group of keys, found a list"),
             ("labels: {a: {b: c}}\n", "p.yaml:1:13: labels.a: expected text, found a group of keys"),
+            (
+                "relabel_configs:\n- {action: kep}\n",
+                "p.yaml:2:12: relabel_configs[0].action: expected one of replace, keep, drop, keepequal, dropequal, hashmod, \
+                 lowercase, uppercase, labelmap, labeldrop, labelkeep, found \"kep\"",
+            ),
             ("paths: /var/log\n", "p.yaml:1:8: paths: expected keys (pods, state), found \"/var/log\""),
         ] {
             assert_eq!(bad(text), error);
@@ -359,6 +367,14 @@ log: {level: info, format: text}    # text | json
             (
                 "loki: {headers: {X-Scope-OrgID: t}}\n",
                 "p.yaml:1:18: loki.headers.X-Scope-OrgID: can not be set here: set loki.tenant instead",
+            ),
+            (
+                "relabel_configs:\n- {action: keep}\n- {source_labels: [a], regex: 'a(', target_label: b}\n",
+                "p.yaml:3:24: relabel_configs[1].regex: is no regular expression: found open group without closing ')'",
+            ),
+            (
+                "kubernetes: {pod_selector: 'a in b'}\n",
+                "p.yaml:1:14: kubernetes.pod_selector: expected a list of values, (a, b), behind a in, found \"b\"",
             ),
             (
                 "kubernetes: {enabled: true}\n",

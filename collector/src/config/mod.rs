@@ -11,6 +11,7 @@ mod decode;
 mod error;
 mod load;
 mod loki;
+mod relabel;
 mod tree;
 mod units;
 mod validate;
@@ -22,16 +23,21 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::Environment;
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, Tls};
+pub use relabel::{RelabelAction, RelabelConfig};
 pub use units::{ByteSize, HumanDuration};
 
 /// Everything that can be set.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where the lines go.
     pub loki: Loki,
     /// Static labels, put on every stream.
     pub labels: BTreeMap<String, String>,
+    /// Whether the built-in rules, which make the default labels, come before [`Self::relabel_configs`].
+    pub relabel_defaults: bool,
+    /// The user's rules for labels and for what is left out.
+    pub relabel_configs: Vec<RelabelConfig>,
     /// Folders.
     pub paths: Paths,
     /// Where pod metadata comes from.
@@ -46,6 +52,8 @@ pub struct Config {
     pub lines: Lines,
     /// Limits of memory.
     pub memory: Memory,
+    /// What deleted files that are not read to their end may cost.
+    pub hold: Hold,
     /// How often positions are saved.
     pub checkpoint: Checkpoint,
     /// How often every tracked file is compared with its position, whatever the signal said.
@@ -82,6 +90,29 @@ pub struct Kubernetes {
     pub kubeconfig: PathBuf,
     /// How long a new pod's first lines wait for its metadata.
     pub wait: HumanDuration,
+    /// Of which namespaces logs are collected.
+    pub namespaces: Namespaces,
+    /// A label selector as kubectl has it: of which pods logs are collected; empty: of all.
+    pub pod_selector: String,
+}
+
+/// `kubernetes.namespaces`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Namespaces {
+    /// Only of these; empty: of all.
+    pub include: Vec<String>,
+    /// Not of these, whatever `include` says.
+    pub exclude: Vec<String>,
+}
+
+impl Namespaces {
+    /// Whether logs of this namespace are collected.
+    #[must_use]
+    pub fn contain(&self, namespace: &str) -> bool {
+        let among = |names: &[String]| names.iter().any(|name| name == namespace);
+        (self.include.is_empty() || among(&self.include)) && !among(&self.exclude)
+    }
 }
 
 /// A switch with a third position.
@@ -169,6 +200,16 @@ pub struct Memory {
     pub queue: ByteSize,
 }
 
+/// `hold`: deleted files that are held open because they are not read to their end.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hold {
+    /// What they may take on the disk, all together; past it those that were deleted first are given up. 0: none is held.
+    pub bytes: ByteSize,
+    /// How long each may be held. 0: for as long as it takes.
+    pub age: HumanDuration,
+}
+
 /// `checkpoint`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -244,6 +285,31 @@ pub enum LogFormat {
     Json,
 }
 
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            loki: Loki::default(),
+            labels: BTreeMap::new(),
+            relabel_defaults: true,
+            relabel_configs: Vec::new(),
+            paths: Paths::default(),
+            kubernetes: Kubernetes::default(),
+            signal: SignalChoice::default(),
+            reader: ReaderChoice::default(),
+            start_at: StartAt::default(),
+            lines: Lines::default(),
+            memory: Memory::default(),
+            hold: Hold::default(),
+            checkpoint: Checkpoint::default(),
+            sweep: Sweep::default(),
+            shutdown: Shutdown::default(),
+            http: Http::default(),
+            log: Log::default(),
+            debug: Debug::default(),
+        }
+    }
+}
+
 impl Default for Paths {
     fn default() -> Self {
         Self { pods: "/var/log/pods".into(), state: "/var/lib/pilcrow".into() }
@@ -257,6 +323,8 @@ impl Default for Kubernetes {
             node_name: String::new(),
             kubeconfig: PathBuf::new(),
             wait: HumanDuration::from_secs(5),
+            namespaces: Namespaces::default(),
+            pod_selector: String::new(),
         }
     }
 }
@@ -274,6 +342,12 @@ impl Default for Lines {
 impl Default for Memory {
     fn default() -> Self {
         Self { queue: ByteSize::mib(4) }
+    }
+}
+
+impl Default for Hold {
+    fn default() -> Self {
+        Self { bytes: ByteSize::mib(256), age: HumanDuration::from_secs(0) }
     }
 }
 

@@ -4,6 +4,8 @@
 //! meaning. Values keep the text that was written: the decoder decides by the wanted type, so that the label
 //! `version: 1.10` does not become the number 1.1.
 
+use std::borrow::Cow;
+
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::{
@@ -47,6 +49,24 @@ impl Node {
             Value::Null => None,
             _ if rest.is_empty() => Some(entry),
             _ => entry.value.get(rest),
+        }
+    }
+
+    /// Where the value of the key with this path stands, if the file sets it; `["relabel_configs", "[0]", "regex"]` goes
+    /// through a list.
+    pub fn place_of(&self, path: &[&str]) -> Option<Place> {
+        let (first, rest) = path.split_first()?;
+        match &self.value {
+            Value::Sequence(items) => {
+                let index: usize = first.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+                let item = items.get(index)?;
+                if rest.is_empty() { Some(item.place) } else { item.place_of(rest) }
+            }
+            Value::Mapping(_) => {
+                let entry = self.get(&[first])?;
+                if rest.is_empty() { Some(entry.key_place) } else { entry.value.place_of(rest) }
+            }
+            Value::Null | Value::Scalar(_) => None,
         }
     }
 }
@@ -184,8 +204,9 @@ fn problem(place: Place, message: &str) -> Problem {
     Problem { origin: Origin::File(place), key: String::new(), message: message.to_owned() }
 }
 
-/// Replaces `${NAME}` and `${NAME:-default}` by the variable's text and `$$` by `$`; any other `$` stays. As in a shell,
-/// the default also stands for a variable that is set and empty.
+/// Replaces `${NAME}` and `${NAME:-default}` by the variable's text and `$$` by `$`; any other `$` stays, as does `${1}`,
+/// which no variable is called and rules for labels are full of. As in a shell, the default also stands for a variable that
+/// is set and empty.
 fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
     let (mut expanded, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(dollar) = rest.find('$') {
@@ -198,7 +219,13 @@ fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
             let (variable, tail) = tail
                 .split_once('}')
                 .ok_or_else(|| format!("\"${{{tail}\" has no closing brace; write $$ for a plain $"))?;
-            expanded.push_str(&value_of(variable, environment)?);
+            if is_number(variable) {
+                expanded.push_str("${");
+                expanded.push_str(variable);
+                expanded.push('}');
+            } else {
+                expanded.push_str(&value_of(variable, environment)?);
+            }
             rest = tail;
         } else {
             expanded.push('$');
@@ -206,6 +233,18 @@ fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
     }
     expanded.push_str(rest);
     Ok(expanded)
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A text from which [`expand`] makes `text`: the same one where it can be.
+pub(super) fn unexpanded(text: &str) -> Cow<'_, str> {
+    match expand(text, &|_| None) {
+        Ok(expanded) if expanded == text => text.into(),
+        _ => text.replace('$', "$$").into(),
+    }
 }
 
 fn value_of(variable: &str, environment: Environment<'_>) -> Result<String, String> {
@@ -230,7 +269,16 @@ fn value_of(variable: &str, environment: Environment<'_>) -> Result<String, Stri
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_out_reads_as_it_was(text in "[a${}1:-]{0,12}") {
+            prop_assert_eq!(expand(&unexpanded(&text), &environment), Ok(text));
+        }
+    }
 
     fn environment(name: &str) -> Option<String> {
         match name {
@@ -253,6 +301,7 @@ mod tests {
             ("$${SET}", "${SET}"),
             ("^a$", "^a$"),
             ("$5 $$", "$5 $"),
+            ("${1}-${12} $${SET} ${SET}", "${1}-${12} ${SET} value"),
             ("${UNSET:-http://a:1/b}", "http://a:1/b"),
         ] {
             assert_eq!(expand(text, &environment).as_deref(), Ok(expanded), "{text}");

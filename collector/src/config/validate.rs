@@ -12,10 +12,14 @@ use hyper::{
 };
 use rustls::pki_types::ServerName;
 
-use super::{ByteSize, Config, Enabled, HumanDuration, Loki, Tls};
+use super::{ByteSize, Config, Enabled, HumanDuration, Kubernetes, Loki, Tls};
+use crate::{
+    discover::kubernetes::Selector,
+    process::{Rule, RuleError},
+};
 
-/// Labels that come from the pod; a static one of that name would be two labels with one name.
-pub const POD_LABELS: [&str; 6] = ["namespace", "pod", "container", "app", "job", "stream"];
+/// Labels that the built-in rules make; a static one of that name would be overwritten.
+const POD_LABELS: [&str; 6] = ["namespace", "pod", "container", "app", "job", "stream"];
 
 /// Loki's default `max_label_name_length` and `max_label_value_length`.
 const LABEL_NAME_MAX: usize = 1024;
@@ -48,6 +52,8 @@ pub(super) fn validate(config: &Config) -> Problems {
     tls(&config.loki.tls, p);
     headers(&config.loki, p);
     labels(config, p);
+    relabelling(config, p);
+    selection(config, p);
     limits(config, p);
     folders(config, p);
     if config.kubernetes.enabled == Enabled::True && config.kubernetes.node_name.is_empty() {
@@ -146,10 +152,34 @@ fn labels(config: &Config, problems: &mut Problems) {
             add(problems, &key, format!("{rule}, found {name:?}"));
         } else if name.starts_with("__") {
             add(problems, &key, "names that begin with __ are Loki's own");
-        } else if POD_LABELS.contains(&name.as_str()) {
+        } else if config.relabel_defaults && POD_LABELS.contains(&name.as_str()) {
             add(problems, &key, format!("{name} comes from the pod; choose another name for a static label"));
         } else if value.len() > LABEL_VALUE_MAX {
             add(problems, &key, format!("is longer than the {LABEL_VALUE_MAX} bytes that Loki accepts"));
+        }
+    }
+}
+
+fn relabelling(config: &Config, problems: &mut Problems) {
+    for (index, rule) in config.relabel_configs.iter().enumerate() {
+        if let Err(RuleError { field, message }) = Rule::new(rule) {
+            add(problems, &format!("relabel_configs.[{index}].{field}"), message);
+        }
+    }
+}
+
+fn selection(config: &Config, problems: &mut Problems) {
+    let Kubernetes { namespaces, pod_selector, .. } = &config.kubernetes;
+    if let Err(message) = Selector::parse(pod_selector) {
+        add(problems, "kubernetes.pod_selector", message);
+    }
+    for (list, names) in [("include", &namespaces.include), ("exclude", &namespaces.exclude)] {
+        for (index, name) in names.iter().enumerate() {
+            let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            if name.is_empty() || !name.chars().all(good) {
+                let message = format!("a namespace's name is lower-case letters, digits and -, found {name:?}");
+                add(problems, &format!("kubernetes.namespaces.{list}.[{index}]"), message);
+            }
         }
     }
 }

@@ -30,6 +30,9 @@ pub struct FileKey {
 }
 
 impl FileKey {
+    /// No file has it.
+    pub const NONE: Self = Self { device: 0, inode: 0 };
+
     /// The key of a file whose metadata is at hand.
     pub fn of(metadata: &std::fs::Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
@@ -69,8 +72,8 @@ impl Fingerprint {
 /// An opened log file and how it begins.
 #[derive(Debug)]
 pub struct Inspected {
-    /// Open for reading, at its beginning.
-    pub file: File,
+    /// Open for reading, at its beginning; none where descriptors are few.
+    pub file: Option<File>,
     /// Which file it is.
     pub key: FileKey,
     /// Bytes in the file as it lies on the disk.
@@ -101,7 +104,7 @@ pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
         len: metadata.len(),
         modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
         head,
-        file,
+        file: Some(file),
     })
 }
 

@@ -22,6 +22,12 @@ impl PodName {
         }
         Some(Self { namespace: namespace.into(), pod: pod.into(), uid: uid.into() })
     }
+
+    /// The name of the folder.
+    #[must_use]
+    pub fn folder_name(&self) -> String {
+        format!("{}_{}_{}", self.namespace, self.pod, self.uid)
+    }
 }
 
 #[cfg(test)]
@@ -34,6 +40,7 @@ mod tests {
         assert_eq!(name.namespace, "ns--two");
         assert_eq!(name.pod, "web-0.prod.v1.2.3");
         assert_eq!(name.uid, "467433c9-ed7f-4e83-9600-6441503c1539");
+        assert_eq!(name.folder_name(), "ns--two_web-0.prod.v1.2.3_467433c9-ed7f-4e83-9600-6441503c1539");
     }
 
     #[test]

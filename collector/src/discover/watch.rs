@@ -67,6 +67,12 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
         Ok(())
     }
 
+    /// How many folders are watched.
+    #[cfg(test)]
+    pub fn watched(&self) -> usize {
+        self.values.len()
+    }
+
     /// Resolves when a folder may have changed. Cancel safe. Must be called inside a tokio runtime.
     ///
     /// # Errors

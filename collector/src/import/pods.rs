@@ -26,7 +26,7 @@ pub(super) fn find(pods: &Path) -> io::Result<impl Iterator<Item = Found>> {
         containers.filter_map(move |container| {
             let listing = list(&container.path(), |_| ()).ok()?;
             let mut chain = Chain::default();
-            chain.merge(&listing.files, UnknownFile::Beginning, &mut 0, Instant::now());
+            chain.merge(&listing.files, UnknownFile::Beginning, 0, &mut 0, Instant::now());
             let name = format!("{}/{}", pod.file_name().to_str()?, container.file_name().to_str()?);
             Some(Found { name, chain })
         })

@@ -81,13 +81,28 @@ impl GzipReader {
         Ok(())
     }
 
+    /// The open file.
+    pub fn file(&self) -> Option<&File> {
+        match &self.state {
+            State::Unopened(file) => file.as_ref(),
+            State::Open { decoder, .. } => Some(decoder.get_ref()),
+        }
+    }
+
+    /// Bytes of the decompressed content as the file's end says, modulo 2^32 (RFC 1952, ISIZE); of a file of several members
+    /// only the last one's. 0 where it cannot be read.
+    pub fn content_bytes(&self) -> u64 {
+        let mut isize_field = [0; 4];
+        let read = self.file().and_then(|file| {
+            let at = file.metadata().ok()?.len().checked_sub(isize_field.len() as u64)?;
+            std::os::unix::fs::FileExt::read_exact_at(file, &mut isize_field, at).ok()
+        });
+        read.map_or(0, |()| u64::from(u32::from_le_bytes(isize_field)))
+    }
+
     /// When the file was last written to; `None` where it cannot be told.
     pub fn modified(&self) -> Option<SystemTime> {
-        let metadata = match &self.state {
-            State::Unopened(file) => file.as_ref()?.metadata(),
-            State::Open { decoder, .. } => decoder.get_ref().metadata(),
-        };
-        metadata.and_then(|metadata| metadata.modified()).ok()
+        self.file()?.metadata().and_then(|metadata| metadata.modified()).ok()
     }
 
     /// What [`Self::fill`] returned and was not consumed.
@@ -140,6 +155,12 @@ mod tests {
         for offset in [0, 1, 65_535, 65_536, 299_999, 300_000] {
             assert_eq!(read_all(&mut GzipReader::new(compressed(&text), offset as u64)), &text[offset..]);
         }
+    }
+
+    #[test]
+    fn the_files_end_says_how_long_its_content_is() {
+        assert_eq!(GzipReader::new(compressed(&[b'a'; 70_000]), 0).content_bytes(), 70_000);
+        assert_eq!(GzipReader::new(tempfile::tempfile().unwrap(), 0).content_bytes(), 0);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! One container as the reader side holds it: whose it is, its streams' labels, its parser and its chain of files.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, time::Instant};
 
 use crate::{
-    batch::{self, Batch, StreamSlot},
+    batch::{Batch, StreamSlot},
     discover::{Chain, PodName},
-    parse::{ContainerParser, Counts, Limits, Line, Scratch, Stream},
+    parse::{ContainerParser, Counts, Limits, Line, Scratch},
+    process::StreamLabels,
     read::Position,
 };
 
@@ -27,18 +28,42 @@ pub struct Container {
     pub gone: bool,
     /// No earlier run has saved anything of it.
     pub is_new: bool,
+    /// Is in the round of reads that is being prepared: its file stays open.
+    pub picked: bool,
+    /// Numbers of files after whose end a line must not go on: the rest of them was given up.
+    gaps: Vec<u64>,
+    /// What its folder holds at the next scan is passed over: it was written while the container was left out.
+    pub resumes_at_end: bool,
+    /// Lines of a stream that a rule drops, since they were last asked for.
+    pub dropped_lines: u64,
     /// Names in its folder that were passed over at the last scan.
     pub skipped: usize,
     /// When bytes were last read.
     pub last_read: Instant,
     parser: ContainerParser,
-    /// `None` while the pod's metadata is awaited.
-    streams: Option<[OpenStream; 2]>,
+    collection: Collection,
 }
 
-/// A stream's label set, and its place in the batch of one generation.
+/// Whether its lines are collected.
+enum Collection {
+    /// Its pod's metadata is awaited.
+    Undecided,
+    /// They are left out, for this reason.
+    Excluded(&'static str),
+    /// Standard output and standard error.
+    Streams([Destination; 2]),
+}
+
+/// What becomes of a stream's lines.
+enum Destination {
+    /// A rule drops them.
+    Dropped,
+    Stream(OpenStream),
+}
+
+/// A stream's labels, and its place in the batch of one generation.
 struct OpenStream {
-    labels: Arc<str>,
+    labels: StreamLabels,
     slot: Option<(u64, StreamSlot)>,
 }
 
@@ -54,45 +79,66 @@ impl Container {
             touched: false,
             gone: false,
             is_new: false,
+            picked: false,
+            gaps: Vec::new(),
+            resumes_at_end: false,
+            dropped_lines: 0,
             skipped: 0,
             last_read: Instant::now(),
             parser: ContainerParser::new(limits),
-            streams: None,
+            collection: Collection::Undecided,
         }
     }
 
     /// The name under which its positions are saved, the end of its folder's path: `NAMESPACE_POD_UID/CONTAINER`.
     pub fn saved_name(&self) -> String {
-        let PodName { namespace, pod, uid } = &self.pod;
-        format!("{namespace}_{pod}_{uid}/{}", self.name)
+        format!("{}/{}", self.pod.folder_name(), self.name)
     }
 
     /// Whether its labels are known, so that it can be read.
     pub fn is_labelled(&self) -> bool {
-        self.streams.is_some()
+        matches!(self.collection, Collection::Streams(_))
     }
 
-    /// Gives its streams their labels: the static ones and those of Kubernetes. Streams that have them already go on
-    /// unchanged where they are the same.
-    pub fn set_labels(&mut self, fixed: &BTreeMap<String, String>, app: Option<&str>) {
-        let job = format!("{}/{}", self.pod.namespace, self.name);
-        let streams = [Stream::Stdout, Stream::Stderr].map(|stream| {
-            let mut labels: BTreeMap<&str, &str> =
-                fixed.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-            labels.extend([
-                ("namespace", self.pod.namespace.as_str()),
-                ("pod", &self.pod.pod),
-                ("container", &self.name),
-                ("job", &job),
-                ("stream", stream.name()),
-            ]);
-            labels.extend(app.map(|app| ("app", app)));
-            OpenStream { labels: batch::label_set(&labels), slot: None }
-        });
-        let unchanged = self.streams.as_ref().is_some_and(|known| known[0].labels == streams[0].labels);
-        if !unchanged {
-            self.streams = Some(streams);
+    /// Why it is left out, if it is.
+    pub fn exclusion(&self) -> Option<&'static str> {
+        match self.collection {
+            Collection::Excluded(reason) => Some(reason),
+            Collection::Undecided | Collection::Streams(_) => None,
         }
+    }
+
+    /// Leaves it out from now on. Its files must be closed.
+    pub fn exclude(&mut self, reason: &'static str) {
+        self.collection = Collection::Excluded(reason);
+    }
+
+    /// Collects it again after it was left out: what its folder holds now is passed over.
+    pub fn resume(&mut self, limits: Limits) {
+        self.chain = Chain::default();
+        self.parser = ContainerParser::new(limits);
+        self.resumes_at_end = true;
+    }
+
+    /// Gives standard output and standard error their labels; one that has none is dropped. Streams that have them already
+    /// go on unchanged.
+    pub fn set_labels(&mut self, streams: [Option<StreamLabels>; 2]) {
+        let mut known = match std::mem::replace(&mut self.collection, Collection::Undecided) {
+            Collection::Streams(known) => known.map(Some),
+            Collection::Undecided | Collection::Excluded(_) => [None, None],
+        };
+        let mut index = 0;
+        self.collection = Collection::Streams(streams.map(|labels| {
+            let known = known[index].take();
+            index += 1;
+            match (labels, known) {
+                (Some(labels), Some(Destination::Stream(known))) if known.labels == labels => {
+                    Destination::Stream(known)
+                }
+                (Some(labels), _) => Destination::Stream(OpenStream { labels, slot: None }),
+                (None, _) => Destination::Dropped,
+            }
+        }));
     }
 
     /// Parses whole lines of `chunk`, which lies at `at`, into `batch`. Returns how many bytes that were.
@@ -104,8 +150,10 @@ impl Container {
         counts: &mut Counts,
         batch: &mut Batch,
     ) -> usize {
-        let Some(streams) = &mut self.streams else { return 0 };
-        self.parser.feed(chunk, at, scratch, counts, &mut |line| append(streams, batch, line))
+        self.flush_at_gap(at, scratch, counts, batch);
+        let Collection::Streams(streams) = &mut self.collection else { return 0 };
+        let dropped = &mut self.dropped_lines;
+        self.parser.feed(chunk, at, scratch, counts, &mut |line| append(streams, dropped, batch, line))
     }
 
     /// Parses bytes that no newline will end.
@@ -117,15 +165,32 @@ impl Container {
         counts: &mut Counts,
         batch: &mut Batch,
     ) {
-        if let Some(streams) = &mut self.streams {
-            self.parser.feed_unterminated(rest, at, scratch, counts, &mut |line| append(streams, batch, line));
+        self.flush_at_gap(at, scratch, counts, batch);
+        if let Collection::Streams(streams) = &mut self.collection {
+            let dropped = &mut self.dropped_lines;
+            let mut append = |line: Line<'_>| append(streams, dropped, batch, line);
+            self.parser.feed_unterminated(rest, at, scratch, counts, &mut append);
         }
     }
 
     /// Gives out the lines that wait for their rest, as they are.
     pub fn flush(&mut self, scratch: &mut Scratch, counts: &mut Counts, batch: &mut Batch) {
-        if let Some(streams) = &mut self.streams {
-            self.parser.flush(scratch, counts, &mut |line| append(streams, batch, line));
+        if let Collection::Streams(streams) = &mut self.collection {
+            let dropped = &mut self.dropped_lines;
+            self.parser.flush(scratch, counts, &mut |line| append(streams, dropped, batch, line));
+        }
+    }
+
+    /// Lines that wait for their rest do not go on after this file's end: what follows there was given up, or belongs to
+    /// another run of the container.
+    pub fn end_lines_after(&mut self, file: u64) {
+        self.gaps.push(file);
+    }
+
+    fn flush_at_gap(&mut self, at: Position, scratch: &mut Scratch, counts: &mut Counts, batch: &mut Batch) {
+        if self.gaps.iter().any(|&gap| gap < at.file) {
+            self.gaps.retain(|&gap| gap >= at.file);
+            self.flush(scratch, counts, batch);
         }
     }
 
@@ -152,18 +217,25 @@ impl Container {
     }
 }
 
-fn append(streams: &mut [OpenStream; 2], batch: &mut Batch, line: Line<'_>) {
-    let stream = &mut streams[line.stream as usize];
+fn append(streams: &mut [Destination; 2], dropped: &mut u64, batch: &mut Batch, line: Line<'_>) {
+    let Destination::Stream(stream) = &mut streams[line.stream as usize] else {
+        *dropped += 1;
+        return;
+    };
     let slot = match stream.slot {
         Some((generation, slot)) if generation == batch.generation() => slot,
         _ => {
-            let slot = batch.open_stream(&stream.labels);
+            let slot = batch.open_stream(&stream.labels.labels);
             stream.slot = Some((batch.generation(), slot));
             slot
         }
     };
-    batch.append(slot, line.timestamp_ns, line.text);
+    if stream.labels.metadata.is_empty() {
+        batch.append(slot, line.timestamp_ns, line.text);
+    } else {
+        batch.append_with_metadata(slot, line.timestamp_ns, line.text, &stream.labels.metadata);
+    }
 }
 
 #[cfg(test)]
-mod tests;
+mod model;

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{Container, ReaderSide, State};
@@ -14,6 +14,10 @@ use crate::{
     signal::{Signal, Slot},
     status::Reason,
 };
+
+/// All folders are listed again this often where some of them cannot be watched: as often as the kubelet looks whether a log
+/// is to be rotated.
+const UNWATCHED_RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Scans in a row before anything is read again, on a node whose folders never come to rest.
 const SCANS_MAX: usize = 8;
@@ -75,6 +79,7 @@ impl<R: RangeReader> ReaderSide<R> {
         for id in known {
             self.scan_container(id);
         }
+        self.give_up_vanished(now);
         self.state.remove_done(now);
         self.state.first_scan = false;
         if listed {
@@ -125,7 +130,12 @@ impl<R: RangeReader> ReaderSide<R> {
 
     /// Lists a container's folder and takes over what is new in it.
     pub(super) fn scan_container(&mut self, id: ContainerId) {
-        let Some(folder) = self.state.containers.get(&id).map(|container| container.folder.clone()) else { return };
+        let Some(container) = self.state.containers.get_mut(&id) else { return };
+        let folder = container.folder.clone();
+        if container.exclusion().is_some() {
+            container.gone = matches!(folder.try_exists(), Ok(false));
+            return;
+        }
         // Before listing, so that nothing falls between the two.
         self.watch(&folder, Folder::Container(id));
         let listed = discover::list(&folder, |linked| self.watch(linked, Folder::Container(id)));
@@ -138,6 +148,7 @@ impl<R: RangeReader> ReaderSide<R> {
             }
         };
         self.extend_fingerprints(id);
+        self.make_room(false);
         self.state.merge(id, &listing, gone);
         self.adopt(id);
         self.state.queue(id);
@@ -156,7 +167,7 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     /// Takes newly opened files into the reader and the signal.
-    fn adopt(&mut self, id: ContainerId) {
+    pub(super) fn adopt(&mut self, id: ContainerId) {
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         for chain_file in container.chain.files_mut() {
             match std::mem::replace(&mut chain_file.source, Source::Closed) {
@@ -188,9 +199,10 @@ impl<R: RangeReader> ReaderSide<R> {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
+                self.state.rescan_due = self.state.rescan_due.min(Instant::now() + UNWATCHED_RESCAN_INTERVAL);
                 if let Some(more) = self.state.troubles.unwatched_folder.permit() {
                     tracing::warn!(folder = %folder.display(), %error, more,
-                        "cannot watch a folder, so what appears in it is found once a minute; \
+                        "cannot watch a folder, so all of them are listed every 10 s; \
                          raise the sysctl fs.inotify.max_user_watches");
                 }
             }
@@ -210,18 +222,21 @@ impl State {
             container.is_new = true;
         }
         self.ids.insert(saved_name, id);
-        self.containers.insert(id, container);
-        self.label_or_wait(id, Instant::now());
+        self.containers.insert(id, Box::new(container));
+        self.decide_or_wait(id, Instant::now());
         id
     }
 
     fn merge(&mut self, id: ContainerId, listing: &Listing, gone: bool) {
         let Some(container) = self.containers.get_mut(&id) else { return };
         // "From the end" is meant for what lay there before Pilcrow came, not for what appears while it runs.
-        let skip = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
+        let is_old = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
+        let skip = std::mem::take(&mut container.resumes_at_end) || is_old;
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
         container.gone = gone;
-        let errors = container.chain.merge(&listing.files, unknown, &mut self.next_file, Instant::now());
+        let (before, room) = (container.chain.open_files(), self.descriptors.room());
+        let errors = container.chain.merge(&listing.files, unknown, room, &mut self.next_file, Instant::now());
+        self.descriptors.open = self.descriptors.open + container.chain.open_files() - before;
         for MergeError { path, error } in errors {
             // Docker compresses in place: for a moment the file has no beginning yet.
             if error.kind() == io::ErrorKind::UnexpectedEof {
@@ -245,7 +260,10 @@ impl State {
         self.metadata.forget_gone(now);
         let (containers, ids) = (&mut self.containers, &mut self.ids);
         containers.retain(|_, container| {
-            container.chain.forget_missing(now);
+            // The positions of one that is left out are all that is known of its files.
+            if container.exclusion().is_none() {
+                container.chain.forget_missing(now);
+            }
             let done = container.gone && container.chain.is_done() && !container.queued && !container.touched;
             if done {
                 ids.remove(&container.saved_name());

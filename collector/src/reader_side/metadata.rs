@@ -1,8 +1,8 @@
 //! What is known of this node's pods, and the containers that wait for it.
 //!
-//! In: [`PodUpdate`]s. Out: labels. A container whose pod is known has them at once; another one waits, unread, for
-//! `kubernetes.wait` and goes on with those of its path, which what comes later adds to. Where Kubernetes is not asked no
-//! container waits.
+//! In: [`PodUpdate`]s. Out: what [`super::selection`] decides by. A container whose pod is known is decided on at once;
+//! another one waits, unread, for `kubernetes.wait` and goes on with what its path says, which what comes later adds to. Where
+//! Kubernetes is not asked no container waits.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,7 +12,7 @@ use std::{
 use super::State;
 use crate::discover::{
     ContainerId,
-    kubernetes::{PodMetadata, PodUpdate},
+    kubernetes::{PodExclusion, PodMetadata, PodUpdate},
 };
 
 /// A pod's metadata is kept for so long after the pod is gone: its folder may be found, or its last lines read, only then.
@@ -21,7 +21,7 @@ const KEPT_AFTER_END: Duration = Duration::from_secs(600);
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Metadata {
-    /// By the UID in the folder's name.
+    /// By the name of the pod's log folder.
     pods: HashMap<Box<str>, Pod>,
     /// Number of the newest list.
     list: u64,
@@ -29,11 +29,13 @@ pub struct Metadata {
     waiting: VecDeque<(Instant, ContainerId)>,
 }
 
+/// What is known of a pod.
 #[derive(Debug)]
-struct Pod {
-    app: Option<Box<str>>,
-    /// A mirror pod's second name, which is not to be counted.
-    is_alias: bool,
+pub struct Pod {
+    /// What the rules read of its metadata.
+    pub meta: Box<[(Box<str>, Box<str>)]>,
+    /// Why its logs are left out, if they are.
+    pub exclusion: Option<PodExclusion>,
     /// The list in which, or after which, it was last seen.
     list: u64,
     gone_since: Option<Instant>,
@@ -45,23 +47,28 @@ impl Metadata {
         self.waiting.front().map(|(ends, _)| *ends)
     }
 
+    /// Lets a container wait.
+    pub fn wait(&mut self, id: ContainerId, ends: Instant) {
+        self.waiting.push_back((ends, id));
+    }
+
     /// Forgets pods that have been gone for long.
     pub fn forget_gone(&mut self, now: Instant) {
         self.pods.retain(|_, pod| pod.gone_since.is_none_or(|since| now - since < KEPT_AFTER_END));
     }
 
+    /// What is known of the pod with this log folder.
+    pub fn pod(&self, folder: &str) -> Option<&Pod> {
+        self.pods.get(folder)
+    }
+
     /// How many pods are there.
     fn count(&self) -> usize {
-        self.pods.values().filter(|pod| !pod.is_alias && pod.gone_since.is_none()).count()
+        self.pods.values().filter(|pod| pod.gone_since.is_none()).count()
     }
 
-    /// What is known of a pod: `Some(None)` where it has no `app`.
-    fn app(&self, uid: &str) -> Option<Option<&str>> {
-        self.pods.get(uid).map(|pod| pod.app.as_deref())
-    }
-
-    /// Takes an update; the UIDs whose `app` is new or another one go to `changed`.
-    fn take(&mut self, update: PodUpdate, now: Instant, changed: &mut Vec<String>) {
+    /// Takes an update; the folders of pods that are new, or of which something else is known now, go to `changed`.
+    fn take(&mut self, update: PodUpdate, now: Instant, changed: &mut Vec<Box<str>>) {
         match update {
             PodUpdate::ListBegins => self.list += 1,
             PodUpdate::ListEnds => {
@@ -69,24 +76,16 @@ impl Metadata {
                     pod.gone_since.get_or_insert(now);
                 }
             }
-            PodUpdate::Known(PodMetadata { uid, config_hash, app }) => {
-                let hash = config_hash.filter(|hash| *hash != uid);
-                for (uid, is_alias) in [(Some(uid), false), (hash, true)] {
-                    let Some(uid) = uid else { continue };
-                    let app = app.as_deref().map(Box::from);
-                    let pod = Pod { app, is_alias, list: self.list, gone_since: None };
-                    let new = pod.app.clone();
-                    let known = self.pods.insert(uid.as_str().into(), pod);
-                    if known.is_none_or(|known| known.app != new) {
-                        changed.push(uid);
-                    }
+            PodUpdate::Known(PodMetadata { folder, meta, exclusion }) => {
+                let known = self.pods.get(&folder);
+                if known.is_none_or(|known| known.meta != meta || known.exclusion != exclusion) {
+                    changed.push(folder.clone());
                 }
+                self.pods.insert(folder, Pod { meta, exclusion, list: self.list, gone_since: None });
             }
-            PodUpdate::Gone(PodMetadata { uid, config_hash, .. }) => {
-                for uid in [Some(uid), config_hash].into_iter().flatten() {
-                    if let Some(pod) = self.pods.get_mut(uid.as_str()) {
-                        pod.gone_since.get_or_insert(now);
-                    }
+            PodUpdate::Gone(folder) => {
+                if let Some(pod) = self.pods.get_mut(&folder) {
+                    pod.gone_since.get_or_insert(now);
                 }
             }
         }
@@ -94,17 +93,7 @@ impl Metadata {
 }
 
 impl State {
-    /// Gives a new container its labels, or lets it wait for its pod's metadata.
-    pub(super) fn label_or_wait(&mut self, id: ContainerId, now: Instant) {
-        let Some(container) = self.containers.get_mut(&id) else { return };
-        match self.metadata.app(&container.pod.uid) {
-            Some(app) => container.set_labels(&self.config.labels, app),
-            None if self.links.pods.is_none() => container.set_labels(&self.config.labels, None),
-            None => self.metadata.waiting.push_back((now + self.config.kubernetes.wait.0, id)),
-        }
-    }
-
-    /// Takes the news of pods, and gives labels to the containers that they are of and to those that waited long enough.
+    /// Takes the news of pods, and decides on the containers that they are of and on those that waited long enough.
     pub(super) fn take_metadata(&mut self, now: Instant) {
         let mut changed = Vec::new();
         let mut is_news = false;
@@ -116,41 +105,38 @@ impl State {
             self.metrics.kubernetes_pods.set(self.metadata.count() as i64);
         }
         if !changed.is_empty() {
-            self.label_pods(&changed);
+            self.decide_on_pods(&changed);
         }
         while self.metadata.wait_ends().is_some_and(|ends| ends <= now) {
             self.metrics.metadata_timeouts.inc();
-            self.label_first_waiting();
+            self.decide_on_first_waiting();
         }
     }
 
     /// Lets no container wait any longer: the program ends.
-    pub(super) fn label_all_waiting(&mut self) {
+    pub(super) fn end_waiting(&mut self) {
         while !self.metadata.waiting.is_empty() {
-            self.label_first_waiting();
+            self.decide_on_first_waiting();
         }
     }
 
-    fn label_pods(&mut self, uids: &[String]) {
-        let mut labelled = Vec::new();
-        for (&id, container) in &mut self.containers {
-            if uids.contains(&container.pod.uid) {
-                let app = self.metadata.app(&container.pod.uid).flatten();
-                container.set_labels(&self.config.labels, app);
-                labelled.push(id);
-            }
-        }
-        self.metadata.waiting.retain(|(_, id)| !labelled.contains(id));
-        for id in labelled {
+    fn decide_on_pods(&mut self, folders: &[Box<str>]) {
+        let of_pods = |container: &super::Container| folders.contains(&container.pod.folder_name().into());
+        let ids: Vec<_> = self.containers.iter().filter(|(_, c)| of_pods(c)).map(|(&id, _)| id).collect();
+        self.metadata.waiting.retain(|(_, id)| !ids.contains(id));
+        for id in ids {
+            self.decide(id, true);
             self.queue(id);
         }
     }
 
-    fn label_first_waiting(&mut self) {
+    fn decide_on_first_waiting(&mut self) {
         let Some((_, id)) = self.metadata.waiting.pop_front() else { return };
-        let Some(container) = self.containers.get_mut(&id) else { return };
-        container.set_labels(&self.config.labels, None);
-        tracing::debug!(container = container.saved_name(), "no metadata came for the pod; its lines go without app");
+        let is_decided = self.decide(id, true);
+        if let Some(container) = self.containers.get(&id) {
+            let container = container.saved_name();
+            tracing::debug!(container, is_decided, "no metadata came for the pod; its lines go without, or wait");
+        }
         self.queue(id);
     }
 }
@@ -159,13 +145,27 @@ impl State {
 mod tests {
     use super::*;
 
-    fn pod(uid: &str, app: &str) -> PodMetadata {
-        let app = (!app.is_empty()).then(|| app.to_owned());
-        PodMetadata { uid: uid.into(), config_hash: None, app }
+    /// A pod whose log folder is `ns_NAME_uid`.
+    fn pod(name: &str, app: &str) -> PodMetadata {
+        let meta = [("__meta_kubernetes_pod_label_app_kubernetes_io_name", app)];
+        let meta = meta.into_iter().filter(|(_, value)| !value.is_empty());
+        PodMetadata {
+            folder: folder(name),
+            meta: meta.map(|(name, value)| (name.into(), value.into())).collect(),
+            exclusion: None,
+        }
     }
 
-    /// Takes updates; returns the UIDs that changed.
-    fn take(metadata: &mut Metadata, updates: impl IntoIterator<Item = PodUpdate>, now: Instant) -> Vec<String> {
+    fn folder(name: &str) -> Box<str> {
+        format!("ns_{name}_467433c9-ed7f-4e83-9600-6441503c1539").into()
+    }
+
+    fn app(metadata: &Metadata, name: &str) -> Option<String> {
+        metadata.pod(&folder(name)).map(|pod| pod.meta.iter().map(|(_, value)| &**value).collect())
+    }
+
+    /// Takes updates; returns the folders of the pods that changed.
+    fn take(metadata: &mut Metadata, updates: impl IntoIterator<Item = PodUpdate>, now: Instant) -> Vec<Box<str>> {
         let mut changed = Vec::new();
         for update in updates {
             metadata.take(update, now, &mut changed);
@@ -174,35 +174,25 @@ mod tests {
     }
 
     #[test]
-    fn only_a_new_pod_or_another_app_is_a_change() {
+    fn only_a_new_pod_or_something_else_that_rules_read_is_a_change() {
         let (mut metadata, now) = (Metadata::default(), Instant::now());
         let known = |app| [PodUpdate::Known(pod("u", app))];
-        assert_eq!(take(&mut metadata, known(""), now), ["u"]);
-        assert_eq!(take(&mut metadata, known(""), now), [""; 0]);
-        assert_eq!(take(&mut metadata, known("nginx"), now), ["u"]);
-        assert_eq!(take(&mut metadata, known("nginx"), now), [""; 0]);
-        assert_eq!(metadata.app("u"), Some(Some("nginx")));
-    }
-
-    #[test]
-    fn a_mirror_pod_is_known_by_both_its_uids_and_counted_once() {
-        let (mut metadata, now) = (Metadata::default(), Instant::now());
-        let mirror = PodMetadata { config_hash: Some("hash".into()), ..pod("u", "etcd") };
-        take(&mut metadata, [PodUpdate::Known(mirror.clone())], now);
-        assert_eq!((metadata.app("u"), metadata.app("hash")), (Some(Some("etcd")), Some(Some("etcd"))));
-        assert_eq!(metadata.count(), 1);
-        take(&mut metadata, [PodUpdate::Gone(mirror)], now);
-        metadata.forget_gone(now + KEPT_AFTER_END);
-        assert_eq!((metadata.app("u"), metadata.app("hash")), (None, None));
+        assert_eq!(take(&mut metadata, known(""), now), [folder("u")]);
+        assert_eq!(take(&mut metadata, known(""), now), []);
+        assert_eq!(take(&mut metadata, known("nginx"), now), [folder("u")]);
+        assert_eq!(take(&mut metadata, known("nginx"), now), []);
+        let excluded = PodMetadata { exclusion: Some(PodExclusion::Annotation), ..pod("u", "nginx") };
+        assert_eq!(take(&mut metadata, [PodUpdate::Known(excluded)], now), [folder("u")]);
+        assert_eq!(app(&metadata, "u").as_deref(), Some("nginx"));
     }
 
     #[test]
     fn a_pod_that_is_gone_is_remembered_for_its_last_lines_and_then_forgotten() {
         let (mut metadata, now) = (Metadata::default(), Instant::now());
-        take(&mut metadata, [PodUpdate::Known(pod("u", "nginx")), PodUpdate::Gone(pod("u", "nginx"))], now);
+        take(&mut metadata, [PodUpdate::Known(pod("u", "nginx")), PodUpdate::Gone(folder("u"))], now);
         assert_eq!(metadata.count(), 0);
         metadata.forget_gone(now + KEPT_AFTER_END - Duration::from_secs(1));
-        assert_eq!(metadata.app("u"), Some(Some("nginx")));
+        assert_eq!(app(&metadata, "u").as_deref(), Some("nginx"));
         metadata.forget_gone(now + KEPT_AFTER_END);
         assert!(metadata.pods.is_empty());
     }
@@ -210,8 +200,8 @@ mod tests {
     #[test]
     fn a_pod_that_vanished_while_the_api_was_away_is_missed_by_the_next_list() {
         let (mut metadata, now) = (Metadata::default(), Instant::now());
-        let list = |uids: &[&str]| {
-            let known = uids.iter().map(|uid| PodUpdate::Known(pod(uid, "x")));
+        let list = |names: &[&str]| {
+            let known = names.iter().map(|name| PodUpdate::Known(pod(name, "x")));
             [PodUpdate::ListBegins].into_iter().chain(known).chain([PodUpdate::ListEnds]).collect::<Vec<_>>()
         };
         take(&mut metadata, list(&["a", "b"]), now);
@@ -220,7 +210,7 @@ mod tests {
         let changed = take(&mut metadata, list(&["b", "c"]), now);
         assert_eq!((metadata.count(), changed), (2, vec![]));
         metadata.forget_gone(now + KEPT_AFTER_END);
-        assert_eq!((metadata.app("a"), metadata.pods.len()), (None, 2));
+        assert_eq!((app(&metadata, "a"), metadata.pods.len()), (None, 2));
     }
 
     #[test]
@@ -229,5 +219,32 @@ mod tests {
         take(&mut metadata, [PodUpdate::ListBegins, PodUpdate::Known(pod("a", "x")), PodUpdate::ListEnds], now);
         take(&mut metadata, [PodUpdate::ListBegins], now);
         assert_eq!(metadata.count(), 1);
+    }
+
+    /// Bytes that a store of pods takes, as far as they lie in its own hands.
+    fn bytes(metadata: &Metadata) -> usize {
+        let of_pod = |folder: &str, pod: &Pod| {
+            let texts: usize = pod.meta.iter().map(|(name, value)| name.len() + value.len()).sum();
+            folder.len() + texts + size_of_val(&*pod.meta)
+        };
+        let entry = size_of::<(Box<str>, Pod)>() + 1;
+        metadata.pods.capacity() * entry + metadata.pods.iter().map(|(folder, pod)| of_pod(folder, pod)).sum::<usize>()
+    }
+
+    #[test]
+    fn a_nodes_110_pods_take_less_than_64_kib_and_no_more_after_many_lists() {
+        let (mut metadata, now) = (Metadata::default(), Instant::now());
+        let list = || {
+            let name = |n| format!("some-longer-deployment-name-{n}-6d9c6b5f4-x2x7k");
+            let known = (0..110).map(move |n| PodUpdate::Known(pod(&name(n), "some-longer-app-name")));
+            [PodUpdate::ListBegins].into_iter().chain(known).chain([PodUpdate::ListEnds])
+        };
+        take(&mut metadata, list(), now);
+        let after_one = bytes(&metadata);
+        assert!(after_one < 64 << 10, "{after_one}");
+        for _ in 0..10 {
+            assert_eq!(take(&mut metadata, list(), now), []);
+        }
+        assert_eq!(bytes(&metadata), after_one);
     }
 }

@@ -65,11 +65,12 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         let buffers = self.state.buffers_with_room().min(BUFFERS);
         let (mut wanted, mut picks) = (Vec::with_capacity(buffers), Vec::with_capacity(buffers));
+        let mut picked = Vec::with_capacity(buffers);
         for _ in 0..buffers {
             let Some(id) = self.state.ready.pop_front() else { break };
+            let Some(index) = self.begin_reading(id) else { continue };
+            picked.push(id);
             let Some(container) = self.state.containers.get_mut(&id) else { continue };
-            container.queued = false;
-            let Some(index) = container.chain.current() else { continue };
             let file = &container.chain.files()[index];
             match file.source {
                 Source::Slot(slot) => {
@@ -77,11 +78,16 @@ impl<R: RangeReader> ReaderSide<R> {
                     picks.push(Pick { id, file: file.id, offset: file.parsed, outcome: Outcome::End });
                 }
                 Source::Gzip(_) => self.read_gzip(id, index),
-                Source::Opened(_) | Source::Closed => {}
+                Source::Opened(_) | Source::Listed | Source::Closed => {}
             }
         }
         let state = &mut self.state;
         self.reader.read_round(&wanted, |index, result| state.take_bytes(&mut picks[index], result)).await;
+        for id in picked {
+            if let Some(container) = self.state.containers.get_mut(&id) {
+                container.picked = false;
+            }
+        }
         for pick in picks {
             match pick.outcome {
                 Outcome::More => self.state.queue(pick.id),
@@ -136,14 +142,11 @@ impl<R: RangeReader> ReaderSide<R> {
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         let file = &mut container.chain.files_mut()[index];
         file.finished = true;
-        let source = std::mem::replace(&mut file.source, Source::Closed);
         let next = container.chain.current().map(|next| container.chain.files()[next].name.restart);
         if next.map_or(container.gone, |next| next != restart) {
             self.state.flush(id);
         }
-        if let Source::Slot(slot) = source {
-            self.release(slot);
-        }
+        self.shut(id, index, Source::Closed);
         self.state.queue(id);
     }
 
@@ -160,8 +163,7 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         let at = Position { file: file.id, offset: file.parsed };
         let outcome = self.state.take_gzip_bytes(id, at, &mut gzip);
-        let stays_open = gzip.is_open() && outcome != GzipOutcome::End;
-        self.state.open_gzips = self.state.open_gzips + usize::from(stays_open) - usize::from(was_open);
+        self.state.open_gzips = self.state.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
         let Some(container) = self.state.containers.get_mut(&id) else { return };
         container.chain.files_mut()[index].source = Source::Gzip(gzip);
         match outcome {
@@ -220,7 +222,7 @@ impl State {
         self.limits.max_line_bytes.saturating_mul(LONG_RECORD_FACTOR).max(2 * BUFFER_BYTES)
     }
 
-    fn complain_of_read(&mut self, error: &io::Error) {
+    pub(super) fn complain_of_read(&mut self, error: &io::Error) {
         if let Some(more) = self.troubles.unreadable_file.permit() {
             tracing::warn!(%error, more, "cannot read a log file");
         }
@@ -311,6 +313,11 @@ impl State {
             self.touched.push(id);
         }
         let result = parse(container, &mut self.scratch, &mut self.counts, batch);
+        let dropped = std::mem::take(&mut container.dropped_lines);
+        if dropped > 0 {
+            self.holds_dropped = true;
+            self.metrics.dropped_lines.get_or_create(&Reason { reason: "relabel" }).inc_by(dropped);
+        }
         self.filling_since.get_or_insert_with(Instant::now);
         Some(result)
     }

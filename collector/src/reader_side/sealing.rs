@@ -65,8 +65,12 @@ impl State {
 
     /// When the batch that is being filled has its age.
     pub(super) fn seal_due(&self) -> Option<Instant> {
-        let has_lines = self.filling.as_ref().is_some_and(|batch| batch.entries() > 0);
-        self.filling_since.filter(|_| has_lines).map(|since| since + self.config.loki.batch.age.0)
+        self.filling_since.filter(|_| self.is_worth_sealing()).map(|since| since + self.config.loki.batch.age.0)
+    }
+
+    /// Whether lines wait to be sent, or positions of such as rules dropped to be acknowledged.
+    fn is_worth_sealing(&self) -> bool {
+        self.holds_dropped || self.filling.as_ref().is_some_and(|batch| batch.entries() > 0)
     }
 
     /// Seals the batch that is being filled where its size or age says so.
@@ -74,7 +78,7 @@ impl State {
         let full = self.filling.as_ref().is_some_and(|batch| batch.encoded_bytes() >= self.batch_bytes());
         if full || self.seal_due().is_some_and(|due| due <= now) {
             self.seal();
-        } else if self.filling.as_ref().is_none_or(|batch| batch.entries() == 0) {
+        } else if !self.is_worth_sealing() {
             self.filling_since = None;
         }
     }
@@ -98,6 +102,7 @@ impl State {
             }
         }
         self.filling_since = None;
+        self.holds_dropped = false;
         if batch.is_empty() {
             self.free.push(batch);
             return;

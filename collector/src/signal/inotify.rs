@@ -9,6 +9,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
+    time::Duration,
 };
 
 use rustix::{
@@ -17,9 +18,13 @@ use rustix::{
 };
 
 use super::{Refusal, Signal, Slot, readiness::Readiness};
+use crate::status::Throttle;
 
 /// Room for 256 events without names.
 const BUFFER_BYTES: usize = 4096;
+
+/// The least time between two words of watches that cannot be armed again.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The inotify backend.
 pub struct InotifySignal {
@@ -30,6 +35,7 @@ pub struct InotifySignal {
     /// Slots whose watch could not be armed again.
     unarmed: Vec<Slot>,
     readiness: Readiness,
+    complaints: Throttle,
 }
 
 /// A tracked file.
@@ -60,6 +66,7 @@ pub fn open() -> Result<InotifySignal, Refusal> {
         slots: HashMap::new(),
         unarmed: Vec::new(),
         readiness: Readiness::default(),
+        complaints: Throttle::new(COMPLAINT_INTERVAL),
     })
 }
 
@@ -140,6 +147,10 @@ impl Signal for InotifySignal {
         self.unarmed.retain(|unarmed| *unarmed != slot);
     }
 
+    fn descriptors_per_file(&self) -> usize {
+        1
+    }
+
     async fn wait(&mut self) -> io::Result<()> {
         // A wait without a drain since the last one has no new edge to wait for.
         while ioctl_fionread(&self.inotify)? == 0 {
@@ -159,7 +170,9 @@ impl Signal for InotifySignal {
         // Armed before the caller reads the files: what is written from here on fires again.
         for slot in &dirty[first..] {
             if let Err(error) = self.arm(*slot) {
-                tracing::warn!(%error, "cannot watch a log file; the sweep finds what is written to it");
+                if let Some(more) = self.complaints.permit() {
+                    tracing::warn!(%error, more, "cannot watch a log file; the sweep finds what is written to it");
+                }
                 self.unarmed.push(*slot);
             }
         }

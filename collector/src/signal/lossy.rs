@@ -47,6 +47,10 @@ impl<S: Signal> Signal for Lossy<S> {
         self.signal.untrack(slot);
     }
 
+    fn descriptors_per_file(&self) -> usize {
+        self.signal.descriptors_per_file()
+    }
+
     async fn wait(&mut self) -> io::Result<()> {
         self.signal.wait().await
     }
@@ -75,6 +79,10 @@ mod tests {
         }
 
         fn untrack(&mut self, _: Slot) {}
+
+        fn descriptors_per_file(&self) -> usize {
+            0
+        }
 
         async fn wait(&mut self) -> io::Result<()> {
             Ok(())

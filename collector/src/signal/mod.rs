@@ -52,6 +52,9 @@ pub trait Signal {
     /// Resolves when a drain may find something. Cancel safe. A spurious return is allowed.
     fn wait(&mut self) -> impl Future<Output = io::Result<()>>;
 
+    /// Descriptors that it holds for each tracked file, besides the caller's own.
+    fn descriptors_per_file(&self) -> usize;
+
     /// Clears the marks and appends the slots that had one to `dirty`. Never blocks.
     fn drain(&mut self, dirty: &mut Vec<Slot>) -> io::Result<()>;
 }
@@ -80,6 +83,14 @@ impl Signal for AnySignal {
             Self::Ebpf(signal) => signal.untrack(slot),
             Self::Inotify(signal) => signal.untrack(slot),
             Self::Poll(signal) => signal.untrack(slot),
+        }
+    }
+
+    fn descriptors_per_file(&self) -> usize {
+        match self {
+            Self::Ebpf(signal) => signal.descriptors_per_file(),
+            Self::Inotify(signal) => signal.descriptors_per_file(),
+            Self::Poll(signal) => signal.descriptors_per_file(),
         }
     }
 

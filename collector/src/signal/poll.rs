@@ -73,6 +73,10 @@ impl Signal for PollSignal {
         }
     }
 
+    fn descriptors_per_file(&self) -> usize {
+        1
+    }
+
     async fn wait(&mut self) -> io::Result<()> {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.interval);
         sleep_until(deadline).await;

@@ -104,7 +104,12 @@ pub struct Metrics {
     pub queue_bytes: Gauge,
     pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
     pub containers: Gauge,
+    pub excluded_containers: Family<Reason, Gauge>,
     pub open_files: Gauge,
+    pub held_files: Gauge,
+    pub held_bytes: Gauge,
+    pub abandoned_files: Counter,
+    pub abandoned_bytes: Counter,
     pub signal_backend: Family<Backend, Gauge>,
     pub reader_backend: Family<Backend, Gauge>,
     pub wakeups: Counter,
@@ -149,7 +154,12 @@ impl Metrics {
             queue_bytes: Gauge::default(),
             lag_bytes: Family::default(),
             containers: Gauge::default(),
+            excluded_containers: Family::default(),
             open_files: Gauge::default(),
+            held_files: Gauge::default(),
+            held_bytes: Gauge::default(),
+            abandoned_files: Counter::default(),
+            abandoned_bytes: Counter::default(),
             signal_backend: Family::default(),
             reader_backend: Family::default(),
             wakeups: Counter::default(),
@@ -225,7 +235,34 @@ impl Metrics {
             self.lag_bytes.clone(),
         );
         r.register("containers", "Containers whose logs are followed", self.containers.clone());
-        r.register("open_files", "Log files held open", self.open_files.clone());
+        r.register(
+            "excluded_containers",
+            "Containers whose logs are left out, by reason, as of the last sweep",
+            self.excluded_containers.clone(),
+        );
+        r.register("open_files", "Log files that are open", self.open_files.clone());
+        r.register(
+            "held_files",
+            "Deleted log files that are held open because they are not read to their end",
+            self.held_files.clone(),
+        );
+        r.register_with_unit(
+            "held",
+            "Bytes on the disk of deleted log files that are held open",
+            Unit::Bytes,
+            self.held_bytes.clone(),
+        );
+        r.register(
+            "abandoned_files",
+            "Log files that were given up before they were read to their end",
+            self.abandoned_files.clone(),
+        );
+        r.register_with_unit(
+            "abandoned",
+            "Bytes of log files that were given up unread",
+            Unit::Bytes,
+            self.abandoned_bytes.clone(),
+        );
         r.register("signal_backend_info", "How the growth of files is noticed", self.signal_backend.clone());
         r.register("reader_backend_info", "How files are read", self.reader_backend.clone());
         r.register("wakeups", "Times that the reader side woke up", self.wakeups.clone());
@@ -286,8 +323,9 @@ impl Metrics {
     }
 
     /// Shows how many bytes each container lags behind, as of now: the [`LAG_CONTAINERS_MAX`] that lag most by name, the
-    /// others as a sum. A container that is not among them any more is shown no longer.
-    pub fn set_lags(&self, lags: impl Iterator<Item = (ContainerLabels, u64)>) {
+    /// others as a sum. A container that is not among them any more is shown no longer. `labels` is called for those that
+    /// are shown by name.
+    pub fn set_lags<T>(&self, lags: impl Iterator<Item = (T, u64)>, labels: impl Fn(T) -> ContainerLabels) {
         let mut lags: Vec<_> = lags.collect();
         let others = if lags.len() > LAG_CONTAINERS_MAX {
             lags.select_nth_unstable_by_key(LAG_CONTAINERS_MAX, |(_, lag)| std::cmp::Reverse(*lag));
@@ -297,7 +335,7 @@ impl Metrics {
             None
         };
         let mut shown = HashSet::with_capacity(lags.len() + 1);
-        for (container, lag) in lags.into_iter().chain(others) {
+        for (container, lag) in lags.into_iter().map(|(container, lag)| (labels(container), lag)).chain(others) {
             self.lag_bytes.get_or_create(&container).set(lag);
             shown.insert(container);
         }
@@ -342,7 +380,7 @@ mod tests {
     #[test]
     fn the_lags_of_most_containers_are_shown_and_the_rest_is_one_sum() {
         let metrics = Metrics::new();
-        metrics.set_lags((0..LAG_CONTAINERS_MAX + 3).map(|i| (container(i), 10 + i as u64)));
+        metrics.set_lags((0..LAG_CONTAINERS_MAX + 3).map(|i| (i, 10 + i as u64)), container);
         let lines = shown(&metrics);
         assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1);
         let others = "pilcrow_lag_bytes{namespace=\"(others)\",pod=\"(others)\",container=\"(others)\"} 33";
@@ -353,11 +391,11 @@ mod tests {
     #[test]
     fn a_container_that_vanished_has_no_lag() {
         let metrics = Metrics::new();
-        metrics.set_lags([(container(1), 5), (container(2), 0)].into_iter());
+        metrics.set_lags([(1, 5), (2, 0)].into_iter(), container);
         assert_eq!(shown(&metrics).len(), 2);
-        metrics.set_lags([(container(2), 7)].into_iter());
+        metrics.set_lags([(2, 7)].into_iter(), container);
         assert_eq!(shown(&metrics), ["pilcrow_lag_bytes{namespace=\"n\",pod=\"p\",container=\"2\"} 7"]);
-        metrics.set_lags(std::iter::empty());
+        metrics.set_lags(std::iter::empty(), container);
         assert_eq!(shown(&metrics), [""; 0]);
     }
 

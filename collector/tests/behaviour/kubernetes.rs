@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A node that asks this API; a new pod's lines wait so long.
-fn node(api: &PodsApi, wait: &str) -> Node {
+pub fn node(api: &PodsApi, wait: &str) -> Node {
     let mut node = Node::new();
     node.kubernetes =
         format!("{{enabled: true, node_name: {NODE}, kubeconfig: {}, wait: {wait}}}", api.kubeconfig().display());
@@ -42,7 +42,7 @@ fn a_pods_app_is_on_its_lines_from_the_first_one_whether_it_was_there_or_is_new(
         "mirror",
         "another-uid",
         json!({"app.kubernetes.io/name": "etcd"}),
-        json!({"kubernetes.io/config.hash": "uid-of-mirror"}),
+        json!({"kubernetes.io/config.hash": "uid-of-mirror", "kubernetes.io/config.mirror": "uid-of-mirror"}),
     );
     // So long that only the API's word can end the wait.
     let node = node(&api, "10m");
@@ -63,6 +63,20 @@ fn a_pods_app_is_on_its_lines_from_the_first_one_whether_it_was_there_or_is_new(
     assert_eq!(apps(&node, "sidecar"), only("redis"));
     assert_eq!(program.metric("pilcrow_metadata_timeouts_total", &[]), 0.0);
     node.assert_no_violations();
+}
+
+#[test]
+fn a_pod_that_bears_another_ones_uid_in_an_annotation_gives_it_no_labels() {
+    let api = PodsApi::start();
+    api.put_app("victim", "honest");
+    let annotations =
+        json!({"kubernetes.io/config.hash": "uid-of-victim", "kubernetes.io/config.mirror": "uid-of-victim"});
+    api.put("villain", "uid-of-villain", json!({"app.kubernetes.io/name": "forged"}), annotations);
+    let node = node(&api, "10m");
+    append(&node.container("victim", "victim").join("0.log"), record(0, "a line"));
+    let program = node.start();
+    node.wait_until(&program, "the line", |counts| counts.entries == 1);
+    assert_eq!(apps(&node, "victim"), only("honest"));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod descriptors;
+mod exclusion;
+mod hold;
 mod import;
 mod kill;
 mod kubernetes;
@@ -7,6 +10,7 @@ mod pods_api;
 mod positions;
 mod program;
 mod recorded;
+mod relabel;
 mod rotation;
 mod start_and_stop;
 mod storm;

@@ -73,8 +73,13 @@ impl PodsApi {
 
     /// Makes a pod, or changes it.
     pub fn put(&self, name: &str, uid: &str, labels: Value, annotations: Value) {
-        let metadata =
-            json!({"name": name, "namespace": "default", "uid": uid, "labels": labels, "annotations": annotations});
+        self.put_metadata(name, json!({"uid": uid, "labels": labels, "annotations": annotations}));
+    }
+
+    /// Makes a pod with this metadata, or changes it; its UID is that of `Node::container` unless it is given.
+    pub fn put_metadata(&self, name: &str, more: Value) {
+        let mut metadata = json!({"name": name, "namespace": "default", "uid": format!("uid-of-{name}")});
+        metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.state.lock().unwrap().happen("MODIFIED", metadata);
     }
 

@@ -24,6 +24,8 @@ pub struct Node {
     pub extra_config: String,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
+    /// A shell command that is run before the program and takes from it what it then lacks, such as `ulimit -n 1024`.
+    pub before: String,
     /// How often positions are saved.
     pub checkpoint_interval: &'static str,
 }
@@ -43,6 +45,7 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             kubernetes: "{enabled: false}".into(),
+            before: "true".into(),
             checkpoint_interval: "100ms",
         }
     }
@@ -72,7 +75,11 @@ impl Node {
         let (config, http) = self.write_config();
         let log = self.folder.path().join("pilcrow.log");
         let stderr = fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-        let child = pilcrow("run", &config).stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
+        let program = pilcrow("run", &config);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{} && exec \"$0\" \"$@\"", self.before)]).arg(program.get_program());
+        shell.args(program.get_args()).env_remove("KUBERNETES_SERVICE_HOST").env_remove("NODE_NAME");
+        let child = shell.stderr(stderr).stdout(Stdio::null()).spawn().unwrap();
         Program { child: RefCell::new(child), log, http: format!("http://{http}") }
     }
 
@@ -140,6 +147,20 @@ impl Program {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Its anonymous memory in MiB: what does not lie in the binary, which is large where it is made for debugging.
+    pub fn anonymous_mib(&self) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.borrow().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// What its descriptors lead to, as /proc shows it.
+    pub fn open_files(&self) -> Vec<String> {
+        let folder = format!("/proc/{}/fd", self.child.borrow().id());
+        let links = fs::read_dir(folder).unwrap().flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.map(|link| link.display().to_string()).collect()
+    }
+
     /// SIGKILL.
     pub fn kill(self) {
         let mut child = self.child.borrow_mut();
@@ -204,6 +225,16 @@ pub fn record(second: u64, text: &str) -> String {
 /// Appends to a file, which is made where it is not there.
 pub fn append(path: &Path, bytes: impl AsRef<[u8]>) {
     fs::OpenOptions::new().create(true).append(true).open(path).unwrap().write_all(bytes.as_ref()).unwrap();
+}
+
+/// As the kubelet compresses a rotated file.
+pub fn compress(from: &Path) {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&fs::read(from).unwrap()).unwrap();
+    let unfinished = from.with_extension("tmp");
+    fs::write(&unfinished, encoder.finish().unwrap()).unwrap();
+    fs::rename(&unfinished, format!("{}.gz", from.display())).unwrap();
+    fs::remove_file(from).unwrap();
 }
 
 /// The receiver's texts of one container, in the order of their first arrival.

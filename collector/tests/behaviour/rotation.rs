@@ -1,17 +1,8 @@
 //! Files that are rotated, compressed, restarted and removed.
 
-use std::{fs, io::Write, path::Path};
+use std::fs;
 
-use crate::program::{Node, append, record, texts};
-
-fn compress(from: &Path) {
-    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(&fs::read(from).unwrap()).unwrap();
-    let unfinished = from.with_extension("tmp");
-    fs::write(&unfinished, encoder.finish().unwrap()).unwrap();
-    fs::rename(&unfinished, format!("{}.gz", from.display())).unwrap();
-    fs::remove_file(from).unwrap();
-}
+use crate::program::{Node, append, compress, record, texts, wait_for};
 
 #[test]
 fn a_line_that_a_rotation_split_is_joined() {
@@ -94,6 +85,116 @@ fn a_truncated_file_is_read_from_its_new_beginning() {
     append(&live, record(1, "new"));
     node.wait_until(&program, "the new line", |counts| counts.entries == 2);
     assert_eq!(texts(&node, "truncated")[1], "new");
+}
+
+/// logrotate's copytruncate, while most of the file is unread.
+#[test]
+fn what_a_truncated_file_held_unread_is_read_from_its_copy() {
+    let node = Node::new();
+    let live = node.container("web", "copied").join("0.log");
+    append(&live, record(0, "line 0"));
+    let program = node.start();
+    node.wait_until(&program, "the first line", |counts| counts.entries == 1);
+    node.receiver.set_down(true);
+    let text = |n: u64| format!("line {n} {}", "x".repeat(250));
+    append(&live, (1..=40_000).map(|n| record(n % 86_400, &text(n))).collect::<String>());
+    wait_for("a part to be read", || (program.metric("pilcrow_read_bytes_total", &[]) > 1e6).then_some(()));
+    fs::copy(&live, live.with_file_name("0.log.1")).unwrap();
+    fs::File::options().write(true).open(&live).unwrap().set_len(0).unwrap();
+    append(&live, record(1, "after"));
+    wait_for("the truncation", || (program.metric("pilcrow_truncated_files_total", &[]) == 1.0).then_some(()));
+    node.receiver.set_down(false);
+    node.wait_until(&program, "all lines", |counts| counts.entries >= 40_002);
+    let expected: Vec<_> =
+        ["line 0".to_owned()].into_iter().chain((1..=40_000).map(text)).chain(["after".into()]).collect();
+    assert!(texts(&node, "copied") == expected, "every line once, in order\n{}", program.log());
+    assert_eq!(program.metric("pilcrow_abandoned_files_total", &[]), 0.0);
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_file_that_was_truncated_and_has_grown_past_its_old_end_is_read_from_its_new_beginning() {
+    let node = Node::new();
+    let live = node.container("web", "regrown").join("0.log");
+    append(&live, record(0, "old"));
+    let program = node.start();
+    node.wait_until(&program, "the first line", |counts| counts.entries == 1);
+    // In one step, so that it is never seen shorter than it was.
+    fs::write(&live, (1..100).map(|n| record(n, &format!("new line {n}"))).collect::<String>()).unwrap();
+    let all = || (1..100).all(|n| texts(&node, "regrown").contains(&format!("new line {n}")));
+    wait_for("all new lines", || all().then_some(()));
+}
+
+/// The kubelet compresses into `.tmp` and renames that; a pod may be killed between any two steps.
+#[test]
+fn a_rotation_that_is_under_way_while_pilcrow_starts_is_followed_to_its_end() {
+    let node = Node::new();
+    let folder = node.container("web", "under-way");
+    let line = |n: u64| record(n, &format!("line {n}"));
+    let old = folder.join("0.log.20260102-000001");
+    append(&old, (0..10).map(line).collect::<String>());
+    append(&folder.join("0.log.20260102-000002"), (10..20).map(line).collect::<String>());
+    append(&folder.join("0.log"), (20..30).map(line).collect::<String>());
+    fs::write(folder.join("0.log.20260102-000001.tmp"), b"\x1f\x8b\x08 not whole").unwrap();
+    let program = node.start();
+    node.wait_until(&program, "all lines", |counts| counts.entries >= 30);
+    compress(&old);
+    compress(&folder.join("0.log.20260102-000002"));
+    append(&folder.join("0.log"), line(30));
+    node.wait_until(&program, "the last line", |counts| counts.entries >= 31);
+    assert!(program.terminate().success());
+    let program = node.start();
+    append(&folder.join("0.log"), line(31));
+    node.wait_until(&program, "one more line", |counts| counts.entries >= 32);
+    assert_eq!(texts(&node, "under-way"), (0..32).map(|n| format!("line {n}")).collect::<Vec<_>>());
+    assert_eq!(program.metric("pilcrow_skipped_files_total", &[]), 0.0, "a .tmp is no stranger");
+    node.assert_no_violations();
+}
+
+/// Docker with `compress`: the kubelet's folder has a link, every rotation renames all files.
+#[test]
+fn dockers_rotations_while_loki_and_then_pilcrow_are_away_lose_and_repeat_nothing() {
+    let node = Node::new();
+    let (folder, docker) = (node.container("web", "docker"), node.folder().join("docker/ab12"));
+    fs::create_dir_all(&docker).unwrap();
+    let live = docker.join("ab12-json.log");
+    let line = |n: u64| {
+        format!(
+            "{{\"log\":\"line {n}\\n\",\"stream\":\"stdout\",\"time\":\"2026-01-02T00:{:02}:{:02}.5Z\"}}\n",
+            n / 60,
+            n % 60
+        )
+    };
+    let numbered = |n: u32| docker.join(format!("ab12-json.log.{n}.gz"));
+    let rotate = || {
+        for n in (1..5).rev().filter(|n| numbered(*n).exists()) {
+            fs::rename(numbered(n), numbered(n + 1)).unwrap();
+        }
+        let first = docker.join("ab12-json.log.1");
+        fs::rename(&live, &first).unwrap();
+        fs::write(&live, "").unwrap();
+        compress(&first);
+    };
+    append(&live, (0..10).map(line).collect::<String>());
+    std::os::unix::fs::symlink(&live, folder.join("0.log")).unwrap();
+    let program = node.start();
+    node.wait_until(&program, "the first lines", |counts| counts.entries == 10);
+    node.receiver.set_down(true);
+    for round in 1..3 {
+        append(&live, (round * 10..round * 10 + 10).map(line).collect::<String>());
+        rotate();
+    }
+    program.kill();
+    append(&live, (30..40).map(line).collect::<String>());
+    rotate();
+    append(&live, (40..50).map(line).collect::<String>());
+    node.receiver.set_down(false);
+    let program = node.start();
+    node.wait_until(&program, "all lines", |counts| counts.entries >= 50);
+    let mut arrived = texts(&node, "docker");
+    arrived.dedup();
+    assert_eq!(arrived, (0..50).map(|n| format!("line {n}")).collect::<Vec<_>>(), "{}", program.log());
+    node.assert_no_violations();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! In: files that are about to go, with the lines that they hold. Out: yes or no. A file whose lines have all arrived may
 //! go. One that the running collector has open may go too: what is unread of it is in the open file. From then on its lines
-//! are *owed*: the collector must not end before they have arrived. Anything else would be lost by nature, and has to wait.
+//! are *owed*: the collector must not end before they have arrived, and before it has saved that. Anything else would be lost by nature, and has to wait.
 
 use std::{
     fs,
@@ -42,6 +42,13 @@ pub struct RemovalCounts {
     pub while_unread: u64,
     /// They had to wait: nobody had them, and the lines were not there.
     pub postponed: u64,
+}
+
+impl RemovalCounts {
+    /// All that were removed.
+    pub fn removed(&self) -> u64 {
+        self.after_arrival + self.while_unread
+    }
 }
 
 impl Removals {

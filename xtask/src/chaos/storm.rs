@@ -87,6 +87,8 @@ pub struct Storm<'a> {
     setup: Setup,
     collector: Option<Collector>,
     frozen: bool,
+    /// Files that had been removed when the positions were known to be saved.
+    removed_and_saved: u64,
     /// Entries that the receiver had refused when the present collector started.
     refused_before: u64,
     observed: Observed,
@@ -133,6 +135,7 @@ impl<'a> Storm<'a> {
             setup,
             collector: None,
             frozen: false,
+            removed_and_saved: 0,
             refused_before: 0,
             observed: Observed::default(),
             weathers: BTreeMap::new(),
@@ -161,7 +164,7 @@ impl<'a> Storm<'a> {
         *self.blows.entry(blow).or_default() += 1;
         if blow.ends_process() {
             self.removals.forbid();
-            self.wait_until("lines of removed files", |storm| Ok(!storm.removals.is_owed()))?;
+            self.wait_for_owed()?;
         } else {
             self.removals.permit(self.pid());
         }
@@ -180,6 +183,21 @@ impl<'a> Storm<'a> {
             self.compare_refusals()?;
         }
         self.pass(episode.calm_for)
+    }
+
+    /// Until all lines of removed files have arrived. If there were such files, then also until the collector has saved how
+    /// far it is: where a rotation split a line, the rest of it alone would look like a line after a new start.
+    fn wait_for_owed(&mut self) -> anyhow::Result<()> {
+        self.wait_until("lines of removed files", |storm| Ok(!storm.removals.is_owed()))?;
+        let removed = self.removals.counts().removed();
+        if removed == self.removed_and_saved {
+            return Ok(());
+        }
+        self.removed_and_saved = removed;
+        let saved = |storm: &mut Self| storm.observed_now("pilcrow_checkpoint_writes_total");
+        // The first one may have been under way.
+        let enough = saved(self) + 2;
+        self.wait_until("the positions to be saved", |storm| Ok(saved(storm) >= enough))
     }
 
     fn set_weather(&mut self, weather: Weather) {
@@ -414,7 +432,7 @@ fn live_options(seed: u64, scale: Scale) -> LiveOptions {
         rotate_every: Duration::from_millis(900),
         restart_every: Duration::from_secs(8),
         replace_pod_every: Duration::from_secs(5),
-        docker_one_in: 4,
+        docker_one_in: 3,
         long_one_in: 300,
         halved_one_in: 50,
         keep: 5,
@@ -438,6 +456,7 @@ fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Start) -
          sweep: {{interval: 500ms}}\n\
          lines: {{partial_timeout: 5s}}\n\
          shutdown: {{deadline: 2s}}\n\
+         log: {{level: debug}}\n\
          debug: {{drop_signals: {drop_signals}}}\n",
         receiver.url(),
         PUSH_TIMEOUT.as_millis(),

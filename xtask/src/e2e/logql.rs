@@ -37,6 +37,8 @@ pub struct Entry<'a> {
     pub timestamp_ns: i64,
     /// The text.
     pub text: &'a str,
+    /// Its structured metadata.
+    pub metadata: &'a Labels,
 }
 
 /// A client for one tenant of one Loki; its calls block.
@@ -106,8 +108,11 @@ impl Client {
             }
             let mut entries = Vec::with_capacity(self.page);
             for value in streams.iter().flat_map(|stream| &stream.values) {
-                entries
-                    .push(Entry { timestamp_ns: value.0.parse().context("a timestamp is no number")?, text: &value.1 });
+                entries.push(Entry {
+                    timestamp_ns: value.0.parse().context("a timestamp is no number")?,
+                    text: &value.1,
+                    metadata: &value.2.structured_metadata,
+                });
             }
             entries.sort_by_key(|entry| entry.timestamp_ns); // stable: lines of one nanosecond stay as they came
             // A full page may end between two entries of one timestamp: those come again with the next page.
@@ -122,6 +127,14 @@ impl Client {
             }
             start_ns = last_ns;
         }
+    }
+
+    /// How many series or streams a query gives.
+    pub fn results(&self, query: &str, range: Range) -> anyhow::Result<usize> {
+        let (start, end) = (range.start_ns.to_string(), (range.end_ns + 1).to_string());
+        let parameters = [("query", query), ("start", &*start), ("end", &*end), ("step", "300")];
+        let answer: Vec<IgnoredAny> = self.query("/loki/api/v1/query_range", &parameters)?.result;
+        Ok(answer.len())
     }
 
     fn query<T: for<'de> Deserialize<'de>>(
@@ -172,7 +185,13 @@ struct Stream {
 }
 
 /// Timestamp as decimal digits, text, and the structured metadata, which the categorizing header puts apart.
-type Value = (String, String, IgnoredAny);
+type Value = (String, String, Categories);
+
+#[derive(Deserialize)]
+struct Categories {
+    #[serde(default, rename = "structuredMetadata")]
+    structured_metadata: Labels,
+}
 
 fn path(endpoint: &str, parameters: &[(&str, &str)]) -> String {
     let pairs: Vec<_> = parameters.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();

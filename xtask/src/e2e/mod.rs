@@ -7,9 +7,11 @@
 
 mod collector;
 pub mod compare;
+mod dashboard;
 pub mod kube;
 pub mod logql;
 pub mod loki;
+mod metadata;
 mod odd_lines;
 
 use std::{
@@ -85,7 +87,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for kills in [false, true] {
         Run::new(args, url, page, kills)?.run(&program)?;
     }
+    // A Loki that we did not start may not know tenants, or keep structured metadata.
+    if args.loki.is_none() {
+        metadata::is_asked_for(&program, url, now_ns()?)?;
+    }
     Ok(())
+}
+
+fn now_ns() -> anyhow::Result<i64> {
+    Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?)
 }
 
 /// One run: its own tenant and its own `cluster` label, so that runs against one Loki do not meet.
@@ -101,7 +111,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(args: &'a Args, url: &'a str, page: usize, kills: bool) -> anyhow::Result<Self> {
-        let start_ns = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos())?;
+        let start_ns = now_ns()?;
         let id = format!("e2e-{start_ns}");
         let client = Client::new(url, &id, page)?;
         Ok(Self { args, url, kills, id, start_ns, client })
@@ -177,26 +187,11 @@ impl<'a> Run<'a> {
             bail!("Loki has not exactly what was written; the collector's log is {}", collector::log().display());
         }
         println!("Loki has exactly what was written");
-        Ok(())
+        dashboard::is_answered(&self.client, &self.id, range)
     }
 
-    /// Polls LogQL's count of this run's lines. That it stops growing is no error here: the comparison says what is missing.
     fn wait_until(&self, what: &str, is_enough: impl Fn(u64) -> bool) -> anyhow::Result<()> {
-        let mut last = (0, Instant::now());
-        loop {
-            let count = self.client.count(&self.selector(), self.range())?;
-            if is_enough(count) {
-                println!("{what}: {count}");
-                return Ok(());
-            }
-            if count != last.0 {
-                last = (count, Instant::now());
-            } else if last.1.elapsed() > STALL {
-                println!("waited in vain until {what}: {count} for {} s", STALL.as_secs());
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(500));
-        }
+        wait_for(&self.client, &self.selector(), self.range(), what, is_enough)
     }
 
     fn selector(&self) -> String {
@@ -206,6 +201,31 @@ impl<'a> Run<'a> {
     fn range(&self) -> Range {
         const HOUR_NS: i64 = 3_600_000_000_000;
         Range { start_ns: self.start_ns - HOUR_NS, end_ns: self.start_ns + HOUR_NS }
+    }
+}
+
+/// Polls LogQL's count of a selector's lines. That it stops growing is no error here: the comparison says what is missing.
+fn wait_for(
+    client: &Client,
+    selector: &str,
+    range: Range,
+    what: &str,
+    is_enough: impl Fn(u64) -> bool,
+) -> anyhow::Result<()> {
+    let mut last = (0, Instant::now());
+    loop {
+        let count = client.count(selector, range)?;
+        if is_enough(count) {
+            println!("{what}: {count}");
+            return Ok(());
+        }
+        if count != last.0 {
+            last = (count, Instant::now());
+        } else if last.1.elapsed() > STALL {
+            println!("waited in vain until {what}: {count} for {} s", STALL.as_secs());
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(500));
     }
 }
 

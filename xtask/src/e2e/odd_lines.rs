@@ -99,9 +99,14 @@ pub fn differences(client: &Client, cluster: &str, start_ns: i64, range: Range) 
     let mut differences = Vec::new();
     for stream in ["stdout", "stderr"] {
         let mut found = Vec::new();
+        let mut metadata = Vec::new();
         client.each_entry(&compare::selector(&source(stream).labels(cluster)), range, |entry| {
             found.push((entry.timestamp_ns, entry.text.to_owned()));
+            metadata.push(entry.metadata.clone());
         })?;
+        let uid = POD.rsplit('_').next().unwrap_or_default();
+        let wrong = metadata.iter().filter(|metadata| **metadata != [("pod_uid".to_owned(), uid.to_owned())].into());
+        differences.extend(wrong.map(|metadata| format!("odd lines, {stream}: the structured metadata {metadata:?}")));
         let expected = expected(stream, start_ns);
         for (what, one, other) in [("missing", &expected, &found), ("unexpected", &found, &expected)] {
             let odd = one.iter().filter(|entry| !other.contains(entry));
@@ -124,7 +129,7 @@ fn expected(stream: &str, start_ns: i64) -> Vec<(i64, String)> {
 }
 
 /// RFC 3339 with nanoseconds without trailing zeros, as containerd writes it.
-fn rfc3339(ns: i64, zone_minutes: i64) -> String {
+pub fn rfc3339(ns: i64, zone_minutes: i64) -> String {
     let local_seconds = ns.div_euclid(1_000_000_000) + zone_minutes * 60;
     let (days, second) = (local_seconds.div_euclid(86_400), local_seconds.rem_euclid(86_400));
     let (year, month, day) = civil(days);

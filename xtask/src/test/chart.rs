@@ -2,12 +2,12 @@
 //!
 //! What a real API server says of it is the step `kube`.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, ensure};
 
 use super::Report;
-use crate::{build, helm, helm::Helm, manifests, process};
+use crate::{apt, build, helm, helm::Helm, manifests, process};
 
 /// Values that the chart must refuse, as `--set` takes them, and what it must name.
 const REFUSED: [(&str, &str); 16] = [
@@ -44,7 +44,7 @@ pub fn run() -> anyhow::Result<Report> {
             report.failed.push(format!("helm: {what}"));
         }
     };
-    for values in values_files()? {
+    for values in helm::values_files()? {
         let name = values.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let arguments = ["--values".into(), values.into_os_string()];
         note(&format!("{name} is linted"), helm.lint(&arguments));
@@ -57,19 +57,19 @@ pub fn run() -> anyhow::Result<Report> {
         note(&format!("{values} is refused"), is_refused(&helm, values, named));
     }
     note("deploy/manifests is current", manifests::are_current(&helm));
+    match apt::ensure(&[apt::Package { name: "shellcheck", program: "shellcheck" }]) {
+        Ok(()) => note("install.sh and uninstall.sh pass shellcheck", scripts_are_clean()),
+        Err(error) => report.add(Report::one_skipped("shellcheck", error.to_string())),
+    }
     Ok(report)
 }
 
-/// One for each way in which people are expected to use the chart.
-fn values_files() -> anyhow::Result<Vec<PathBuf>> {
-    let folder = helm::chart().join("ci");
-    let mut files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
-    files.sort();
-    ensure!(files.len() > 1, "{} holds no values files", folder.display());
-    Ok(files)
+fn scripts_are_clean() -> anyhow::Result<()> {
+    let scripts = ["install.sh", "uninstall.sh"].map(|name| process::workspace_root().join("deploy").join(name));
+    process::output_of(Command::new("shellcheck").args(scripts)).map(drop)
 }
 
-fn configuration_is_good(helm: &Helm, program: &PathBuf, values: &[std::ffi::OsString]) -> anyhow::Result<()> {
+fn configuration_is_good(helm: &Helm, program: &Path, values: &[std::ffi::OsString]) -> anyhow::Result<()> {
     let objects = helm::objects(&helm.template(values)?)?;
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), helm::configuration(&objects)?)?;

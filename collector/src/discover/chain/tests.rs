@@ -1,6 +1,12 @@
-use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::MetadataExt,
+    path::Path,
+};
 
 use super::*;
+use crate::discover::{FileKey, Fingerprint, LogName};
 
 fn listed(path: &Path) -> ListedFile {
     let metadata = fs::metadata(path).unwrap();
@@ -25,7 +31,7 @@ fn a_new_log_with_the_old_inode_of_one_that_was_compressed_is_another_file() {
     let mut chain = Chain::from_saved(&[saved], &mut next_id, Instant::now());
     let listing = [listed(&old), listed(&new)];
     for _scan in 0..2 {
-        let errors = chain.merge(&listing, UnknownFile::Beginning, &mut next_id, Instant::now());
+        let errors = chain.merge(&listing, UnknownFile::Beginning, usize::MAX, &mut next_id, Instant::now());
         assert!(errors.is_empty());
         let paths: Vec<_> = chain.files().iter().map(|file| file.path.clone()).collect();
         assert_eq!(paths, [old.clone(), new.clone()]);
@@ -60,9 +66,14 @@ impl Follower {
         fs::remove_file(path).unwrap();
     }
 
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.folder.path().join(from), self.folder.path().join(to)).unwrap();
+    }
+
     fn scan(&mut self) {
         let listing = super::super::list(self.folder.path(), |_| {}).unwrap();
-        let errors = self.chain.merge(&listing.files, UnknownFile::Beginning, &mut self.next_id, Instant::now());
+        let errors =
+            self.chain.merge(&listing.files, UnknownFile::Beginning, usize::MAX, &mut self.next_id, Instant::now());
         assert!(errors.is_empty(), "{errors:?}");
     }
 
@@ -165,6 +176,27 @@ fn a_file_that_is_gone_before_it_is_read_stays_in_the_chain() {
     assert_eq!(follower.chain.files().len(), 1, "it is open and unread");
 }
 
+/// Found by `cargo xtask chaos --seed 2`, with docker's numbers: they were taken for those of the other files' present names.
+#[test]
+fn a_file_that_was_rotated_and_removed_between_two_looks_is_still_read_before_newer_ones() {
+    let mut follower = Follower::new();
+    follower.write("0.log", 1);
+    follower.scan();
+    fs::remove_file(follower.folder.path().join("0.log")).unwrap();
+    follower.write("0.log.20260102-040506", 2);
+    follower.write("0.log", 3);
+    follower.scan();
+    let seconds: Vec<_> = follower.chain.files().iter().map(|file| file.first_timestamp_ns.unwrap()).collect();
+    assert!(seconds.len() == 3 && seconds.is_sorted(), "{seconds:?}");
+    follower.write("0.log.20260102-030405", 0);
+    follower.scan();
+    assert_eq!(
+        follower.unread()[1..],
+        ["0.log.20260102-030405", "0.log.20260102-040506", "0.log"],
+        "before those listed"
+    );
+}
+
 /// While Loki is away nothing is parsed, and the file that was empty when it was found is known by its inode only.
 #[test]
 fn a_file_that_was_empty_when_it_was_found_is_known_when_it_is_compressed_unread() {
@@ -180,4 +212,144 @@ fn a_file_that_was_empty_when_it_was_found_is_known_when_it_is_compressed_unread
     follower.compress("0.log.20260102-030405");
     follower.scan();
     assert_eq!(follower.unread(), ["0.log.20260102-030405.gz"]);
+}
+
+/// Docker's files, which have no time in their names.
+#[test]
+fn numbered_files_keep_their_order_when_every_rotation_renames_all_of_them() {
+    for compressed in [false, true] {
+        let mut follower = Follower::new();
+        follower.write("0.log.2", 1);
+        follower.write("0.log.1", 2);
+        follower.write("0.log", 3);
+        if compressed {
+            follower.compress("0.log.2");
+            follower.compress("0.log.1");
+        }
+        let extension = if compressed { ".gz" } else { "" };
+        let name = |number: u32| format!("0.log.{number}{extension}");
+        follower.scan();
+        assert_eq!(follower.unread(), [&name(2), &name(1), "0.log"]);
+        follower.finish(0);
+        let ids: Vec<_> = follower.chain.files().iter().map(|file| file.id).collect();
+
+        follower.rename(&name(2), &name(3));
+        follower.rename(&name(1), &name(2));
+        follower.rename("0.log", "0.log.1");
+        if compressed {
+            follower.compress("0.log.1");
+        }
+        follower.write("0.log", 4);
+        follower.scan();
+        assert_eq!(follower.unread(), [&name(2), &name(1), "0.log"], "the finished one is not read again");
+        let after: Vec<_> = follower.chain.files().iter().map(|file| file.id).collect();
+        assert_eq!(after[..3], ids, "they are the same files");
+
+        follower.restart();
+        follower.scan();
+        assert_eq!(follower.unread(), [&name(2), &name(1), "0.log"], "nor by the next run");
+    }
+}
+
+#[test]
+fn a_file_and_its_compressed_form_that_stand_side_by_side_are_read_once() {
+    let mut follower = Follower::new();
+    follower.write("0.log.1", 1);
+    follower.write("0.log", 2);
+    follower.compress("0.log.1");
+    follower.write("0.log.1", 1);
+    follower.scan();
+    assert_eq!(follower.unread(), ["0.log.1", "0.log"]);
+    fs::remove_file(follower.folder.path().join("0.log.1")).unwrap();
+    follower.scan();
+    assert_eq!(follower.unread(), ["0.log.1.gz", "0.log"]);
+    assert!(matches!(follower.chain.files()[0].source, Source::Opened(_)), "the open file is the better source");
+    assert!(follower.chain.files()[0].has_compressed_form());
+}
+
+#[test]
+fn a_copy_does_not_take_the_name_of_the_file_it_is_made_of_and_has_its_unread_lines_when_that_is_truncated() {
+    let mut follower = Follower::new();
+    follower.write("0.log", 1);
+    follower.scan();
+    let (live, copy) = (follower.folder.path().join("0.log"), follower.folder.path().join("0.log.1"));
+    let id = follower.chain.files()[0].id;
+    // Half of it is read.
+    let file = &mut follower.chain.files_mut()[0];
+    (file.parsed, file.len) = (10, fs::metadata(&live).unwrap().len());
+    fs::write(&copy, "").unwrap();
+    follower.scan();
+    fs::copy(&live, &copy).unwrap();
+    follower.scan();
+    follower.scan();
+    assert_eq!(follower.unread(), ["0.log"], "it is known already");
+
+    fs::File::options().write(true).open(&live).unwrap().set_len(0).unwrap();
+    follower.chain.split_truncated(id, &mut follower.next_id, Instant::now());
+    follower.scan();
+    assert_eq!(follower.unread(), ["0.log.1", "0.log"]);
+    let files = follower.chain.files();
+    assert_eq!((files[0].id, files[0].parsed, files[1].parsed), (id, 10, 0));
+    assert!(files[1].id > id && files.iter().all(ChainFile::is_open));
+    follower.finish(0);
+    follower.write("0.log", 2);
+    follower.rename("0.log.1", "0.log.2");
+    follower.scan();
+    assert_eq!(follower.unread(), ["0.log"]);
+}
+
+#[test]
+fn a_file_that_is_not_open_is_found_again_under_any_name_and_another_one_with_its_name_is_not_it() {
+    let mut follower = Follower::new();
+    follower.write("0.log", 1);
+    follower.scan();
+    let id = follower.chain.files()[0].id;
+    follower.chain.files_mut()[0].source = Source::Listed;
+    follower.scan();
+    assert!(matches!(follower.chain.files()[0].source, Source::Listed), "a scan alone opens nothing");
+    follower.rename("0.log", "0.log.20260102-030405");
+    follower.write("0.log", 2);
+    let error = follower.chain.files()[0].open().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound, "another file has its name");
+    follower.compress("0.log.20260102-030405");
+    follower.scan();
+    assert_eq!(follower.unread(), ["0.log.20260102-030405.gz", "0.log"]);
+    assert_eq!(follower.chain.files()[0].id, id);
+    assert!(matches!(follower.chain.files()[0].source, Source::Gzip(_)));
+}
+
+#[test]
+fn files_that_there_is_no_room_for_are_left_to_be_opened_later() {
+    let mut follower = Follower::new();
+    for second in 1..6 {
+        follower.write(&format!("0.log.20260102-03040{second}"), second);
+    }
+    let listing = super::super::list(follower.folder.path(), |_| {}).unwrap();
+    let merge = |chain: &mut Chain, next_id: &mut u64| {
+        chain.merge(&listing.files, UnknownFile::Beginning, 2, next_id, Instant::now())
+    };
+    assert!(merge(&mut follower.chain, &mut follower.next_id).is_empty());
+    assert_eq!((follower.chain.files().len(), follower.chain.open_files()), (5, 2));
+    for file in follower.chain.files_mut() {
+        if !file.is_open() {
+            let source = file.open().unwrap();
+            file.take_source(source);
+        }
+    }
+    assert_eq!(follower.chain.open_files(), 5);
+}
+
+#[test]
+fn a_container_that_rotates_for_weeks_does_not_grow() {
+    let mut follower = Follower::new();
+    for second in 0..50 {
+        follower.write("0.log", second);
+        follower.scan();
+        let last = follower.chain.files().len() - 1;
+        follower.finish(last);
+        follower.rename("0.log", "0.log.20260102-030405");
+        follower.scan();
+        follower.chain.forget_missing(Instant::now() + FORGET_AFTER);
+        assert!(follower.chain.files().len() <= 2, "{:?}", follower.chain.files());
+    }
 }

@@ -14,7 +14,7 @@ use kube::{
 };
 use tokio::sync::Notify;
 
-use super::{Access, PodMetadata, PodUpdate, Trouble, access::LIST_TIMEOUT};
+use super::{Access, Interest, PodMetadata, PodUpdate, Trouble, access::LIST_TIMEOUT};
 use crate::status::{Metrics, Reason, Throttle};
 
 /// The least time between two words of the same trouble.
@@ -29,9 +29,10 @@ pub struct Updates {
 }
 
 /// Follows this node's pods; never ends.
-pub async fn follow(access: Access, updates: Updates, metrics: &Metrics) {
+pub async fn follow(access: Access, interest: Interest, updates: Updates, metrics: &Metrics) {
     let mut follower = Follower {
         access,
+        interest,
         updates,
         metrics,
         backoff: DefaultBackoff::default(),
@@ -49,6 +50,7 @@ pub async fn follow(access: Access, updates: Updates, metrics: &Metrics) {
 
 struct Follower<'m> {
     access: Access,
+    interest: Interest,
     updates: Updates,
     metrics: &'m Metrics,
     backoff: DefaultBackoff,
@@ -87,12 +89,13 @@ impl Follower<'_> {
     }
 
     fn pass_on(&self, event: Event<PartialObjectMeta<Pod>>) {
+        let metadata = |pod| PodMetadata::of(&pod, &self.interest);
         let (update, is_news) = match event {
             Event::Init => (Some(PodUpdate::ListBegins), false),
-            Event::InitApply(pod) => (PodMetadata::of(&pod).map(PodUpdate::Known), false),
+            Event::InitApply(pod) => (metadata(pod).map(PodUpdate::Known), false),
             Event::InitDone => (Some(PodUpdate::ListEnds), true),
-            Event::Apply(pod) => (PodMetadata::of(&pod).map(PodUpdate::Known), true),
-            Event::Delete(pod) => (PodMetadata::of(&pod).map(PodUpdate::Gone), true),
+            Event::Apply(pod) => (metadata(pod).map(PodUpdate::Known), true),
+            Event::Delete(pod) => (metadata(pod).map(|pod| PodUpdate::Gone(pod.folder)), true),
         };
         if let Some(update) = update {
             // Nobody listens any more when the reader side has ended, and the program with it.
@@ -130,7 +133,7 @@ impl Follower<'_> {
             tracing::warn!(
                 more,
                 server = self.access.server,
-                "the Kubernetes API {trouble}. Until then lines of new pods go without the label app"
+                "the Kubernetes API {trouble}. Until then lines of new pods go without what only it knows, such as the label app"
             );
         }
     }

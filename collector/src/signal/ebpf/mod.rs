@@ -256,7 +256,10 @@ fn fd_of(map: &Map) -> io::Result<BorrowedFd<'_>> {
 impl Signal for EbpfSignal {
     fn track(&mut self, slot: Slot, file: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
         if slot.0 >= SLOTS {
-            return Err(io::Error::other(format!("the eBPF probe tracks {SLOTS} files at most")));
+            return Err(io::Error::other(format!(
+                "the eBPF probe tracks {SLOTS} files at most; lower the limit of open files to about that, so that idle ones \
+                 are closed"
+            )));
         }
         self.untrack(slot);
         let key = self.key_of(file)?;
@@ -287,6 +290,10 @@ impl Signal for EbpfSignal {
         }
         self.filter.remove(key, &self.control.values()[0]);
         self.unsettled.retain(|waiting| waiting.slot != slot);
+    }
+
+    fn descriptors_per_file(&self) -> usize {
+        usize::from(self.early)
     }
 
     async fn wait(&mut self) -> io::Result<()> {

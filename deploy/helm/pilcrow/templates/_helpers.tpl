@@ -80,3 +80,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if ne (int .Values.port) 9080 }}{{ $_ := set $config "http" (dict "listen" (printf "0.0.0.0:%d" (int .Values.port))) }}{{ end }}
 {{- mergeOverwrite $config (deepCopy .Values.config) | toYaml }}
 {{- end }}
+
+{{/* Of all containers. */}}
+{{- define "pilcrow.env" -}}
+- name: NODE_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: spec.nodeName
+{{- with .Values.loki.basicAuth }}
+{{- if and .existingSecret (not .username) }}
+- name: LOKI_USERNAME
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret }}
+      key: {{ .usernameKey }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end }}

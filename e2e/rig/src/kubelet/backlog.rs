@@ -1,14 +1,13 @@
 //! Many bytes of logs at once, as after an outage: for benchmarks.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
 };
 
-use super::{Node, Pod, Stream, record::write_cri_head};
+use super::{Format, Node, Pod, Stream, container::open_attempt, record};
 use crate::{
     ledger::Ledger,
     mark::{self, Mark, Shape},
@@ -26,7 +25,9 @@ pub struct BacklogOptions {
     pub bytes: u64,
     /// Log files, each of one container in a pod of its own.
     pub files: usize,
-    /// Bytes of a record, its newline included.
+    /// How they are written.
+    pub format: Format,
+    /// Bytes of a CRI record, its newline included; docker's records have the same texts.
     pub record_bytes: usize,
     /// One record in so many is a partial one, which the next record ends.
     pub partial_one_in: usize,
@@ -35,9 +36,10 @@ pub struct BacklogOptions {
 }
 
 impl BacklogOptions {
-    /// 200-byte records, one in 100 partial, as the benchmarks have it, ending now.
+    /// 200-byte CRI records, one in 100 partial, as the benchmarks have it, ending now.
     pub fn new(bytes: u64, files: usize) -> Self {
-        Self { bytes, files, record_bytes: 200, partial_one_in: 100, end_ns: super::Clock::system().now_ns() }
+        let end_ns = super::Clock::system().now_ns();
+        Self { bytes, files, format: Format::Cri, record_bytes: 200, partial_one_in: 100, end_ns }
     }
 }
 
@@ -83,10 +85,10 @@ fn sources(node: &Node, i: usize) -> [u32; 2] {
 fn write_log(node: &Node, log: &Log, options: &BacklogOptions) -> io::Result<u64> {
     let folder = node.pods().join(log.pod.folder()).join("app");
     fs::create_dir_all(&folder)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(folder.join("0.log"))?;
+    let mut random = Random::new(log.seed);
+    let (_, mut file) = open_attempt(&folder, &node.docker(), 0, options.format, &mut random)?;
     let bytes_max = options.bytes / options.files.max(1) as u64;
     let records = bytes_max / options.record_bytes.max(1) as u64;
-    let mut random = Random::new(log.seed);
     let mut writer = LogWriter {
         timestamp_ns: options.end_ns - STEP_NS * records as i64,
         sequences: [0; 2],
@@ -126,25 +128,22 @@ impl LogWriter {
         self.timestamp_ns += STEP_NS;
         let mark = Mark { source: log.sources[stream as usize], sequence: *sequence, timestamp_ns: self.timestamp_ns };
         *sequence += 1;
-        let start = self.out.len();
-        write_cri_head(&mut self.out, stream, self.timestamp_ns, 0, partial);
-        let head_bytes = self.out.len() - start;
+        let head_bytes = cri_head_bytes(&mut self.line, stream, self.timestamp_ns);
         let content_bytes = options.record_bytes.saturating_sub(head_bytes + 1);
         self.line.clear();
         let len = if partial { 2 * content_bytes } else { content_bytes };
         mark::write(&mut self.line, mark, shape, len, random);
         self.text_bytes[stream as usize] += self.line.len() as u64;
-        if partial {
-            let (first, rest) = self.line.split_at(content_bytes.min(self.line.len()));
-            self.out.extend_from_slice(first);
-            self.out.push(b'\n');
-            self.timestamp_ns += STEP_NS;
-            write_cri_head(&mut self.out, stream, self.timestamp_ns, 0, false);
-            self.out.extend_from_slice(rest);
-        } else {
-            self.out.extend_from_slice(&self.line);
+        if options.format == Format::DockerJson {
+            self.line.push(b'\n');
         }
-        self.out.push(b'\n');
+        let first_bytes = if partial { content_bytes.min(self.line.len()) } else { self.line.len() };
+        let (first, rest) = self.line.split_at(first_bytes);
+        record::append(&mut self.out, options.format, stream, self.timestamp_ns, 0, (first, partial));
+        if partial {
+            self.timestamp_ns += STEP_NS;
+            record::append(&mut self.out, options.format, stream, self.timestamp_ns, 0, (rest, false));
+        }
     }
 
     fn count(&self, ledger: &Ledger, log: &Log) {
@@ -152,4 +151,11 @@ impl LogWriter {
             ledger.add_lines(*source, self.sequences[stream], self.text_bytes[stream]);
         }
     }
+}
+
+/// Bytes of a CRI record before its content; `scratch` is overwritten.
+fn cri_head_bytes(scratch: &mut Vec<u8>, stream: Stream, timestamp_ns: i64) -> usize {
+    scratch.clear();
+    record::write_cri_head(scratch, stream, timestamp_ns, 0, false);
+    scratch.len()
 }

@@ -412,7 +412,7 @@ fn open_log(path: &Path) -> io::Result<File> {
 }
 
 /// Makes the log of an attempt; with docker also the link to it.
-fn open_attempt(
+pub(super) fn open_attempt(
     folder: &Path,
     docker: &Path,
     attempt: u32,

@@ -96,6 +96,11 @@ impl Node {
         self.root.join("pods")
     }
 
+    /// The folder that is /var/lib/docker/containers on a node.
+    fn docker(&self) -> PathBuf {
+        self.root.join("docker/containers")
+    }
+
     /// What was written.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
@@ -114,8 +119,7 @@ impl Node {
     /// Those of the file system.
     pub fn start(&mut self, pod: &Pod, name: &str, options: ContainerOptions) -> io::Result<Container> {
         let seed = self.random.bits();
-        let docker = self.root.join("docker/containers");
-        Container::start(&self.pods(), docker, pod, name, options, &self.ledger, seed)
+        Container::start(&self.pods(), self.docker(), pod, name, options, &self.ledger, seed)
     }
 
     /// Removes a pod's folder with all that is in it, as the kubelet does some time after a pod is deleted; with docker

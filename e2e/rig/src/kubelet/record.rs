@@ -73,15 +73,27 @@ fn cut(pieces: &mut Vec<Piece>, mut line: Vec<u8>) {
 
 /// Appends the record of a piece.
 pub fn write(out: &mut Vec<u8>, format: Format, stream: Stream, timestamp_ns: i64, offset_s: i32, piece: &Piece) {
+    append(out, format, stream, timestamp_ns, offset_s, (&piece.content, piece.partial));
+}
+
+/// As [`write`]; the piece is its content and whether it is partial.
+pub fn append(
+    out: &mut Vec<u8>,
+    format: Format,
+    stream: Stream,
+    timestamp_ns: i64,
+    offset_s: i32,
+    (content, partial): (&[u8], bool),
+) {
     match format {
         Format::Cri => {
-            write_cri_head(out, stream, timestamp_ns, offset_s, piece.partial);
-            out.extend_from_slice(&piece.content);
+            write_cri_head(out, stream, timestamp_ns, offset_s, partial);
+            out.extend_from_slice(content);
             out.push(b'\n');
         }
         Format::DockerJson => {
             out.extend_from_slice(b"{\"log\":\"");
-            write_json_string(out, &piece.content);
+            write_json_string(out, content);
             out.extend_from_slice(b"\",\"stream\":\"");
             out.extend_from_slice(stream.name().as_bytes());
             out.extend_from_slice(b"\",\"time\":\"");

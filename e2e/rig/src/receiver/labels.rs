@@ -40,6 +40,11 @@ fn parse_set(text: &str) -> Result<Labels, String> {
     Ok(labels)
 }
 
+/// Whether a text is a name as Prometheus has it.
+pub(super) fn is_name(text: &str) -> bool {
+    matches!(parse_name(text), Ok((_, "")))
+}
+
 /// A name as Prometheus has it, `[a-zA-Z_][a-zA-Z0-9_]*`, and what follows.
 fn parse_name(text: &str) -> Result<(&str, &str), String> {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());

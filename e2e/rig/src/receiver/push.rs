@@ -8,6 +8,9 @@ use super::labels::{self, Labels};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
+const METADATA_ENTRIES_MAX: usize = 128;
+const METADATA_BYTES_MAX: usize = 64 << 10;
+
 /// The entries of one stream.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stream<'a> {
@@ -81,7 +84,30 @@ fn decode_entry(bytes: &[u8], line_bytes_max: usize) -> Result<Entry<'_>, String
     if line.len() > line_bytes_max {
         return Err(format!("a line of {} bytes, the limit is {line_bytes_max}", line.len()));
     }
+    check_metadata(&metadata)?;
     Ok(Entry { timestamp_ns: timestamp_ns.ok_or("Entry without timestamp")?, line, metadata })
+}
+
+/// Names as labels have them, sorted and unique, values that are not empty, and Loki's default limits
+/// (`max_structured_metadata_entries_count`, `max_structured_metadata_size`).
+fn check_metadata(metadata: &[(&str, &str)]) -> Result<(), String> {
+    let mut bytes = 0;
+    for (index, (name, value)) in metadata.iter().enumerate() {
+        if !labels::is_name(name) || value.is_empty() {
+            return Err(format!("structured metadata {name:?} with the value {value:?}"));
+        }
+        if index > 0 && metadata[index - 1].0 >= *name {
+            return Err(format!(
+                "structured metadata {name} after {}: must be sorted and unique",
+                metadata[index - 1].0
+            ));
+        }
+        bytes += name.len() + value.len();
+    }
+    if metadata.len() > METADATA_ENTRIES_MAX || bytes > METADATA_BYTES_MAX {
+        return Err(format!("structured metadata of {} names and {bytes} bytes", metadata.len()));
+    }
+    Ok(())
 }
 
 fn decode_timestamp(bytes: &[u8]) -> Result<i64, String> {
@@ -114,10 +140,7 @@ fn decode_pair(bytes: &[u8]) -> Result<(&str, &str), String> {
             other => return Err(unexpected("LabelPair", other)),
         }
     }
-    match name {
-        Some(name) if !name.is_empty() => Ok((name, value.unwrap_or_default())),
-        _ => Err("structured metadata without a name".into()),
-    }
+    Ok((name.ok_or("structured metadata without a name")?, value.unwrap_or_default()))
 }
 
 fn set_once<T>(slot: &mut Option<T>, value: T, field: &str) -> Result<(), String> {

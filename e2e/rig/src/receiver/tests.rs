@@ -171,7 +171,12 @@ fn malformed_bodies_are_violations() {
     let raw = |bytes: &[u8]| compress(bytes);
     let with = |labels: &str, entry: Entry| body_of(&push_of(labels, vec![entry]));
     let nanos = |nanos| Entry { timestamp: Some(Timestamp { seconds: 1, nanos }), ..entry(1, "x") };
-    let nameless = Entry { metadata: vec![Pair { name: String::new(), value: "x".into() }], ..entry(1, "x") };
+    let carrying = |pairs: &[(&str, &str)]| {
+        let pair = |(name, value): &(&str, &str)| Pair { name: (*name).into(), value: (*value).into() };
+        with(LABELS, Entry { metadata: pairs.iter().map(pair).collect(), ..entry(1, "x") })
+    };
+    let many: Vec<_> = (0..129).map(|n| format!("n{n:03}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), "x")).collect();
     let cases: Vec<(&str, Vec<u8>)> = vec![
         ("not snappy", encoded.clone()),
         ("snappy cut short", body_of(&push)[..10].to_vec()),
@@ -191,7 +196,13 @@ fn malformed_bodies_are_violations() {
         ("seconds beyond 64 bits of nanoseconds", with(LABELS, entry(i64::MAX, "x"))),
         ("invalid UTF-8", with(LABELS, entry(1, b"a\xffb".to_vec()))),
         ("line over the limit", with(LABELS, entry(1, vec![b'x'; (256 << 10) + 1]))),
-        ("metadata without name", with(LABELS, nameless)),
+        ("metadata without name", carrying(&[("", "x")])),
+        ("metadata without value", carrying(&[("n", "")])),
+        ("metadata with a name that is none", carrying(&[("a-b", "x")])),
+        ("metadata twice", carrying(&[("a", "x"), ("a", "x")])),
+        ("metadata out of order", carrying(&[("b", "x"), ("a", "x")])),
+        ("metadata of too many names", carrying(&many)),
+        ("metadata of too many bytes", carrying(&[("a", &"x".repeat(64 << 10))])),
         ("Stream.hash", {
             let mut push = push.clone();
             push.streams[0].hash = 7;

@@ -32,9 +32,13 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 /// The token of a user who may do everything.
 const ADMIN: &str = "admin-token";
 
-const PACKAGES: [apt::Package; 3] = [
+/// In its folder; made by its first start, and signed by itself.
+const AUTHORITY: &str = "certificates/apiserver.crt";
+
+const PACKAGES: [apt::Package; 4] = [
     apt::Package { name: "etcd-server", program: "etcd" },
     apt::Package { name: "kubernetes-client", program: "kubectl" },
+    apt::Package { name: "curl", program: "curl" },
     apt::Package { name: "openssl", program: "openssl" },
 ];
 
@@ -97,6 +101,11 @@ impl Cluster {
 
     /// Starts the API server (again) and waits until it is ready.
     pub fn start_api(&mut self) -> anyhow::Result<()> {
+        self.start_api_with(&[])
+    }
+
+    /// The same with further flags.
+    pub fn start_api_with(&mut self, flags: &[&str]) -> anyhow::Result<()> {
         let log = PROGRAM.folder()?.join("kube-apiserver.log");
         let api = Running::start(
             Command::new(&self.program)
@@ -108,6 +117,7 @@ impl Cluster {
                 .args(["--service-account-signing-key-file=service-accounts.key"])
                 // Its service accounts are made by a controller, which is not here.
                 .args(["--disable-admission-plugins=ServiceAccount", "--service-cluster-ip-range=10.0.0.0/24"])
+                .args(flags)
                 .current_dir(self.folder.path()),
             &log,
         )?;
@@ -131,6 +141,38 @@ impl Cluster {
     /// kill -9.
     pub fn kill_api(&mut self) {
         self.api = None;
+    }
+
+    /// The port of the API server on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Who vouches for the API server.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.path().join(AUTHORITY)
+    }
+
+    /// Of someone who may do everything.
+    pub fn admin_kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("admin")
+    }
+
+    /// Has etcd forget all that is not the present.
+    pub fn forget_history(&self) -> anyhow::Result<()> {
+        let status = self.etcd("maintenance/status", "{}")?;
+        let revision = status["header"]["revision"].as_str().context("etcd tells no revision")?;
+        // Refused where everything is forgotten already, with the words that it is compacted.
+        let answer = self.etcd("kv/compaction", &format!("{{\"revision\": {revision}, \"physical\": true}}"))?;
+        ensure!(answer["error"].is_null() || answer.to_string().contains("compacted"), "etcd: {answer}");
+        Ok(())
+    }
+
+    /// What etcd's JSON gateway answers.
+    fn etcd(&self, call: &str, body: &str) -> anyhow::Result<serde_json::Value> {
+        let url = format!("{}/v3/{call}", self.etcd_url);
+        let answer = process::output_of(Command::new("curl").args(["--silent", "--show-error", "--data", body, &url]))?;
+        serde_json::from_str(&answer).with_context(|| format!("etcd answers {answer}"))
     }
 
     /// What `kubectl ARGUMENTS` answers to someone who may do everything.
@@ -164,7 +206,7 @@ fn kubectl(folder: &Path) -> Command {
 }
 
 fn write_kubeconfig(folder: &Path, port: u16, name: &str, token: &str) -> anyhow::Result<PathBuf> {
-    let authority = folder.join("certificates/apiserver.crt");
+    let authority = folder.join(AUTHORITY);
     ensure!(authority.exists(), "kube-apiserver has made no certificate yet");
     let config = serde_json::json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "e2e",

@@ -5,7 +5,10 @@
 //! objects in the API say, from the first line of a new pod on, while the API server is killed, and after a role was
 //! missing. The judge is the rig's receiver.
 
+mod chart;
 pub mod cluster;
+mod expiry;
+mod pod;
 
 use std::{
     collections::BTreeSet,
@@ -24,7 +27,8 @@ use rig::{
 };
 
 use super::collector;
-use crate::{build, process};
+use crate::{build, helm::Helm, process};
+use chart::Deploy;
 use cluster::Cluster;
 
 const NODE: &str = "pi-3";
@@ -38,12 +42,20 @@ pub fn run(apiserver: Option<&Path>, release: bool) -> anyhow::Result<()> {
     let program = build::build(None, !release)?;
     let apiserver = apiserver.map_or_else(|| cluster::PROGRAM.build(), |path| Ok(path.to_owned()))?;
     let mut cluster = Cluster::start(&apiserver)?;
+    let helm = Helm::find_or_build()?;
+    chart::every_manifest_is_accepted(&cluster, &helm)?;
     let manifest = process::workspace_root().join("deploy/manifests/pilcrow.yaml");
     cluster.kubectl(&["apply", "-f", &manifest.display().to_string()])?;
     println!("kube-apiserver takes deploy/manifests/pilcrow.yaml");
     cluster.apply(&format!("{{apiVersion: v1, kind: Node, metadata: {{name: {NODE}}}}}"))?;
     labels_follow_the_api(&mut cluster, &program)?;
     a_missing_role_is_said_and_can_be_mended(&cluster, &program)?;
+    // Those that kubectl made are no release's, and Helm leaves them alone.
+    cluster.kubectl(&["delete", "clusterrole,clusterrolebinding", "pilcrow"])?;
+    let deploy = Deploy::new(&cluster, &helm)?;
+    chart::the_scripts_install_and_uninstall(&deploy)?;
+    pod::the_chart_s_pod_does_its_work(&cluster, &deploy, &program)?;
+    expiry::a_forgotten_watch_leaves_no_gap(&mut cluster, &program)?;
     println!("every line had exactly the labels that the API says");
     Ok(())
 }

@@ -4,25 +4,25 @@
 //! that are not: the configuration may be for another machine. What `auto` chooses is the machine's answer: that is
 //! `pilcrow doctor`'s.
 
+mod relabelling;
+
 use std::{io, path::Path};
 
+use self::relabelling::Relabelling;
+pub use self::relabelling::write_rules;
 use crate::config::{Config, Enabled, Kubernetes, Oversize, ReaderChoice, SignalChoice, StartAt};
-
-/// Loki's default `max_label_names_per_series`, and how many of them Pilcrow takes itself (namespace, pod,
-/// container, app, job, stream).
-const LABELS_MAX: usize = 15;
-const POD_LABELS: usize = 6;
 
 /// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
 ///
 /// # Errors
 /// `out` can not be written to.
 pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
+    let relabelling = Relabelling::of(config)?;
     writeln!(out, "The configuration is good. It means:")?;
-    for sentence in sentences(config) {
+    for sentence in sentences(config, &relabelling) {
         writeln!(out, "- {sentence}")?;
     }
-    for warning in warnings(config) {
+    for warning in warnings(config).into_iter().chain(relabelling.warnings(config)) {
         writeln!(out, "warning: {warning}")?;
     }
     if print {
@@ -31,7 +31,7 @@ pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::
     Ok(())
 }
 
-fn sentences(config: &Config) -> Vec<String> {
+fn sentences(config: &Config, relabelling: &Relabelling) -> Vec<String> {
     let loki = &config.loki;
     let mut sentences = vec![
         format!("Lines go to Loki at {}{}{}.", loki.url, tenant(config), authentication(config)),
@@ -40,12 +40,14 @@ fn sentences(config: &Config) -> Vec<String> {
              Loki takes it.",
             loki.batch.bytes, loki.batch.age, loki.backoff.min, loki.backoff.max
         ),
-        labels(config),
+        relabelling.sentence(config),
         format!("Logs are read from {}; {}.", config.paths.pods.display(), start(config)),
         format!("Positions are kept in {}.", config.paths.state.display()),
         backends(config),
         kubernetes(config),
+        selection(config),
         lines(config),
+        hold(config),
     ];
     if !loki.headers.is_empty() {
         let names: Vec<&str> = loki.headers.keys().map(String::as_str).collect();
@@ -77,18 +79,6 @@ fn authentication(config: &Config) -> String {
     }
 }
 
-fn labels(config: &Config) -> String {
-    let pod = match config.kubernetes.enabled {
-        Enabled::False => "namespace, pod, container, job and stream",
-        Enabled::Auto | Enabled::True => "namespace, pod, container, job, stream and, where its pod has one, app",
-    };
-    if config.labels.is_empty() {
-        return format!("Every line has the labels {pod}, and no static ones.");
-    }
-    let all: Vec<String> = config.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
-    format!("Every line has the labels {pod}, and the static {}.", all.join(", "))
-}
-
 fn start(config: &Config) -> &'static str {
     match config.start_at {
         StartAt::Beginning => "those without a saved position from their beginning",
@@ -115,7 +105,7 @@ fn backends(config: &Config) -> String {
 }
 
 fn kubernetes(config: &Config) -> String {
-    let Kubernetes { enabled, node_name, kubeconfig, wait } = &config.kubernetes;
+    let Kubernetes { enabled, node_name, kubeconfig, wait, .. } = &config.kubernetes;
     if *enabled == Enabled::False {
         return "The Kubernetes API is not asked: labels come from the paths, and there is no app label.".into();
     }
@@ -134,12 +124,42 @@ fn kubernetes(config: &Config) -> String {
     )
 }
 
+fn selection(config: &Config) -> String {
+    let Kubernetes { enabled, namespaces, pod_selector, .. } = &config.kubernetes;
+    let mut sentence = match &namespaces.include[..] {
+        [] => "Logs of all namespaces are collected".into(),
+        names => format!("Only logs of the namespaces {} are collected", names.join(", ")),
+    };
+    if !namespaces.exclude.is_empty() {
+        sentence += &format!(", but not those of {}", namespaces.exclude.join(", "));
+    }
+    if *enabled != Enabled::False {
+        if !pod_selector.is_empty() {
+            sentence += &format!(", of pods with the labels {pod_selector}");
+        }
+        sentence += "; pods with the annotation pilcrow.dev/exclude: \"true\" are left out";
+    }
+    sentence + "."
+}
+
 fn lines(config: &Config) -> String {
     let oversize = match config.lines.oversize {
         Oversize::Split => "are split into several entries",
         Oversize::Cut => "are cut, and counted",
     };
     format!("Lines of more than {} {oversize}.", config.lines.max_bytes)
+}
+
+fn hold(config: &Config) -> String {
+    let (bytes, age) = (config.hold.bytes, config.hold.age);
+    if bytes.0 == 0 {
+        return "A log file that is deleted before it is read is given up at the next sweep.".into();
+    }
+    let age = if age.0.is_zero() { String::new() } else { format!(", and each for {age}") };
+    format!(
+        "Log files that are deleted before they are read are held open, up to {bytes} on the disk{age}; past that, the \
+         first that was deleted is given up, and counted."
+    )
 }
 
 fn warnings(config: &Config) -> Vec<String> {
@@ -169,13 +189,6 @@ fn warnings(config: &Config) -> Vec<String> {
         warnings.push(format!(
             "debug.drop_signals is {}: that many of the signs of growth are thrown away, and lines come as late as the sweep",
             config.debug.drop_signals
-        ));
-    }
-    if config.labels.len() + POD_LABELS > LABELS_MAX {
-        warnings.push(format!(
-            "{} static labels and Pilcrow's {POD_LABELS} are more than the {LABELS_MAX} that Loki accepts by default \
-             (max_label_names_per_series)",
-            config.labels.len()
         ));
     }
     warnings

@@ -2,11 +2,11 @@
 
 use anyhow::Context;
 
-const LIMITS: &str = include_str!("../../limits.toml");
+const LIMITS: &str = include_str!("../limits.toml");
 
-/// The most CPU time that the backlog may take, in the floor's.
-pub fn backlog_ratio() -> anyhow::Result<f64> {
-    number(LIMITS, "backlog_ratio").context("benches/limits.toml has no number backlog_ratio")
+/// The most that the figure called `key` may be.
+pub fn of(key: &str) -> anyhow::Result<f64> {
+    number(LIMITS, key).with_context(|| format!("benches/limits.toml has no number {key}"))
 }
 
 /// The number of a line `key = number`.
@@ -22,7 +22,8 @@ mod tests {
 
     #[test]
     fn the_limits_are_there() {
-        assert!(backlog_ratio().unwrap() >= 1.0);
+        assert!(of("backlog_ratio").unwrap() >= 1.0);
+        assert!(of("absent").unwrap_err().to_string().contains("absent"));
     }
 
     #[test]

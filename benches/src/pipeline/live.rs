@@ -1,0 +1,76 @@
+//! A busy node: 10,000 lines a second.
+
+use std::{thread, time::Duration};
+
+use rig::kubelet::{Live, LiveOptions, Node};
+
+use super::{Place, report::Figures, say, subject::Subject, watch::Watch};
+
+const FILES: usize = 30;
+const LINES_PER_SECOND: u32 = 10_000;
+const SEED: u64 = 2;
+/// A kubelet rotates at 10 MiB; here each log comes to its turn in a few seconds.
+const ROTATE_EVERY: Duration = Duration::from_secs(5);
+/// Enough that no line is deleted before it is read.
+const KEEP: usize = 50;
+/// The first batches find memory and connections that later ones have.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// Whether the logs are rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// Nothing but lines.
+    No,
+    /// Each log every few seconds, with compression, as the kubelet does it.
+    EveryFewSeconds,
+}
+
+/// Lines for `watched` and the warm-up before. CPU time and wake-ups are counted after the warm-up, latency and memory
+/// from the first line on. `read` is called at the beginning of the count and at its end.
+///
+/// # Errors
+/// Where the collector fails, or not all lines arrive.
+pub fn run(
+    scenario: &'static str,
+    subject: &Subject,
+    place: &Place,
+    watched: Duration,
+    rotation: Rotation,
+    read: impl Fn() -> Option<u64>,
+) -> anyhow::Result<Figures> {
+    let node = Node::new(place.path(), SEED)?;
+    let (mut running, _) = subject.start(place, &node.pods())?;
+    running.wait_for_start()?;
+    let live = Live::start(node, options(rotation))?;
+    let ledger = live.ledger().clone();
+    thread::sleep(WARM_UP);
+
+    let (lines, bytes) = (ledger.lines(), ledger.bytes());
+    let (watch, before) = (Watch::from_now(running.pid())?, read());
+    thread::sleep(watched);
+    let allocations = read().zip(before).map(|(now, before)| (now - before) as f64);
+    let figures = watch.end(scenario, ledger.lines() - lines, ledger.bytes() - bytes)?;
+
+    live.stop()?;
+    running.wait_for_all(&ledger)?;
+    let latency = Some(running.finish(&ledger)?);
+    let figures = Figures { allocations, latency, ..figures };
+    say(&figures);
+    Ok(figures)
+}
+
+/// CRI alone, and neither restarts nor new pods: they come in their own time on a real node, seldom in so few seconds.
+fn options(rotation: Rotation) -> LiveOptions {
+    LiveOptions {
+        containers: FILES,
+        lines_per_second: LINES_PER_SECOND,
+        rotate_every: if rotation == Rotation::No { Duration::ZERO } else { ROTATE_EVERY },
+        restart_every: Duration::ZERO,
+        replace_pod_every: Duration::ZERO,
+        docker_one_in: 0,
+        long_one_in: 0,
+        halved_one_in: 0,
+        keep: KEEP,
+        seed: SEED,
+    }
+}

@@ -1,0 +1,132 @@
+//! Who is measured: this collector with one of its settings, or any other one.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rig::{
+    ledger::Ledger,
+    program::{Collector, Setup},
+};
+
+use super::{
+    Place,
+    peer::{self, Peer, PeerSink},
+    report::Latency,
+    sink::Sink,
+};
+
+/// A peer says nowhere that it is ready.
+const PEER_START: Duration = Duration::from_secs(3);
+
+/// A collector that can be started.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// This one.
+    Pilcrow {
+        /// Its program.
+        program: PathBuf,
+        /// `signal` of its configuration.
+        signal: String,
+        /// `reader` of its configuration.
+        reader: String,
+    },
+    /// Another one.
+    Peer(Peer),
+}
+
+/// A collector that runs, and its sink.
+pub enum Running {
+    /// This one, whose lines are checked one by one.
+    Pilcrow(Collector, Sink),
+    /// Another one, whose lines are counted.
+    Peer(peer::Process, PeerSink),
+}
+
+impl Subject {
+    /// Starts it without any positions of an earlier run. Also says when.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start(&self, place: &Place, pods: &Path) -> anyhow::Result<(Running, Instant)> {
+        let state = place.path().join("state");
+        if state.exists() {
+            fs::remove_dir_all(&state)?;
+        }
+        fs::create_dir_all(&state)?;
+        let started = Instant::now();
+        let running = match self {
+            Self::Pilcrow { program, signal, reader } => {
+                let sink = Sink::start()?;
+                let loki = sink.url();
+                // Rust's quoting of these strings is YAML's too.
+                let configuration = format!(
+                    "loki: {{url: {loki:?}}}\nlabels: {{cluster: bench}}\npaths: {{pods: {pods:?}, state: {state:?}}}\n\
+                     kubernetes: {{enabled: false}}\nsignal: {signal}\nreader: {reader}\n"
+                );
+                let setup = Setup::write(program, place.path(), &configuration)?;
+                Running::Pilcrow(Collector::start(&setup)?, sink)
+            }
+            Self::Peer(peer) => {
+                let sink = PeerSink::start()?;
+                Running::Peer(peer.start(place.path(), pods, &state, sink.address())?, sink)
+            }
+        };
+        Ok((running, started))
+    }
+}
+
+impl Running {
+    /// Its process, the first one if there are several.
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Pilcrow(collector, _) => collector.pid(),
+            Self::Peer(process, _) => process.pid(),
+        }
+    }
+
+    /// Until it follows the log files.
+    ///
+    /// # Errors
+    /// Where it ends.
+    pub fn wait_for_start(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Pilcrow(collector, _) => collector.wait_for_start(),
+            Self::Peer(process, _) => {
+                thread::sleep(PEER_START);
+                process.check_running()
+            }
+        }
+    }
+
+    /// Until as many lines arrived as were written.
+    ///
+    /// # Errors
+    /// Where it ends, or no more lines come.
+    pub fn wait_for_all(&mut self, ledger: &Ledger) -> anyhow::Result<()> {
+        match self {
+            Self::Pilcrow(collector, sink) => sink.wait_for_all(ledger, collector),
+            Self::Peer(process, sink) => sink.wait_for_all(ledger, process),
+        }
+    }
+
+    /// Ends it. The time from each line's timestamp to the sink.
+    ///
+    /// # Errors
+    /// With this collector, a missing, repeated, damaged or disordered line, and every breach of Loki's protocol.
+    pub fn finish(self, ledger: &Ledger) -> anyhow::Result<Latency> {
+        match self {
+            Self::Pilcrow(mut collector, sink) => {
+                collector.terminate()?;
+                Ok(Latency::of(&sink.verify(ledger)?.latency))
+            }
+            Self::Peer(process, sink) => {
+                drop(process);
+                Ok(sink.latency())
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The LogQL of the chart's dashboard, asked of a real Loki that holds a run's lines.
+//!
+//! In: a Loki. Out: an error unless it answers every panel, and those that choose by labels alone with something. PromQL is
+//! not Loki's: its metric names are compared with a scrape in the collector's tests.
+
+use std::fs;
+
+use anyhow::{Context, ensure};
+use serde_json::Value;
+
+use super::logql::{Client, Range};
+use crate::helm;
+
+/// What Grafana puts in for its variables, but for `$cluster`.
+const VARIABLES: [(&str, &str); 4] = [("$namespace", ".+"), ("$__auto", "5m"), ("$__range", "1h"), ("$text", "")];
+
+/// Asks for every panel with `cluster` chosen.
+pub fn is_answered(client: &Client, cluster: &str, range: Range) -> anyhow::Result<()> {
+    let file = helm::chart().join("files/dashboard.json");
+    let dashboard: Value = serde_json::from_slice(&fs::read(&file)?).context("the dashboard is no JSON")?;
+    let targets = dashboard["panels"].as_array().into_iter().flatten().flat_map(|panel| panel["targets"].as_array());
+    let of_loki = targets.flatten().filter(|target| target["datasource"]["type"] == "loki");
+    let mut asked = 0;
+    for expression in of_loki.filter_map(|target| target["expr"].as_str()) {
+        let with_cluster = expression.replace("$cluster", cluster);
+        let query = VARIABLES.iter().fold(with_cluster, |query, (name, value)| query.replace(name, value));
+        let results = client.results(&query, range).with_context(|| format!("Loki does not take {query}"))?;
+        // Whether a line speaks of errors is the line's business.
+        ensure!(results > 0 || query.contains("|~"), "Loki has nothing for {query}");
+        asked += 1;
+    }
+    ensure!(asked > 0, "{} asks Loki for nothing", file.display());
+    println!("Loki answers all {asked} LogQL expressions of the dashboard");
+    Ok(())
+}
