@@ -221,7 +221,8 @@ impl Outcome {
 pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Outcome> {
     let files = kernel.files()?;
     let programs = built.of(kernel.machine.architecture(), work.set())?;
-    let folder = process::target_dir().join("vm/machines").join(kernel.name);
+    let name = if work.cost { format!("{}-cost", kernel.name) } else { kernel.name.to_owned() };
+    let folder = process::target_dir().join("vm/machines").join(name);
     fs::create_dir_all(&folder)?;
     let initramfs = folder.join("initramfs");
     pack(&initramfs, programs, &files.modules, work)?;
