@@ -78,9 +78,24 @@ pub struct Control {
     /// The one device whose files are tracked, so that other writes need no look-up; [`Control::ANY_DEVICE`] if there
     /// are several.
     pub only_device: AtomicU64,
+    /// A bit for each tracked inode, and for those that share it: without it a write needs no look-up. See
+    /// [`Control::bit_of`].
+    pub inodes: [AtomicU64; INODE_WORDS],
 }
 
+/// Words of [`Control::inodes`]: with 100 tracked files one untracked inode in 160 shares a bit with one of them.
+pub const INODE_WORDS: usize = 256;
+
 impl Control {
+    /// The word of [`Control::inodes`] that has an inode's bit, and the word with that bit.
+    #[must_use]
+    #[inline(always)]
+    pub const fn bit_of(inode: u64) -> (usize, u64) {
+        // Fibonacci hashing: the highest bits of the product depend on all bits of the number.
+        let hash = inode.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50;
+        ((hash >> 6) as usize & (INODE_WORDS - 1), 1 << (hash & 63))
+    }
+
     /// Files of several devices are tracked. No file system has device number 0.
     pub const ANY_DEVICE: u64 = 0;
 }

@@ -142,11 +142,16 @@ impl KernelMemory for Untyped {
 #[inline(always)]
 fn slot_of_inode<M: KernelMemory>(inode: Address) -> Option<u64> {
     let device = u64::from(M::int(M::pointer(inode, inode_super_block())?, super_block_device())?);
-    let only_device = load(&control()?.only_device);
+    let control = control()?;
+    let only_device = load(&control.only_device);
     if only_device != Control::ANY_DEVICE && only_device != device {
         return None;
     }
     let key = FileKey { inode: M::long(inode, inode_number())?, device };
+    let (word, bit) = Control::bit_of(key.inode);
+    if load(control.inodes.get(word)?) & bit == 0 {
+        return None;
+    }
     // SAFETY: the value is copied at once. An element that is removed meanwhile gives a slot that is no longer this
     // file's, and the mark for it a needless read.
     unsafe { TRACKED.get(key) }.copied()

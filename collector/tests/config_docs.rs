@@ -198,3 +198,15 @@ fn the_dashboard_and_the_alerts_name_only_metrics_and_labels_that_a_scrape_has()
         }
     }
 }
+
+#[test]
+fn the_operations_page_speaks_of_no_metric_that_is_not_there() {
+    let scrape = full_scrape();
+    let (_, samples) = families(&scrape);
+    let page = page("operations.md");
+    let spoken_of: Vec<_> = words(&page).filter(|word| word.starts_with("pilcrow_")).collect();
+    assert!(spoken_of.len() > 10, "{spoken_of:?}");
+    for metric in spoken_of {
+        assert!(samples.iter().any(|sample| sample == metric), "there is no {metric}");
+    }
+}

@@ -118,6 +118,8 @@ fn probe_cargo(subcommand: &str, root: &Path, target: &Path, linker: &Linker, ru
         // Lets a stable compiler take -Z options. For this sub-build only: build scripts of other packages look at it.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        // The workspace has its dependencies built small; here they are the standard library, a part of every program.
+        .args(["--config", "profile.release.package.'*'.opt-level=3"])
         // bpf-linker makes the object's BTF from the debug information that the release profile strips.
         .env("CARGO_PROFILE_RELEASE_STRIP", "none");
     if let RustSrc::Elsewhere { library } = rust_src {

@@ -42,11 +42,18 @@ impl std::error::Error for DecodeError {}
 
 /// The file's bytes.
 pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
-    // Strings and numbers only: nothing in it can fail to be written as JSON.
-    let body = serde_json::to_vec(&snapshot.containers).unwrap_or_default();
-    let mut file = format!("{MAGIC} {VERSION} {:08x}\n", checksum(&body)).into_bytes();
-    file.extend_from_slice(&body);
+    let mut file = header(0).into_bytes();
+    let body = file.len();
+    // Strings and numbers only, into memory: nothing in it can fail to be written as JSON.
+    let _ = serde_json::to_writer(&mut file, &snapshot.containers);
+    let header = header(checksum(&file[body..]));
+    file[..body].copy_from_slice(header.as_bytes());
     file
+}
+
+/// The first line; its length does not depend on the checksum.
+fn header(checksum: u32) -> String {
+    format!("{MAGIC} {VERSION} {checksum:08x}\n")
 }
 
 /// What the file's bytes say.

@@ -3,6 +3,7 @@
 mod descriptors;
 mod exclusion;
 mod hold;
+mod hostile;
 mod import;
 mod kill;
 mod kubernetes;

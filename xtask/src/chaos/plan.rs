@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn every_kind_of_weather_and_blow_comes_within_the_first_decks() {
         for seed in 0..20 {
-            let episodes: Vec<_> = Plan::new(seed).take(20).collect();
+            let episodes: Vec<_> = Plan::new(seed).take(40).collect();
             assert_eq!(episodes.iter().map(|episode| episode.weather).collect::<BTreeSet<_>>().len(), 10);
             assert_eq!(episodes.iter().map(|episode| episode.blow).collect::<BTreeSet<_>>().len(), 8);
         }

@@ -57,6 +57,11 @@ impl Report {
         Self { passed: 1, ..Self::default() }
     }
 
+    /// Checks that passed, and what failed.
+    pub fn of_checks(passed: usize, failed: Vec<String>) -> Self {
+        Self { passed, failed, ..Self::default() }
+    }
+
     /// One check that cannot run here.
     fn one_skipped(test: &str, reason: impl Into<String>) -> Self {
         Self { skipped: vec![Skip { test: test.to_owned(), reasons: vec![reason.into()] }], ..Self::default() }
@@ -77,7 +82,8 @@ impl Report {
         format!("{} passed, {} failed, {} skipped", self.passed_count(), self.failed.len(), self.skipped.len())
     }
 
-    fn add(&mut self, other: Self) {
+    /// Takes another one's counts and names.
+    pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.skipped_as_passed += other.skipped_as_passed;
         self.failed.extend(other.failed);

@@ -15,9 +15,10 @@ struct Allowed {
 
 /// Each entry says above it why the CI machine cannot run the test, and where it runs instead.
 const ALLOWED: &[Allowed] = &[
-    // The CI machine's kernel takes tp_btf programs, with which the same tests run, and refuses to attach fexit ones.
+    // The CI machine's kernel takes tp_btf programs, with which the same tests run, and refuses to attach fexit ones: they
+    // run in the virtual machines of the step `vm`.
     Allowed { part: "fexit", reason: "Operation not permitted" },
-    // And it is built without CONFIG_KPROBES.
+    // And it is built without CONFIG_KPROBES: as fexit.
     Allowed { part: "kprobe", reason: "this kernel has no kprobes" },
 ];
 

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use anyhow::Context;
 
 use super::{Report, chart, libtest};
-use crate::{apt, build, chaos, e2e, ebpf, image, process};
+use crate::{apt, build, chaos, e2e, ebpf, image, process, vm};
 
 /// One step.
 pub struct Step {
@@ -33,7 +33,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 10] = [
+pub const ALL: [Step; 11] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
@@ -41,6 +41,7 @@ pub const ALL: [Step; 10] = [
     Step { name: "tests", what: "unit, property, behaviour and probe tests", long: false, run: tests },
     Step { name: "chaos", what: "everything goes wrong at once, with fixed seeds", long: false, run: chaos },
     Step { name: "helm", what: "the chart, and the manifests made from it", long: false, run: chart::run },
+    Step { name: "vm", what: "the probe's tests and the collector on real kernels, in QEMU", long: false, run: vm },
     Step { name: "cross", what: "the aarch64 binary, under an emulator, and its image", long: true, run: cross },
     Step { name: "loki", what: "the collector against a real Loki", long: true, run: loki },
     Step { name: "kube", what: "the collector against a real kube-apiserver", long: true, run: kube },
@@ -118,6 +119,13 @@ fn chaos() -> anyhow::Result<Report> {
         report.add(Report::one_skipped("chaos", not_done));
     }
     Ok(report)
+}
+
+fn vm() -> anyhow::Result<Report> {
+    if let Err(reason) = vm::can_boot() {
+        return Ok(Report::one_skipped("vm", reason));
+    }
+    vm::report()
 }
 
 fn cross() -> anyhow::Result<Report> {

@@ -64,7 +64,7 @@ pub struct Args {
 }
 
 /// What a machine is to do, but for what depends on its kernel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Work {
     /// Test programs by name, and arguments.
     pub tests: Vec<(String, Vec<String>)>,
@@ -102,6 +102,34 @@ impl Work {
     const fn pace(&self) -> Pace {
         if self.cost { Pace::Instructions } else { Pace::Real }
     }
+}
+
+/// Whether machines can be had here, or why not.
+pub fn can_boot() -> Result<(), String> {
+    if process::find("apt-get").is_none() || process::find("dpkg").is_none() {
+        return Err("kernels are fetched with Debian's apt-get and dpkg, which are not here".into());
+    }
+    Ok(())
+}
+
+/// A kernel of each kind, for `cargo xtask test`: what the machine that it runs on may not be able to do.
+pub fn report() -> anyhow::Result<test::Report> {
+    // Static programs, on a kernel as it comes, on one in the manner of a Pi 4's and on one in that of a Pi 5's.
+    let arm64 = Work {
+        tests: vec![("probe".into(), vec!["every_way_of_writing_is_seen".into()])],
+        scenarios: vec![Scenario::AsIs, Scenario::NoBtf, Scenario::NoBtfNoKprobes],
+        ..Work::default()
+    };
+    // Kinds of programs that this machine's own kernel may refuse.
+    let tests = ["every_way_of_writing_is_seen", "a_reader_that_looks_at_once_misses_no_byte"];
+    let amd64 = Work { tests: vec![("probe".into(), tests.map(str::to_owned).to_vec())], ..Work::default() };
+    let mut total = test::Report::default();
+    let mut programs = Built::default();
+    for (name, work) in [("arm64-6.12", arm64), ("amd64-6.12", amd64)] {
+        let kernel = Kernel::named(name).with_context(|| format!("there is no kernel {name}"))?;
+        total.add(boot(kernel, &work, &mut programs)?.into_report(name));
+    }
+    Ok(total)
 }
 
 /// Boots, and prints the table.
@@ -171,13 +199,30 @@ impl Outcome {
     pub fn is_good(&self) -> bool {
         self.failed == Some(0) && self.garbled == 0 && !self.tests.has_failed()
     }
+
+    /// Each scenario is a test.
+    fn into_report(self, kernel: &str) -> test::Report {
+        let is_good = self.is_good();
+        let (good, bad): (Vec<_>, Vec<_>) = self.collected.iter().partition(|collected| collected.faults.is_empty());
+        let mut failed: Vec<_> = bad
+            .iter()
+            .map(|collected| format!("{kernel}, {}: {}", collected.scenario, collected.faults.join("; ")))
+            .collect();
+        if !is_good && failed.is_empty() && !self.tests.has_failed() {
+            failed.push(format!("{kernel}: the machine did not come to a good end"));
+        }
+        let mut report = test::Report::of_checks(good.len(), failed);
+        report.add(self.tests);
+        report
+    }
 }
 
 /// Boots one kernel and reads what its machine says.
 pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Outcome> {
     let files = kernel.files()?;
     let programs = built.of(kernel.machine.architecture(), work.set())?;
-    let folder = process::target_dir().join("vm/machines").join(kernel.name);
+    let name = if work.cost { format!("{}-cost", kernel.name) } else { kernel.name.to_owned() };
+    let folder = process::target_dir().join("vm/machines").join(name);
     fs::create_dir_all(&folder)?;
     let initramfs = folder.join("initramfs");
     pack(&initramfs, programs, &files.modules, work)?;

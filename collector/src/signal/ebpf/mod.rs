@@ -5,13 +5,13 @@
 
 mod attach;
 mod calibration;
+mod filter;
 mod loader;
 mod memory;
 mod object;
 mod plan;
 
 use std::{
-    collections::BTreeMap,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -34,6 +34,7 @@ use super::{
     readiness::Readiness,
 };
 use attach::{Attached, Kernel};
+use filter::Filter;
 use memory::{Mapping, RingPositions};
 use plan::{PLANS, Plan, Reach};
 
@@ -57,8 +58,7 @@ pub struct EbpfSignal {
     dirty: Mapping<AtomicU64>,
     control: Mapping<Control>,
     files: Vec<Option<Tracked>>,
-    /// The devices of the tracked files, and of how many.
-    devices: BTreeMap<u64, usize>,
+    filter: Filter,
     mounts: MountTable,
     /// The type of file system that the probe sees writes on; none if it is every one.
     only_file_system: Option<String>,
@@ -161,7 +161,7 @@ impl EbpfSignal {
             control: Mapping::of_array(fd_of(&control)?, 1)?,
             events: RingBuf::try_from(events).map_err(io::Error::other)?,
             files: Vec::new(),
-            devices: BTreeMap::new(),
+            filter: Filter::default(),
             mounts: MountTable::default(),
             only_file_system,
             early,
@@ -191,31 +191,6 @@ impl EbpfSignal {
             return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         Ok(FileKey { inode: fstat(file)?.st_ino, device: *device })
-    }
-
-    /// Sets the device filter before the first file of a device is tracked.
-    fn add_device(&mut self, device: u64) {
-        *self.devices.entry(device).or_insert(0) += 1;
-        self.set_device_filter();
-    }
-
-    fn remove_device(&mut self, device: u64) {
-        if let Some(files) = self.devices.get_mut(&device) {
-            *files -= 1;
-            if *files == 0 {
-                self.devices.remove(&device);
-                self.set_device_filter();
-            }
-        }
-    }
-
-    fn set_device_filter(&self) {
-        let mut devices = self.devices.keys();
-        let only = match (devices.next(), devices.next()) {
-            (Some(device), None) => *device,
-            _ => Control::ANY_DEVICE,
-        };
-        self.control().only_device.store(only, Ordering::SeqCst);
     }
 
     /// Clears the marks of the slots in `dirty[first..]` and removes those that had none.
@@ -289,10 +264,11 @@ impl Signal for EbpfSignal {
         self.untrack(slot);
         let key = self.key_of(file)?;
         let file = if self.early { Some(file.try_clone_to_owned()?) } else { None };
-        self.add_device(key.device);
+        // Before the look-up can find it.
+        self.filter.add(key, &self.control.values()[0]);
         self.dirty.values()[slot.0 as usize].store(CLEAN, Ordering::SeqCst);
         if let Err(error) = self.tracked.insert(key.words(), u64::from(slot.0), 0) {
-            self.remove_device(key.device);
+            self.filter.remove(key, &self.control.values()[0]);
             return Err(io::Error::other(error));
         }
         let index = slot.0 as usize;
@@ -312,7 +288,7 @@ impl Signal for EbpfSignal {
             // It can only fail if the key is not there.
             let _ = self.tracked.remove(&key.words());
         }
-        self.remove_device(key.device);
+        self.filter.remove(key, &self.control.values()[0]);
         self.unsettled.retain(|waiting| waiting.slot != slot);
     }
 
