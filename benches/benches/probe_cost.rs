@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io,
     os::{fd::AsFd, unix::fs::FileExt},
-    path::Path,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -26,46 +26,68 @@ fn main() -> io::Result<()> {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).or_else(|_| tempfile::tempdir())?;
     println!("| added to a write by | not tracked | tracked and marked | tracked, first after a drain |");
     println!("| --- | ---: | ---: | ---: |");
-    let alone = time(&file(folder.path(), "alone")?, &mut || Ok(()))?;
-    let row = |name: &str, costs: [f64; 3]| {
-        let [untracked, marked, first] = costs.map(|cost| cost - alone);
-        println!("| {name} | {untracked:.0} | {marked:.0} | {first:.0} |");
-    };
+    let mut alone = Vec::new();
     for report in survey(folder.path(), folder.path()) {
-        match (report.name.as_str(), &report.outcome) {
-            ("poll", _) => {}
-            ("inotify", Ok(_)) => {
-                let opened = signal::open(SignalChoice::Inotify, folder.path(), folder.path());
-                row("inotify", costs(opened.map_err(io::Error::other)?.signal, folder.path())?);
+        let name = report.name.as_str();
+        match &report.outcome {
+            // It has no part in a write.
+            Ok(_) if name == "poll" => {}
+            Ok(_) => {
+                let files = Files::create(folder.path())?;
+                let before = files.alone()?;
+                alone.push(before[0]);
+                let after = if name == "inotify" {
+                    let opened = signal::open(SignalChoice::Inotify, folder.path(), folder.path());
+                    files.costs(opened.map_err(io::Error::other)?.signal)
+                } else {
+                    let signal = open_ebpf_plan(name, folder.path(), folder.path()).map_err(io::Error::other)?;
+                    files.costs(signal)
+                }?;
+                let [untracked, marked, first] = [0, 1, 2].map(|index| after[index] - before[index]);
+                println!("| {name} | {untracked:.0} | {marked:.0} | {first:.0} |");
             }
-            (name, Ok(_)) => {
-                let signal = open_ebpf_plan(name, folder.path(), folder.path()).map_err(io::Error::other)?;
-                row(name, costs(signal, folder.path())?);
-            }
-            (name, Err(refusal)) => println!("| {name} | not here: {} | | |", refusal.reason),
+            Err(refusal) => println!("| {name} | not here: {} | | |", refusal.reason),
         }
     }
-    println!("A write of {} bytes alone: {alone:.0}", LINE.len());
+    println!("A write of {} bytes alone: {alone:.0?}", LINE.len());
     Ok(())
 }
 
-/// To a file that is not tracked beside one that is, to that one when it is marked already, and when it is not.
-fn costs(mut signal: impl Signal, folder: &Path) -> io::Result<[f64; 3]> {
-    let (tracked, other) = (file(folder, "tracked")?, file(folder, "other")?);
-    signal.track(Slot(0), tracked.as_fd(), &folder.join("tracked"))?;
-    let mut dirty = Vec::new();
-    let untracked = time(&other, &mut || Ok(()))?;
-    let marked = time(&tracked, &mut || Ok(()))?;
-    let first = time(&tracked, &mut || {
-        signal.drain(&mut dirty)?;
-        dirty.clear();
-        Ok(())
-    })?;
-    Ok([untracked, marked, first])
+/// One that is tracked and one that is not.
+struct Files {
+    tracked: File,
+    other: File,
+    path: PathBuf,
 }
 
-fn file(folder: &Path, name: &str) -> io::Result<File> {
-    let path = folder.join(name);
+impl Files {
+    fn create(folder: &Path) -> io::Result<Self> {
+        let path = folder.join("tracked");
+        Ok(Self { tracked: file(&path)?, other: file(&folder.join("other"))?, path })
+    }
+
+    /// What the writes of [`Self::costs`] take while nobody notices them: the same files, as no two take the same.
+    fn alone(&self) -> io::Result<[f64; 3]> {
+        let tracked = time(&self.tracked, &mut || Ok(()))?;
+        Ok([time(&self.other, &mut || Ok(()))?, tracked, tracked])
+    }
+
+    /// To the file that is not tracked, to the other one when it is marked already, and when it is not.
+    fn costs(&self, mut signal: impl Signal) -> io::Result<[f64; 3]> {
+        signal.track(Slot(0), self.tracked.as_fd(), &self.path)?;
+        let mut dirty = Vec::new();
+        let untracked = time(&self.other, &mut || Ok(()))?;
+        let marked = time(&self.tracked, &mut || Ok(()))?;
+        let first = time(&self.tracked, &mut || {
+            signal.drain(&mut dirty)?;
+            dirty.clear();
+            Ok(())
+        })?;
+        Ok([untracked, marked, first])
+    }
+}
+
+fn file(path: &Path) -> io::Result<File> {
     let file = fs::OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
     // The pages are there from now on, so that every write costs the same.
     file.write_all_at(LINE, 0)?;
