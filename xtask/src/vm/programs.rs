@@ -5,7 +5,7 @@
 //! test` has built already, with the libraries that they load.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -73,6 +73,9 @@ pub fn build(architecture: &str, set: Set) -> anyhow::Result<Vec<Program>> {
     let executables = if is_native { native(set)? } else { cross(&format!("{architecture}-unknown-linux-musl"), set)? };
     let mut programs: Vec<_> = executables.into_iter().filter_map(Executable::place).collect();
     if is_native {
+        for program in &mut programs {
+            strip(program)?;
+        }
         let libraries = libraries(&programs)?;
         programs.extend(libraries);
     }
@@ -101,6 +104,17 @@ fn cross(target: &str, set: Set) -> anyhow::Result<Vec<Executable>> {
 
 /// Errors as a person reads them, everything else as JSON.
 const MESSAGES: &str = "--message-format=json-render-diagnostics";
+
+/// Leaves out debug information, hundreds of megabytes that the machine would have to unpack.
+fn strip(program: &mut Program) -> anyhow::Result<()> {
+    let folder = process::target_dir().join("vm/stripped");
+    fs::create_dir_all(&folder)?;
+    let name = program.path.file_name().context("a program has a name")?;
+    let stripped = folder.join(name);
+    process::output_of(Command::new("strip").arg("--strip-debug").arg(&program.path).arg("-o").arg(&stripped))?;
+    program.path = stripped;
+    Ok(())
+}
 
 /// What cargo says that it has built.
 #[derive(Debug, PartialEq)]
