@@ -33,7 +33,10 @@ fn a_line_is_not_torn_when_pilcrow_stood_still_for_longer_than_it_waits_for_the_
     let live = folder.join("0.log");
     append(&live, "2026-01-02T00:00:01.1Z stdout P begin-\n");
     let program = node.start();
-    wait_for("the first piece to be read", || (program.metric("pilcrow_parsed_lines_total", &[]) > 0.0).then_some(()));
+    wait_for("the first piece to be read", || {
+        program.get("/metrics")?;
+        (program.metric("pilcrow_parsed_lines_total", &[]) > 0.0).then_some(())
+    });
     program.signal(Signal::STOP);
     append(&live, "2026-01-02T00:00:01.2Z stdout P middle-\n");
     fs::rename(&live, folder.join("0.log.20260102-000002")).unwrap();
