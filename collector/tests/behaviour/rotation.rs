@@ -28,20 +28,18 @@ fn a_line_that_a_rotation_split_is_joined() {
 #[test]
 fn a_line_is_not_torn_when_pilcrow_stood_still_for_longer_than_it_waits_for_the_rest() {
     let mut node = Node::new();
-    node.extra_config = "lines: {partial_timeout: 3s}".into();
+    node.extra_config = "lines: {partial_timeout: 6s}".into();
     let folder = node.container("web", "still");
     let live = folder.join("0.log");
-    append(&live, "2026-01-02T00:00:01.1Z stdout P begin-\n");
     let program = node.start();
-    wait_for("the first piece to be read", || {
-        program.get("/metrics")?;
-        (program.metric("pilcrow_parsed_lines_total", &[]) > 0.0).then_some(())
-    });
+    wait_for("readiness", || program.get("/ready").filter(|(status, _)| *status == 200));
+    append(&live, "2026-01-02T00:00:01.1Z stdout P begin-\n");
+    wait_for("the first piece to be read", || (program.metric("pilcrow_parsed_lines_total", &[]) > 0.0).then_some(()));
     program.signal(Signal::STOP);
     append(&live, "2026-01-02T00:00:01.2Z stdout P middle-\n");
     fs::rename(&live, folder.join("0.log.20260102-000002")).unwrap();
     append(&live, "2026-01-02T00:00:02Z stdout F end\n");
-    std::thread::sleep(std::time::Duration::from_millis(3500));
+    std::thread::sleep(std::time::Duration::from_millis(6500));
     program.signal(Signal::CONT);
     node.wait_until(&program, "the joined line", |counts| counts.entries >= 1);
     assert_eq!(texts(&node, "still"), ["begin-middle-end"], "{}", program.log());
