@@ -14,6 +14,8 @@ mod docker;
 mod lines;
 #[path = "../fuzz/src/parser.rs"]
 mod parser;
+#[path = "../fuzz/src/positions.rs"]
+mod positions;
 #[path = "../fuzz/src/timestamps.rs"]
 mod timestamps;
 
@@ -44,5 +46,6 @@ replays! {
     every_kept_timestamp_is_read_as_a_slow_parser_reads_it: timestamps;
     every_kept_log_gives_the_same_lines_in_any_chunks_and_after_a_restart: lines;
     every_kept_checkpoint_is_refused_or_written_as_it_was_read: checkpoint;
+    every_kept_positions_file_is_refused_with_a_line_or_read_as_it_was_written: positions;
     every_kept_configuration_is_refused_with_a_place_or_printed_with_the_same_meaning: config;
 }

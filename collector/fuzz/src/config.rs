@@ -30,7 +30,7 @@ fn check_printed(config: Config) {
     let mut config = config;
     // Their values are printed as stars.
     config.loki.headers = Default::default();
-    let printed = serde_saphyr::to_string(&config).expect("a configuration can be printed");
+    let printed = config.to_yaml().expect("a configuration can be printed");
     match Config::parse(&printed, &environment) {
         Ok(again) => assert_eq!(again, config, "{printed}"),
         Err(problems) => panic!("{problems:?}\n{printed}"),

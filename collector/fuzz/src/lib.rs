@@ -9,4 +9,5 @@ pub mod cri;
 pub mod docker;
 pub mod lines;
 mod parser;
+pub mod positions;
 pub mod timestamps;

@@ -26,7 +26,7 @@ pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::
         writeln!(out, "warning: {warning}")?;
     }
     if print {
-        writeln!(out, "\n---\n{}", serde_saphyr::to_string(config)?.trim_end())?;
+        writeln!(out, "\n---\n{}", config.to_yaml()?.trim_end())?;
     }
     Ok(())
 }

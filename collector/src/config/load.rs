@@ -113,6 +113,25 @@ fn unknown_key(key: &str, known: &'static [&'static str]) -> String {
 }
 
 impl Config {
+    /// The whole configuration as a YAML file of the same meaning, defaults included; of headers whose name says that they
+    /// are secret the values are hidden.
+    ///
+    /// # Errors
+    /// None is known.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
+        // What would be taken for a variable, or for an escaped dollar, when it is read again.
+        let plain = serde_saphyr::to_string(self)?;
+        let mut yaml = String::with_capacity(plain.len());
+        let mut characters = plain.chars().peekable();
+        while let Some(character) = characters.next() {
+            yaml.push(character);
+            if character == '$' && matches!(characters.peek(), Some('$' | '{')) {
+                yaml.push('$');
+            }
+        }
+        Ok(yaml)
+    }
+
     /// All keys with all keys above them, groups included: `loki`, `loki.url`, ….
     #[must_use]
     pub fn keys() -> Vec<String> {
@@ -156,6 +175,14 @@ mod tests {
     fn bad(text: &str) -> String {
         let problems = Config::parse(text, &none).expect_err("must be refused");
         ConfigError::Invalid { path: Some("p.yaml".into()), problems }.to_string()
+    }
+
+    #[test]
+    fn dollars_are_printed_so_that_they_are_read_as_the_same_dollars() {
+        let config = good("labels: {a: $$$$, b: '$${HOME}', c: $5, d: 'a$$$${b$}'}\n");
+        assert_eq!(config.labels["a"], "$$");
+        assert_eq!(config.labels["d"], "a$${b$}");
+        assert_eq!(good(&config.to_yaml().unwrap()), config);
     }
 
     #[test]

@@ -101,8 +101,7 @@ impl Chain {
             let unseen = self.files.iter().position(|file| matching(file) && !seen.contains(&file.id));
             match unseen.or_else(|| self.files.iter().position(matching)) {
                 Some(index) if unseen.is_none() => {
-                    let copy = Copy { key: inspected.key, path: listed.path.clone() };
-                    self.files[index].copy = Some(Box::new(copy));
+                    self.files[index].copy = Some(Copy::of(listed, &inspected));
                 }
                 Some(index) => {
                     self.files[index].recognise(listed, inspected);

@@ -102,10 +102,15 @@ pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
     Ok(Inspected {
         key: FileKey::of(&metadata),
         len: metadata.len(),
-        modified_ns: metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()),
+        modified_ns: modified_ns(&metadata),
         head,
         file: Some(file),
     })
+}
+
+/// When a file was last written to, nanoseconds since 1970.
+pub fn modified_ns(metadata: &std::fs::Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
 /// The first bytes of an open file.

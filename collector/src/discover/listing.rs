@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    head::FileKey,
+    head::{FileKey, modified_ns},
     log_name::{Age, LogName},
 };
 
@@ -21,6 +21,8 @@ pub struct ListedFile {
     pub key: FileKey,
     /// Bytes on the disk.
     pub len: u64,
+    /// When it was last written to, nanoseconds since 1970.
+    pub modified_ns: i64,
 }
 
 /// All log files of one container.
@@ -94,8 +96,8 @@ fn target_of(link: &Path) -> Option<PathBuf> {
 fn add(path: PathBuf, name: LogName, listing: &mut Listing) {
     match fs::metadata(&path) {
         Ok(metadata) if metadata.is_file() => {
-            let (key, len) = (FileKey::of(&metadata), metadata.len());
-            listing.files.push(ListedFile { path, name, key, len });
+            let (key, len, modified_ns) = (FileKey::of(&metadata), metadata.len(), modified_ns(&metadata));
+            listing.files.push(ListedFile { path, name, key, len, modified_ns });
         }
         Ok(_) => listing.skipped.push((path, "not_a_file")),
         // Renamed or removed since the folder was read: the next listing will tell.

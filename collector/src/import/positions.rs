@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
                 _ => return Err(self.error("expected a path")),
             };
             let Event::Scalar(position, ..) = self.next()? else {
-                return Err(self.error(&format!("expected an offset for {path}")));
+                return Err(self.error(&format!("expected an offset for {path:?}")));
             };
             entries.push(Entry { path, position: position.into_owned() });
         }
@@ -129,7 +129,7 @@ impl<'a> Reader<'a> {
                 _ => return Err(self.error("expected path or labels")),
             };
             let Event::Scalar(value, ..) = self.next()? else {
-                return Err(self.error(&format!("expected a text for {key}")));
+                return Err(self.error(&format!("expected a text for {key:?}")));
             };
             if key == "path" {
                 path = Some(value.into_owned());
@@ -185,10 +185,12 @@ mod tests {
             ("positions:\n  ? labels: x\n  : 1\n", 3),
             ("positions:\n  ? [a]\n  : 1\n", 2),
             ("positions: 7\n", 1),
+            ("positions:\n  \"a\\nb\": [\n", 2),
             ("positions:\n  a: \"1\n", 2),
         ] {
             let error = parse(text).expect_err(text);
             assert_eq!(error.line, line, "{text:?}: {error}");
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
         }
     }
 }

@@ -60,6 +60,11 @@ impl Counts {
         self.malformed[reason as usize]
     }
 
+    /// Lines that are not as they should be, and given out all the same; one that is so in two ways counts twice.
+    pub fn odd_lines(&self) -> u64 {
+        self.raw_records + self.invalid_utf8_lines + self.oversize_lines
+    }
+
     pub(super) fn count_malformed(&mut self, reason: Malformed) {
         self.raw_records += 1;
         self.malformed[reason as usize] += 1;

@@ -28,6 +28,11 @@ use crate::{
 
 /// One of the lines that Loki refuses is said this often.
 const SAY_REFUSED_EVERY: Duration = Duration::from_secs(30);
+/// After so many answers "too much" to the same request it is sent in parts: one that holds more than Loki takes at once
+/// (`ingestion_burst_size_mb`, `per_stream_rate_limit_burst`) would be refused for ever.
+const SPLIT_AFTER_SLOWDOWNS: u32 = 5;
+/// A smaller request, in encoded bytes, is not split for that: many small ones are no help against a limit.
+const SPLIT_BYTES_MIN: usize = 32 << 10;
 /// How often files are looked at while only they, or somebody's work elsewhere, can help.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
 
@@ -51,6 +56,8 @@ enum Outcome {
     Accepted,
     Refused(Refusal),
     TooLarge,
+    /// Refused as too much again and again.
+    TooMuchAtOnce,
     Undecodable(String),
 }
 
@@ -117,6 +124,10 @@ impl Delivery {
                         self.drop_too_large(&part);
                     }
                 },
+                Outcome::TooMuchAtOnce => match batch.split(&part) {
+                    Some((first, second)) => parts.extend([second, first]),
+                    None => parts.push(part),
+                },
                 Outcome::Undecodable(text) => {
                     lost_lines += part.entries();
                     self.drop_undecodable(&part, &text);
@@ -131,6 +142,7 @@ impl Delivery {
     async fn send(&self, batch: &Batch, part: &EntryRange) -> Outcome {
         let Some(body) = self.bodies.borrow_mut().make(batch, part) else { return Outcome::TooLarge };
         let mut backoff = Backoff::new(&self.backoff);
+        let mut slowdowns = 0;
         let outcome = loop {
             let obstacle = match self.attempt(&body).await.map(|answer| answer.verdict(part.entries())) {
                 Ok(Verdict::Accepted) => break Outcome::Accepted,
@@ -140,7 +152,12 @@ impl Delivery {
                 Ok(Verdict::Again(obstacle)) | Err(obstacle) => obstacle,
             };
             self.outage.borrow_mut().note(self.client.borrow().url(), &obstacle);
+            slowdowns += u32::from(obstacle.pace == Pace::Slower);
             self.wait(&obstacle, &mut backoff).await;
+            if slowdowns >= SPLIT_AFTER_SLOWDOWNS && part.entries() > 1 && part.encoded_bytes() >= SPLIT_BYTES_MIN {
+                self.bodies.borrow_mut().recycle(body);
+                return Outcome::TooMuchAtOnce;
+            }
         };
         if let Some(ended) = self.outage.borrow_mut().end() {
             ended.say(self.client.borrow().url());

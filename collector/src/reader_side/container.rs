@@ -38,6 +38,8 @@ pub struct Container {
     pub dropped_lines: u64,
     /// Names in its folder that were passed over at the last scan.
     pub skipped: usize,
+    /// Files in its folder that could not be opened at the last scan.
+    pub unopened: usize,
     /// When bytes were last read.
     pub last_read: Instant,
     parser: ContainerParser,
@@ -84,6 +86,7 @@ impl Container {
             resumes_at_end: false,
             dropped_lines: 0,
             skipped: 0,
+            unopened: 0,
             last_read: Instant::now(),
             parser: ContainerParser::new(limits),
             collection: Collection::Undecided,

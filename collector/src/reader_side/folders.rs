@@ -237,14 +237,23 @@ impl State {
         let (before, room) = (container.chain.open_files(), self.descriptors.room());
         let errors = container.chain.merge(&listing.files, unknown, room, &mut self.next_file, Instant::now());
         self.descriptors.open = self.descriptors.open + container.chain.open_files() - before;
-        for MergeError { path, error } in errors {
-            // Docker compresses in place: for a moment the file has no beginning yet.
-            if error.kind() == io::ErrorKind::UnexpectedEof {
-                tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
-            } else if let Some(more) = self.troubles.unopened_file.permit() {
-                tracing::warn!(path = %path.display(), %error, more, "cannot open a log file; trying again at the next scan");
+        // Docker compresses in place: for a moment the file has no beginning yet.
+        let (not_whole, unopened): (Vec<_>, Vec<_>) =
+            errors.into_iter().partition(|trouble| trouble.error.kind() == io::ErrorKind::UnexpectedEof);
+        for MergeError { path, error } in not_whole {
+            tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
+        }
+        let count = unopened.len();
+        if count > container.unopened {
+            for MergeError { path, error } in unopened {
+                self.metrics.skipped_files.get_or_create(&Reason { reason: "unopened" }).inc();
+                if let Some(more) = self.troubles.unopened_file.permit() {
+                    tracing::warn!(path = %path.display(), %error, more,
+                        "cannot open a log file; trying again at each scan");
+                }
             }
         }
+        container.unopened = count;
         let skipped = listing.skipped.len();
         if skipped > container.skipped {
             for (path, reason) in &listing.skipped {

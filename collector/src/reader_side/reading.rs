@@ -312,7 +312,20 @@ impl State {
             container.touched = true;
             self.touched.push(id);
         }
+        let odd_before = self.counts.odd_lines();
         let result = parse(container, &mut self.scratch, &mut self.counts, batch);
+        if self.counts.odd_lines() > odd_before
+            && let Some(more) = self.troubles.odd_lines.permit()
+        {
+            tracing::info!(
+                pod = container.pod.pod,
+                namespace = container.pod.namespace,
+                container = container.name,
+                more,
+                "a container's log has lines that are neither CRI nor docker's, no UTF-8, or longer than lines.max_bytes; \
+                 they are sent all the same, and pilcrow_malformed_lines_total counts them by reason"
+            );
+        }
         let dropped = std::mem::take(&mut container.dropped_lines);
         if dropped > 0 {
             self.holds_dropped = true;

@@ -150,6 +150,11 @@ impl State {
             .containers
             .iter()
             .filter(|(_, container)| container.holds_partial_line() && now - container.last_read >= timeout)
+            // One that waits to be read, or has a further file, is not silent: the rest may be on the disk.
+            .filter(|(_, container)| {
+                let chain = &container.chain;
+                !container.queued && chain.current().is_none_or(|index| !chain.is_superseded(index))
+            })
             .map(|(&id, _)| id)
             .collect();
         for id in silent {

@@ -3,6 +3,7 @@
 mod descriptors;
 mod exclusion;
 mod hold;
+mod hostile;
 mod import;
 mod kill;
 mod kubernetes;
@@ -13,4 +14,3 @@ mod recorded;
 mod relabel;
 mod rotation;
 mod start_and_stop;
-mod storm;

@@ -168,10 +168,14 @@ impl Program {
         assert_eq!(child.wait().unwrap().signal(), Some(9));
     }
 
+    /// SIGSTOP or SIGCONT, or any other signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child.borrow()), signal).unwrap();
+    }
+
     /// SIGTERM, and waits for its end.
     pub fn terminate(self) -> ExitStatus {
-        let pid = rustix::process::Pid::from_child(&self.child.borrow());
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         self.end()
     }
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use crate::program::{Node, append, compress, record, texts, wait_for};
 
 #[test]
@@ -20,6 +22,29 @@ fn a_line_that_a_rotation_split_is_joined() {
     let mut texts = texts(&node, "split");
     texts.sort();
     assert_eq!(texts, ["begin-end", "meanwhile"]);
+}
+
+/// Found by `cargo xtask chaos --seed 474355954`: after a standstill the sweep came before the rest was read.
+#[test]
+fn a_line_is_not_torn_when_pilcrow_stood_still_for_longer_than_it_waits_for_the_rest() {
+    let mut node = Node::new();
+    node.extra_config = "lines: {partial_timeout: 3s}".into();
+    let folder = node.container("web", "still");
+    let live = folder.join("0.log");
+    append(&live, "2026-01-02T00:00:01.1Z stdout P begin-\n");
+    let program = node.start();
+    wait_for("the first piece to be read", || {
+        program.get("/metrics")?;
+        (program.metric("pilcrow_parsed_lines_total", &[]) > 0.0).then_some(())
+    });
+    program.signal(Signal::STOP);
+    append(&live, "2026-01-02T00:00:01.2Z stdout P middle-\n");
+    fs::rename(&live, folder.join("0.log.20260102-000002")).unwrap();
+    append(&live, "2026-01-02T00:00:02Z stdout F end\n");
+    std::thread::sleep(std::time::Duration::from_millis(3500));
+    program.signal(Signal::CONT);
+    node.wait_until(&program, "the joined line", |counts| counts.entries >= 1);
+    assert_eq!(texts(&node, "still"), ["begin-middle-end"], "{}", program.log());
 }
 
 #[test]

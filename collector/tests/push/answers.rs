@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     Running, batch, block_on, config,
     log::Log,
-    receiver::{Receiver, Reply},
+    receiver::{Receiver, Reply, Seen},
 };
 use collector::push::Proxies;
 
@@ -72,6 +72,38 @@ fn whatever_may_pass_is_retried_with_the_same_bytes_until_loki_takes_it() {
         assert_eq!(log.count("answers 429"), 1, "each reason once: {text}");
         assert_eq!(log.count("ingester is away"), 1);
         assert_eq!(log.count("Loki takes lines again"), 1, "{text}");
+    });
+}
+
+#[test]
+fn a_request_that_is_more_than_loki_takes_at_once_is_sent_in_parts_after_a_while() {
+    const BURST: usize = 100_000;
+    block_on(async {
+        let too_much =
+            "ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec) while attempting to ingest";
+        let answer = move |_, request: &Seen| {
+            let bytes: usize = request.texts().iter().map(String::len).sum();
+            if bytes > BURST { Reply::text(429, too_much) } else { Reply::ok() }
+        };
+        let loki = Receiver::start(answer).await;
+        let running = Running::start(&config(&loki.url()));
+        let texts: Vec<String> = (0..300).map(|n| format!("{n:01000}")).collect();
+        running.deliver(batch(1, &texts.iter().map(|text| (1, text.as_str())).collect::<Vec<_>>())).await;
+        assert_eq!(loki.stored_texts(), texts, "each once and in order");
+        assert_eq!(running.metrics.acknowledged_lines.get(), 300);
+        running.finish().await;
+    });
+}
+
+#[test]
+fn a_small_request_is_not_split_however_often_loki_says_too_much() {
+    block_on(async {
+        let loki = Receiver::start(|n, _| if n < 20 { Reply::text(429, "too much") } else { Reply::ok() }).await;
+        let running = Running::start(&config(&loki.url()));
+        running.deliver(batch(1, &[(1, "one"), (1, "two")])).await;
+        assert_eq!(loki.seen().len(), 21);
+        assert_eq!(loki.stored_texts(), ["one", "two"]);
+        running.finish().await;
     });
 }
 

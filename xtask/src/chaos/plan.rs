@@ -232,10 +232,23 @@ mod tests {
     #[test]
     fn every_kind_of_weather_and_blow_comes_within_the_first_decks() {
         for seed in 0..20 {
-            let episodes: Vec<_> = Plan::new(seed).take(20).collect();
+            let episodes: Vec<_> = Plan::new(seed).take(40).collect();
             assert_eq!(episodes.iter().map(|episode| episode.weather).collect::<BTreeSet<_>>().len(), 10);
             assert_eq!(episodes.iter().map(|episode| episode.blow).collect::<BTreeSet<_>>().len(), 8);
         }
+    }
+
+    #[test]
+    fn the_fixed_seeds_together_deal_every_kind() {
+        let episodes: Vec<_> = crate::chaos::CI_SEEDS
+            .into_iter()
+            .flat_map(|seed| Plan::new(seed).take(crate::chaos::CI_EPISODES))
+            .collect();
+        assert_eq!(episodes.iter().map(|episode| episode.weather).collect::<BTreeSet<_>>().len(), 10);
+        assert_eq!(episodes.iter().map(|episode| episode.blow).collect::<BTreeSet<_>>().len(), 8);
+        let restarts = episodes.iter().filter(|episode| episode.blow.ends_process());
+        let backends: BTreeSet<_> = restarts.map(|episode| (episode.start.signal, episode.start.reader)).collect();
+        assert_eq!(backends.len(), 4);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! What a run of `chaos` found, for people and as JSON.
 
-use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::{
     removals::RemovalCounts,
-    storm::{Scale, Summary},
+    storm::{Length, Scale, Summary},
 };
 use crate::figures::thousands;
 
@@ -37,17 +37,18 @@ pub struct ChaosReport {
 }
 
 /// The command that repeats a run.
-pub fn again(seed: u64, scale: Scale, duration: Duration) -> String {
-    let minutes = duration.as_secs_f64() / 60.0;
+pub fn again(seed: u64, scale: Scale, length: Length) -> String {
     let Scale { containers, lines_per_second } = scale;
-    format!(
-        "cargo xtask chaos --seed {seed} --minutes {minutes:.2} --containers {containers} --rate {lines_per_second}"
-    )
+    let length = match length {
+        Length::Time(time) => format!("--minutes {:.2}", time.as_secs_f64() / 60.0),
+        Length::Episodes(episodes) => format!("--episodes {episodes}"),
+    };
+    format!("cargo xtask chaos --seed {seed} {length} --containers {containers} --rate {lines_per_second}")
 }
 
 impl ChaosReport {
     /// Of a run that has ended.
-    pub fn new(seed: u64, scale: Scale, duration: Duration, summary: &Summary) -> Self {
+    pub fn new(seed: u64, scale: Scale, length: Length, summary: &Summary) -> Self {
         fn named<K: fmt::Debug>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
             counts.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect()
         }
@@ -55,7 +56,7 @@ impl ChaosReport {
         let [rotations, restarts, replaced_pods, removed_files] = summary.housekeeping;
         Self {
             seed,
-            again: again(seed, scale, duration),
+            again: again(seed, scale, length),
             seconds: summary.took.as_secs(),
             written: report.written,
             arrived: report.acknowledged,

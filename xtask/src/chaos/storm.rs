@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     fs::File,
     io::Write,
     path::{Path, PathBuf},
@@ -48,6 +49,24 @@ pub struct Scale {
     pub containers: usize,
     /// Lines a second, over all containers.
     pub lines_per_second: u32,
+}
+
+/// When the storm ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Length {
+    /// After this time.
+    Time(Duration),
+    /// After so many episodes.
+    Episodes(usize),
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(time) => write!(f, "{:.1} minutes", time.as_secs_f64() / 60.0),
+            Self::Episodes(episodes) => write!(f, "{episodes} episodes"),
+        }
+    }
 }
 
 /// What came of it.
@@ -149,8 +168,16 @@ impl<'a> Storm<'a> {
     }
 
     /// Lets things go wrong for so long, or until it is interrupted, then waits for all lines and judges.
-    pub fn rage(mut self, duration: Duration) -> anyhow::Result<Summary> {
-        while self.started.elapsed() < duration && !self.interrupts.asked() {
+    pub fn rage(mut self, length: Length) -> anyhow::Result<Summary> {
+        let mut episodes = 0;
+        let mut is_over = |storm: &Self| {
+            episodes += 1;
+            match length {
+                Length::Time(time) => storm.started.elapsed() >= time,
+                Length::Episodes(most) => episodes > most,
+            }
+        };
+        while !is_over(&self) && !self.interrupts.asked() {
             let Some(episode) = self.plan.next() else { break };
             self.go_through(&episode).with_context(|| format!("during {episode:?}"))?;
         }

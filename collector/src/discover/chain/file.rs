@@ -75,8 +75,16 @@ pub struct ChainFile {
 /// A second file with the same content.
 #[derive(Debug)]
 pub(super) struct Copy {
-    pub(super) key: FileKey,
-    pub(super) path: PathBuf,
+    key: FileKey,
+    path: PathBuf,
+    modified_ns: i64,
+}
+
+impl Copy {
+    /// What was found under a listed name.
+    pub(super) fn of(listed: &ListedFile, inspected: &Inspected) -> Box<Self> {
+        Box::new(Self { key: inspected.key, path: listed.path.clone(), modified_ns: inspected.modified_ns })
+    }
 }
 
 /// What is saved of one file.
@@ -222,7 +230,7 @@ impl ChainFile {
         self.modified_ns = inspected.modified_ns;
         if self.is_open() {
             // It is being read under its old inode, which the open file keeps alive.
-            self.copy = Some(Box::new(Copy { key: inspected.key, path: listed.path.clone() }));
+            self.copy = Some(Copy::of(listed, &inspected));
             return;
         }
         // Also that of a compressed copy: the old inode is free, and a new log file may have it already.
@@ -256,19 +264,23 @@ impl ChainFile {
         if self.key != listed.key {
             return false;
         }
-        self.is_open() || (self.path == listed.path && self.is_listed() && self.may_be_unchanged(listed.len))
+        self.is_open() || (self.path == listed.path && self.is_listed() && self.may_be_unchanged(listed))
     }
 
     /// Whether a listed file was found to have the same content before.
     pub(super) fn has_copy(&self, listed: &ListedFile) -> bool {
-        self.copy.as_ref().is_some_and(|copy| copy.key == listed.key && copy.path == listed.path)
+        self.copy.as_ref().is_some_and(|copy| {
+            copy.key == listed.key && copy.path == listed.path && copy.modified_ns == listed.modified_ns
+        })
     }
 
-    /// Whether a file that is not open can be, by its length, the one that was left.
-    fn may_be_unchanged(&self, listed_len: u64) -> bool {
+    /// Whether a file that is not open can be the one that was left: by its length, or where that is of the compressed form,
+    /// by the time of its writing. Docker's next compressed file may have both the name and the freed inode of this one.
+    fn may_be_unchanged(&self, listed: &ListedFile) -> bool {
         match self.source {
-            Source::Listed => self.name.gzip || listed_len >= self.parsed,
-            _ => self.name.gzip || listed_len == self.parsed,
+            _ if self.name.gzip => listed.modified_ns == self.modified_ns,
+            Source::Listed => listed.len >= self.parsed,
+            _ => listed.len == self.parsed,
         }
     }
 

@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::*;
-use crate::discover::{FileKey, Fingerprint, LogName};
+use crate::discover::{FileKey, Fingerprint, LogName, head::modified_ns};
 
 fn listed(path: &Path) -> ListedFile {
     let metadata = fs::metadata(path).unwrap();
     let key = FileKey { device: metadata.dev(), inode: metadata.ino() };
     let name = LogName::parse(path.file_name().unwrap().to_str().unwrap()).unwrap();
-    ListedFile { path: path.into(), name, key, len: metadata.len() }
+    ListedFile { path: path.into(), name, key, len: metadata.len(), modified_ns: modified_ns(&metadata) }
 }
 
 /// ext4 gives a freed inode to the next new file.
@@ -351,5 +351,48 @@ fn a_container_that_rotates_for_weeks_does_not_grow() {
         follower.scan();
         follower.chain.forget_missing(Instant::now() + FORGET_AFTER);
         assert!(follower.chain.files().len() <= 2, "{:?}", follower.chain.files());
+    }
+}
+
+/// Found by `cargo xtask chaos --seed 474355954`: the new file was taken for the old one until the next rotation, and read after newer
+/// ones then.
+#[test]
+fn a_compressed_file_with_the_name_and_the_inode_of_an_earlier_one_is_another_file() {
+    for was_open in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (plain, compressed) = (folder.path().join("live.1"), folder.path().join("live.1.gz"));
+        let name = |gzip| LogName { restart: 0, age: Age::RotatedByNumber(1), gzip };
+        let found = |path: &Path, gzip| {
+            let metadata = fs::metadata(path).unwrap();
+            let (key, modified_ns) = (FileKey::of(&metadata), modified_ns(&metadata));
+            ListedFile { path: path.into(), name: name(gzip), key, len: metadata.len(), modified_ns }
+        };
+        // Always the same inode.
+        let write = |second: u64| {
+            let file = File::create(&compressed).unwrap();
+            let mut gzip = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+            gzip.write_all(format!("2026-01-02T03:04:{second:02}.5Z stdout F line\n").as_bytes()).unwrap();
+            let file = gzip.finish().unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+        };
+        let (mut chain, mut next_id) = (Chain::default(), 0);
+        let mut merge = |chain: &mut Chain, listing: &[ListedFile]| {
+            let errors = chain.merge(listing, UnknownFile::Beginning, usize::MAX, &mut next_id, Instant::now());
+            assert!(errors.is_empty());
+        };
+        if was_open {
+            fs::write(&plain, "2026-01-02T03:04:10.5Z stdout F line\n").unwrap();
+            merge(&mut chain, &[found(&plain, false)]);
+        }
+        write(10);
+        merge(&mut chain, &[found(&compressed, true)]);
+        if !was_open {
+            let file = &mut chain.files_mut()[0];
+            (file.finished, file.source) = (true, Source::Closed);
+        }
+        write(20);
+        merge(&mut chain, &[found(&compressed, true)]);
+        assert_eq!(chain.files().len(), 2, "was open: {was_open}");
+        assert!(!chain.files()[1].finished && chain.files()[1].is_listed() && !chain.files()[0].is_listed());
     }
 }

@@ -76,7 +76,7 @@ pub fn write(out: &mut Vec<u8>, format: Format, stream: Stream, timestamp_ns: i6
     append(out, format, stream, timestamp_ns, offset_s, (&piece.content, piece.partial));
 }
 
-/// As [`write`]; the piece is its content and whether it is partial.
+/// As [`write()`]; the piece is its content and whether it is partial.
 pub fn append(
     out: &mut Vec<u8>,
     format: Format,

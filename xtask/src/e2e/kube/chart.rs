@@ -1,6 +1,6 @@
 //! deploy/install.sh, uninstall.sh and the chart with the real helm and kubectl, against a real API server.
 //!
-//! Nothing becomes ready there, as no kubelet is: that pods run is [`super::pod`]'s.
+//! Nothing becomes ready there, as no kubelet is: that pods run is [`mod@super::pod`]'s.
 
 use std::{fs, path::Path, process::Command};
 

@@ -69,6 +69,9 @@ pub fn the_chart_s_pod_does_its_work(cluster: &Cluster, deploy: &Deploy, program
             "the pod has other backends than this machine: {}",
             pod.said()
         );
+        // A system call that the profile forbids would show here.
+        let log = pod.log();
+        ensure!(!log.contains(" WARN ") && !log.contains(" ERROR "), "the pod has something to complain of:\n{log}");
         println!("{}", pod.said());
     }
     Ok(())
@@ -154,9 +157,13 @@ impl Pod {
         rig::http::get(&self.ready_url, std::time::Duration::from_secs(1)).is_ok_and(|(status, _)| status == 200)
     }
 
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
     /// What it says of its backends.
     fn said(&self) -> String {
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let log = self.log();
         let telling =
             |line: &&str| line.contains("backend") || line.contains("reading by") || line.contains("level=error");
         log.lines().filter(telling).collect::<Vec<_>>().join("\n")

@@ -116,6 +116,9 @@ impl Kubelet {
     fn rotate_and_restart(&mut self, shared: &Shared) -> io::Result<()> {
         let now = Instant::now();
         for at in 0..self.plans.len() {
+            if shared.stop.load(Relaxed) {
+                break;
+            }
             let running = Arc::clone(&self.plans[at].running);
             // One that somebody else has in hand comes later.
             let Ok(_turn) = running.turn.try_lock() else { continue };
