@@ -221,6 +221,11 @@ impl<'a> Storm<'a> {
             return Ok(());
         }
         self.removed_and_saved = removed;
+        self.wait_for_saved_positions()
+    }
+
+    /// Until the collector has saved how far it is now.
+    fn wait_for_saved_positions(&mut self) -> anyhow::Result<()> {
         let saved = |storm: &mut Self| storm.observed_now("pilcrow_checkpoint_writes_total");
         // The first one may have been under way.
         let enough = saved(self) + 2;
@@ -300,14 +305,13 @@ impl<'a> Storm<'a> {
             container.finish_lines()?;
             let written = container.next_lines();
             self.wait_until("all lines of a log", |storm| Ok(storm.receiver.has_all(&written)))?;
-            if std::fs::metadata(container.log())?.len() == 0 {
-                if episode.blow.ends_process() {
-                    self.kill_collector()?;
-                }
-                return Ok(());
-            }
             if episode.blow.ends_process() {
+                // Where a rotation split a line, its beginning would be read again, and its rest be gone.
+                self.wait_for_saved_positions()?;
                 self.kill_collector()?;
+            }
+            if std::fs::metadata(container.log())?.len() == 0 {
+                return Ok(());
             }
             container.truncate()?;
             meanwhile(self)
