@@ -18,6 +18,7 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use rig::{
     kubelet::{Container, Live, LiveOptions, Node},
+    metrics::Metrics,
     program::{Collector, Setup},
     random::Random,
     receiver::{Keep, Options, Receiver},
@@ -246,11 +247,12 @@ impl<'a> Storm<'a> {
                 self.start_collector(episode.start)?;
             }
             Blow::Terminate => {
-                self.observe();
-                let mut collector = self.collector.take().context("no collector runs")?;
                 // Before it serves, it does not listen to SIGTERM either.
-                collector.wait_for_start()?;
-                collector.terminate()?;
+                self.wait_until("the collector to serve", |storm| {
+                    Ok(Metrics::fetch(storm.collector()?.status_address()).is_ok())
+                })?;
+                self.observe();
+                self.collector.take().context("no collector runs")?.terminate()?;
                 self.pass(episode.blow_for)?;
                 self.start_collector(episode.start)?;
             }
