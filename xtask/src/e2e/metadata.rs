@@ -10,7 +10,7 @@ use rig::program::{Collector, Setup};
 
 use super::{
     collector,
-    logql::{Client, Range},
+    logql::{Client, Labels, Range},
     wait_for,
 };
 
@@ -47,9 +47,15 @@ pub fn is_asked_for(program: &Path, url: &str, now_ns: i64) -> anyhow::Result<()
         let expected = LINES * UIDS.len() as u64;
         wait_for(&client, &all, range, "the lines are in Loki", |count| count >= expected)?;
         collector.terminate()?;
-        for uid in UIDS {
+        for (number, uid) in UIDS.iter().enumerate() {
             let found = client.count(&format!("{all} | pod_uid={uid:?} | node=\"pi-3\""), range)?;
             ensure!(found == LINES, "{found} lines have pod_uid {uid} instead of {LINES}");
+            let expected: Labels = [("pod_uid", *uid), ("node", "pi-3")].map(|(k, v)| (k.into(), v.into())).into();
+            let mut others = Vec::new();
+            client.each_entry(&format!("{{cluster={tenant:?}, pod=\"web-{number}\"}}"), range, |entry| {
+                others.extend((*entry.metadata != expected).then(|| entry.metadata.clone()));
+            })?;
+            ensure!(others.is_empty(), "lines of web-{number} have other structured metadata: {others:?}");
         }
         for labels in client.series(&all, range)? {
             ensure!(

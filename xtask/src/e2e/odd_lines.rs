@@ -99,14 +99,9 @@ pub fn differences(client: &Client, cluster: &str, start_ns: i64, range: Range) 
     let mut differences = Vec::new();
     for stream in ["stdout", "stderr"] {
         let mut found = Vec::new();
-        let mut metadata = Vec::new();
         client.each_entry(&compare::selector(&source(stream).labels(cluster)), range, |entry| {
             found.push((entry.timestamp_ns, entry.text.to_owned()));
-            metadata.push(entry.metadata.clone());
         })?;
-        let uid = POD.rsplit('_').next().unwrap_or_default();
-        let wrong = metadata.iter().filter(|metadata| **metadata != [("pod_uid".to_owned(), uid.to_owned())].into());
-        differences.extend(wrong.map(|metadata| format!("odd lines, {stream}: the structured metadata {metadata:?}")));
         let expected = expected(stream, start_ns);
         for (what, one, other) in [("missing", &expected, &found), ("unexpected", &found, &expected)] {
             let odd = one.iter().filter(|entry| !other.contains(entry));
