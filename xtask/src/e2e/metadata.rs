@@ -3,10 +3,13 @@
 //! Two tenants get the lines of the same pods, each from a collector of its own. Each must find its lines by what rules made
 //! structured metadata of, that must not be a label, and neither may see the other's.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::ensure;
-use rig::program::{Collector, Setup};
+use rig::{
+    kubelet::clock::write_rfc3339_nano,
+    program::{Collector, Setup},
+};
 
 use super::{
     collector,
@@ -75,10 +78,10 @@ pub fn is_asked_for(program: &Path, url: &str, now_ns: i64) -> anyhow::Result<()
 /// Lines of one container, a millisecond apart.
 fn write_pod(folder: &Path, start_ns: i64) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut log = String::new();
+    let mut log = Vec::new();
     for n in 0..LINES {
-        let timestamp = super::odd_lines::rfc3339(start_ns + i64::try_from(n)? * 1_000_000, 0);
-        writeln!(log, "{timestamp} stdout F line {n}")?;
+        write_rfc3339_nano(&mut log, start_ns + i64::try_from(n)? * 1_000_000, 0);
+        writeln!(log, " stdout F line {n}")?;
     }
     Ok(fs::write(folder.join("0.log"), log)?)
 }
