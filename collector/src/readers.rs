@@ -182,3 +182,22 @@ fn run_shard(signal: AnySignal, setup: Setup) -> anyhow::Result<()> {
     runtime.block_on(async { ReaderSide::new(PreadReader::new(), signal, setup)?.run().await })?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_one_shard_asks_all_of_them_to_end() {
+        let stops = Stops((0..3).map(|_| Arc::default()).collect());
+        let (alive, mut ended) = mpsc::channel(1);
+        let mut lives: Vec<_> = (0..3).map(|_| Life { stops: stops.clone(), _alive: alive.clone() }).collect();
+        drop(alive);
+        // A thread that panics drops what it has, too.
+        drop(lives.pop());
+        assert!(stops.0.iter().all(|stop| stop.is_asked()));
+        assert!(matches!(ended.try_recv(), Err(mpsc::error::TryRecvError::Empty)), "the others drain");
+        drop(lives);
+        assert!(matches!(ended.try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
+    }
+}

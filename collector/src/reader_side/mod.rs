@@ -126,7 +126,8 @@ impl Stop {
         self.notify.notify_one();
     }
 
-    fn is_asked(&self) -> bool {
+    /// Whether it was.
+    pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
 }

@@ -178,6 +178,27 @@ fn metrics_are_sums_over_the_shards_and_nothing_is_said_twice() {
 }
 
 #[test]
+fn each_shards_signal_notices_its_own_files() {
+    for signal in ["auto", "inotify", "poll"] {
+        let mut node = Node::new();
+        node.extra_config = format!("{}\nsignal: {signal}", with_shards(2));
+        let logs = [0, 1].map(pod_of).map(|pod| node.container(&pod, &pod).join("0.log"));
+        for log in &logs {
+            append(log, lines(0..1));
+        }
+        let program = node.start();
+        node.wait_until(&program, "the first lines", |counts| counts.entries == 2);
+        for (entries, log) in (3..).zip(&logs) {
+            let before = program.metric("pilcrow_signals_total", &[]);
+            append(log, lines(1..2));
+            node.wait_until(&program, "another line", |counts| counts.entries == entries);
+            wait_for("its signal", || (program.metric("pilcrow_signals_total", &[]) > before).then_some(()));
+        }
+        node.assert_no_violations();
+    }
+}
+
+#[test]
 fn hold_bytes_bounds_what_all_shards_hold_together_and_not_each_by_itself() {
     const LINES: u64 = 40_000;
     let line = |n: u64| record(n % 86_400, &format!("line {n} {}", "x".repeat(250)));
