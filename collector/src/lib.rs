@@ -6,7 +6,8 @@
 //! Loki and back),
 //! [`checkpoint`] (how far Loki has them). Beside the way: [`config`] and [`status`].
 //!
-//! [`reader_side`] and [`sender_side`] are the two threads that walk it; [`run`] starts and stops them.
+//! [`reader_side`] and [`sender_side`] are the two threads that walk it, the first of them several where
+//! there are many cores ([`readers`]); [`run`] starts and stops them.
 
 pub mod batch;
 pub mod check;
@@ -21,6 +22,7 @@ pub mod process;
 pub mod push;
 pub mod read;
 pub mod reader_side;
+pub mod readers;
 pub mod run;
 pub mod sender_side;
 pub mod signal;

@@ -1,23 +1,18 @@
 //! `pilcrow run`: both sides started, joined and stopped.
 
-use std::{io, sync::Arc, thread};
+use std::{io, sync::Arc};
 
 use anyhow::Context;
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::{Notify, oneshot},
-};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    checkpoint::{Lock, Store, Unclaimed},
-    config::{Config, ReaderChoice},
+    checkpoint::{Lock, Parts, Snapshot, Store},
+    config::Config,
     discover::kubernetes::{self, Selector},
     process::{Relabel, RuleError},
-    push,
-    read::{PreadReader, UringReader, uring_refusal},
-    reader_side::{self, ReaderSide, Stop},
-    sender_side,
-    signal::{self, AnySignal},
+    reader_side::shard_of,
+    readers::{Common, Readers, Stops},
+    sender_side, signal,
     status::{Backend, Health, Metrics, server},
 };
 
@@ -27,64 +22,57 @@ use crate::{
 /// Where a side cannot be started, or ends of itself.
 pub fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
+    let shards = config.reader.shards.here();
+    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new(shards)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
-        "pilcrow starts");
+        shards, "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
     let (store, saved, _lock) = open_store(&config)?;
-    // Before the reader's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
-    let opened = signal::open(config.signal, &config.paths.pods, &config.paths.state)?;
-    metrics.signal_backend.get_or_create(&backend(opened.backend, opened.fallback_reason)).set(1);
+    let saved = saved.divide(shards, |container| shard_of(container, shards));
+    let parts = Parts::new(&saved);
+    // Before a shard's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
+    let opened = signal::open_for_shards(config.signal, &config.paths.pods, &config.paths.state, shards)?;
+    for opened in &opened {
+        let backend = Backend::new(&opened.backend, opened.fallback_reason.clone());
+        metrics.signal_backend.get_or_create(&backend).set(1);
+    }
+    if config.debug.drop_signals > 0.0 {
+        tracing::warn!(
+            share = config.debug.drop_signals,
+            "debug.drop_signals: signs of growth are thrown away; the sweep finds those files later"
+        );
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let access = open_kubernetes(&runtime, &config, &metrics)?;
     let interest = interest(&config)?;
     if access.is_none() {
         warn_of_unmet(&interest, &config);
     }
-
-    let (sealed_tx, sealed_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
-    let (done_tx, done_rx) = crossbeam_channel::bounded(reader_side::batch_count(&config));
-    let (snapshots_tx, snapshots_rx) = crossbeam_channel::unbounded();
-    let (pods_tx, pods_rx) = crossbeam_channel::unbounded();
-    let [sealed_notify, done_notify, snapshots_notify, pods_notify] = std::array::from_fn(|_| Arc::new(Notify::new()));
-    let stop = Arc::new(Stop::default());
-    let (ended_tx, reader_ended) = oneshot::channel();
-    let reader_links = reader_side::Links {
-        sealed: sealed_tx,
-        sealed_notify: Arc::clone(&sealed_notify),
-        done: done_rx,
-        done_notify: Arc::clone(&done_notify),
-        snapshots: snapshots_tx,
-        snapshots_notify: Arc::clone(&snapshots_notify),
-        pods: access.is_some().then_some(pods_rx),
-        pods_notify: Arc::clone(&pods_notify),
-        stop: Arc::clone(&stop),
+    let common = Common {
+        config: Arc::clone(&config),
+        metrics: Arc::clone(&metrics),
+        health: Arc::clone(&health),
+        hears_of_pods: access.is_some(),
     };
-    let sender_links = sender_side::Links {
-        queue: push::Queue { sealed: sealed_rx, sealed_notify, done: done_tx, done_notify },
-        snapshots: snapshots_rx,
-        snapshots_notify,
-        pods: access.map(|access| (access, interest, kubernetes::Updates { updates: pods_tx, notify: pods_notify })),
-        reader_ended,
+    let signals = opened.into_iter().map(|opened| opened.signal).collect();
+    let (readers, ends) = Readers::start(&common, signals, saved)?;
+    let links = sender_side::Links {
+        queue: ends.queue,
+        snapshots: ends.snapshots,
+        snapshots_notify: ends.snapshots_notify,
+        parts,
+        pods: access.map(|access| (access, interest, ends.pods)),
+        readers_ended: ends.ended,
     };
-
-    let reader = {
-        let (config, metrics, health) = (Arc::clone(&config), Arc::clone(&metrics), Arc::clone(&health));
-        thread::Builder::new().name("reader".into()).spawn(move || {
-            let result = run_reader_side(opened.signal, config, reader_links, saved, metrics, health);
-            // The receiver is gone when the sender side failed first.
-            let _ = ended_tx.send(());
-            result
-        })?
-    };
+    let stops = readers.stops();
     let result = runtime.block_on(async {
-        let _stopping = tokio::spawn(stop_at_signal(stop));
-        sender_side::run(config, sender_links, store, status, metrics, health).await
+        let _stopping = tokio::spawn(stop_at_signal(stops));
+        sender_side::run(config, links, store, status, metrics, health).await
     });
     runtime.shutdown_background();
     result?;
-    reader.join().map_err(|_| anyhow::anyhow!("the reader side panicked"))?.context("the reader side failed")?;
+    readers.join()?;
     tracing::info!("pilcrow ends");
     Ok(())
 }
@@ -96,8 +84,8 @@ fn open_kubernetes(
     metrics: &Metrics,
 ) -> anyhow::Result<Option<kubernetes::Access>> {
     let (access, backend) = match runtime.block_on(kubernetes::open(&config.kubernetes))? {
-        kubernetes::Origin::Api(access) => (Some(access), backend("kubernetes".into(), None)),
-        kubernetes::Origin::Path(why) => (None, backend("path".into(), why.map(|why| why.reason))),
+        kubernetes::Origin::Api(access) => (Some(access), Backend::new("kubernetes", None)),
+        kubernetes::Origin::Path(why) => (None, Backend::new("path", why.map(|why| why.reason))),
     };
     metrics.metadata_backend.get_or_create(&backend).set(1);
     Ok(access)
@@ -129,57 +117,15 @@ fn interest(config: &Config) -> anyhow::Result<kubernetes::Interest> {
     Ok(kubernetes::Interest { rules, selector })
 }
 
-async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {
+async fn stop_at_signal(stops: Stops) -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let name = tokio::select! {
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
     tracing::info!("{name}: sending what is read, then ending");
-    stop.ask();
+    stops.ask();
     Ok(())
-}
-
-/// Runs the reader side by `io_uring`, else by pread, as the configuration allows.
-fn run_reader_side(
-    signal: AnySignal,
-    config: Arc<Config>,
-    links: reader_side::Links,
-    saved: Unclaimed,
-    metrics: Arc<Metrics>,
-    health: Arc<Health>,
-) -> anyhow::Result<()> {
-    let fallback_reason = match config.reader {
-        ReaderChoice::Pread => None,
-        ReaderChoice::Auto | ReaderChoice::IoUring => match UringReader::open() {
-            Ok((runtime, reader)) => {
-                metrics.reader_backend.get_or_create(&backend("io_uring".into(), None)).set(1);
-                tracing::info!("reading by io_uring");
-                let side = runtime
-                    .block_on(async { ReaderSide::new(reader, signal, config, links, saved, metrics, health) })?;
-                return Ok(runtime.block_on(side.run())?);
-            }
-            Err(error) if config.reader == ReaderChoice::IoUring => {
-                return Err(error)
-                    .context("reader: io_uring was asked for and is not to be had; auto would take pread");
-            }
-            Err(error) => {
-                let reason = uring_refusal(&error);
-                tracing::warn!("io_uring is not to be had ({reason}); reading by pread, which costs a little more");
-                Some(reason)
-            }
-        },
-    };
-    metrics.reader_backend.get_or_create(&backend("pread".into(), fallback_reason)).set(1);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        ReaderSide::new(PreadReader::new(), signal, config, links, saved, metrics, health)?.run().await
-    })?;
-    Ok(())
-}
-
-fn backend(backend: String, fallback_reason: Option<String>) -> Backend {
-    Backend { backend, fallback_reason: fallback_reason.unwrap_or_default() }
 }
 
 /// The positions of an earlier run, and where to save them. Without a folder to save them in Pilcrow goes on: losing
@@ -187,7 +133,7 @@ fn backend(backend: String, fallback_reason: Option<String>) -> Backend {
 ///
 /// # Errors
 /// Where another Pilcrow has the folder: each would overwrite the other's positions.
-fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Unclaimed, Option<Lock>)> {
+fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Option<Lock>)> {
     let folder = config.paths.state.display();
     let store = match Store::open(&config.paths.state) {
         Ok(store) => store,
@@ -195,7 +141,7 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Unclaimed, Opti
             tracing::error!(%folder, %error,
                 "cannot use the state folder (paths.state): positions are kept in memory only, and a restart sends \
                  what is on the disk again");
-            return Ok((None, Unclaimed::default(), None));
+            return Ok((None, Snapshot::default(), None));
         }
     };
     let lock = match store.lock() {
@@ -217,7 +163,7 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Unclaimed, Opti
             Err(error) => return Err(error).context("the positions of a newer Pilcrow would be overwritten"),
         }
     }
-    Ok((Some(store), snapshot.into(), lock))
+    Ok((Some(store), snapshot, lock))
 }
 
 /// Every followed file is held open, so that deleting it loses nothing.

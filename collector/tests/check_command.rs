@@ -23,7 +23,7 @@ fn check(yaml: &str, arguments: &[&str]) -> (String, String, Option<i32>) {
 fn a_good_configuration_is_said_in_sentences() {
     let (out, err, code) = check(
         "loki: {url: 'https://loki.example.com', tenant: home, headers: {X-Token: s3cret}}\n\
-         labels: {cluster: home-k8s}\nstart_at: end\n",
+         labels: {cluster: home-k8s}\nstart_at: end\nreader: {shards: 2}\n",
         &[],
     );
     assert_eq!((err.as_str(), code), ("", Some(0)));
@@ -36,6 +36,7 @@ fn a_good_configuration_is_said_in_sentences() {
         "- Logs of all namespaces are collected; pods with the annotation pilcrow.dev/exclude: \"true\" are left out.\n",
         "- Logs are read from /var/log/pods; those without a saved position from their end",
         "- Positions are kept in /var/lib/pilcrow.\n",
+        "Files are read by io_uring if the kernel allows it, else pread, in 2 shards, each those of other pods.\n",
         "- Metrics, readiness and health are served on http://0.0.0.0:9080/.\n",
     ] {
         assert!(out.contains(sentence), "{sentence}\n{out}");

@@ -62,9 +62,12 @@ pub struct Args {
     /// `signal` of the collector's configuration
     #[arg(long, default_value = "auto")]
     signal: String,
-    /// `reader` of the collector's configuration
+    /// `reader.backend` of the collector's configuration
     #[arg(long, default_value = "auto")]
     reader: String,
+    /// Also measure with each of these numbers of shards, such as 1,2
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=16))]
+    shards: Vec<u16>,
     /// Also measure every pair of signal and reader backends that this machine has
     #[arg(long)]
     matrix: bool,
@@ -103,7 +106,7 @@ const DESCRIPTORS_EACH: u64 = 2;
 const OTHER_DESCRIPTORS: u64 = 1_000;
 /// How long allocations are counted.
 const COUNTED: Duration = Duration::from_secs(5);
-/// What `signal` and `reader` of the configuration can be.
+/// What `signal` and `reader.backend` of the configuration can be.
 const SIGNALS: [&str; 3] = ["ebpf", "inotify", "poll"];
 const READERS: [&str; 2] = ["io_uring", "pread"];
 
@@ -131,19 +134,23 @@ enum Scenario {
 /// being run.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut report = Report::new();
-    let pilcrow = args.pilcrow(&args.signal, &args.reader);
+    let pilcrow = args.pilcrow(&args.signal, &args.reader, None);
     for scenario in &args.scenario {
         args.measure(*scenario, &pilcrow, &mut report)?;
     }
     if args.matrix {
         for (signal, reader) in SIGNALS.iter().flat_map(|signal| READERS.map(|reader| (signal, reader))) {
             let name = format!("Pilcrow, {signal}, {reader}");
-            match args.compare(name.clone(), &args.pilcrow(signal, reader)) {
+            match args.compare(name.clone(), &args.pilcrow(signal, reader, None)) {
                 Ok(compared) => report.add_compared(compared),
                 // Not every machine has every backend.
                 Err(error) => println!("SKIPPED {name}: {error:#}"),
             }
         }
+    }
+    for &shards in &args.shards {
+        let subject = args.pilcrow(&args.signal, &args.reader, Some(shards));
+        report.add_compared(args.compare(format!("Pilcrow, {shards} shards"), &subject)?);
     }
     for peer in &args.peer {
         report.add_compared(args.compare(peer.name.clone(), &Subject::Peer(peer.clone()))?);
@@ -179,8 +186,9 @@ impl Place {
 }
 
 impl Args {
-    fn pilcrow(&self, signal: &str, reader: &str) -> Subject {
-        Subject::Pilcrow { program: self.collector.clone(), signal: signal.to_owned(), reader: reader.to_owned() }
+    fn pilcrow(&self, signal: &str, reader: &str, shards: Option<u16>) -> Subject {
+        let program = self.collector.clone();
+        Subject::Pilcrow { program, signal: signal.to_owned(), reader: reader.to_owned(), shards }
     }
 
     /// This collector in one scenario: the columns of the table.
@@ -254,9 +262,9 @@ impl Args {
 
     /// Allocations per line in steady state, in a run with the program that counts them.
     fn steady_allocations(&self, subject: &Subject) -> anyhow::Result<Option<f64>> {
-        let Subject::Pilcrow { signal, reader, .. } = subject else { return Ok(None) };
-        let counting =
-            Subject::Pilcrow { program: self.counting.clone(), signal: signal.clone(), reader: reader.clone() };
+        let Subject::Pilcrow { signal, reader, shards, .. } = subject else { return Ok(None) };
+        let (program, signal, reader) = (self.counting.clone(), signal.clone(), reader.clone());
+        let counting = Subject::Pilcrow { program, signal, reader, shards: *shards };
         let place = Place::new(&self.folder)?;
         let counter = place.path().join("allocations");
         let read = || fs::read(&counter).ok()?.try_into().ok().map(u64::from_le_bytes);

@@ -10,7 +10,7 @@ use std::{io, path::Path};
 
 use self::relabelling::Relabelling;
 pub use self::relabelling::write_rules;
-use crate::config::{Config, Enabled, Kubernetes, Oversize, ReaderChoice, SignalChoice, StartAt};
+use crate::config::{Config, Enabled, Kubernetes, Oversize, ReaderChoice, ShardCount, SignalChoice, StartAt};
 
 /// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
 ///
@@ -93,13 +93,18 @@ fn backends(config: &Config) -> String {
         SignalChoice::Inotify => "inotify",
         SignalChoice::Poll => "polling",
     };
-    let reader = match config.reader {
+    let reader = match config.reader.backend {
         ReaderChoice::Auto => "io_uring if the kernel allows it, else pread",
         ReaderChoice::IoUring => "io_uring, and Pilcrow does not start where that is not possible",
         ReaderChoice::Pread => "pread",
     };
+    let shards = match config.reader.shards {
+        ShardCount::Auto => "one shard, on machines with 8 cores and more by one for every four, up to 4".into(),
+        ShardCount::Fixed(1) => "one shard".into(),
+        ShardCount::Fixed(count) => format!("{count} shards, each those of other pods"),
+    };
     format!(
-        "New lines are noticed by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}.",
+        "New lines are noticed by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}, in {shards}.",
         config.sweep.interval
     )
 }

@@ -5,6 +5,7 @@
 //! serves. Knows no reading and no Loki.
 
 mod format;
+mod parts;
 mod store;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use format::{DecodeError, decode, encode};
+pub use parts::Parts;
 pub use store::{LoadError, Lock, Store};
 
 use crate::discover::SavedFile;

@@ -45,7 +45,8 @@ impl Config {
     /// Everything that is wrong, in the order of the text.
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         // Some editors begin a file with a byte order mark.
-        let root = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), environment)?;
+        let mut root = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), environment)?;
+        root.expand("reader", "backend");
         let (mut config, mut problems): (Self, _) = decode(&root, &unknown_key);
         let filled_in = config.fill_in(&root, environment);
         // A label without a value is no label, to Loki as to Prometheus: `cluster: ${CLUSTER:-}` may leave it out.
@@ -153,7 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{ByteSize, Enabled, HumanDuration, ReaderChoice, SignalChoice};
+    use crate::config::{ByteSize, Enabled, HumanDuration, Reader, ReaderChoice, ShardCount, SignalChoice};
 
     fn none(_: &str) -> Option<String> {
         None
@@ -266,9 +267,28 @@ log: {level: info, format: text}    # text | json
         let labels: Vec<_> = config.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(labels, [("on", "yes"), ("quoted", "$x"), ("version", "1.10"), ("zone", "07")]);
         assert_eq!(config.kubernetes.enabled, Enabled::False);
-        assert_eq!((config.signal, config.reader), (SignalChoice::Ebpf, ReaderChoice::IoUring));
+        assert_eq!((config.signal, config.reader.backend), (SignalChoice::Ebpf, ReaderChoice::IoUring));
         let text = "kubernetes: {enabled: true, node_name: n}";
         assert_eq!(good(text).kubernetes.enabled, Enabled::True);
+    }
+
+    #[test]
+    fn the_reader_is_a_backend_alone_or_a_group_of_keys() {
+        let pread = Reader { backend: ReaderChoice::Pread, shards: ShardCount::Auto };
+        for text in ["reader: pread\n", "reader: {backend: pread}\n", "reader: {backend: pread, shards: auto}\n"] {
+            assert_eq!(good(text).reader, pread, "{text}");
+        }
+        let two = Reader { backend: ReaderChoice::Auto, shards: ShardCount::Fixed(2) };
+        assert_eq!(good("reader: {shards: 2}\n").reader, two);
+        for (text, error) in [
+            ("reader: preed\n", "p.yaml:1:9: reader.backend: expected one of auto, io_uring, pread, found \"preed\""),
+            ("reader: {shards: 17}\n", "p.yaml:1:18: reader.shards: expected auto or 1 to 16, found \"17\""),
+            ("reader: {shards: 0}\n", "p.yaml:1:18: reader.shards: expected auto or 1 to 16, found \"0\""),
+            ("reader: {shard: 2}\n", "p.yaml:1:10: reader.shard: unknown key; did you mean shards?"),
+            ("shards: 2\n", "p.yaml:1:1: shards: unknown key here; did you mean reader.shards?"),
+        ] {
+            assert_eq!(bad(text), error);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod error;
 mod load;
 mod loki;
 mod relabel;
+mod shards;
 mod tree;
 mod units;
 mod validate;
@@ -24,6 +25,7 @@ pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::Environment;
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
+pub use shards::{SHARDS_MAX, ShardCount};
 pub use units::{ByteSize, HumanDuration};
 
 /// Everything that can be set.
@@ -44,8 +46,8 @@ pub struct Config {
     pub kubernetes: Kubernetes,
     /// How a file's growth is noticed.
     pub signal: SignalChoice,
-    /// How a file is read.
-    pub reader: ReaderChoice,
+    /// How files are read, and by how many threads.
+    pub reader: Reader,
     /// Where a file without a checkpoint is begun.
     pub start_at: StartAt,
     /// Limits of a line.
@@ -145,7 +147,17 @@ pub enum SignalChoice {
     Poll,
 }
 
-/// `reader`.
+/// `reader`; a backend alone, `reader: pread`, means `reader.backend`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reader {
+    /// How a file is read.
+    pub backend: ReaderChoice,
+    /// How many threads read, each the logs of other pods.
+    pub shards: ShardCount,
+}
+
+/// `reader.backend`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReaderChoice {
@@ -295,7 +307,7 @@ impl Default for Config {
             paths: Paths::default(),
             kubernetes: Kubernetes::default(),
             signal: SignalChoice::default(),
-            reader: ReaderChoice::default(),
+            reader: Reader::default(),
             start_at: StartAt::default(),
             lines: Lines::default(),
             memory: Memory::default(),

@@ -52,6 +52,19 @@ impl Node {
         }
     }
 
+    /// Where the key at the top holds a value alone, reads it as the value of `inner` below it: `reader: pread` becomes
+    /// `reader: {backend: pread}`.
+    pub fn expand(&mut self, key: &str, inner: &str) {
+        let Value::Mapping(entries) = &mut self.value else { return };
+        let alone = |entry: &&mut Entry| entry.key == key && matches!(entry.value.value, Value::Scalar(_));
+        let Some(entry) = entries.iter_mut().find(alone) else { return };
+        let place = entry.value.place;
+        // Of the two nodes with this number only the inner one can be wrong.
+        let group = Node { id: entry.value.id, place, value: Value::Null };
+        let value = std::mem::replace(&mut entry.value, group);
+        entry.value.value = Value::Mapping(vec![Entry { key: inner.to_owned(), key_place: entry.key_place, value }]);
+    }
+
     /// Where the value of the key with this path stands, if the file sets it; `["relabel_configs", "[0]", "regex"]` goes
     /// through a list.
     pub fn place_of(&self, path: &[&str]) -> Option<Place> {

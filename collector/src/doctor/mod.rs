@@ -126,7 +126,7 @@ fn choices(config: &Config, trials: &Trials, findings: &[Finding]) -> Vec<Findin
         (SignalChoice::Inotify, _) => "inotify, as configured".into(),
         (SignalChoice::Poll, _) => "poll, as configured".into(),
     };
-    let reader = match config.reader {
+    let reader = match config.reader.backend {
         ReaderChoice::Auto if is_ok("io_uring") => "auto comes to io_uring",
         ReaderChoice::Auto => "auto comes to pread",
         ReaderChoice::IoUring => "io_uring, as configured",

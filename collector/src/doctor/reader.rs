@@ -12,8 +12,8 @@ pub(super) fn io_uring(config: &Config) -> Finding {
         Ok(_) => Finding::ok("reader", "io_uring", "can be used"),
         Err(error) => {
             let found = format!("can not be used: {}", uring_refusal(&error));
-            match config.reader {
-                ReaderChoice::IoUring => Finding::fail("reader", "io_uring", found, "or set reader to auto"),
+            match config.reader.backend {
+                ReaderChoice::IoUring => Finding::fail("reader", "io_uring", found, "or set reader.backend to auto"),
                 _ => Finding::warn("reader", "io_uring", found, "until then pread does the work"),
             }
         }

@@ -23,6 +23,7 @@ mod tls;
 
 use std::{sync::Arc, time::Duration};
 
+use crossbeam_channel::TryRecvError;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 pub use hyper_util::client::proxy::matcher::Matcher as Proxies;
 use tokio::sync::Notify;
@@ -40,13 +41,20 @@ const REQUESTS_MAX: usize = 4;
 /// After the last request, its memory is kept so long for the next one.
 const KEEP_MEMORY_FOR: Duration = Duration::from_secs(10);
 
-/// The two ends of the way between the reader side and a [`Sender`].
+/// The ways between the shards of the reader side and a [`Sender`].
 #[derive(Debug)]
 pub struct Queue {
+    /// One for each shard.
+    pub lanes: Vec<Lane>,
+    /// `notify_one` after each send to a lane's `sealed`, and after its last sender was dropped.
+    pub sealed_notify: Arc<Notify>,
+}
+
+/// The way of one shard's batches, there and back.
+#[derive(Debug)]
+pub struct Lane {
     /// Sealed batches, in their order. Disconnected: no more will come.
     pub sealed: crossbeam_channel::Receiver<Batch>,
-    /// `notify_one` after each send to `sealed`, and after its last sender was dropped.
-    pub sealed_notify: Arc<Notify>,
     /// Finished batches. Needs room for all batches that exist, so that sending never blocks.
     pub done: crossbeam_channel::Sender<Batch>,
     /// Notified after each send to `done`.
@@ -82,7 +90,7 @@ impl Sender {
         Ok(Self { delivery, metrics })
     }
 
-    /// Sends until `queue.sealed` is disconnected and every batch is done. May be dropped at any moment: batches that
+    /// Sends until every lane's `sealed` is disconnected and every batch is done. May be dropped at any moment: batches that
     /// are under way are lost then, and their lines are read again after a restart.
     ///
     /// Needs a tokio runtime with time and I/O. The future is not `Send`: it is awaited where it was made.
@@ -92,20 +100,13 @@ impl Sender {
         let mut under_way = FuturesUnordered::new();
         let (mut open, mut memory_held) = (true, false);
         loop {
-            while open {
-                match queue.sealed.try_recv() {
-                    Ok(batch) => {
-                        self.count_queued(&batch, 1);
-                        waiting.push(batch);
-                    }
-                    Err(crossbeam_channel::TryRecvError::Empty) => break,
-                    Err(crossbeam_channel::TryRecvError::Disconnected) => open = false,
-                }
+            if open {
+                open = self.take_sealed(&queue.lanes, &mut waiting);
             }
             while under_way.len() < REQUESTS_MAX
-                && let Some((batch, keys)) = waiting.start_next()
+                && let Some((batch, turn)) = waiting.start_next()
             {
-                under_way.push(async { (self.delivery.deliver(batch).await, keys) });
+                under_way.push(async { (self.delivery.deliver(batch).await, turn) });
             }
             // Nothing waits either: without a batch under way, the first one may always start.
             let idle = under_way.is_empty();
@@ -119,15 +120,34 @@ impl Sender {
                     self.delivery.release_memory();
                     memory_held = false;
                 }
-                Some((batch, keys)) = under_way.next() => {
-                    waiting.finish(&keys);
+                Some((batch, turn)) = under_way.next() => {
+                    waiting.finish(&turn);
                     self.count_queued(&batch, -1);
+                    let lane = &queue.lanes[turn.lane];
                     // Disconnected: the reader side is gone, and nobody waits for the batch.
-                    let _ = queue.done.send(batch);
-                    queue.done_notify.notify_one();
+                    let _ = lane.done.send(batch);
+                    lane.done_notify.notify_one();
                 }
             }
         }
+    }
+
+    /// Takes what was sealed meanwhile; returns whether more can come.
+    fn take_sealed(&self, lanes: &[Lane], waiting: &mut WaitingBatches) -> bool {
+        let mut open = false;
+        for (index, lane) in lanes.iter().enumerate() {
+            open |= loop {
+                match lane.sealed.try_recv() {
+                    Ok(batch) => {
+                        self.count_queued(&batch, 1);
+                        waiting.push(batch, index);
+                    }
+                    Err(TryRecvError::Empty) => break true,
+                    Err(TryRecvError::Disconnected) => break false,
+                }
+            };
+        }
+        open
     }
 
     /// The queue's gauges: from the hand-over to the acknowledgement.

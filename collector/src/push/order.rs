@@ -19,44 +19,51 @@ pub(super) struct WaitingBatches {
     hasher: RandomState,
 }
 
-/// A batch's containers and label sets, as hashes: two that collide only lose the chance to go side by side.
-pub(super) type Keys = Vec<u64>;
+/// What a batch under way keeps from the others, and where it goes back to.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// Index of the lane that it came from.
+    pub(super) lane: usize,
+    /// Its containers and label sets, as hashes: two that collide only lose the chance to go side by side.
+    keys: Vec<u64>,
+}
 
 #[derive(Debug)]
 struct Waiting {
     batch: Batch,
-    keys: Keys,
+    turn: Turn,
 }
 
 impl WaitingBatches {
     /// Puts a batch at the end.
-    pub(super) fn push(&mut self, batch: Batch) {
-        let containers = batch.progress().iter().map(|progress| self.hasher.hash_one(progress.container));
+    pub(super) fn push(&mut self, batch: Batch, lane: usize) {
+        // Each shard numbers its containers from 0.
+        let containers = batch.progress().iter().map(|progress| self.hasher.hash_one((lane, progress.container)));
         // Label sets too: a pod of a stateful set that was replaced has another container with the same labels.
         let streams = batch.labels().iter().map(|labels| self.hasher.hash_one(labels));
         let keys = containers.chain(streams).collect();
-        self.batches.push_back(Waiting { batch, keys });
+        self.batches.push_back(Waiting { batch, turn: Turn { lane, keys } });
     }
 
-    /// Takes out the first batch that may start. [`Self::finish`] wants its keys back.
-    pub(super) fn start_next(&mut self) -> Option<(Batch, Keys)> {
+    /// Takes out the first batch that may start. [`Self::finish`] wants its turn back.
+    pub(super) fn start_next(&mut self) -> Option<(Batch, Turn)> {
         self.claimed.clear();
-        let free = |keys: &Keys, claimed: &mut HashSet<u64>| {
+        let free = |keys: &[u64], claimed: &mut HashSet<u64>| {
             let free = keys.iter().all(|key| !self.busy.contains(key) && !claimed.contains(key));
             if !free {
                 claimed.extend(keys);
             }
             free
         };
-        let index = self.batches.iter().position(|waiting| free(&waiting.keys, &mut self.claimed))?;
-        let Waiting { batch, keys } = self.batches.remove(index)?;
-        self.busy.extend(&keys);
-        Some((batch, keys))
+        let index = self.batches.iter().position(|waiting| free(&waiting.turn.keys, &mut self.claimed))?;
+        let Waiting { batch, turn } = self.batches.remove(index)?;
+        self.busy.extend(&turn.keys);
+        Some((batch, turn))
     }
 
-    /// A batch with these keys is no longer under way.
-    pub(super) fn finish(&mut self, keys: &Keys) {
-        for key in keys {
+    /// The batch whose turn this was is no longer under way.
+    pub(super) fn finish(&mut self, turn: &Turn) {
+        for key in &turn.keys {
             self.busy.remove(key);
         }
     }
@@ -82,20 +89,30 @@ mod tests {
     #[test]
     fn batches_without_a_common_container_go_side_by_side() {
         let mut waiting = WaitingBatches::default();
-        waiting.push(batch(1, &[1, 2]));
-        waiting.push(batch(2, &[2, 3]));
-        waiting.push(batch(3, &[3]));
-        waiting.push(batch(4, &[4]));
-        let (first, keys) = waiting.start_next().unwrap();
+        waiting.push(batch(1, &[1, 2]), 0);
+        waiting.push(batch(2, &[2, 3]), 0);
+        waiting.push(batch(3, &[3]), 0);
+        waiting.push(batch(4, &[4]), 0);
+        let (first, turn) = waiting.start_next().unwrap();
         assert_eq!(first.generation(), 1);
         assert_eq!(waiting.start_next().unwrap().0.generation(), 4, "3 must not overtake 2, which waits for 1");
         assert!(waiting.start_next().is_none());
-        waiting.finish(&keys);
-        let (second, keys) = waiting.start_next().unwrap();
+        waiting.finish(&turn);
+        let (second, turn) = waiting.start_next().unwrap();
         assert_eq!(second.generation(), 2);
         assert!(waiting.start_next().is_none());
-        waiting.finish(&keys);
+        waiting.finish(&turn);
         assert_eq!(waiting.start_next().unwrap().0.generation(), 3);
+    }
+
+    #[test]
+    fn containers_of_different_lanes_with_the_same_number_are_different_ones() {
+        let mut waiting = WaitingBatches::default();
+        for lane in 0..2 {
+            waiting.push(batch(lane, &[1]), lane as usize);
+        }
+        assert_eq!(waiting.start_next().unwrap().1.lane, 0);
+        assert_eq!(waiting.start_next().unwrap().1.lane, 1);
     }
 
     #[test]
@@ -104,7 +121,7 @@ mod tests {
         for container in [1, 2] {
             let mut batch = batch(container.into(), &[container]);
             batch.open_stream(&r#"{pod="db-0"}"#.into());
-            waiting.push(batch);
+            waiting.push(batch, container as usize);
         }
         assert!(waiting.start_next().is_some());
         assert!(waiting.start_next().is_none());
@@ -120,10 +137,10 @@ mod tests {
             let mut waiting = WaitingBatches::default();
             for (generation, containers) in batches.iter().enumerate() {
                 let containers: Vec<_> = containers.iter().copied().collect();
-                waiting.push(batch(generation as u64, &containers));
+                waiting.push(batch(generation as u64, &containers), 0);
             }
             let mut last_done: HashMap<u32, u64> = HashMap::new();
-            let mut under_way: Vec<(Batch, Keys)> = Vec::new();
+            let mut under_way: Vec<(Batch, Turn)> = Vec::new();
             let mut done = 0;
             let mut finishes = finishes.iter();
             loop {
@@ -141,8 +158,8 @@ mod tests {
                     break;
                 }
                 let index = finishes.next().unwrap().index(under_way.len());
-                let (batch, keys) = under_way.swap_remove(index);
-                waiting.finish(&keys);
+                let (batch, turn) = under_way.swap_remove(index);
+                waiting.finish(&turn);
                 for progress in batch.progress() {
                     let before = last_done.insert(progress.container.0, batch.generation());
                     prop_assert!(before.is_none_or(|before| before < batch.generation()));

@@ -25,6 +25,9 @@ use crate::{
 /// folders that are listed.
 const RESERVED: usize = 128;
 
+/// The same of each further shard: its ring or epoll, its folders, its probe.
+const RESERVED_PER_SHARD: usize = 32;
+
 /// So many files may be open however low the limit is.
 const FILES_MIN: usize = 32;
 
@@ -42,10 +45,12 @@ pub struct Descriptors {
 }
 
 impl Descriptors {
-    /// What this process's RLIMIT_NOFILE allows, with `per_file` descriptors for a file.
-    pub fn of_process(per_file: usize) -> Self {
+    /// What this process's RLIMIT_NOFILE allows each of so many shards, with `per_file` descriptors for a file.
+    pub fn of_process(per_file: usize, shards: usize) -> Self {
         let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
-        Self { limit: (limit.saturating_sub(RESERVED) / per_file.max(1)).max(FILES_MIN), open: 0, said: false }
+        let reserved = RESERVED + RESERVED_PER_SHARD * (shards - 1);
+        let files = limit.saturating_sub(reserved) / per_file.max(1) / shards;
+        Self { limit: files.max(FILES_MIN), open: 0, said: false }
     }
 
     /// How many more files may be opened.

@@ -83,20 +83,21 @@ impl<R: RangeReader> ReaderSide<R> {
         self.state.remove_done(now);
         self.state.first_scan = false;
         if listed {
-            self.state.health.first_scan_done();
+            self.state.health.first_scan_done(self.state.shard.index());
         }
     }
 
-    /// Lists the folder of all pods; pods that are new are scanned too. Returns whether it could be listed.
+    /// Lists the folder of all pods; those of this shard that are new are scanned too. Returns whether it could be listed.
     fn scan_pods(&mut self) -> bool {
         let pods = self.state.config.paths.pods.clone();
         self.watch(&pods, Folder::Pods);
         let names = folder_names(&pods);
-        self.state.health.pods_listed(names.is_ok());
+        self.state.health.pods_listed(self.state.shard.index(), names.is_ok());
         let names = match names {
             Ok(names) => names,
             Err(error) => {
-                if self.state.troubles.pods_folder.permit().is_some() {
+                // It is the same folder to all shards.
+                if self.state.shard.index() == 0 && self.state.troubles.pods_folder.permit().is_some() {
                     tracing::warn!(folder = %pods.display(), %error,
                         "cannot list the folder of pod logs; trying again (paths.pods names it)");
                 }
@@ -105,7 +106,9 @@ impl<R: RangeReader> ReaderSide<R> {
             }
         };
         for name in names {
-            self.scan_pod(&name);
+            if self.state.shard.owns(&name) {
+                self.scan_pod(&name);
+            }
         }
         true
     }

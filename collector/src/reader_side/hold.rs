@@ -4,7 +4,10 @@
 //! as it is open. Past the limits that is ended first where it loses nothing: by reading the compressed form that is still
 //! listed. Only then the files that were deleted first are given up, each with a warning and counted, never silently.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{ReaderSide, State};
 use crate::{
@@ -41,7 +44,11 @@ impl<R: RangeReader> ReaderSide<R> {
     pub(super) fn limit_held(&mut self, mut held: Vec<Held>, now: Instant) {
         held.sort_unstable_by_key(|held| (held.since, held.container, held.file));
         held.retain(|held| held.since >= now || !self.close_if_read(*held));
-        let mut bytes: u64 = held.iter().map(|held| held.bytes).sum();
+        // Of all shards: `hold.bytes` bounds what the node holds.
+        let node = Arc::clone(self.state.shard.node());
+        let mut node_bytes = node.held_bytes();
+        let others = node_bytes.saturating_sub(self.state.held_bytes);
+        let mut bytes: u64 = others + held.iter().map(|held| held.bytes).sum::<u64>();
         let config = &self.state.config.hold;
         let (bytes_max, age_max) = (config.bytes.0, config.age.0);
         let is_too_old = |held: &Held| !age_max.is_zero() && now.saturating_duration_since(held.since) >= age_max;
@@ -60,8 +67,10 @@ impl<R: RangeReader> ReaderSide<R> {
             }
             !over
         });
-        self.state.metrics.held_bytes.set(bytes as i64);
-        self.state.metrics.held_files.set(held.len() as i64);
+        self.state.held_bytes = bytes - others;
+        *node_bytes = bytes;
+        self.state.gauges.held_bytes.set((bytes - others) as i64);
+        self.state.gauges.held_files.set(held.len() as i64);
     }
 
     /// Closes a deleted file that has nothing unread. The reader does so by itself, and not while every batch is on its way.

@@ -1,18 +1,21 @@
-//! The reader side: the one thread that notices, finds, reads, parses and batches.
+//! The reader side: the thread that notices, finds, reads, parses and batches.
 //!
 //! In: the pods folder, marks of grown files, acknowledged batches, pod metadata. Out: sealed batches to the sender side
-//! and positions to be saved. Single-threaded, no locks. It never waits for the network: when every batch is on its way,
-//! reading stops until one comes back, and the log files wait on the disk.
+//! and positions to be saved. Single-threaded, no locks on the way of a line. It never waits for the network: when every batch
+//! is on its way, reading stops until one comes back, and the log files wait on the disk. Where there are several shards each
+//! is such a thread with pods of its own ([`shard`]), and they share nothing but bounds and sums.
 
 mod container;
 mod descriptors;
 mod folders;
+mod gauges;
 mod hold;
 mod linger;
 mod metadata;
 mod reading;
 mod sealing;
 mod selection;
+mod shard;
 mod slots;
 mod sweep;
 
@@ -29,10 +32,13 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub use self::sealing::batch_count;
 use self::{
-    container::Container, descriptors::Descriptors, folders::Folder, metadata::Metadata, selection::Changes,
-    slots::Slots,
+    container::Container, descriptors::Descriptors, folders::Folder, gauges::Gauges, metadata::Metadata,
+    selection::Changes, slots::Slots,
+};
+pub use self::{
+    sealing::BatchBudget,
+    shard::{Shard, shard_of},
 };
 use crate::{
     batch::Batch,
@@ -78,8 +84,8 @@ pub struct Links {
     pub done: crossbeam_channel::Receiver<Batch>,
     /// Woken after a batch came back.
     pub done_notify: Arc<Notify>,
-    /// Positions to be saved.
-    pub snapshots: crossbeam_channel::Sender<Snapshot>,
+    /// Positions to be saved, with the shard's index.
+    pub snapshots: crossbeam_channel::Sender<(usize, Snapshot)>,
     /// Wakes the sender side after a snapshot was made.
     pub snapshots_notify: Arc<Notify>,
     /// News of this node's pods; `None`: they are not asked for, and labels come from the paths.
@@ -90,7 +96,23 @@ pub struct Links {
     pub stop: Arc<Stop>,
 }
 
-/// A request to end, seen by both sides.
+/// What a reader side is given besides its backends.
+pub struct Setup {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Which of the node's shards it is.
+    pub shard: Shard,
+    /// What joins it with the sender side.
+    pub links: Links,
+    /// What an earlier run saved for this shard.
+    pub saved: Unclaimed,
+    /// Shared by all.
+    pub metrics: Arc<Metrics>,
+    /// Shared by all.
+    pub health: Arc<Health>,
+}
+
+/// A request to end.
 #[derive(Debug, Default)]
 pub struct Stop {
     asked: AtomicBool,
@@ -104,7 +126,8 @@ impl Stop {
         self.notify.notify_one();
     }
 
-    fn is_asked(&self) -> bool {
+    /// Whether it was.
+    pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Acquire)
     }
 }
@@ -120,8 +143,10 @@ pub struct ReaderSide<R> {
 /// Everything but the backends, so that a round of reads can borrow both.
 struct State {
     config: Arc<Config>,
+    shard: Shard,
     links: Links,
     metrics: Arc<Metrics>,
+    gauges: Gauges,
     health: Arc<Health>,
     /// Boxed, as a map of many keeps room for more.
     containers: HashMap<ContainerId, Box<Container>>,
@@ -147,7 +172,9 @@ struct State {
     descriptors: Descriptors,
     /// Compressed files whose decompressor holds memory.
     open_gzips: usize,
-    batches: usize,
+    batches: BatchBudget,
+    /// What this shard's part of [`shard::Node::held_bytes`] is.
+    held_bytes: u64,
     generation: u64,
     /// Since when the oldest line of `filling` is known of.
     filling_since: Option<Instant>,
@@ -194,28 +221,24 @@ impl<R: RangeReader> ReaderSide<R> {
     ///
     /// # Errors
     /// Where a rule of the configuration is none.
-    pub fn new(
-        reader: R,
-        signal: AnySignal,
-        config: Arc<Config>,
-        links: Links,
-        saved: Unclaimed,
-        metrics: Arc<Metrics>,
-        health: Arc<Health>,
-    ) -> io::Result<Self> {
+    pub fn new(reader: R, signal: AnySignal, setup: Setup) -> io::Result<Self> {
+        let Setup { config, shard, links, saved, metrics, health } = setup;
         let now = Instant::now();
         let (watcher, rescan_interval) = match FolderWatcher::new() {
             Ok(watcher) => (watcher, RESCAN_INTERVAL),
             Err(error) => {
-                tracing::warn!(%error, interval = ?RESCAN_INTERVAL_UNWATCHED,
-                    "cannot watch folders for new files; listing them all instead, which costs more \
-                     (raise the sysctl fs.inotify.max_user_instances)");
+                if shard.is_first_to_say("cannot watch folders") {
+                    tracing::warn!(%error, interval = ?RESCAN_INTERVAL_UNWATCHED,
+                        "cannot watch folders for new files; listing them all instead, which costs more \
+                         (raise the sysctl fs.inotify.max_user_instances)");
+                }
                 (FolderWatcher::blind(), RESCAN_INTERVAL_UNWATCHED)
             }
         };
-        let batches = sealing::batch_count(&config);
+        let batches = BatchBudget::of(&config, shard.count());
         let state = State {
             limits: Limits::from(&config.lines),
+            gauges: Gauges::of(&metrics),
             links,
             metrics,
             health,
@@ -234,10 +257,11 @@ impl<R: RangeReader> ReaderSide<R> {
             ready: VecDeque::new(),
             waiting: VecDeque::new(),
             filling: None,
-            free: (0..batches).map(|_| Batch::new(0)).collect(),
-            descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
+            free: (0..batches.count).map(|_| Batch::new(0)).collect(),
+            descriptors: Descriptors::of_process(1 + signal.descriptors_per_file(), shard.count()),
             open_gzips: 0,
             batches,
+            held_bytes: 0,
             generation: 0,
             filling_since: None,
             touched: Vec::new(),
@@ -251,6 +275,7 @@ impl<R: RangeReader> ReaderSide<R> {
             rescan_due: now,
             rescan_interval,
             first_scan: true,
+            shard,
             config,
         };
         let signal = Lossy::new(signal, state.config.debug.drop_signals);
@@ -271,7 +296,7 @@ impl<R: RangeReader> ReaderSide<R> {
                 let since_growth = self.state.filling_since.map_or(Duration::ZERO, |since| since.elapsed());
                 std::thread::sleep(linger::after(since_growth, self.state.config.loki.batch.age.0));
             }
-            self.state.health.beat(Side::Reader);
+            self.state.health.beat(Side::Reader(self.state.shard.index()));
             self.state.take_acknowledged();
             self.follow_pods(Instant::now());
             self.state.read_waiting_again(Instant::now());
@@ -327,7 +352,7 @@ impl<R: RangeReader> ReaderSide<R> {
         self.sweep_if_due()?;
         self.state.queue_all();
         loop {
-            self.state.health.beat(Side::Reader);
+            self.state.health.beat(Side::Reader(self.state.shard.index()));
             self.state.take_acknowledged();
             self.read_round().await;
             if self.state.ready.is_empty() {

@@ -13,10 +13,27 @@ use crate::{
 /// At least this many batches exist: one to be filled while another is on its way.
 const BATCHES_MIN: usize = 3;
 
-/// How many batches `memory.queue` has room for.
-pub fn batch_count(config: &Config) -> usize {
-    let fitting = config.memory.queue.0 / config.loki.batch.bytes.0.max(1);
-    usize::try_from(fitting).unwrap_or(usize::MAX).max(BATCHES_MIN)
+/// A shard's share of `memory.queue`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchBudget {
+    /// How many batches exist.
+    pub count: usize,
+    /// A batch is full when it holds so many encoded bytes.
+    pub bytes: usize,
+}
+
+impl BatchBudget {
+    /// That of one of so many shards. Where its share has no room for [`BATCHES_MIN`] batches of `loki.batch.bytes`, several
+    /// shards have smaller ones; a single one goes over `memory.queue`.
+    pub fn of(config: &Config, shards: usize) -> Self {
+        let (share, mut bytes) = (config.memory.queue.0 / shards.max(1) as u64, config.loki.batch.bytes.0);
+        if shards > 1 {
+            bytes = bytes.min(share / BATCHES_MIN as u64);
+        }
+        let bytes = bytes.max(1);
+        let to_usize = |number| usize::try_from(number).unwrap_or(usize::MAX);
+        Self { count: to_usize(share / bytes).max(BATCHES_MIN), bytes: to_usize(bytes) }
+    }
 }
 
 impl<R: RangeReader> ReaderSide<R> {
@@ -53,14 +70,10 @@ impl State {
 
     /// How many buffers a round may read so that the batches at hand take their lines.
     pub(super) fn buffers_with_room(&self) -> usize {
-        let limit = self.batch_bytes();
+        let limit = self.batches.bytes;
         let used = self.filling.as_ref().map_or(limit, Batch::encoded_bytes);
         let room = limit.saturating_sub(used) + self.free.len() * limit;
         (room / BUFFER_BYTES).max(1)
-    }
-
-    fn batch_bytes(&self) -> usize {
-        usize::try_from(self.config.loki.batch.bytes.0).unwrap_or(usize::MAX)
     }
 
     /// When the batch that is being filled has its age.
@@ -75,7 +88,7 @@ impl State {
 
     /// Seals the batch that is being filled where its size or age says so.
     pub(super) fn seal_if_due(&mut self, now: Instant) {
-        let full = self.filling.as_ref().is_some_and(|batch| batch.encoded_bytes() >= self.batch_bytes());
+        let full = self.filling.as_ref().is_some_and(|batch| batch.encoded_bytes() >= self.batches.bytes);
         if full || self.seal_due().is_some_and(|due| due <= now) {
             self.seal();
         } else if !self.is_worth_sealing() {
@@ -85,7 +98,7 @@ impl State {
 
     /// Seals the batch that is being filled where it is full and another one is free.
     pub(super) fn seal_if_full(&mut self) {
-        let full = self.filling.as_ref().is_some_and(|batch| batch.encoded_bytes() >= self.batch_bytes());
+        let full = self.filling.as_ref().is_some_and(|batch| batch.encoded_bytes() >= self.batches.bytes);
         if full && !self.free.is_empty() {
             self.seal();
             self.begin_filling();
@@ -115,7 +128,7 @@ impl State {
 
     /// Batches that are on their way.
     pub(super) fn in_flight(&self) -> usize {
-        self.batches - self.free.len() - usize::from(self.filling.is_some())
+        self.batches.count - self.free.len() - usize::from(self.filling.is_some())
     }
 
     /// Takes back what Loki has acknowledged, and moves the positions.
@@ -144,7 +157,7 @@ impl State {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let snapshot = Snapshot::new(followed, &self.unclaimed, now.as_secs());
         // Gone only when the program ends at once; the positions then stay as they were last saved.
-        let _ = self.links.snapshots.send(snapshot);
+        let _ = self.links.snapshots.send((self.shard.index(), snapshot));
         self.links.snapshots_notify.notify_one();
     }
 
@@ -157,6 +170,27 @@ impl State {
                 containers_not_read_to_their_end = unread,
                 "shutdown.deadline passed before everything was sent; the next start goes on from the last acknowledged line"
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ByteSize;
+
+    #[test]
+    fn the_batches_of_all_shards_together_keep_within_the_queue() {
+        let mut config = Config::default();
+        assert_eq!(BatchBudget::of(&config, 1), BatchBudget { count: 4, bytes: 1 << 20 });
+        for shards in 2..=16 {
+            for queue in [64 << 10, 4 << 20, 100 << 20] {
+                config.memory.queue = ByteSize(queue);
+                let budget = BatchBudget::of(&config, shards);
+                let all = shards * budget.count * budget.bytes;
+                assert!(budget.count >= BATCHES_MIN && budget.bytes <= 1 << 20, "{shards}: {budget:?}");
+                assert!(all as u64 <= queue && all as u64 > queue / 2, "{shards}, {queue}: {budget:?}");
+            }
         }
     }
 }

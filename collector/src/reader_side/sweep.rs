@@ -11,7 +11,7 @@ use crate::{
     discover::{self, ChainFile, ContainerId, FileKey, Source},
     read::RangeReader,
     signal::{Signal, Slot},
-    status::{ContainerLabels, Reason},
+    status::ContainerLabels,
 };
 
 /// What a look at all files found.
@@ -123,18 +123,18 @@ impl<R: RangeReader> ReaderSide<R> {
         self.scan_container(id);
     }
 
-    fn publish_gauges(&self) {
-        let metrics = &self.state.metrics;
-        let all = self.state.containers.values();
-        for reason in REASONS {
+    fn publish_gauges(&mut self) {
+        let State { containers, gauges, metrics, descriptors, shard, .. } = &mut self.state;
+        let all = containers.values();
+        for (reason, gauge) in REASONS.iter().zip(&mut gauges.excluded_containers) {
             let excluded = all.clone().filter(|container| container.exclusion() == Some(reason)).count();
-            metrics.excluded_containers.get_or_create(&Reason { reason }).set(excluded as i64);
+            gauge.set(excluded as i64);
         }
         let followed = all.filter(|container| container.exclusion().is_none());
-        metrics.containers.set(followed.clone().count() as i64);
-        metrics.open_files.set(self.state.descriptors.open as i64);
+        gauges.containers.set(followed.clone().count() as i64);
+        gauges.open_files.set(descriptors.open as i64);
         let lags = followed.map(|container| (&**container, container.chain.lag_bytes()));
-        metrics.set_lags(lags, |container: &Container| ContainerLabels {
+        metrics.set_lags(shard.index(), lags, |container: &Container| ContainerLabels {
             namespace: container.pod.namespace.clone(),
             pod: container.pod.pod.clone(),
             container: container.name.clone(),

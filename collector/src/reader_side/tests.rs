@@ -44,7 +44,7 @@ struct Rig {
     side: ReaderSide<MeddlingReader>,
     sealed: crossbeam_channel::Receiver<Batch>,
     done: crossbeam_channel::Sender<Batch>,
-    snapshots: crossbeam_channel::Receiver<Snapshot>,
+    snapshots: crossbeam_channel::Receiver<(usize, Snapshot)>,
 }
 
 impl Rig {
@@ -67,9 +67,15 @@ impl Rig {
         };
         let reader = MeddlingReader { inner: PreadReader::new(), meddle: Box::new(meddle) };
         let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
-        let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
-        let side =
-            ReaderSide::new(reader, signal, Arc::new(config), links, Unclaimed::default(), metrics, health).unwrap();
+        let setup = Setup {
+            config: Arc::new(config),
+            shard: Shard::all(1).remove(0),
+            links,
+            saved: Unclaimed::default(),
+            metrics: Arc::default(),
+            health: Arc::default(),
+        };
+        let side = ReaderSide::new(reader, signal, setup).unwrap();
         Self { folder, side, sealed, done, snapshots }
     }
 
@@ -156,5 +162,5 @@ async fn pods_that_come_and_go_for_weeks_leave_nothing_behind() {
     assert!(state.slots.capacity() <= PODS, "{}", state.slots.capacity());
     assert!(rig.side.watcher.watched() <= 1, "only the pods folder: {}", rig.side.watcher.watched());
     rig.side.snapshot();
-    assert_eq!(rig.snapshots.try_iter().last().unwrap(), Snapshot::default(), "nothing to be saved of them");
+    assert_eq!(rig.snapshots.try_iter().last().unwrap(), (0, Snapshot::default()), "nothing to be saved of them");
 }

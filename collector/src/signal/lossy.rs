@@ -21,14 +21,8 @@ pub struct Lossy<S> {
 }
 
 impl<S: Signal> Lossy<S> {
-    /// Throws away `share` of the marks, 0 to 1, at random. Says so if it does.
+    /// Throws away `share` of the marks, 0 to 1, at random.
     pub fn new(signal: S, share: f64) -> Self {
-        if share > 0.0 {
-            tracing::warn!(
-                share,
-                "debug.drop_signals: signs of growth are thrown away; the sweep finds those files later"
-            );
-        }
         Self { signal, share, seed: RandomState::new(), marks: 0 }
     }
 

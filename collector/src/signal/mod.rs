@@ -161,19 +161,48 @@ pub struct Opened {
 /// # Errors
 /// If a backend other than `auto` was asked for and cannot be used.
 pub fn open(choice: SignalChoice, pods: &Path, state: &Path) -> Result<Opened, Refusal> {
-    let opened = match choice {
+    let opened = choose(choice, pods, state)?;
+    opened.announce();
+    Ok(opened)
+}
+
+/// As [`open`], once for each shard of the reader side. With eBPF each has a probe of its own, which every write on the node
+/// passes through.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_shards(choice: SignalChoice, pods: &Path, state: &Path, shards: usize) -> Result<Vec<Opened>, Refusal> {
+    let mut all = vec![open(choice, pods, state)?];
+    while all.len() < shards {
+        let opened = choose(choice, pods, state)?;
+        // They differ only where there was enough of something for the first ones.
+        if all.iter().all(|before| before.backend != opened.backend) {
+            opened.announce();
+        }
+        all.push(opened);
+    }
+    Ok(all)
+}
+
+fn choose(choice: SignalChoice, pods: &Path, state: &Path) -> Result<Opened, Refusal> {
+    Ok(match choice {
         SignalChoice::Auto => open_first(pods, state),
         SignalChoice::Ebpf => open_ebpf(pods, state)?,
         SignalChoice::Inotify => open_inotify(pods, state)?.0,
         SignalChoice::Poll => open_poll(),
-    };
-    match &opened.fallback_reason {
-        None => tracing::info!(backend = opened.backend, "this is how the growth of log files is noticed"),
-        Some(reason) => {
-            tracing::warn!(backend = opened.backend, reason, "log files' growth is noticed in a way that costs more");
+    })
+}
+
+impl Opened {
+    fn announce(&self) {
+        let backend = &self.backend;
+        match &self.fallback_reason {
+            None => tracing::info!(backend, "this is how the growth of log files is noticed"),
+            Some(reason) => {
+                tracing::warn!(backend, reason, "log files' growth is noticed in a way that costs more");
+            }
         }
     }
-    Ok(opened)
 }
 
 fn open_first(pods: &Path, state: &Path) -> Opened {

@@ -1,7 +1,7 @@
 //! Whether both sides are alive and whether the whole is of use: what /healthz and /ready answer from.
 //!
-//! In: a stamp from each side as often as it goes round its loop, the end of the first scan, Loki's refusals. Out: the
-//! reasons, in words, for not being well. All of it is atomics: stamping costs a clock reading and a store.
+//! In: a stamp from the sender side and from each shard of the reader side as often as it goes round its loop, the end of each
+//! shard's first scan, Loki's refusals. Out: the reasons, in words, for not being well. All of it is atomics: stamping costs a clock reading and a store.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
@@ -12,65 +12,65 @@ use std::{
 /// nothing to do.
 pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// One of the two sides that Pilcrow consists of.
+/// What has a loop that can get stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Notices, reads, parses and batches.
-    Reader,
+    /// A shard of the reader side, by its index: notices, reads, parses and batches.
+    Reader(usize),
     /// Pushes, saves positions and serves the status.
     Sender,
-}
-
-impl Side {
-    const ALL: [Self; 2] = [Self::Reader, Self::Sender];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Reader => "reader",
-            Self::Sender => "sender",
-        }
-    }
 }
 
 /// Shared by both sides and the status server.
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
-    /// Milliseconds since `started`, one for each [`Side`].
-    stamps: [AtomicU64; 2],
-    scanned: AtomicBool,
-    /// The last try to list the pods folder failed.
-    pods_unlisted: AtomicBool,
+    readers: Box<[ReaderHealth]>,
+    /// The sender side's stamp, as [`ReaderHealth::stamp`].
+    sender_stamp: AtomicU64,
     /// The HTTP status of a refusal that only a change of the configuration can end; 0: none.
     refused: AtomicU16,
 }
 
+/// Of one shard of the reader side.
+#[derive(Debug, Default)]
+struct ReaderHealth {
+    /// Milliseconds since [`Health::started`].
+    stamp: AtomicU64,
+    scanned: AtomicBool,
+    /// The last try to list the pods folder failed.
+    pods_unlisted: AtomicBool,
+}
+
 impl Health {
-    /// Healthy and not yet ready; the time for a first stamp runs from now.
+    /// Healthy and not yet ready; the time for a first stamp runs from now. `shards`: those of the reader side.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(shards: usize) -> Self {
         Self {
             started: Instant::now(),
-            stamps: [AtomicU64::new(0), AtomicU64::new(0)],
-            scanned: AtomicBool::new(false),
-            pods_unlisted: AtomicBool::new(false),
+            readers: (0..shards).map(|_| ReaderHealth::default()).collect(),
+            sender_stamp: AtomicU64::new(0),
             refused: AtomicU16::new(0),
         }
     }
 
     /// This side is alive. To be called on every round of its loop, and at least every 20 s.
     pub fn beat(&self, side: Side) {
-        self.stamps[side as usize].store(self.millis(Instant::now()), Ordering::Relaxed);
+        let stamp = match side {
+            Side::Reader(shard) => &self.readers[shard].stamp,
+            Side::Sender => &self.sender_stamp,
+        };
+        stamp.store(self.millis(Instant::now()), Ordering::Relaxed);
     }
 
-    /// The pods folder has been looked through once, and every file in it is tracked.
-    pub fn first_scan_done(&self) {
-        self.scanned.store(true, Ordering::Relaxed);
+    /// The pods folder has been looked through once by this shard, and every file in it that is the shard's is tracked.
+    pub fn first_scan_done(&self, shard: usize) {
+        self.readers[shard].scanned.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the pods folder could be listed when that was last tried.
-    pub fn pods_listed(&self, listed: bool) {
-        self.pods_unlisted.store(!listed, Ordering::Relaxed);
+    /// Whether the pods folder could be listed when this shard last tried.
+    pub fn pods_listed(&self, shard: usize, listed: bool) {
+        self.readers[shard].pods_unlisted.store(!listed, Ordering::Relaxed);
     }
 
     /// Loki refuses everything with 401, 403 or 404.
@@ -87,9 +87,9 @@ impl Health {
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
         let mut reasons = Vec::new();
-        if self.pods_unlisted.load(Ordering::Relaxed) {
+        if self.readers.iter().any(|reader| reader.pods_unlisted.load(Ordering::Relaxed)) {
             reasons.push("paths.pods can not be listed: it is not there, not mounted, or not to be read".into());
-        } else if !self.scanned.load(Ordering::Relaxed) {
+        } else if !self.readers.iter().all(|reader| reader.scanned.load(Ordering::Relaxed)) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
         let mend = match self.refused.load(Ordering::Relaxed) {
@@ -111,11 +111,12 @@ impl Health {
 
     fn stuck_at(&self, now: Instant) -> Vec<String> {
         let now = self.millis(now);
-        let stuck = Side::ALL.into_iter().filter_map(|side| {
-            let age = now.saturating_sub(self.stamps[side as usize].load(Ordering::Relaxed));
-            let age = Duration::from_millis(age);
-            (age > STUCK_AFTER)
-                .then(|| format!("the {} side is stuck: no progress for {} s", side.name(), age.as_secs()))
+        let reader = |shard| if self.readers.len() == 1 { "reader".into() } else { format!("reader-{shard}") };
+        let readers = self.readers.iter().enumerate().map(|(shard, health)| (reader(shard), &health.stamp));
+        let sides = readers.chain([("sender".to_owned(), &self.sender_stamp)]);
+        let stuck = sides.filter_map(|(name, stamp)| {
+            let age = Duration::from_millis(now.saturating_sub(stamp.load(Ordering::Relaxed)));
+            (age > STUCK_AFTER).then(|| format!("the {name} side is stuck: no progress for {} s", age.as_secs()))
         });
         stuck.collect()
     }
@@ -126,8 +127,9 @@ impl Health {
 }
 
 impl Default for Health {
+    /// Of a reader side with a single shard.
     fn default() -> Self {
-        Self::new()
+        Self::new(1)
     }
 }
 
@@ -137,36 +139,36 @@ mod tests {
 
     #[test]
     fn a_side_is_stuck_when_its_stamp_is_older_than_the_limit_and_is_named() {
-        let health = Health::new();
+        let health = Health::default();
         let later = health.started + STUCK_AFTER + Duration::from_secs(5);
         assert_eq!(health.stuck_at(health.started + STUCK_AFTER), [""; 0]);
         assert_eq!(
             health.stuck_at(later),
             ["the reader side is stuck: no progress for 65 s", "the sender side is stuck: no progress for 65 s"]
         );
-        health.stamps[Side::Reader as usize].store(10_000, Ordering::Relaxed);
+        health.readers[0].stamp.store(10_000, Ordering::Relaxed);
         assert_eq!(health.stuck_at(later), ["the sender side is stuck: no progress for 65 s"]);
     }
 
     #[test]
     fn a_stamp_is_the_time_since_the_start() {
-        let health = Health { started: Instant::now() - Duration::from_secs(1000), ..Health::new() };
+        let health = Health { started: Instant::now() - Duration::from_secs(1000), ..Health::default() };
         assert_eq!(health.not_healthy().len(), 2);
-        health.beat(Side::Reader);
+        health.beat(Side::Reader(0));
         health.beat(Side::Sender);
         assert_eq!(health.not_healthy(), [""; 0]);
     }
 
     #[test]
     fn ready_needs_a_pods_folder_that_was_scanned_and_a_loki_that_does_not_refuse_everything() {
-        let health = Health::new();
+        let health = Health::default();
         assert_eq!(health.not_ready(), ["the first scan of paths.pods is not done"]);
-        health.first_scan_done();
+        health.first_scan_done(0);
         assert_eq!(health.not_ready(), [""; 0]);
-        health.pods_listed(false);
+        health.pods_listed(0, false);
         let reason = "paths.pods can not be listed: it is not there, not mounted, or not to be read";
         assert_eq!(health.not_ready(), [reason]);
-        health.pods_listed(true);
+        health.pods_listed(0, true);
         assert_eq!(health.not_ready(), [""; 0]);
         health.push_refused(401);
         let reason =
@@ -174,5 +176,21 @@ mod tests {
         assert_eq!(health.not_ready(), [reason]);
         health.push_not_refused();
         assert_eq!(health.not_ready(), [""; 0]);
+    }
+
+    #[test]
+    fn with_several_shards_each_must_have_scanned_and_each_can_get_stuck() {
+        let health = Health::new(2);
+        health.first_scan_done(1);
+        assert_eq!(health.not_ready(), ["the first scan of paths.pods is not done"]);
+        health.first_scan_done(0);
+        assert_eq!(health.not_ready(), [""; 0]);
+        health.pods_listed(1, false);
+        health.pods_listed(0, true);
+        assert_eq!(health.not_ready().len(), 1, "one shard does not speak for the other");
+        let later = health.started + STUCK_AFTER + Duration::from_secs(5);
+        health.readers[0].stamp.store(10_000, Ordering::Relaxed);
+        health.sender_stamp.store(10_000, Ordering::Relaxed);
+        assert_eq!(health.stuck_at(later), ["the reader-1 side is stuck: no progress for 65 s"]);
     }
 }

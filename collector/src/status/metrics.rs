@@ -3,7 +3,6 @@
 //! The hot path counts per read and per batch, not per line.
 
 use std::{
-    collections::HashSet,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
@@ -22,7 +21,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::process::Process;
+use super::{lags::Lags, process::Process};
 
 /// Bounds the series of [`Metrics::lag_bytes`]: the containers that lag most are shown, the others are added up under
 /// [`ContainerLabels::others`].
@@ -56,6 +55,14 @@ pub struct Backend {
     pub backend: String,
     /// Why none of the preferred ones; empty where the first choice was taken.
     pub fallback_reason: String,
+}
+
+impl Backend {
+    /// This one.
+    #[must_use]
+    pub fn new(backend: &str, fallback_reason: Option<String>) -> Self {
+        Self { backend: backend.to_owned(), fallback_reason: fallback_reason.unwrap_or_default() }
+    }
 }
 
 /// One container.
@@ -128,8 +135,8 @@ pub struct Metrics {
     pub checkpoint_saved_at_ms: AtomicI64,
     pub checkpoint_age_seconds: Gauge<f64, AtomicU64>,
     build: Family<Build, Gauge>,
-    /// The containers that `lag_bytes` shows, to know the vanished ones by. Locked by [`Self::set_lags`] only.
-    lagging: Mutex<HashSet<ContainerLabels>>,
+    /// What `lag_bytes` shows. Locked by [`Self::set_lags`] only.
+    lags: Mutex<Lags>,
     /// Milliseconds since 1970.
     started_at_ms: i64,
 }
@@ -177,7 +184,7 @@ impl Metrics {
             checkpoint_saved_at_ms: AtomicI64::new(0),
             checkpoint_age_seconds: Gauge::default(),
             build: Family::default(),
-            lagging: Mutex::default(),
+            lags: Mutex::default(),
             started_at_ms: now_ms(),
         };
         metrics.build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
@@ -322,28 +329,17 @@ impl Metrics {
         self.checkpoint_age_seconds.set((now_ms() - saved).max(0) as f64 / 1000.0);
     }
 
-    /// Shows how many bytes each container lags behind, as of now: the [`LAG_CONTAINERS_MAX`] that lag most by name, the
-    /// others as a sum. A container that is not among them any more is shown no longer. `labels` is called for those that
-    /// are shown by name.
-    pub fn set_lags<T>(&self, lags: impl Iterator<Item = (T, u64)>, labels: impl Fn(T) -> ContainerLabels) {
-        let mut lags: Vec<_> = lags.collect();
-        let others = if lags.len() > LAG_CONTAINERS_MAX {
-            lags.select_nth_unstable_by_key(LAG_CONTAINERS_MAX, |(_, lag)| std::cmp::Reverse(*lag));
-            let sum = lags.drain(LAG_CONTAINERS_MAX..).fold(0u64, |sum, (_, lag)| sum.saturating_add(lag));
-            Some((ContainerLabels::others(), sum))
-        } else {
-            None
-        };
-        let mut shown = HashSet::with_capacity(lags.len() + 1);
-        for (container, lag) in lags.into_iter().map(|(container, lag)| (labels(container), lag)).chain(others) {
-            self.lag_bytes.get_or_create(&container).set(lag);
-            shown.insert(container);
-        }
-        let mut lagging = self.lagging.lock().unwrap_or_else(PoisonError::into_inner);
-        for vanished in lagging.difference(&shown) {
-            self.lag_bytes.remove(vanished);
-        }
-        *lagging = shown;
+    /// Shows how many bytes each container of a shard lags behind, as of now: the [`LAG_CONTAINERS_MAX`] of all shards that lag
+    /// most by name, the others as a sum. A container that is not among them any more is shown no longer. `labels` is called
+    /// for those that may be shown by name.
+    pub fn set_lags<T>(
+        &self,
+        shard: usize,
+        lags: impl Iterator<Item = (T, u64)>,
+        labels: impl Fn(T) -> ContainerLabels,
+    ) {
+        let mut all = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        all.set(shard, lags.collect(), labels, &self.lag_bytes);
     }
 
     /// For the status server.
@@ -380,7 +376,7 @@ mod tests {
     #[test]
     fn the_lags_of_most_containers_are_shown_and_the_rest_is_one_sum() {
         let metrics = Metrics::new();
-        metrics.set_lags((0..LAG_CONTAINERS_MAX + 3).map(|i| (i, 10 + i as u64)), container);
+        metrics.set_lags(0, (0..LAG_CONTAINERS_MAX + 3).map(|i| (i, 10 + i as u64)), container);
         let lines = shown(&metrics);
         assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1);
         let others = "pilcrow_lag_bytes{namespace=\"(others)\",pod=\"(others)\",container=\"(others)\"} 33";
@@ -389,13 +385,30 @@ mod tests {
     }
 
     #[test]
+    fn of_two_shards_those_are_shown_that_lag_most_of_all() {
+        let metrics = Metrics::new();
+        metrics.set_lags(0, (0..LAG_CONTAINERS_MAX).map(|i| (i, 10)), container);
+        metrics.set_lags(1, (1000..1003 + LAG_CONTAINERS_MAX).map(|i| (i, 20)), container);
+        let lines = shown(&metrics);
+        assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1);
+        let others = LAG_CONTAINERS_MAX * 10 + 3 * 20;
+        assert!(lines.iter().any(|line| line.ends_with(&format!("container=\"(others)\"}} {others}"))), "{lines:?}");
+        metrics.set_lags(1, [(1000, 20)].into_iter(), container);
+        let lines = shown(&metrics);
+        assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1, "the other shard's are shown again");
+        assert!(lines.iter().any(|line| line.ends_with("container=\"(others)\"} 10")), "{lines:?}");
+        metrics.set_lags(0, std::iter::empty(), container);
+        assert_eq!(shown(&metrics), ["pilcrow_lag_bytes{namespace=\"n\",pod=\"p\",container=\"1000\"} 20"]);
+    }
+
+    #[test]
     fn a_container_that_vanished_has_no_lag() {
         let metrics = Metrics::new();
-        metrics.set_lags([(1, 5), (2, 0)].into_iter(), container);
+        metrics.set_lags(0, [(1, 5), (2, 0)].into_iter(), container);
         assert_eq!(shown(&metrics).len(), 2);
-        metrics.set_lags([(2, 7)].into_iter(), container);
+        metrics.set_lags(0, [(2, 7)].into_iter(), container);
         assert_eq!(shown(&metrics), ["pilcrow_lag_bytes{namespace=\"n\",pod=\"p\",container=\"2\"} 7"]);
-        metrics.set_lags(std::iter::empty(), container);
+        metrics.set_lags(0, std::iter::empty(), container);
         assert_eq!(shown(&metrics), [""; 0]);
     }
 

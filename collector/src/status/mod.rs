@@ -6,13 +6,16 @@
 
 pub mod exposition;
 mod health;
+mod lags;
 mod metrics;
 mod process;
 pub mod server;
+mod share;
 mod throttle;
 
 pub use health::{Health, STUCK_AFTER, Side};
 pub use metrics::{
     Backend, ContainerLabels, FormatLabel, LAG_CONTAINERS_MAX, Metrics, PushStatus, Reason, UnsignedGauge,
 };
+pub use share::GaugeShare;
 pub use throttle::Throttle;

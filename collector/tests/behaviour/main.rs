@@ -13,4 +13,5 @@ mod program;
 mod recorded;
 mod relabel;
 mod rotation;
+mod shards;
 mod start_and_stop;

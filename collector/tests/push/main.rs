@@ -12,7 +12,7 @@ use collector::{
     batch::Batch,
     config::{self, HumanDuration},
     discover::ContainerId,
-    push::{Proxies, Queue, Sender},
+    push::{Lane, Proxies, Queue, Sender},
     read::Position,
     status::{Metrics, Reason},
 };
@@ -59,8 +59,8 @@ impl Running {
         let (sealed_sender, sealed) = crossbeam_channel::bounded(1000);
         let (done, done_receiver) = crossbeam_channel::bounded(1000);
         let (sealed_notify, done_notify) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let queue =
-            Queue { sealed, sealed_notify: Arc::clone(&sealed_notify), done, done_notify: Arc::clone(&done_notify) };
+        let lanes = vec![Lane { sealed, done, done_notify: Arc::clone(&done_notify) }];
+        let queue = Queue { lanes, sealed_notify: Arc::clone(&sealed_notify) };
         let task = tokio::task::spawn_local(sender.run(queue));
         Self { sealed: Some(sealed_sender), sealed_notify, done: done_receiver, done_notify, metrics, task }
     }

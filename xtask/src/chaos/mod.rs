@@ -47,6 +47,9 @@ pub struct Args {
     /// Lines a second, over all containers
     #[arg(long, value_name = "LINES_PER_S", default_value_t = 4000)]
     rate: u32,
+    /// `reader.shards` of every collector; 1, 2 or 3, another number at each start, by default
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=16))]
+    shards: Option<u16>,
     /// Build the collector with optimization
     #[arg(long)]
     release: bool,
@@ -70,7 +73,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos()),
     };
     let interrupts = Interrupts::listen()?;
-    let scale = Scale { containers: usize::from(args.containers), lines_per_second: args.rate };
+    let scale = Scale { containers: usize::from(args.containers), lines_per_second: args.rate, shards: args.shards };
     let length = match args.episodes {
         Some(episodes) => Length::Episodes(episodes),
         None => Length::Time(Duration::try_from_secs_f64(args.minutes * 60.0).context("--minutes")?),
@@ -82,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 pub fn run_ci_seeds() -> anyhow::Result<Option<&'static str>> {
     let program = build::with_probe_if_possible(true)?;
     let interrupts = Interrupts::listen()?;
-    let scale = Scale { containers: 12, lines_per_second: 3000 };
+    let scale = Scale { containers: 12, lines_per_second: 3000, shards: None };
     let mut not_done = None;
     for seed in CI_SEEDS {
         not_done = run_seed(&program, seed, scale, Length::Episodes(CI_EPISODES), None, &interrupts)?;

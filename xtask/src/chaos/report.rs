@@ -38,12 +38,13 @@ pub struct ChaosReport {
 
 /// The command that repeats a run.
 pub fn again(seed: u64, scale: Scale, length: Length) -> String {
-    let Scale { containers, lines_per_second } = scale;
+    let Scale { containers, lines_per_second, shards } = scale;
+    let shards = shards.map_or(String::new(), |shards| format!(" --shards {shards}"));
     let length = match length {
         Length::Time(time) => format!("--minutes {:.2}", time.as_secs_f64() / 60.0),
         Length::Episodes(episodes) => format!("--episodes {episodes}"),
     };
-    format!("cargo xtask chaos --seed {seed} {length} --containers {containers} --rate {lines_per_second}")
+    format!("cargo xtask chaos --seed {seed} {length} --containers {containers} --rate {lines_per_second}{shards}")
 }
 
 impl ChaosReport {

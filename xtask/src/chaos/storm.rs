@@ -50,6 +50,8 @@ pub struct Scale {
     pub containers: usize,
     /// Lines a second, over all containers.
     pub lines_per_second: u32,
+    /// `reader.shards` of every collector; `None`: each has another number.
+    pub shards: Option<u16>,
 }
 
 /// When the storm ends.
@@ -107,6 +109,8 @@ pub struct Storm<'a> {
     setup: Setup,
     collector: Option<Collector>,
     frozen: bool,
+    /// Of the present collector.
+    shards: u16,
     /// Files that had been removed when the positions were known to be saved.
     removed_and_saved: u64,
     /// Entries that the receiver had refused when the present collector started.
@@ -129,7 +133,7 @@ impl<'a> Storm<'a> {
         state: &'a StateDisk,
         interrupts: &'a Interrupts,
     ) -> anyhow::Result<Self> {
-        let mut plan = Plan::new(seed);
+        let mut plan = Plan::new(seed, scale.shards);
         let receiver = Arc::new(Receiver::start(Options {
             keep: Keep::Counts,
             answer_after: Duration::from_millis(2),
@@ -155,6 +159,7 @@ impl<'a> Storm<'a> {
             setup,
             collector: None,
             frozen: false,
+            shards: start.shards,
             removed_and_saved: 0,
             refused_before: 0,
             observed: Observed::default(),
@@ -228,8 +233,8 @@ impl<'a> Storm<'a> {
     /// Until the collector has saved how far it is now.
     fn wait_for_saved_positions(&mut self) -> anyhow::Result<()> {
         let saved = |storm: &mut Self| storm.observed_now("pilcrow_checkpoint_writes_total");
-        // The first one may have been under way.
-        let enough = saved(self) + 2;
+        // The first one may have been under way, and one of several shards may be late with its part.
+        let enough = saved(self) + 2 * u64::from(self.shards);
         self.wait_until("the positions to be saved", |storm| Ok(saved(storm) >= enough))
     }
 
@@ -333,6 +338,7 @@ impl<'a> Storm<'a> {
         self.setup.reconfigure(&configuration(&self.receiver, &self.pods, self.state.folder(), start))?;
         self.refused_before = self.receiver.counts().refused_entries;
         self.collector = Some(Collector::start(&self.setup)?);
+        self.shards = start.shards;
         self.observed.begin(start);
         Ok(())
     }
@@ -476,14 +482,14 @@ fn live_options(seed: u64, scale: Scale) -> LiveOptions {
 /// Everything happens sooner than by default. A line whose rest does not come is given out as it is after
 /// `lines.partial_timeout`: that must be more than a writer is ever held up.
 fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Start) -> String {
-    let Start { signal, reader, drop_signals, checkpoint_every } = start;
+    let Start { signal, reader, shards, drop_signals, checkpoint_every } = start;
     format!(
         "loki:\n  url: {:?}\n  timeout: {}ms\n  batch: {{age: 100ms, bytes: 256KiB}}\n  backoff: {{min: 20ms, max: 500ms}}\n\
          labels: {{cluster: chaos}}\n\
          paths: {{pods: {pods:?}, state: {state:?}}}\n\
          kubernetes: {{enabled: false}}\n\
          signal: {signal}\n\
-         reader: {reader}\n\
+         reader: {{backend: {reader}, shards: {shards}}}\n\
          memory: {{queue: 1MiB}}\n\
          checkpoint: {{interval: {}ms}}\n\
          sweep: {{interval: 500ms}}\n\

@@ -15,7 +15,7 @@ pub use access::{Access, Impossible, Origin, Probe, open, probe};
 pub use pod::{Interest, PodExclusion, PodMetadata};
 pub use selector::Selector;
 pub use trouble::Trouble;
-pub use watch::{Updates, follow};
+pub use watch::{Listener, follow};
 
 /// News of this node's pods.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,8 +20,8 @@ use crate::status::{Metrics, Reason, Throttle};
 /// The least time between two words of the same trouble.
 const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where the news go.
-pub struct Updates {
+/// Somebody to whom the news go, all of them.
+pub struct Listener {
     /// Never full: an update is smaller than a log line, and its reader takes them all at every turn.
     pub updates: Sender<PodUpdate>,
     /// Woken after there was news.
@@ -29,11 +29,11 @@ pub struct Updates {
 }
 
 /// Follows this node's pods; never ends.
-pub async fn follow(access: Access, interest: Interest, updates: Updates, metrics: &Metrics) {
+pub async fn follow(access: Access, interest: Interest, listeners: Vec<Listener>, metrics: &Metrics) {
     let mut follower = Follower {
         access,
         interest,
-        updates,
+        listeners,
         metrics,
         backoff: DefaultBackoff::default(),
         troubles: HashMap::new(),
@@ -51,7 +51,7 @@ pub async fn follow(access: Access, interest: Interest, updates: Updates, metric
 struct Follower<'m> {
     access: Access,
     interest: Interest,
-    updates: Updates,
+    listeners: Vec<Listener>,
     metrics: &'m Metrics,
     backoff: DefaultBackoff,
     /// By [`Trouble::reason`].
@@ -97,12 +97,14 @@ impl Follower<'_> {
             Event::Apply(pod) => (metadata(pod).map(PodUpdate::Known), true),
             Event::Delete(pod) => (metadata(pod).map(|pod| PodUpdate::Gone(pod.folder)), true),
         };
-        if let Some(update) = update {
-            // Nobody listens any more when the reader side has ended, and the program with it.
-            let _ = self.updates.updates.send(update);
-        }
-        if is_news {
-            self.updates.notify.notify_one();
+        for listener in &self.listeners {
+            if let Some(update) = &update {
+                // Nobody listens any more when the reader side has ended, and the program with it.
+                let _ = listener.updates.send(update.clone());
+            }
+            if is_news {
+                listener.notify.notify_one();
+            }
         }
     }
 
