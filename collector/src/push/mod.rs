@@ -90,7 +90,8 @@ impl Sender {
         self.delivery.announce();
         let mut waiting = WaitingBatches::default();
         let mut under_way = FuturesUnordered::new();
-        let (mut open, mut memory_held) = (true, false);
+        // The start has left some, too.
+        let (mut open, mut memory_held) = (true, true);
         loop {
             while open {
                 match queue.sealed.try_recv() {
