@@ -188,6 +188,10 @@ struct State {
     limits: Limits,
     /// Positions moved since the last snapshot.
     moved: bool,
+    /// What is kept to read and batch with was used since it was last given back.
+    holds_memory: bool,
+    /// [`Metrics::read_bytes`] as of the last sweep.
+    swept_bytes: u64,
     snapshot_due: Instant,
     sweep_due: Instant,
     rescan_due: Instant,
@@ -270,6 +274,9 @@ impl<R: RangeReader> ReaderSide<R> {
             counts: Counts::default(),
             troubles: Troubles::default(),
             moved: false,
+            // What the first scan needed is not needed again.
+            holds_memory: true,
+            swept_bytes: 0,
             snapshot_due: now,
             sweep_due: now,
             rescan_due: now,
