@@ -278,16 +278,16 @@ impl fmt::Display for Report {
     }
 }
 
-/// A set of small numbers.
+/// A set of small numbers, a bit for each up to the highest.
 #[derive(Debug, Default)]
-struct Bits {
+pub struct Bits {
     words: Vec<u64>,
     count: u64,
 }
 
 impl Bits {
-    /// Whether `number` was not in the set.
-    fn insert(&mut self, number: u64) -> bool {
+    /// Adds `number`; whether it was not in the set.
+    pub fn insert(&mut self, number: u64) -> bool {
         let word = (number / 64) as usize;
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
