@@ -1,13 +1,65 @@
 //! Request bodies: a batch's part gathered and compressed, in memory that is used again and again.
+//!
+//! Compressing is most of what the sender side does for a line. With several shards one thread would be too few for it, so each
+//! body is made on a thread of its own then; with one shard they are made one after the other, on the sender side's.
 
-use std::sync::Arc;
+use std::{cell::RefCell, panic, sync::Arc};
 
 use hyper::body::Bytes;
+use tokio::task::spawn_blocking;
 
 use crate::batch::{Batch, EntryRange, RequestEncoder};
 
 /// Batches differ a little in size: rounded up, memory fits the next body too.
 const STORAGE_STEP_BYTES: usize = 256 << 10;
+
+/// Makes bodies, several at a time where they are made on threads of their own.
+#[derive(Debug)]
+pub(super) struct BodyMakers {
+    /// As many as have been at work at once.
+    idle: RefCell<Vec<BodyMaker>>,
+    on_threads: bool,
+}
+
+impl BodyMakers {
+    /// `on_threads`: not on the caller's.
+    pub(super) fn new(on_threads: bool) -> Self {
+        Self { idle: RefCell::default(), on_threads }
+    }
+
+    /// The push request of `part`, and the batch again. `None` where it is larger than a snappy block can be, 4 GiB.
+    pub(super) async fn make(&self, batch: Batch, part: &EntryRange) -> (Batch, Option<Body>) {
+        let mut maker = self.idle.borrow_mut().pop().unwrap_or_else(BodyMaker::new);
+        let (maker, batch, body) = if self.on_threads {
+            let part = part.clone();
+            let making = spawn_blocking(move || {
+                let body = maker.make(&batch, &part);
+                (maker, batch, body)
+            });
+            // It is cancelled only with the runtime, which this runs on.
+            making.await.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
+        } else {
+            let body = maker.make(&batch, part);
+            (maker, batch, body)
+        };
+        self.idle.borrow_mut().push(maker);
+        (batch, body)
+    }
+
+    /// Takes a body's memory back.
+    pub(super) fn recycle(&self, body: Body) {
+        if let Some(maker) = self.idle.borrow_mut().last_mut() {
+            maker.recycle(body);
+        }
+    }
+
+    /// Frees the memory that is not in use.
+    pub(super) fn release(&self) {
+        let mut idle = self.idle.borrow_mut();
+        idle.truncate(1);
+        idle.iter_mut().for_each(BodyMaker::release);
+    }
+}
 
 /// Makes bodies, one at a time.
 #[derive(Debug)]
@@ -46,8 +98,7 @@ impl BodyMaker {
         }
     }
 
-    /// The push request of `range`. `None` where it is larger than a snappy block can be, 4 GiB.
-    pub(super) fn make(&mut self, batch: &Batch, range: &EntryRange) -> Option<Body> {
+    fn make(&mut self, batch: &Batch, range: &EntryRange) -> Option<Body> {
         self.request.clear();
         // The labels come on top of it, and seldom take more than a sixteenth.
         self.request.reserve(range.encoded_bytes() + range.encoded_bytes() / 16);
@@ -73,15 +124,14 @@ impl BodyMaker {
     }
 
     /// Takes a body's memory back.
-    pub(super) fn recycle(&mut self, body: Body) {
+    fn recycle(&mut self, body: Body) {
         // A connection that is still being closed may hold on to it: then the memory is freed with the connection.
         if let Ok(storage) = Arc::try_unwrap(body.storage) {
             self.spare.push(storage);
         }
     }
 
-    /// Frees the memory that is not in use.
-    pub(super) fn release(&mut self) {
+    fn release(&mut self) {
         self.spare.clear();
         self.request = Vec::new();
     }
@@ -124,6 +174,28 @@ mod tests {
         let mut expected = Vec::new();
         small.encode_push_request(&small.whole(), &mut expected);
         assert_eq!(snap::raw::Decoder::new().decompress_vec(&body.bytes()).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn bodies_that_are_made_at_once_on_threads_are_each_that_of_its_batch() {
+        let makers = BodyMakers::new(true);
+        let make = async |lines| {
+            let batch = batch(lines);
+            let whole = batch.whole();
+            let (batch, body) = makers.make(batch, &whole).await;
+            let mut expected = Vec::new();
+            batch.encode_push_request(&whole, &mut expected);
+            let body = body.unwrap();
+            assert_eq!(snap::raw::Decoder::new().decompress_vec(&body.bytes()).unwrap(), expected);
+            makers.recycle(body);
+        };
+        tokio::join!(make(10), make(1000), make(10_000));
+        let at_once = makers.idle.borrow().len();
+        assert_eq!(at_once, 3);
+        make(100).await;
+        assert_eq!(makers.idle.borrow().len(), at_once, "they are used again");
+        makers.release();
+        assert_eq!(makers.idle.borrow().len(), 1);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     Proxies,
     answer::{Answer, Obstacle, Pace, Verdict, first_line},
     backoff::Backoff,
-    body::{Body, BodyMaker},
+    body::{Body, BodyMakers},
     client::Client,
     outage::Outage,
     refusal::Refusal,
@@ -40,7 +40,7 @@ const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Delivery {
     client: RefCell<Client>,
     backoff: config::Backoff,
-    bodies: RefCell<BodyMaker>,
+    bodies: BodyMakers,
     outage: RefCell<Outage>,
     /// Wakes those who wait to try again, when one got through after an outage.
     recovered: Notify,
@@ -71,7 +71,7 @@ impl Delivery {
         Ok(Self {
             client: RefCell::new(Client::new(config, proxies)?),
             backoff: config.backoff.clone(),
-            bodies: RefCell::new(BodyMaker::new()),
+            bodies: BodyMakers::new(false),
             outage: RefCell::default(),
             recovered: Notify::new(),
             size: RefCell::default(),
@@ -87,14 +87,19 @@ impl Delivery {
         self.client.borrow().announce();
     }
 
+    /// Bodies are made on threads of their own from now on.
+    pub(super) fn compress_on_threads(&mut self) {
+        self.bodies = BodyMakers::new(true);
+    }
+
     /// Gives back the memory that no request needs now.
     pub(super) fn release_memory(&self) {
-        self.bodies.borrow_mut().release();
+        self.bodies.release();
         memory::give_back();
     }
 
     /// Sends the batch's lines, in parts where it is too large as a whole, until each is acknowledged or refused.
-    pub(super) async fn deliver(&self, batch: Batch) -> Batch {
+    pub(super) async fn deliver(&self, mut batch: Batch) -> Batch {
         self.metrics.sent_lines.inc_by(batch.entries());
         let mut lost_lines = 0;
         // The next part is the last: a part that is split leaves its second half below its first.
@@ -109,7 +114,13 @@ impl Delivery {
                 parts.extend([second, first]);
                 continue;
             }
-            match self.send(&batch, &part).await {
+            let (same, body) = self.bodies.make(batch, &part).await;
+            batch = same;
+            let outcome = match body {
+                Some(body) => self.send(body, &part).await,
+                None => Outcome::TooLarge,
+            };
+            match outcome {
                 Outcome::Accepted => self.size.borrow_mut().accepted(part.encoded_bytes()),
                 Outcome::Refused(refusal) => {
                     lost_lines += refusal.entries();
@@ -140,8 +151,7 @@ impl Delivery {
     }
 
     /// Sends one part, again and again, until its fate is decided.
-    async fn send(&self, batch: &Batch, part: &EntryRange) -> Outcome {
-        let Some(body) = self.bodies.borrow_mut().make(batch, part) else { return Outcome::TooLarge };
+    async fn send(&self, body: Body, part: &EntryRange) -> Outcome {
         let mut backoff = Backoff::new(&self.backoff);
         let mut slowdowns = 0;
         let outcome = loop {
@@ -156,7 +166,7 @@ impl Delivery {
             slowdowns += u32::from(obstacle.pace == Pace::Slower);
             self.wait(&obstacle, &mut backoff).await;
             if slowdowns >= SPLIT_AFTER_SLOWDOWNS && part.entries() > 1 && part.encoded_bytes() >= SPLIT_BYTES_MIN {
-                self.bodies.borrow_mut().recycle(body);
+                self.bodies.recycle(body);
                 return Outcome::TooMuchAtOnce;
             }
         };
@@ -167,7 +177,7 @@ impl Delivery {
                 self.recovered.notify_waiters();
             }
         }
-        self.bodies.borrow_mut().recycle(body);
+        self.bodies.recycle(body);
         outcome
     }
 

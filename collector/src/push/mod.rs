@@ -94,8 +94,11 @@ impl Sender {
     /// are under way are lost then, and their lines are read again after a restart.
     ///
     /// Needs a tokio runtime with time and I/O. The future is not `Send`: it is awaited where it was made.
-    pub async fn run(self, queue: Queue) {
+    pub async fn run(mut self, queue: Queue) {
         self.delivery.announce();
+        if queue.lanes.len() > 1 {
+            self.delivery.compress_on_threads();
+        }
         let mut waiting = WaitingBatches::default();
         let mut under_way = FuturesUnordered::new();
         // The start has left some, too.

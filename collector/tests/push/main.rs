@@ -1,6 +1,7 @@
 //! The sender against HTTP servers that answer in every way in which Loki and what stands before it may answer.
 
 mod answers;
+mod lanes;
 mod log;
 mod order;
 mod receiver;
