@@ -31,8 +31,8 @@ use tokio::sync::Notify;
 
 pub use self::sealing::batch_count;
 use self::{
-    container::Container, descriptors::Descriptors, folders::Folder, metadata::Metadata, selection::Changes,
-    slots::Slots,
+    container::Container, descriptors::Descriptors, folders::Folder, metadata::Metadata, reading::Round,
+    selection::Changes, slots::Slots,
 };
 use crate::{
     batch::Batch,
@@ -156,6 +156,7 @@ struct State {
     /// Lines were read for `filling` that a rule dropped: their positions are to be acknowledged, if no line is.
     holds_dropped: bool,
     scratch: Scratch,
+    round: Round,
     counts: Counts,
     troubles: Troubles,
     limits: Limits,
@@ -247,6 +248,7 @@ impl<R: RangeReader> ReaderSide<R> {
             touched: Vec::new(),
             holds_dropped: false,
             scratch: Scratch::default(),
+            round: Round::default(),
             counts: Counts::default(),
             troubles: Troubles::default(),
             moved: false,
