@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 
 use self::{
     container::Container, descriptors::Descriptors, folders::Folder, gauges::Gauges, metadata::Metadata,
-    selection::Changes, slots::Slots,
+    reading::Round, selection::Changes, slots::Slots,
 };
 pub use self::{
     sealing::BatchBudget,
@@ -183,6 +183,7 @@ struct State {
     /// Lines were read for `filling` that a rule dropped: their positions are to be acknowledged, if no line is.
     holds_dropped: bool,
     scratch: Scratch,
+    round: Round,
     counts: Counts,
     troubles: Troubles,
     limits: Limits,
@@ -271,6 +272,7 @@ impl<R: RangeReader> ReaderSide<R> {
             touched: Vec::new(),
             holds_dropped: false,
             scratch: Scratch::default(),
+            round: Round::default(),
             counts: Counts::default(),
             troubles: Troubles::default(),
             moved: false,
