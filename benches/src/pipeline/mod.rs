@@ -138,8 +138,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.matrix {
         for (signal, reader) in SIGNALS.iter().flat_map(|signal| READERS.map(|reader| (signal, reader))) {
             let name = format!("Pilcrow, {signal}, {reader}");
-            match args.compare(name.clone(), &args.pilcrow(signal, reader)) {
-                Ok(compared) => report.add_compared(compared),
+            let pilcrow = args.pilcrow(signal, reader);
+            match pilcrow.try_start(&Place::new(&args.folder)?) {
+                Ok(()) => report.add_compared(args.compare(name, &pilcrow)?),
                 // Not every machine has every backend.
                 Err(error) => println!("SKIPPED {name}: {error:#}"),
             }
