@@ -76,6 +76,19 @@ impl Subject {
         };
         Ok((running, started))
     }
+
+    /// That it starts at all, without logs: a backend that is named and cannot be had here is an error then.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn try_start(&self, place: &Place) -> anyhow::Result<()> {
+        let pods = place.path().join("pods");
+        fs::create_dir_all(&pods)?;
+        match self.start(place, &pods)?.0 {
+            Running::Pilcrow(mut collector, _) => collector.wait_for_start(),
+            Running::Peer(mut process, _) => process.check_running(),
+        }
+    }
 }
 
 impl Running {
