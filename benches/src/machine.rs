@@ -81,8 +81,31 @@ fn command(benchmark: &str) -> String {
         if PROGRAM_OPTIONS.contains(&argument.as_str()) {
             arguments.next();
         } else if argument != "--write-docs" {
-            words.push(argument);
+            words.push(quoted(argument));
         }
     }
     words.join(" ")
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: String) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,/:+".contains(c);
+    if word.chars().all(is_plain) { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_split_them() {
+        for (word, expected) in [
+            ("--size", "--size"),
+            ("a=b,c.d/e:1", "a=b,c.d/e:1"),
+            ("p=exec $X -a", "'p=exec $X -a'"),
+            ("it's", r"'it'\''s'"),
+        ] {
+            assert_eq!(quoted(word.to_owned()), expected);
+        }
+    }
 }

@@ -17,6 +17,7 @@ pub mod discover;
 pub mod doctor;
 pub mod import;
 pub mod logging;
+pub mod memory;
 pub mod parse;
 pub mod process;
 pub mod push;

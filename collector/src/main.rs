@@ -12,7 +12,7 @@ use collector::{
     config::{Config, ConfigError},
     discover::kubernetes,
     doctor::{self, System, Trials},
-    import, logging,
+    import, logging, memory,
     push::probe,
     signal,
 };
@@ -22,15 +22,6 @@ use collector::{
 /// (x86_64, kernel 6.18 with `madvise`), at the same CPU time.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Has mimalloc give freed pages back at once, and not some time after the next call, which on an idle node may never
-/// come: reading the kernel's types at start alone would leave 25 MB. The paths that every line takes do not allocate.
-fn give_memory_back_at_once() {
-    /// `mi_option_purge_delay` in mimalloc.h; the bindings leave it out.
-    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-    // SAFETY: sets an integer that mimalloc reads; any value is allowed.
-    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, 0) };
-}
 
 /// Something failed while running.
 const EXIT_FAILURE: u8 = 1;
@@ -112,7 +103,7 @@ impl ConfigFile {
 }
 
 fn main() -> ExitCode {
-    give_memory_back_at_once();
+    memory::give_back_at_once();
     let command = CommandLine::parse().command;
     let config = match command.config_file().load() {
         Ok(config) => config,

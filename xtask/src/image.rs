@@ -4,7 +4,7 @@
 //! manifest.json of `docker save`: `ctr images import`, `docker load`, `podman load` and skopeo take it. The same program and
 //! the same certificates give the same bytes. It holds what deploy/Dockerfile's image holds.
 
-mod layout;
+pub mod layout;
 
 use std::{
     fs,
@@ -17,9 +17,12 @@ use anyhow::{Context, bail, ensure};
 use crate::{apt, build, process};
 
 /// What nodes know it by, unless told otherwise, with the version as its tag: the chart's default.
-const NAME: &str = "localhost/pilcrow";
+pub const NAME: &str = "localhost/pilcrow";
 
 const TARGETS: [&str; 2] = ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl"];
+
+/// Where the program serves its metrics, by default.
+const PORT: u16 = 9080;
 
 /// Small enough for a slow line and an SD card.
 const COMPRESSED_MAX: u64 = 10 << 20;
@@ -64,7 +67,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The image of `program`, which is for `target`, and its size in bytes.
 fn make(target: &str, name: &str, program: &Path) -> anyhow::Result<(PathBuf, u64)> {
-    let architecture = architecture(target)?;
+    let folder = process::target_dir().join("image");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("pilcrow-{}-linux-{}.tar", env!("CARGO_PKG_VERSION"), architecture(target)?));
+    let archive = archive_of(target, name, program)?;
+    fs::write(&path, &archive).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok((path, archive.len() as u64))
+}
+
+/// The bytes of the image of `program`, which is for `target`.
+pub fn archive_of(target: &str, name: &str, program: &Path) -> anyhow::Result<Vec<u8>> {
     let name = if name.rsplit('/').next().is_some_and(|last| last.contains(':')) {
         name.to_owned()
     } else {
@@ -77,12 +89,9 @@ fn make(target: &str, name: &str, program: &Path) -> anyhow::Result<(PathBuf, u6
         layout::File { path: AUTHORITIES, mode: 0o644, content: &authorities },
         layout::File { path: "pilcrow", mode: 0o755, content: &program },
     ];
-    let folder = process::target_dir().join("image");
-    fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("pilcrow-{}-linux-{architecture}.tar", env!("CARGO_PKG_VERSION")));
-    let archive = layout::archive(&name, architecture, &files)?;
-    fs::write(&path, &archive).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok((path, archive.len() as u64))
+    let command = ("/pilcrow", &["run"][..]);
+    let image = layout::Image { name: &name, architecture: architecture(target)?, command, port: Some(PORT) };
+    layout::archive(&image, &files)
 }
 
 /// That another tool reads the image of the program for `target`, built without optimization.
@@ -107,7 +116,7 @@ pub fn is_read_by_skopeo(target: &str) -> anyhow::Result<()> {
 }
 
 /// The name that Go, and with it every container tool, has for a static target.
-fn architecture(target: &str) -> anyhow::Result<&'static str> {
+pub fn architecture(target: &str) -> anyhow::Result<&'static str> {
     ensure!(target.ends_with("-linux-musl"), "an image holds only the program, so it must be static: {TARGETS:?}");
     match target.split('-').next() {
         Some("aarch64") => Ok("arm64"),

@@ -6,6 +6,7 @@
 //! and to a few in a million in every run; what they say of time depends on the processor.
 
 mod counter;
+mod trace;
 
 use std::{
     fs,
@@ -28,6 +29,8 @@ const ROUNDS: u32 = 3;
 /// The steps of a CRI line on its way through the collector; the floor's way is a step of its own.
 const WAY: [&str; 3] = ["batch-cri", "gather", "snappy"];
 const FLOOR: &str = "floor";
+/// The steps that have vector arithmetic to do: memchr, simdutf8, simd-json.
+const VECTORIZED: [&str; 3] = ["newlines", "parse-cri", "parse-docker"];
 
 /// How instructions are counted.
 #[derive(clap::Parser)]
@@ -56,6 +59,8 @@ struct Step {
     /// Of the log files, in a round.
     bytes: u64,
     instructions_per_line: f64,
+    /// Those that calculate with vectors, where the counter can tell them.
+    vector_per_line: Option<f64>,
 }
 
 /// All that was counted.
@@ -79,10 +84,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let count = |rounds: u32| {
             counter.count(counter.command(&args.program, true).args([name.as_str(), rounds.to_string().as_str()]))
         };
-        let difference = count(ROUNDS)?.saturating_sub(count(1)?);
-        let instructions_per_line = difference as f64 / f64::from(ROUNDS - 1) / lines as f64;
+        let (more, one) = (count(ROUNDS)?, count(1)?);
+        let per_line = |more: u64, one: u64| more.saturating_sub(one) as f64 / f64::from(ROUNDS - 1) / lines as f64;
+        let instructions_per_line = per_line(more.instructions, one.instructions);
+        let vector_per_line = more.vector.zip(one.vector).map(|(more, one)| per_line(more, one));
         println!("{name}: {instructions_per_line:.1} instructions a line");
-        steps.push(Step { name, lines, bytes, instructions_per_line });
+        steps.push(Step { name, lines, bytes, instructions_per_line, vector_per_line });
     }
     let ratio = ratio(&steps)?;
     let report = Report { machine: Machine::this_one("instructions"), counter: counter.to_string(), steps, ratio };
@@ -98,7 +105,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             &markdown,
         )?;
     }
-    if counter.has_limits() { report.judge() } else { Ok(()) }
+    if counter.has_limits() { report.judge() } else { report.judge_vectors() }
 }
 
 /// The program's steps: name, lines and bytes of a round.
@@ -129,10 +136,16 @@ fn ratio(steps: &[Step]) -> anyhow::Result<f64> {
 
 impl Report {
     fn markdown(&self) -> String {
-        let mut out = String::from("| step | instructions a line | a byte of the log |\n| --- | ---: | ---: |\n");
+        let mut out = String::new();
+        let heads = ["instructions a line", "a byte of the log", "of a line's, vector arithmetic"];
+        let columns = if self.steps.iter().any(|step| step.vector_per_line.is_some()) { 3 } else { 2 };
+        row(&mut out, "step", heads.map(str::to_owned).into_iter().take(columns));
+        row(&mut out, "---", ["---:"; 3].map(str::to_owned).into_iter().take(columns));
         for step in &self.steps {
             let per_byte = step.instructions_per_line * step.lines as f64 / step.bytes as f64;
-            row(&mut out, &step.name, [format!("{:.0}", step.instructions_per_line), format!("{per_byte:.2}")]);
+            let cells = [format!("{:.0}", step.instructions_per_line), format!("{per_byte:.2}")];
+            let vector = step.vector_per_line.map(|number| format!("{number:.0}"));
+            row(&mut out, &step.name, cells.into_iter().chain(vector));
         }
         let Self { counter, ratio, machine, .. } = self;
         out.push_str(&format!(
@@ -157,6 +170,22 @@ impl Report {
         println!("all within benches/limits.toml");
         Ok(())
     }
+
+    /// That the steps which have a vector path take it, where that was counted.
+    fn judge_vectors(&self) -> anyhow::Result<()> {
+        for name in VECTORIZED {
+            let Some(step) = self.steps.iter().find(|step| step.name == name) else { continue };
+            let Some(counted) = step.vector_per_line else { continue };
+            let key = format!("vector_{}", name.replace('-', "_"));
+            let least = limits::of(&key)?;
+            ensure!(
+                counted >= least,
+                "{key} is {counted:.1} a line, {least} at least by benches/limits.toml: a scalar path is taken"
+            );
+            println!("{name}: {counted:.1} instructions a line are vector arithmetic");
+        }
+        Ok(())
+    }
 }
 
 /// The programs' path, absolute: an emulator does not search.
@@ -169,7 +198,11 @@ mod tests {
     use super::*;
 
     fn step(name: &str, instructions_per_line: f64) -> Step {
-        Step { name: name.into(), lines: 1000, bytes: 200_000, instructions_per_line }
+        Step { name: name.into(), lines: 1000, bytes: 200_000, instructions_per_line, vector_per_line: None }
+    }
+
+    fn report(steps: Vec<Step>) -> Report {
+        Report { machine: Machine::this_one("instructions"), counter: "hand".into(), steps, ratio: 1.0 }
     }
 
     #[test]
@@ -189,10 +222,18 @@ mod tests {
 
     #[test]
     fn a_step_over_its_limit_is_named() {
-        let machine = Machine::this_one("instructions");
-        let report = Report { machine, counter: "hand".into(), steps: vec![step(FLOOR, 1e9)], ratio: 1.0 };
+        let report = report(vec![step(FLOOR, 1e9)]);
         let error = report.judge().unwrap_err().to_string();
         assert!(error.contains("instructions_floor is 1000000000.000"), "{error}");
         assert!(report.markdown().contains("| floor | 1000000000 | 5000000.00 |"), "{}", report.markdown());
+    }
+    #[test]
+    fn a_step_that_left_its_vector_path_is_named() {
+        let with = |vector| Step { vector_per_line: Some(vector), ..step("newlines", 100.0) };
+        let taken = report(vec![with(60.0)]);
+        taken.judge_vectors().unwrap();
+        assert!(taken.markdown().contains("| newlines | 100 | 0.50 | 60 |"), "{}", taken.markdown());
+        let error = report(vec![with(0.0)]).judge_vectors().unwrap_err().to_string();
+        assert!(error.contains("vector_newlines is 0.0 a line"), "{error}");
     }
 }

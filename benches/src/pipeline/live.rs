@@ -2,12 +2,16 @@
 
 use std::{thread, time::Duration};
 
-use rig::kubelet::{Live, LiveOptions, Node};
+use rig::{
+    kubelet::{ContainerOptions, Live, LiveOptions, Node, Stream},
+    mark::Shape,
+};
 
 use super::{Place, report::Figures, say, subject::Subject, watch::Watch};
 
 const FILES: usize = 30;
 const LINES_PER_SECOND: u32 = 10_000;
+const LINE_BYTES: usize = 160;
 const SEED: u64 = 2;
 /// A kubelet rotates at 10 MiB; here each log comes to its turn in a few seconds.
 const ROTATE_EVERY: Duration = Duration::from_secs(5);
@@ -25,8 +29,8 @@ pub enum Rotation {
     EveryFewSeconds,
 }
 
-/// Lines for `watched` and the warm-up before. CPU time and wake-ups are counted after the warm-up, latency and memory
-/// from the first line on. `read` is called at the beginning of the count and at its end.
+/// Lines for `watched` and the warm-up before. CPU time, wake-ups and a peer's latency are counted after the warm-up, latency
+/// and memory otherwise from the first line on. `read` is called at the beginning of the count and at its end.
 ///
 /// # Errors
 /// Where the collector fails, or not all lines arrive.
@@ -38,12 +42,19 @@ pub fn run(
     rotation: Rotation,
     read: impl Fn() -> Option<u64>,
 ) -> anyhow::Result<Figures> {
-    let node = Node::new(place.path(), SEED)?;
+    let mut node = Node::new(place.path(), SEED)?;
+    // A first line, and no more from this one: when it has arrived the collector is ready, which not every one says.
+    let pod = node.pod("default", "first");
+    node.start(&pod, "app", ContainerOptions::default())?.write_line(Stream::Stdout, Shape::Text, LINE_BYTES)?;
     let (mut running, _) = subject.start(place, &node.pods())?;
-    running.wait_for_start()?;
+    running.wait_for_all(node.ledger())?;
     let live = Live::start(node, options(rotation))?;
     let ledger = live.ledger().clone();
+    running.announce()?;
+    // Some take seconds until they follow what was announced.
+    running.wait_for_all(&ledger)?;
     thread::sleep(WARM_UP);
+    running.forget_latency();
 
     let (lines, bytes) = (ledger.lines(), ledger.bytes());
     let (watch, before) = (Watch::from_now(running.pid())?, read());

@@ -1,10 +1,9 @@
 //! Who is measured: this collector with one of its settings, or any other one.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rig::{
@@ -18,9 +17,6 @@ use super::{
     report::Latency,
     sink::Sink,
 };
-
-/// A peer says nowhere that it is ready.
-const PEER_START: Duration = Duration::from_secs(3);
 
 /// A collector that can be started.
 #[derive(Clone, Debug)]
@@ -80,6 +76,19 @@ impl Subject {
         };
         Ok((running, started))
     }
+
+    /// That it starts at all, without logs: a backend that is named and cannot be had here is an error then.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub fn try_start(&self, place: &Place) -> anyhow::Result<()> {
+        let pods = place.path().join("pods");
+        fs::create_dir_all(&pods)?;
+        match self.start(place, &pods)?.0 {
+            Running::Pilcrow(mut collector, _) => collector.wait_for_start(),
+            Running::Peer(mut process, _) => process.check_running(),
+        }
+    }
 }
 
 impl Running {
@@ -91,17 +100,21 @@ impl Running {
         }
     }
 
-    /// Until it follows the log files.
+    /// Says that containers have come: to those that Kubernetes would tell it.
     ///
     /// # Errors
-    /// Where it ends.
-    pub fn wait_for_start(&mut self) -> anyhow::Result<()> {
+    /// Those of the file system.
+    pub fn announce(&self) -> io::Result<()> {
         match self {
-            Self::Pilcrow(collector, _) => collector.wait_for_start(),
-            Self::Peer(process, _) => {
-                thread::sleep(PEER_START);
-                process.check_running()
-            }
+            Self::Pilcrow(..) => Ok(()),
+            Self::Peer(process, _) => process.announce(),
+        }
+    }
+
+    /// Makes latency begin now where it has nothing to do with the first lines: a peer may have learnt late where they are.
+    pub fn forget_latency(&self) {
+        if let Self::Peer(_, sink) = self {
+            sink.forget_latency();
         }
     }
 
@@ -127,6 +140,7 @@ impl Running {
                 Ok(Latency::of(&sink.verify(ledger)?.latency))
             }
             Self::Peer(process, sink) => {
+                println!("{}: {}", process.name(), sink.arrived());
                 drop(process);
                 Ok(sink.latency())
             }

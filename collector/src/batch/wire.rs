@@ -92,6 +92,20 @@ impl Batch {
         self.generation = generation;
     }
 
+    /// Gives back the memory that nothing lies in.
+    pub fn release_spare(&mut self) {
+        self.arena.shrink_to_fit();
+        self.runs.shrink_to_fit();
+        self.labels.shrink_to_fit();
+        self.progress.shrink_to_fit();
+    }
+
+    /// Bytes of the memory for entries, used or not.
+    #[cfg(test)]
+    pub(crate) fn reserved_bytes(&self) -> usize {
+        self.arena.capacity()
+    }
+
     /// Which filling of a batch this is; a [`StreamSlot`] is good for one generation.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -5,6 +5,8 @@
 //! [{"name":"default_nginx-0_6a…/nginx","seen_at":1767323045,"files":[{"device":2049,…
 //! ```
 
+use std::io::{self, BufWriter, Cursor, Seek, SeekFrom, Write};
+
 use flate2::Crc;
 
 use super::Snapshot;
@@ -42,13 +44,42 @@ impl std::error::Error for DecodeError {}
 
 /// The file's bytes.
 pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
-    let mut file = header(0).into_bytes();
-    let body = file.len();
+    let mut file = Cursor::new(Vec::new());
     // Strings and numbers only, into memory: nothing in it can fail to be written as JSON.
-    let _ = serde_json::to_writer(&mut file, &snapshot.containers);
-    let header = header(checksum(&file[body..]));
-    file[..body].copy_from_slice(header.as_bytes());
-    file
+    let _ = write(snapshot, &mut file);
+    file.into_inner()
+}
+
+/// Writes the file, which is empty, a little at a time: with 10,000 containers the whole would be 2.5 MB. Until it returns
+/// the checksum is not there.
+///
+/// # Errors
+/// Those of writing.
+pub fn write(snapshot: &Snapshot, file: &mut (impl Write + Seek)) -> io::Result<()> {
+    file.write_all(header(0).as_bytes())?;
+    let mut body = BufWriter::new(Checked { file, crc: Crc::new() });
+    serde_json::to_writer(&mut body, &snapshot.containers)?;
+    let Checked { file, crc } = body.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.seek(SeekFrom::Start(0))?;
+    file.write_all(header(crc.sum()).as_bytes())
+}
+
+/// Sums up what is written.
+struct Checked<W> {
+    file: W,
+    crc: Crc,
+}
+
+impl<W: Write> Write for Checked<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.crc.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// The first line; its length does not depend on the checksum.
@@ -124,6 +155,16 @@ mod tests {
                 // A flipped bit may change the case of a digit of the checksum, which means the same.
                 assert!(decode(&altered).is_err_or_same(&snapshot()), "bit {bit} of byte {index}");
             }
+        }
+    }
+
+    #[test]
+    fn a_file_whose_writing_broke_off_is_not_taken_for_a_whole_one() {
+        let whole = encode(&snapshot());
+        for room in 0..whole.len() {
+            let mut disk = vec![0; room];
+            assert!(write(&snapshot(), &mut Cursor::new(&mut disk[..])).is_err(), "a full disk must be noticed");
+            assert!(decode(&disk).is_err(), "{room} bytes were written");
         }
     }
 

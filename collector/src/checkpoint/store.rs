@@ -2,11 +2,11 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
 };
 
-use super::{DecodeError, Snapshot, decode, encode};
+use super::{DecodeError, Snapshot, decode, format};
 
 const CURRENT: &str = "checkpoint";
 const PREVIOUS: &str = "checkpoint.previous";
@@ -106,7 +106,7 @@ impl Store {
     pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
         let [current, previous, unfinished] = [CURRENT, PREVIOUS, UNFINISHED].map(|name| self.folder.join(name));
         let mut file = File::create(&unfinished)?;
-        file.write_all(&encode(snapshot))?;
+        format::write(snapshot, &mut file)?;
         file.sync_data()?;
         match fs::rename(&current, &previous) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     batch::{Batch, EntryRange},
-    config,
+    config, memory,
     status::{Health, Metrics, PushStatus, Reason, Throttle},
 };
 
@@ -95,6 +95,7 @@ impl Delivery {
     /// Gives back the memory that no request needs now.
     pub(super) fn release_memory(&self) {
         self.bodies.release();
+        memory::give_back();
     }
 
     /// Sends the batch's lines, in parts where it is too large as a whole, until each is acknowledged or refused.

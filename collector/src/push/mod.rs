@@ -101,7 +101,8 @@ impl Sender {
         }
         let mut waiting = WaitingBatches::default();
         let mut under_way = FuturesUnordered::new();
-        let (mut open, mut memory_held) = (true, false);
+        // The start has left some, too.
+        let (mut open, mut memory_held) = (true, true);
         loop {
             if open {
                 open = self.take_sealed(&queue.lanes, &mut waiting);

@@ -3,12 +3,15 @@
 //! tokio-uring has had no release since 2024, so nothing of it is named outside this file.
 
 use std::{
+    array,
     fs::File,
+    future::poll_fn,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd},
+    pin::{Pin, pin},
+    task::{Context, Poll},
 };
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustix::io::Errno;
 use tokio_uring::buf::{BoundedBuf, fixed::FixedBufRegistry};
 
@@ -74,18 +77,45 @@ impl RangeReader for UringReader {
     }
 
     async fn read_round(&mut self, wanted: &[Wanted], mut sink: impl FnMut(usize, io::Result<&[u8]>)) {
-        let mut reads = FuturesUnordered::new();
-        for (index, range) in wanted.iter().enumerate() {
+        // Not a collection of futures, which would allocate for each of them.
+        let mut reads = pin!(array::from_fn::<_, BUFFERS, _>(|index| {
+            let range = wanted.get(index)?;
             match (self.files.get(range.slot), self.buffers.check_out(index)) {
-                (Some(file), Some(buffer)) => reads.push(async move {
+                (Some(file), Some(buffer)) => Some(async move {
                     let (result, buffer) = file.0.read_fixed_at(buffer.slice(..BUFFER_BYTES), range.offset).await;
                     (index, result, buffer.into_inner())
                 }),
-                _ => sink(index, Err(no_such_slot())),
+                _ => {
+                    sink(index, Err(no_such_slot()));
+                    None
+                }
             }
-        }
-        while let Some((index, result, buffer)) = reads.next().await {
+        }));
+        // One by one as they end: while one is parsed, the kernel reads the others.
+        while let Some((index, result, buffer)) = poll_fn(|context| poll_any(reads.as_mut(), context)).await {
             sink(index, result.map(|len| &buffer[..len]));
         }
     }
+}
+
+/// The output of the first future that is done, which is gone then; `None` where none is left. Where none is done, all were
+/// polled.
+fn poll_any<F: Future, const N: usize>(
+    mut futures: Pin<&mut [Option<F>; N]>,
+    context: &mut Context<'_>,
+) -> Poll<Option<F::Output>> {
+    let mut pending = false;
+    for index in 0..N {
+        // SAFETY: the array is pinned and its elements with it: none is moved out of it, here or elsewhere.
+        let mut future = unsafe { futures.as_mut().map_unchecked_mut(|futures| &mut futures[index]) };
+        match future.as_mut().as_pin_mut().map(|future| future.poll(context)) {
+            Some(Poll::Ready(output)) => {
+                future.set(None);
+                return Poll::Ready(Some(output));
+            }
+            Some(Poll::Pending) => pending = true,
+            None => {}
+        }
+    }
+    if pending { Poll::Pending } else { Poll::Ready(None) }
 }

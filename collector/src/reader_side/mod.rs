@@ -34,7 +34,7 @@ use tokio::sync::Notify;
 
 use self::{
     container::Container, descriptors::Descriptors, folders::Folder, gauges::Gauges, metadata::Metadata,
-    selection::Changes, slots::Slots,
+    reading::Round, selection::Changes, slots::Slots,
 };
 pub use self::{
     sealing::BatchBudget,
@@ -183,11 +183,16 @@ struct State {
     /// Lines were read for `filling` that a rule dropped: their positions are to be acknowledged, if no line is.
     holds_dropped: bool,
     scratch: Scratch,
+    round: Round,
     counts: Counts,
     troubles: Troubles,
     limits: Limits,
     /// Positions moved since the last snapshot.
     moved: bool,
+    /// What is kept to read and batch with was used since it was last given back.
+    holds_memory: bool,
+    /// [`Metrics::read_bytes`] as of the last sweep.
+    swept_bytes: u64,
     snapshot_due: Instant,
     sweep_due: Instant,
     rescan_due: Instant,
@@ -267,9 +272,13 @@ impl<R: RangeReader> ReaderSide<R> {
             touched: Vec::new(),
             holds_dropped: false,
             scratch: Scratch::default(),
+            round: Round::default(),
             counts: Counts::default(),
             troubles: Troubles::default(),
             moved: false,
+            // What the first scan needed is not needed again.
+            holds_memory: true,
+            swept_bytes: 0,
             snapshot_due: now,
             sweep_due: now,
             rescan_due: now,

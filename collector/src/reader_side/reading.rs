@@ -28,6 +28,16 @@ const OPEN_GZIPS_MAX: usize = 4;
 /// bytes for one.
 const LONG_RECORD_FACTOR: usize = 6;
 
+/// A round of reads while it is prepared and done: memory that is used again and again.
+#[derive(Default)]
+pub(super) struct Round {
+    wanted: Vec<Wanted>,
+    /// One for each of `wanted`.
+    picks: Vec<Pick>,
+    /// All containers that are looked at.
+    picked: Vec<ContainerId>,
+}
+
 /// A file in a round of reads.
 struct Pick {
     id: ContainerId,
@@ -64,8 +74,7 @@ impl<R: RangeReader> ReaderSide<R> {
             return;
         }
         let buffers = self.state.buffers_with_room().min(BUFFERS);
-        let (mut wanted, mut picks) = (Vec::with_capacity(buffers), Vec::with_capacity(buffers));
-        let mut picked = Vec::with_capacity(buffers);
+        let Round { mut wanted, mut picks, mut picked } = std::mem::take(&mut self.state.round);
         for _ in 0..buffers {
             let Some(id) = self.state.ready.pop_front() else { break };
             let Some(index) = self.begin_reading(id) else { continue };
@@ -83,18 +92,20 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         let state = &mut self.state;
         self.reader.read_round(&wanted, |index, result| state.take_bytes(&mut picks[index], result)).await;
-        for id in picked {
+        for id in picked.drain(..) {
             if let Some(container) = self.state.containers.get_mut(&id) {
                 container.picked = false;
             }
         }
-        for pick in picks {
+        for pick in picks.drain(..) {
             match pick.outcome {
                 Outcome::More => self.state.queue(pick.id),
                 Outcome::LongRecord => self.read_long_record(pick.id),
                 Outcome::End => self.end_reached(pick.id),
             }
         }
+        wanted.clear();
+        self.state.round = Round { wanted, picks, picked };
         self.state.publish_counts();
     }
 

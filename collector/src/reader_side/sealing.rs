@@ -7,6 +7,8 @@ use crate::{
     batch::Batch,
     checkpoint::Snapshot,
     config::Config,
+    memory,
+    parse::Scratch,
     read::{BUFFER_BYTES, RangeReader},
 };
 
@@ -66,6 +68,24 @@ impl State {
             self.filling = Some(batch);
         }
         self.filling.is_some()
+    }
+
+    /// Gives back the memory of batches and parsing where nothing was read since the last sweep. A node that goes on to write
+    /// pays for it with page faults once, not for each batch.
+    pub(super) fn release_memory_if_idle(&mut self) {
+        let read_bytes = self.metrics.read_bytes.get();
+        if std::mem::replace(&mut self.swept_bytes, read_bytes) != read_bytes {
+            self.holds_memory = true;
+        } else if std::mem::take(&mut self.holds_memory) {
+            for batch in &mut self.free {
+                // It still holds what was acknowledged.
+                batch.clear(0);
+                batch.release_spare();
+            }
+            self.filling.iter_mut().for_each(Batch::release_spare);
+            self.scratch = Scratch::default();
+            memory::give_back();
+        }
     }
 
     /// How many buffers a round may read so that the batches at hand take their lines.

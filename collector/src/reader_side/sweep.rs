@@ -61,6 +61,7 @@ impl<R: RangeReader> ReaderSide<R> {
         self.give_up_vanished(now);
         self.state.flush_silent(now);
         self.publish_gauges();
+        self.state.release_memory_if_idle();
         Ok(())
     }
 

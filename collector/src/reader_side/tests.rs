@@ -164,3 +164,18 @@ async fn pods_that_come_and_go_for_weeks_leave_nothing_behind() {
     rig.side.snapshot();
     assert_eq!(rig.snapshots.try_iter().last().unwrap(), (0, Snapshot::default()), "nothing to be saved of them");
 }
+
+#[tokio::test]
+async fn a_node_that_comes_to_rest_gives_the_memory_of_its_batches_back() {
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    let reserved = |rig: &Rig| rig.side.state.free.iter().map(Batch::reserved_bytes).sum::<usize>();
+    for text in ["a line", "a line after a rest"] {
+        write(&rig.container(0).join("0.log"), text);
+        rig.side.state.rescan_due = Instant::now();
+        rig.read_all().await;
+        rig.side.state.release_memory_if_idle();
+        assert!(reserved(&rig) > 0, "more may come");
+        rig.side.state.release_memory_if_idle();
+        assert_eq!(reserved(&rig), 0);
+    }
+}

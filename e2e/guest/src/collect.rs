@@ -3,15 +3,9 @@
 //! In: a [`Scenario`] that is in force. Out: a [`Collected`], with a fault for a lost line, and for each thing that the
 //! collector did other than was to be expected, or said other than `pilcrow doctor` says.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{fs, path::Path, thread, time::Duration};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use guest::{COLLECTOR, Collected, Scenario};
 use rig::{
     kubelet::{Live, LiveOptions, Node},
@@ -19,9 +13,8 @@ use rig::{
     program::{Collector, Setup},
     receiver::{Keep, Options, Receiver},
 };
-use serde_json::Value;
 
-use crate::system::DISK;
+use crate::{doctor::Doctor, system::DISK};
 
 /// How long lines are written, with rotations, restarts and pods that come and go.
 const WRITING: Duration = Duration::from_secs(4);
@@ -78,6 +71,7 @@ pub fn collect(scenario: Scenario) -> anyhow::Result<Collected> {
     }
     Ok(Collected {
         scenario: scenario.name().to_owned(),
+        events: String::new(),
         ways: doctor.ways(&signal),
         signal: signal.name,
         signal_reason: signal.fallback_reason,
@@ -102,7 +96,7 @@ fn configuration(receiver: &Receiver, node: &Node, folder: &Path) -> String {
 }
 
 /// What the collector has to come to.
-struct Expected {
+pub struct Expected {
     /// What the backend's name begins with.
     signal: &'static str,
     /// What has to be in the reason why it is no better one.
@@ -112,7 +106,8 @@ struct Expected {
 }
 
 impl Expected {
-    fn of(scenario: Scenario) -> Self {
+    /// In a scenario.
+    pub fn of(scenario: Scenario) -> Self {
         let (signal, signal_reason) = match scenario {
             // Lockdown leaves fexit and tp_btf alone, which copy nothing.
             Scenario::AsIs | Scenario::NoKprobes | Scenario::NoIoUring | Scenario::Lockdown => ("ebpf (", ""),
@@ -129,7 +124,8 @@ impl Expected {
         Self { signal, signal_reason, reader, reader_reason }
     }
 
-    fn faults(&self, signal: &Backend, reader: &Backend) -> Vec<String> {
+    /// Where it came to something else.
+    pub fn faults(&self, signal: &Backend, reader: &Backend) -> Vec<String> {
         let fault = |what: &str, found: &Backend, name: &str, reason: &str| {
             let is_as_expected = found.name.starts_with(name)
                 && found.fallback_reason.contains(reason)
@@ -143,86 +139,5 @@ impl Expected {
         };
         let signal = fault("signal", signal, self.signal, self.signal_reason);
         signal.into_iter().chain(fault("reader", reader, self.reader, self.reader_reason)).collect()
-    }
-}
-
-/// What `pilcrow doctor` says of the same machine and configuration.
-struct Doctor(Vec<Finding>);
-
-struct Finding {
-    section: String,
-    check: String,
-    found: String,
-}
-
-impl Doctor {
-    fn ask(setup: &Setup) -> anyhow::Result<Self> {
-        let config: PathBuf = setup.config().to_owned();
-        let output = Command::new(COLLECTOR).args(["doctor", "--json", "--config"]).arg(config).output()?;
-        ensure!(
-            !output.stdout.is_empty(),
-            "doctor ended with {}: {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let report: Value = serde_json::from_slice(&output.stdout).context("cannot read what doctor says")?;
-        let findings = report["findings"].as_array().context("doctor has no findings")?;
-        let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or_default().to_owned();
-        let finding = |finding: &Value| Finding {
-            section: text(finding, "section"),
-            check: text(finding, "check"),
-            found: text(finding, "found"),
-        };
-        Ok(Self(findings.iter().map(finding).collect()))
-    }
-
-    fn found(&self, section: &str, check: &str) -> impl Iterator<Item = &str> {
-        let of = move |finding: &&Finding| finding.section == section && finding.check == check;
-        self.0.iter().filter(of).map(|finding| finding.found.as_str())
-    }
-
-    /// What it says that auto comes to: `ebpf (fexit vfs_write)`.
-    fn choice(&self, check: &str) -> &str {
-        self.found("choice", check).next().unwrap_or_default().trim_start_matches("auto comes to ")
-    }
-
-    /// Where the collector took another way than doctor says, or gives another reason.
-    fn disagreements(&self, signal: &Backend, reader: &Backend) -> Vec<String> {
-        let mut faults = Vec::new();
-        let choice = self.choice("signal");
-        // Doctor names the first of a plan's hooks, the collector all of them.
-        if !signal.name.starts_with(choice.trim_end_matches(')')) {
-            faults.push(format!("doctor says that signal comes to {choice}, the collector took {}", signal.name));
-        }
-        if self.choice("reader") != reader.name {
-            faults.push(format!(
-                "doctor says that reader comes to {}, the collector took {}",
-                self.choice("reader"),
-                reader.name
-            ));
-        }
-        if !signal.fallback_reason.is_empty() {
-            // `fexit vfs_write: REASON`
-            let reasons = self.found("signal", "ebpf").filter_map(|found| found.split_once(": "));
-            for (_, reason) in reasons.filter(|(_, reason)| !signal.fallback_reason.contains(reason)) {
-                faults.push(format!("doctor says {reason:?}, the collector says {:?}", signal.fallback_reason));
-            }
-        }
-        let uring = self.found("reader", "io_uring").next().unwrap_or_default();
-        if let Some(reason) = uring.strip_prefix("can not be used: ")
-            && reason != reader.fallback_reason
-        {
-            faults.push(format!("doctor says {reason:?}, the collector says {:?}", reader.fallback_reason));
-        }
-        faults
-    }
-
-    /// `sees write, writev; misses splice`, of the backend that was taken.
-    fn ways(&self, signal: &Backend) -> String {
-        let programs = signal.name.strip_prefix("ebpf (").map_or(signal.name.as_str(), |name| name);
-        let of_backend = |found: &&str| found.split_once(": ").is_some_and(|(name, _)| programs.starts_with(name));
-        let all = ["ebpf", "inotify", "poll"].into_iter().flat_map(|check| self.found("signal", check));
-        let found = all.into_iter().find(of_backend).unwrap_or_default();
-        found.split_once(": ").map_or(String::new(), |(_, ways)| ways.to_owned())
     }
 }

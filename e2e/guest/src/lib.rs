@@ -4,6 +4,8 @@
 //! [`Report::MARK`]; between them stands what test programs print, as libtest prints it. No [`Report::Ended`]: the
 //! machine died.
 
+pub mod workload;
+
 use serde::{Deserialize, Serialize};
 
 /// Where the plan lies in the initramfs.
@@ -11,6 +13,21 @@ pub const PLAN: &str = "/plan.json";
 
 /// Where the collector lies.
 pub const COLLECTOR: &str = "/bin/pilcrow";
+
+/// The static program of containers, in their image.
+pub const WORKLOAD: &str = "/workload";
+
+/// The name of that image, which is the one of pods' sandboxes too.
+pub const WORKLOAD_IMAGE: &str = "localhost/workload:1";
+
+/// Where its archive lies on a disk that has a root file system with containerd.
+pub const WORKLOAD_ARCHIVE: &str = "/pilcrow/workload.tar";
+
+/// Where the archive of the collector's image lies on it.
+pub const COLLECTOR_ARCHIVE: &str = "/pilcrow/pilcrow.tar";
+
+/// Where the collector's DaemonSet lies on it, as JSON.
+pub const DAEMONSET: &str = "/pilcrow/daemonset.json";
 
 /// The folder of kernel modules, which the plan names in the order of their loading.
 pub const MODULES: &str = "/modules";
@@ -26,6 +43,9 @@ pub struct Plan {
     pub programs: Vec<String>,
     /// What the collector is put through, in this order.
     pub scenarios: Vec<Scenario>,
+    /// The disk is a root file system with containerd: make it the root, and let the collector collect what containerd
+    /// writes.
+    pub containerd: bool,
 }
 
 /// A program that libtest made.
@@ -142,6 +162,8 @@ impl Report {
 pub struct Collected {
     /// Its name.
     pub scenario: String,
+    /// What befell the logs meanwhile, for people; empty where that is the same each time.
+    pub events: String,
     /// How growth was noticed, in the collector's words.
     pub signal: String,
     /// Why not in a better way; empty if it is the best one.

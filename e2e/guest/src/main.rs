@@ -1,11 +1,14 @@
 //! The first process of a virtual machine that `cargo xtask vm` boots: makes a system of a bare kernel, runs test programs
 //! and the collector, and reports.
 //!
-//! In: /plan.json and programs in the initramfs, an empty ext4 on the first disk. Out: [`guest::Report`]s on the console;
+//! In: /plan.json and programs in the initramfs, on the first disk an empty ext4 or a root file system with containerd. Out: [`guest::Report`]s on the console;
 //! the machine is switched off at the end, whatever happened.
 
 mod collect;
+mod cri;
+mod doctor;
 mod force;
+mod node;
 mod system;
 
 use std::{
@@ -15,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use guest::{PLAN, Plan, Report, Scenario, TestProgram};
+use guest::{Collected, PLAN, Plan, Report, Scenario, TestProgram};
 
 fn main() -> ExitCode {
     let is_first_process = std::process::id() == 1;
@@ -33,6 +36,9 @@ fn run() -> anyhow::Result<()> {
     let plan = fs::read(PLAN).with_context(|| format!("cannot read {PLAN}"))?;
     let plan: Plan = serde_json::from_slice(&plan)?;
     system::set_up(&plan.modules)?;
+    if plan.containerd {
+        system::enter_disk()?;
+    }
     report(&Report::Booted { release: system::release(), page_bytes: rustix::param::page_size() });
     let mut failed = 0;
     for test in &plan.tests {
@@ -52,6 +58,13 @@ fn run() -> anyhow::Result<()> {
         let done = thread::spawn(move || run_scenario(scenario)).join();
         let good = done.unwrap_or_else(|_| Err(anyhow::anyhow!("the thread panicked"))).unwrap_or_else(|error| {
             println!("{}: {error:#}", scenario.name());
+            false
+        });
+        failed += u32::from(!good);
+    }
+    if plan.containerd {
+        let good = node::collect().map(judge).unwrap_or_else(|error| {
+            println!("containerd: {error:#}");
             false
         });
         failed += u32::from(!good);
@@ -91,8 +104,12 @@ fn run_scenario(scenario: Scenario) -> anyhow::Result<bool> {
     };
     let collected = collect::collect(scenario);
     undo.undo()?;
-    let collected = collected?;
+    collected.map(judge)
+}
+
+/// Reports it, and says whether all is well.
+fn judge(collected: Collected) -> bool {
     let good = collected.faults.is_empty();
     report(&Report::Collected(collected));
-    Ok(good)
+    good
 }

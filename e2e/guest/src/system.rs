@@ -5,8 +5,8 @@ use std::{ffi::CString, fs, io, path::Path, thread, time::Duration};
 use anyhow::Context;
 use guest::MODULES;
 use rustix::{
-    mount::{MountFlags, mount},
-    process::{Resource, Rlimit, setrlimit},
+    mount::{MountFlags, mount, mount_move},
+    process::{Resource, Rlimit, chdir, chroot, setrlimit},
     system::{RebootCommand, finit_module, reboot, uname},
 };
 
@@ -41,6 +41,25 @@ pub fn set_up(modules: &[String]) -> anyhow::Result<()> {
     // IFF_UP; the kernel then gives it 127.0.0.1.
     fs::write("/sys/class/net/lo/flags", "1").context("cannot bring the loopback interface up")?;
     setrlimit(Resource::Nofile, Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) })?;
+    Ok(())
+}
+
+/// Makes the disk the root, with the mounts that are there, and mounts what containerd needs beside them. runc exchanges the
+/// root of a container by pivot_root(2), which the kernel refuses below an initramfs.
+pub fn enter_disk() -> anyhow::Result<()> {
+    for folder in ["/proc", "/sys", "/dev", "/tmp"] {
+        let to = format!("{DISK}{folder}");
+        fs::create_dir_all(&to)?;
+        mount_move(folder, &to).with_context(|| format!("cannot move {folder}"))?;
+    }
+    chdir(DISK)?;
+    mount_move(DISK, "/").context("cannot move the disk")?;
+    chroot(".").context("cannot enter the disk")?;
+    chdir("/")?;
+    for (source, target) in [("tmpfs", "/run"), ("cgroup2", "/sys/fs/cgroup"), ("mqueue", "/dev/mqueue")] {
+        fs::create_dir_all(target)?;
+        mount_new(source, source, target).with_context(|| format!("cannot mount {target}"))?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use flate2::{Compression, GzBuilder};
-use serde_json::json;
+use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
 
 /// A file of the image; it belongs to root and is of 1970.
@@ -16,6 +16,18 @@ pub struct File<'a> {
     pub mode: u32,
     /// What is in it.
     pub content: &'a [u8],
+}
+
+/// What an image says of itself.
+pub struct Image<'a> {
+    /// With a tag.
+    pub name: &'a str,
+    /// Go's name of it.
+    pub architecture: &'a str,
+    /// The program, absolute, and the arguments that it has unless others are given.
+    pub command: (&'a str, &'a [&'a str]),
+    /// Where the program listens.
+    pub port: Option<u16>,
 }
 
 /// Bytes that are known by their digest.
@@ -43,8 +55,9 @@ impl Blob {
     }
 }
 
-/// An image named `name` (with a tag) of one layer with `files`, for linux on `architecture` (Go's name).
-pub fn archive(name: &str, architecture: &str, files: &[File]) -> anyhow::Result<Vec<u8>> {
+/// An image for linux, of one layer with `files`.
+pub fn archive(image: &Image<'_>, files: &[File]) -> anyhow::Result<Vec<u8>> {
+    let Image { name, architecture, command: (program, arguments), port } = *image;
     let layer = tar_of(files)?;
     let layer_digest = sha256(&layer);
     let layer = Blob::new(gzip(&layer)?);
@@ -53,11 +66,11 @@ pub fn archive(name: &str, architecture: &str, files: &[File]) -> anyhow::Result
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": {
-            "Entrypoint": ["/pilcrow"],
-            "Cmd": ["run"],
-            "ExposedPorts": {"9080/tcp": {}},
+            "Entrypoint": [program],
+            "Cmd": arguments,
+            "ExposedPorts": port.map(|port| (format!("{port}/tcp"), json!({}))).into_iter().collect::<Map<_, _>>(),
             "Labels": {
-                "org.opencontainers.image.title": "pilcrow",
+                "org.opencontainers.image.title": program.trim_start_matches('/'),
                 "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
                 "org.opencontainers.image.licenses": "Apache-2.0",
             },
@@ -146,7 +159,13 @@ mod tests {
             File { path: "etc/ssl/certs/x.crt", mode: 0o644, content: b"authorities" },
             File { path: "pilcrow", mode: 0o755, content: b"program" },
         ];
-        archive("localhost/pilcrow:1.2.3", "arm64", &files).unwrap()
+        let image = Image {
+            name: "localhost/pilcrow:1.2.3",
+            architecture: "arm64",
+            command: ("/pilcrow", &["run"]),
+            port: Some(9080),
+        };
+        archive(&image, &files).unwrap()
     }
 
     fn unpack(archive: &[u8]) -> BTreeMap<String, (u32, Vec<u8>)> {
@@ -211,6 +230,8 @@ mod tests {
         let config = json_in(&files, &config_path);
         assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", sha256(&layer)));
         assert_eq!(config["architecture"], "arm64");
+        assert_eq!(config["config"]["Entrypoint"], json!(["/pilcrow"]));
+        assert_eq!(config["config"]["ExposedPorts"], json!({"9080/tcp": {}}));
         let layer = unpack(&layer);
         assert_eq!(layer["pilcrow"], (0o755, b"program".to_vec()));
         assert_eq!(layer["etc/ssl/certs/x.crt"], (0o644, b"authorities".to_vec()));

@@ -22,7 +22,7 @@ use crate::process;
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Also run the long steps: a real Loki, a real kube-apiserver, and the aarch64 binary under an emulator
+    /// Also run the long steps: a real Loki, a real kube-apiserver, a real containerd, and the aarch64 binary under an emulator
     #[arg(long)]
     all: bool,
     /// Run only these steps, whether long or not

@@ -33,7 +33,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 11] = [
+pub const ALL: [Step; 12] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
@@ -43,6 +43,12 @@ pub const ALL: [Step; 11] = [
     Step { name: "helm", what: "the chart, and the manifests made from it", long: false, run: chart::run },
     Step { name: "vm", what: "the probe's tests and the collector on real kernels, in QEMU", long: false, run: vm },
     Step { name: "cross", what: "the aarch64 binary, under an emulator, and its image", long: true, run: cross },
+    Step {
+        name: "containerd",
+        what: "the collector's pod on a node with containerd, in QEMU",
+        long: true,
+        run: containerd,
+    },
     Step { name: "loki", what: "the collector against a real Loki", long: true, run: loki },
     Step { name: "kube", what: "the collector against a real kube-apiserver", long: true, run: kube },
 ];
@@ -126,6 +132,13 @@ fn vm() -> anyhow::Result<Report> {
         return Ok(Report::one_skipped("vm", reason));
     }
     vm::report()
+}
+
+fn containerd() -> anyhow::Result<Report> {
+    if let Err(reason) = vm::can_boot() {
+        return Ok(Report::one_skipped("containerd", reason));
+    }
+    vm::report_containerd()
 }
 
 fn cross() -> anyhow::Result<Report> {

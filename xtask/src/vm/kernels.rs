@@ -6,16 +6,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use super::machine::Machine;
-use crate::{
-    apt::{Archive, PrivateApt},
-    process,
+use super::{
+    machine::Machine,
+    packages::{Packages, file_beginning_with},
 };
+use crate::process;
 
 /// A kernel that Pilcrow is tested on.
 #[derive(Debug)]
@@ -79,9 +78,6 @@ pub const KERNELS: [Kernel; 6] = [
     },
 ];
 
-/// The suites of [`KERNELS`].
-const SUITES: [&str; 3] = ["bookworm", "trixie", "trixie-backports"];
-
 /// Beginnings of the names of packages that make up a kernel: newer ones have their modules in one of their own.
 const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
 
@@ -112,36 +108,26 @@ impl Kernel {
     }
 
     fn fetch(&self, to: &Path) -> anyhow::Result<()> {
-        let architecture = self.machine.debian_architecture();
-        let folder = process::target_dir().join("vm/packages").join(architecture);
-        fs::create_dir_all(&folder)?;
-        let apt = PrivateApt::new(&folder, &Archive { suites: &SUITES, architecture: Some(architecture) })?;
-        println!("vm: apt-get update for {architecture}, {} {}", apt.mirror(), SUITES.join(" "));
-        apt.run("apt-get", &["update"])?;
+        let packages = Packages::of(self.machine.debian_architecture())?;
         if to.exists() {
             fs::remove_dir_all(to)?;
         }
         fs::create_dir_all(to)?;
-        for package in self.packages(&apt)? {
-            println!("vm: apt-get download {package}");
-            apt.run("apt-get", &["download", &package])?;
-            let name = package.split('=').next().unwrap_or(&package);
-            let file = file_beginning_with(&folder, &format!("{name}_"))?;
-            process::output_of(Command::new("dpkg").arg("-x").arg(&file).arg(to))?;
-            fs::remove_file(file)?;
+        for package in self.packages(&packages)? {
+            packages.unpack(&package, to)?;
         }
         Ok(())
     }
 
     /// NAME=VERSION of each package that makes up the newest image of this kind.
-    fn packages(&self, apt: &PrivateApt) -> anyhow::Result<Vec<String>> {
-        let kinds = parse(&apt.run("apt-cache", &["show", self.package])?);
+    fn packages(&self, packages: &Packages) -> anyhow::Result<Vec<String>> {
+        let kinds = parse(&packages.show(self.package)?);
         let newest = kinds.iter().find(|package| package.version.starts_with(self.version));
         let newest = newest.with_context(|| format!("{} has no {} {}…", self.suite, self.package, self.version))?;
         let image = newest.parts().find(|(name, _)| name.starts_with("linux-image-"));
         let (name, version) = image.with_context(|| format!("{} depends on no image", self.package))?;
         let image = format!("{name}={version}");
-        let parts = parse(&apt.run("apt-cache", &["show", &image])?);
+        let parts = parse(&packages.show(&image)?);
         let parts = parts.first().context("the image's package is not there")?;
         Ok([image.clone()]
             .into_iter()
@@ -188,21 +174,9 @@ impl Files {
     }
 }
 
-/// The one file or folder of such a name.
-fn file_beginning_with(folder: &Path, beginning: &str) -> anyhow::Result<PathBuf> {
-    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(beginning) {
-            return Ok(entry.path());
-        }
-    }
-    bail!("{} has no {beginning}…", folder.display())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::packages::SUITES, *};
 
     #[test]
     fn a_kernel_s_packages_are_those_that_its_package_depends_on_in_one_version() {

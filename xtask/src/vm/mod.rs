@@ -2,12 +2,14 @@
 //!
 //! In: names of kernels. Out: for each what its machine said, a table, and an error if anything went wrong in one of them.
 //! A machine is QEMU with a kernel of Debian, an initramfs with our programs (package `guest` is the first of them) and an
-//! empty ext4. Nothing is installed but QEMU; everything is fetched and built below the target folder.
+//! ext4, empty or with Debian's containerd. Nothing is installed but QEMU; everything is fetched and built below the target folder.
 
+mod containers;
 mod initramfs;
 mod kernels;
 mod machine;
 mod modules;
+mod packages;
 mod programs;
 mod table;
 
@@ -20,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use guest::{Collected, Plan, Report, Scenario, TestProgram};
 
 use crate::{apt, process, test};
@@ -28,7 +30,10 @@ use initramfs::Initramfs;
 use kernels::{KERNELS, Kernel};
 use machine::{Boot, Pace};
 use modules::{Modules, WANTED};
-use programs::{COST, Program, Set, TESTS};
+use programs::{COST, FIRST_PROCESS, Program, Set, TESTS};
+
+/// Debian 13's, as on most nodes.
+const DEFAULT: &str = "arm64-6.12";
 
 /// A machine needs some minutes; one that needs so many hangs.
 const PATIENCE: Duration = Duration::from_secs(40 * 60);
@@ -58,6 +63,9 @@ pub struct Args {
     /// Only count the instructions that the probe adds to a write
     #[arg(long, conflicts_with_all = ["scenario", "test"])]
     cost: bool,
+    /// Only let the collector, as a pod, collect from pods that a real containerd runs; arm64 kernels
+    #[arg(long, conflicts_with_all = ["scenario", "test", "cost"])]
+    containerd: bool,
     /// Show all that a machine writes to its console
     #[arg(long, short)]
     verbose: bool,
@@ -72,6 +80,8 @@ pub struct Work {
     pub scenarios: Vec<Scenario>,
     /// Count instructions instead.
     pub cost: bool,
+    /// Collect from a real containerd instead.
+    pub containerd: bool,
     /// Show the console.
     pub verbose: bool,
 }
@@ -84,19 +94,23 @@ impl Work {
             None => filters.iter().map(|filter| (*filter).to_owned()).collect(),
         };
         let mut tests = TEST_PROGRAMS.map(|(name, filters)| (name.to_owned(), arguments(filters))).to_vec();
-        let scenarios = match (scenarios.is_empty(), args.test.is_some() || args.cost) {
+        let scenarios = match (scenarios.is_empty(), args.test.is_some() || args.cost || args.containerd) {
             (true, true) => Vec::new(),
             (true, false) => Scenario::ALL.to_vec(),
             (false, _) => scenarios,
         };
-        if args.cost || !args.scenario.is_empty() {
+        if args.cost || args.containerd || !args.scenario.is_empty() {
             tests.clear();
         }
-        Self { tests, scenarios, cost: args.cost, verbose: args.verbose }
+        Self { tests, scenarios, cost: args.cost, containerd: args.containerd, verbose: args.verbose }
     }
 
     const fn set(&self) -> Set {
-        if self.cost { Set::Cost } else { Set::Tests }
+        match (self.cost, self.containerd) {
+            (true, _) => Set::Cost,
+            (_, true) => Set::Containers,
+            _ => Set::Tests,
+        }
     }
 
     const fn pace(&self) -> Pace {
@@ -131,18 +145,29 @@ pub fn report() -> anyhow::Result<test::Report> {
     Ok(total)
 }
 
+/// A real containerd on the default kernel, for `cargo xtask test --all`.
+pub fn report_containerd() -> anyhow::Result<test::Report> {
+    let kernel = Kernel::named(DEFAULT).with_context(|| format!("there is no kernel {DEFAULT}"))?;
+    let work = Work { containerd: true, ..Work::default() };
+    Ok(boot(kernel, &work, &mut Built::default())?.into_report(DEFAULT))
+}
+
 /// Boots, and prints the table.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let names: Vec<&str> = match (args.all, args.kernels.as_slice()) {
         (true, _) => KERNELS.iter().map(|kernel| kernel.name).collect(),
-        (false, []) => vec!["arm64-6.12"],
+        (false, []) => vec![DEFAULT],
         (false, names) => names.iter().map(String::as_str).collect(),
     };
     let work = Work::of(args);
     let mut programs = Built::default();
-    let outcomes: Vec<_> = names
+    let mut kernels: Vec<_> = names.into_iter().filter_map(Kernel::named).collect();
+    if args.containerd {
+        kernels.retain(|kernel| kernel.machine.debian_architecture() == "arm64");
+        ensure!(!kernels.is_empty(), "--containerd is for arm64 kernels");
+    }
+    let outcomes: Vec<_> = kernels
         .into_iter()
-        .filter_map(Kernel::named)
         .map(|kernel| {
             let outcome = boot(kernel, &work, &mut programs);
             if let Err(error) = &outcome {
@@ -220,17 +245,25 @@ impl Outcome {
 pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Outcome> {
     let files = kernel.files()?;
     let programs = built.of(kernel.machine.architecture(), work.set())?;
-    let name = if work.cost { format!("{}-cost", kernel.name) } else { kernel.name.to_owned() };
+    let name = match work.set() {
+        Set::Tests => kernel.name.to_owned(),
+        Set::Cost => format!("{}-cost", kernel.name),
+        Set::Containers => format!("{}-containerd", kernel.name),
+    };
     let folder = process::target_dir().join("vm/machines").join(name);
     fs::create_dir_all(&folder)?;
     let initramfs = folder.join("initramfs");
     pack(&initramfs, programs, &files.modules, work)?;
+    let disk = match work.containerd {
+        true => containers::make_disk(&folder, kernel.machine, programs)?,
+        false => make_disk(&folder)?,
+    };
     let boot = Boot {
         machine: kernel.machine,
         pace: work.pace(),
         image: files.image,
         initramfs,
-        disk: make_disk(&folder)?,
+        disk,
         memory_mib: MEMORY_MIB,
         patience: PATIENCE,
     };
@@ -250,11 +283,13 @@ pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<O
 
 fn pack(to: &Path, programs: &[Program], modules: &Path, work: &Work) -> anyhow::Result<()> {
     let mut archive = Initramfs::create(to)?;
-    for program in programs {
+    // The others of a machine with containerd are in images.
+    for program in programs.iter().filter(|program| !work.containerd || program.name == FIRST_PROCESS) {
         archive.add_file(&program.name, &program.path)?;
     }
-    let mut plan = Plan { scenarios: work.scenarios.clone(), ..Plan::default() };
-    for module in Modules::of(modules)?.in_order(&WANTED)? {
+    let mut plan = Plan { scenarios: work.scenarios.clone(), containerd: work.containerd, ..Plan::default() };
+    let further = if work.containerd { &containers::MODULES[..] } else { &[] };
+    for module in Modules::of(modules)?.in_order(&[&WANTED[..], further].concat())? {
         archive.add(&format!("{}/{}", guest::MODULES, module.name), &module.contents)?;
         plan.modules.push(module.name);
     }
@@ -268,12 +303,18 @@ fn pack(to: &Path, programs: &[Program], modules: &Path, work: &Work) -> anyhow:
     archive.finish().with_context(|| format!("cannot write {}", to.display()))
 }
 
-/// An empty ext4.
-fn make_disk(folder: &Path) -> anyhow::Result<PathBuf> {
+/// A file for a disk; mke2fs is there.
+fn disk_file(folder: &Path, bytes: u64) -> anyhow::Result<PathBuf> {
     apt::ensure(&[apt::Package { name: "e2fsprogs", program: "mke2fs" }])?;
     let disk = folder.join("disk.img");
     let file = File::create(&disk).with_context(|| format!("cannot write {}", disk.display()))?;
-    file.set_len(DISK_BYTES)?;
+    file.set_len(bytes)?;
+    Ok(disk)
+}
+
+/// An empty ext4.
+fn make_disk(folder: &Path) -> anyhow::Result<PathBuf> {
+    let disk = disk_file(folder, DISK_BYTES)?;
     process::output_of(Command::new("mke2fs").args(["-q", "-F", "-t", "ext4"]).arg(&disk))?;
     Ok(disk)
 }

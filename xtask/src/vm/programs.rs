@@ -36,7 +36,12 @@ pub enum Set {
     Tests,
     /// The benchmark of the probe's cost.
     Cost,
+    /// The collector, and the program of the containers that it collects from.
+    Containers,
 }
+
+/// Where the kernel finds the first of them.
+pub const FIRST_PROCESS: &str = "/init";
 
 /// Where that benchmark lies in the machine.
 pub const COST: &str = "/bin/probe_cost";
@@ -46,13 +51,14 @@ impl Set {
     const fn cross(self) -> &'static [&'static [&'static str]] {
         match self {
             Self::Tests => &[
-                &["build", "--package", "guest", "--package", "collector", "--bins"],
+                &["build", "--package", "guest", "--package", "collector", "--bin", "guest", "--bin", "pilcrow"],
                 &["test", "--no-run", "--package", "collector", "--lib", "--test", "probe"],
             ],
             Self::Cost => &[
-                &["build", "--package", "guest", "--bins"],
+                &["build", "--package", "guest", "--bin", "guest"],
                 &["build", "--package", "benches", "--bench", "probe_cost"],
             ],
+            Self::Containers => &[&["build", "--package", "guest", "--package", "collector", "--bins"]],
         }
     }
 
@@ -62,6 +68,8 @@ impl Set {
         match self {
             Self::Tests => &[&["build", "--workspace", "--bins"], &["test", "--workspace", "--no-run"]],
             Self::Cost => &[&["build", "--workspace", "--bins", "--bench", "probe_cost"]],
+            // Images hold nothing but a program, which has to be static.
+            Self::Containers => &[],
         }
     }
 }
@@ -69,8 +77,8 @@ impl Set {
 /// Builds a set for an architecture, as Rust calls it.
 pub fn build(architecture: &str, set: Set) -> anyhow::Result<Vec<Program>> {
     ebpf::ensure_built()?;
-    let is_native = architecture == env::consts::ARCH;
-    let executables = if is_native { native(set)? } else { cross(&format!("{architecture}-unknown-linux-musl"), set)? };
+    let is_native = architecture == env::consts::ARCH && set != Set::Containers;
+    let executables = if is_native { native(set)? } else { cross(&static_target(architecture), set)? };
     let mut programs: Vec<_> = executables.into_iter().filter_map(Executable::place).collect();
     if is_native {
         for program in &mut programs {
@@ -80,6 +88,11 @@ pub fn build(architecture: &str, set: Set) -> anyhow::Result<Vec<Program>> {
         programs.extend(libraries);
     }
     Ok(programs)
+}
+
+/// The triple of an architecture's static programs.
+pub fn static_target(architecture: &str) -> String {
+    format!("{architecture}-unknown-linux-musl")
 }
 
 fn native(set: Set) -> anyhow::Result<Vec<Executable>> {
@@ -128,8 +141,9 @@ impl Executable {
     /// Where it lies in the machine; none if it is not needed there.
     fn place(self) -> Option<Program> {
         let name = match (self.name.as_str(), self.is_test) {
-            ("guest", false) => "/init".to_owned(),
+            ("guest", false) => FIRST_PROCESS.to_owned(),
             ("pilcrow", false) => guest::COLLECTOR.to_owned(),
+            ("workload", false) => guest::WORKLOAD.to_owned(),
             ("probe_cost", _) => COST.to_owned(),
             (name, true) if TEST_PROGRAMS.contains(&name) => format!("{TESTS}/{name}"),
             _ => return None,

@@ -14,6 +14,9 @@ pub fn print_scenario(collected: &Collected) {
          sweep: {sweep_finds}; at most {} KiB",
         peak_bytes / 1024
     );
+    if !collected.events.is_empty() {
+        println!("      {}", collected.events);
+    }
     for (what, reason) in [("signal", &collected.signal_reason), ("reader", &collected.reader_reason)] {
         if !reason.is_empty() {
             println!("      {what}: {reason}");

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use anyhow::{Context, bail};
 use flate2::read::GzDecoder;
+use rig::mark::Mark;
 use serde::Deserialize;
 
 use super::http::Request;
@@ -92,11 +93,11 @@ fn varint(message: &mut &[u8]) -> anyhow::Result<u64> {
     bail!("a varint of more than ten bytes")
 }
 
-/// When a marked line was written, in nanoseconds since 1970, if `text` has its beginning ([`rig::mark`]): as it is or as a
-/// string in JSON, and wherever it stands.
-pub fn written_ns(text: &[u8]) -> Option<i64> {
+/// The mark of a line, if `text` has the line's beginning ([`rig::mark`]): as it is or as a string in JSON, and wherever it
+/// stands. The end is not looked at.
+pub fn begun(text: &[u8]) -> Option<Mark> {
     let mut rest = &text[memchr::memmem::find(text, b"src")?..];
-    let mut numbers = [0; 3];
+    let mut numbers = [0_i64; 3];
     for (number, name) in numbers.iter_mut().zip(["src", "seq", "t"]) {
         rest = rest.strip_prefix(name.as_bytes())?;
         let digits = rest.iter().position(u8::is_ascii_digit).filter(|at| *at <= 4)?;
@@ -107,13 +108,14 @@ pub fn written_ns(text: &[u8]) -> Option<i64> {
         let letter = rest.iter().position(u8::is_ascii_alphabetic).unwrap_or(rest.len());
         rest = &rest[letter..];
     }
-    Some(numbers[2])
+    let [source, sequence, timestamp_ns] = numbers;
+    Some(Mark { source: source.try_into().ok()?, sequence: sequence.try_into().ok()?, timestamp_ns })
 }
 
 #[cfg(test)]
 mod tests {
     use rig::{
-        mark::{self, Mark, Shape},
+        mark::{self, Shape},
         random::Random,
     };
 
@@ -151,10 +153,10 @@ mod tests {
             let mut line = Vec::new();
             let mark = Mark { source: 7, sequence: 8, timestamp_ns: 1_795_345_754_341_435_724 };
             mark::write(&mut line, mark, shape, 160, &mut Random::new(1));
-            assert_eq!(written_ns(&line), Some(mark.timestamp_ns));
+            assert_eq!(begun(&line), Some(mark));
             let wrapped = serde_json::json!({"log": String::from_utf8_lossy(&line), "stream": "stdout"}).to_string();
-            assert_eq!(written_ns(wrapped.as_bytes()), Some(mark.timestamp_ns), "{wrapped}");
-            assert_eq!(written_ns(&line[100..]), None);
+            assert_eq!(begun(wrapped.as_bytes()), Some(mark), "{wrapped}");
+            assert_eq!(begun(&line[100..]), None);
         }
     }
 }

@@ -1,14 +1,17 @@
 //! Any other collector, on the same input: `--peer NAME=COMMAND`.
 //!
-//! In: a shell command. Out: its processes' figures and the number of its lines. What it makes of a line's labels and
-//! timestamp, and whether it joins partial ones, is its own business: a line counts when its beginning arrives.
+//! In: a shell command. Out: its processes' figures, the number of its lines, and how many arrived as they were written. What
+//! it makes of a line's labels and timestamp, and whether it joins partial ones, is its own business: a line counts, once, when
+//! its beginning arrives. Where logs are it finds out itself, or is told as by Kubernetes ([`targets`]).
 
 mod http;
 mod lines;
 mod sink;
+mod targets;
 
 use std::{
     fs::File,
+    io,
     net::SocketAddr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -21,6 +24,7 @@ use rig::program::spawn;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 pub use sink::PeerSink;
+use targets::Targets;
 
 /// Another collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +49,13 @@ impl FromStr for Peer {
 
 impl Peer {
     /// Starts it by `sh -c`. Where logs and Loki are stands in the command's `{pods}`, `{state}` and `{url}` and in the
-    /// environment: `PODS`, `STATE`, `LOKI_URL`, `LOKI_HOST`, `LOKI_PORT`. What it says goes to a file in `folder`.
+    /// environment: `PODS`, `TARGETS`, `STATE`, `LOKI_URL`, `LOKI_HOST`, `LOKI_PORT`. What it says goes to a file in `folder`.
     ///
     /// # Errors
     /// Where it cannot be started.
     pub fn start(&self, folder: &Path, pods: &Path, state: &Path, loki: SocketAddr) -> anyhow::Result<Process> {
+        let targets = Targets::new(pods, state);
+        targets.write()?;
         let (pods, state) = (pods.display().to_string(), state.display().to_string());
         let url = format!("http://{loki}");
         let script = self.command.replace("{pods}", &pods).replace("{state}", &state).replace("{url}", &url);
@@ -59,7 +65,8 @@ impl Peer {
         command.args(["-c", &script]).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         command.envs([("PODS", pods), ("STATE", state), ("LOKI_URL", url)]);
         command.env("LOKI_HOST", loki.ip().to_string()).env("LOKI_PORT", loki.port().to_string());
-        Ok(Process { name: self.name.clone(), child: spawn(&mut command)?, log })
+        command.env("TARGETS", targets.file());
+        Ok(Process { name: self.name.clone(), child: spawn(&mut command)?, log, targets })
     }
 }
 
@@ -69,9 +76,23 @@ pub struct Process {
     name: String,
     child: Child,
     log: PathBuf,
+    targets: Targets,
 }
 
 impl Process {
+    /// What it was called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Says which containers there are now.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn announce(&self) -> io::Result<()> {
+        self.targets.write()
+    }
+
     /// The shell, or what it became by `exec`.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -121,10 +142,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let peer: Peer = "echo=echo {pods} $STATE {url} $LOKI_HOST:$LOKI_PORT; exit 3".parse().unwrap();
         let loki = SocketAddr::from((Ipv4Addr::LOCALHOST, 3100));
-        let mut process = peer.start(folder.path(), Path::new("/p"), Path::new("/s"), loki).unwrap();
+        let (pods, state) = (folder.path().join("pods"), folder.path().join("state"));
+        for made in [&pods, &state] {
+            fs::create_dir(made).unwrap();
+        }
+        let mut process = peer.start(folder.path(), &pods, &state, loki).unwrap();
         process.child.wait().unwrap();
         let said = fs::read_to_string(folder.path().join("peer.log")).unwrap();
-        assert_eq!(said, "/p /s http://127.0.0.1:3100 127.0.0.1:3100\n");
+        let expected = format!("{} {} http://127.0.0.1:3100 127.0.0.1:3100\n", pods.display(), state.display());
+        assert_eq!(said, expected);
         let error = process.check_running().unwrap_err().to_string();
         assert!(error.contains("echo ended by itself") && error.contains("127.0.0.1:3100"), "{error}");
     }

@@ -1,6 +1,7 @@
-//! Where a peer's lines go: a Loki that takes everything and counts lines.
+//! Where a peer's lines go: a Loki that takes everything, and counts each line once.
 
 use std::{
+    fmt,
     io::{self, BufReader, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,7 +10,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use rig::{latency::Histogram, ledger::Ledger};
+use rig::{latency::Histogram, ledger::Ledger, mark, tally::Bits};
 
 use super::{Process, http, lines};
 use crate::pipeline::report::Latency;
@@ -18,6 +19,9 @@ use crate::pipeline::report::Latency;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A peer from which nothing comes for so long will send no more.
 const STALL: Duration = Duration::from_secs(60);
+/// More than are ever written; what says more is no line of ours.
+const SOURCES_MAX: u32 = 1 << 16;
+const SEQUENCE_MAX: u64 = 1 << 32;
 
 /// A sink that is not particular.
 pub struct PeerSink {
@@ -27,11 +31,49 @@ pub struct PeerSink {
 
 #[derive(Default)]
 struct Tally {
-    /// Whose beginning arrived.
-    lines: u64,
+    /// Whose beginning arrived, by source.
+    seen: Vec<Bits>,
+    arrived: Arrived,
     latency: Histogram,
     /// The last request that was no push, in words.
     refused: Option<String>,
+}
+
+/// What came of the lines that were written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrived {
+    /// Whose beginning arrived, each counted once.
+    lines: u64,
+    /// Those of them that arrived exactly as they were written, to the last byte and with nothing around them.
+    whole: u64,
+    /// Beginnings that had arrived before.
+    repeated: u64,
+}
+
+impl fmt::Display for Arrived {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lines, whole, repeated } = self;
+        write!(f, "{lines} lines arrived, {whole} of them exactly as written, and {repeated} came again")
+    }
+}
+
+impl Tally {
+    /// Counts an entry that arrived at `now_ns` since 1970.
+    fn take(&mut self, text: &[u8], now_ns: i64) {
+        let known = |mark: &mark::Mark| mark.source < SOURCES_MAX && mark.sequence < SEQUENCE_MAX;
+        let Some(mark) = lines::begun(text).filter(known) else { return };
+        let source = mark.source as usize;
+        if self.seen.len() <= source {
+            self.seen.resize_with(source + 1, Bits::default);
+        }
+        if !self.seen[source].insert(mark.sequence) {
+            self.arrived.repeated += 1;
+            return;
+        }
+        self.arrived.lines += 1;
+        self.arrived.whole += u64::from(mark::read(text).is_ok());
+        self.latency.record(Duration::from_nanos(now_ns.saturating_sub(mark.timestamp_ns).max(0) as u64));
+    }
 }
 
 impl PeerSink {
@@ -58,9 +100,19 @@ impl PeerSink {
         self.address
     }
 
+    /// Leaves out of the latency what has arrived.
+    pub fn forget_latency(&self) {
+        lock(&self.tally).latency = Histogram::default();
+    }
+
     /// From the lines' timestamps to here.
     pub fn latency(&self) -> Latency {
         Latency::of(&lock(&self.tally).latency)
+    }
+
+    /// What arrived so far.
+    pub fn arrived(&self) -> Arrived {
+        lock(&self.tally).arrived
     }
 
     /// Until as many lines arrived as were written.
@@ -71,7 +123,7 @@ impl PeerSink {
         let written = ledger.lines();
         let mut last = (0, Instant::now());
         loop {
-            let arrived = lock(&self.tally).lines;
+            let arrived = self.arrived().lines;
             if arrived >= written {
                 return Ok(());
             }
@@ -107,12 +159,7 @@ fn serve(connection: &TcpStream, tally: &Mutex<Tally>) -> io::Result<()> {
 fn take(request: &http::Request, tally: &Mutex<Tally>) -> bool {
     let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as i64;
     let mut tally = lock(tally);
-    let result = lines::each(request, |text| {
-        if let Some(written_ns) = lines::written_ns(text) {
-            tally.lines += 1;
-            tally.latency.record(Duration::from_nanos(now_ns.saturating_sub(written_ns).max(0) as u64));
-        }
-    });
+    let result = lines::each(request, |text| tally.take(text, now_ns));
     if let Err(error) = &result {
         tally.refused = Some(format!("A {} request was no push: {error}", request.content_type));
     }
@@ -122,6 +169,8 @@ fn take(request: &http::Request, tally: &Mutex<Tally>) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
+
+    use rig::random::Random;
 
     use super::*;
 
@@ -138,10 +187,25 @@ mod tests {
         let mut answer = [0; 27];
         client.read_exact(&mut answer).unwrap();
         assert!(answer.starts_with(b"HTTP/1.1 204"));
-        assert_eq!(lock(&sink.tally).lines, 1);
+        assert_eq!(sink.arrived(), Arrived { lines: 1, whole: 0, repeated: 0 });
         client.write_all(b"GET /ready HTTP/1.1\r\n\r\n").unwrap();
         let mut answer = [0; 15];
         client.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200 OK");
+    }
+    #[test]
+    fn a_line_counts_once_and_is_whole_only_as_it_was_written() {
+        let mark = |sequence| mark::Mark { source: 3, sequence, timestamp_ns: 1_795_345_754_341_435_724 };
+        let line = |sequence| {
+            let mut line = Vec::new();
+            mark::write(&mut line, mark(sequence), mark::Shape::Text, 160, &mut Random::new(1));
+            line
+        };
+        let mut tally = Tally::default();
+        let now_ns = mark(0).timestamp_ns + 1_000_000;
+        for text in [&line(0)[..], &line(0), &line(1)[..100], &line(2), b"src=4000000000 seq=1 t=1 "] {
+            tally.take(text, now_ns);
+        }
+        assert_eq!(tally.arrived, Arrived { lines: 3, whole: 2, repeated: 1 });
     }
 }

@@ -30,7 +30,7 @@ pub use store::{Keep, KeptEntry, StreamContents};
 
 use crate::{
     ledger::Ledger,
-    tally::{Faults, Report},
+    tally::{Faults, Report, Stamps},
 };
 use server::Control;
 use store::Store;
@@ -42,6 +42,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// What it keeps.
     pub keep: Keep,
+    /// What timestamps have to be.
+    pub stamps: Stamps,
     /// What it does wrong on purpose.
     pub faults: FaultScript,
     /// Time that every push stays in flight, as a real Loki needs some. Two pushes of one stream at the same time are
@@ -58,6 +60,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             keep: Keep::default(),
+            stamps: Stamps::default(),
             faults: FaultScript::default(),
             answer_after: Duration::ZERO,
             decoded_bytes_max: 64 << 20,
@@ -117,7 +120,7 @@ impl Receiver {
     /// When the address cannot be listened on or no thread can be made.
     pub fn start(options: Options) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            store: Mutex::new(Store::new(options.keep, options.faults)),
+            store: Mutex::new(Store::new(options.keep, options.stamps, options.faults)),
             changed: Condvar::new(),
             answer_after: options.answer_after,
             decoded_bytes_max: options.decoded_bytes_max,

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::{faults::FaultScript, labels::Labels, push};
-use crate::{mark::checksum, tally::Tally};
+use crate::{
+    mark::checksum,
+    tally::{Stamps, Tally},
+};
 
 const VIOLATIONS_MAX: usize = 1000;
 
@@ -120,8 +123,8 @@ struct Stream {
 }
 
 impl Store {
-    pub(super) fn new(keep: Keep, faults: FaultScript) -> Self {
-        Self { keep, faults, ..Self::default() }
+    pub(super) fn new(keep: Keep, stamps: Stamps, faults: FaultScript) -> Self {
+        Self { keep, faults, tally: Tally::new(stamps), ..Self::default() }
     }
 
     pub(super) fn violate(&mut self, violation: String) {
