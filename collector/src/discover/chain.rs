@@ -122,13 +122,11 @@ impl Chain {
             }
         }
         newcomers.sort_by_key(ChainFile::order);
-        // Most chains are one file for long: growth by doubling would reserve four, 650 bytes more for each container.
-        self.files.reserve_exact(newcomers.len());
         for mut newcomer in newcomers {
             newcomer.id = take_id(next_id);
             self.insert(newcomer);
         }
-        // Most containers have one file, and `push` makes room for four.
+        // Most containers have one file, and a vector makes room for four, 650 bytes more.
         self.files.shrink_to_fit();
         errors
     }

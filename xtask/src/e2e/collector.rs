@@ -36,11 +36,7 @@ pub fn setup(
         "loki: {{url: {loki:?}, tenant: {id}}}\n\
          labels: {{cluster: {id}}}\n\
          paths: {{pods: {pods}, state: {state}}}\n\
-         kubernetes: {kubernetes}\n\
-         relabel_configs:\n\
-         - source_labels: [__meta_kubernetes_pod_container_name, __meta_kubernetes_pod_uid]\n\
-         \x20 regex: odd;(.+)\n\
-         \x20 target_label: __structured_metadata_pod_uid\n"
+         kubernetes: {kubernetes}\n"
     );
     Setup::write(program, &folder(), &configuration)
 }

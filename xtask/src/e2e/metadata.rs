@@ -3,14 +3,17 @@
 //! Two tenants get the lines of the same pods, each from a collector of its own. Each must find its lines by what rules made
 //! structured metadata of, that must not be a label, and neither may see the other's.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fs, io::Write, path::Path};
 
 use anyhow::ensure;
-use rig::program::{Collector, Setup};
+use rig::{
+    kubelet::clock::write_rfc3339_nano,
+    program::{Collector, Setup},
+};
 
 use super::{
     collector,
-    logql::{Client, Range},
+    logql::{Client, Labels, Range},
     wait_for,
 };
 
@@ -47,9 +50,15 @@ pub fn is_asked_for(program: &Path, url: &str, now_ns: i64) -> anyhow::Result<()
         let expected = LINES * UIDS.len() as u64;
         wait_for(&client, &all, range, "the lines are in Loki", |count| count >= expected)?;
         collector.terminate()?;
-        for uid in UIDS {
+        for (number, uid) in UIDS.iter().enumerate() {
             let found = client.count(&format!("{all} | pod_uid={uid:?} | node=\"pi-3\""), range)?;
             ensure!(found == LINES, "{found} lines have pod_uid {uid} instead of {LINES}");
+            let expected: Labels = [("pod_uid", *uid), ("node", "pi-3")].map(|(k, v)| (k.into(), v.into())).into();
+            let mut others = Vec::new();
+            client.each_entry(&format!("{{cluster={tenant:?}, pod=\"web-{number}\"}}"), range, |entry| {
+                others.extend((*entry.metadata != expected).then(|| entry.metadata.clone()));
+            })?;
+            ensure!(others.is_empty(), "lines of web-{number} have other structured metadata: {others:?}");
         }
         for labels in client.series(&all, range)? {
             ensure!(
@@ -69,10 +78,10 @@ pub fn is_asked_for(program: &Path, url: &str, now_ns: i64) -> anyhow::Result<()
 /// Lines of one container, a millisecond apart.
 fn write_pod(folder: &Path, start_ns: i64) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
-    let mut log = String::new();
+    let mut log = Vec::new();
     for n in 0..LINES {
-        let timestamp = super::odd_lines::rfc3339(start_ns + i64::try_from(n)? * 1_000_000, 0);
-        writeln!(log, "{timestamp} stdout F line {n}")?;
+        write_rfc3339_nano(&mut log, start_ns + i64::try_from(n)? * 1_000_000, 0);
+        writeln!(log, " stdout F line {n}")?;
     }
     Ok(fs::write(folder.join("0.log"), log)?)
 }

@@ -2,8 +2,12 @@
 
 use std::time::SystemTime;
 
+use jiff::{Timestamp, civil::DateTime, tz::Offset};
+
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
-const SECONDS_PER_DAY: i64 = 86_400;
+
+/// What the kubelet appends to the name of a rotated log.
+const ROTATION_SUFFIX: &str = "%Y%m%d-%H%M%S";
 
 /// Gives timestamps that only go forward, each at least one nanosecond after the one before.
 #[derive(Clone, Debug)]
@@ -53,11 +57,12 @@ impl Clock {
 /// UTC; 0 prints `Z`.
 pub fn write_rfc3339_nano(out: &mut Vec<u8>, timestamp_ns: i64, offset_s: i32) {
     let local_s = timestamp_ns.div_euclid(NANOS_PER_SECOND) + i64::from(offset_s);
-    let (date, time) = civil(local_s);
-    push_digits(out, date.0 as u64, 4);
-    for (separator, value) in [(b'-', date.1), (b'-', date.2), (b'T', time.0), (b':', time.1), (b':', time.2)] {
+    let at = civil(local_s);
+    push_digits(out, at.year().unsigned_abs().into(), 4);
+    let fields = [(b'-', at.month()), (b'-', at.day()), (b'T', at.hour()), (b':', at.minute()), (b':', at.second())];
+    for (separator, value) in fields {
         out.push(separator);
-        push_digits(out, u64::from(value), 2);
+        push_digits(out, value.unsigned_abs().into(), 2);
     }
     let nanos = timestamp_ns.rem_euclid(NANOS_PER_SECOND) as u64;
     if nanos != 0 {
@@ -80,20 +85,13 @@ pub fn write_rfc3339_nano(out: &mut Vec<u8>, timestamp_ns: i64, offset_s: i32) {
 /// `20060102-150405`, the kubelet's suffix for a log that was rotated at `local_s`: seconds since 1970 plus the zone's
 /// distance from UTC.
 pub fn rotation_suffix(local_s: i64) -> String {
-    let ((year, month, day), (hour, minute, second)) = civil(local_s);
-    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}")
+    civil(local_s).strftime(ROTATION_SUFFIX).to_string()
 }
 
 /// The way back from [`rotation_suffix`].
 pub fn parse_rotation_suffix(suffix: &str) -> Option<i64> {
-    let (date, time) = suffix.split_once('-')?;
-    let number = |text: &str, range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
-    if date.len() != 8 || time.len() != 6 {
-        return None;
-    }
-    let days = days_from_civil(number(date, 0..4)?, number(date, 4..6)?, number(date, 6..8)?);
-    let seconds = number(time, 0..2)? * 3600 + number(time, 2..4)? * 60 + number(time, 4..6)?;
-    Some(days * SECONDS_PER_DAY + seconds)
+    let at = DateTime::strptime(ROTATION_SUFFIX, suffix).ok()?;
+    Some(Offset::UTC.to_timestamp(at).ok()?.as_second())
 }
 
 fn push_digits(out: &mut Vec<u8>, value: u64, digits: u32) {
@@ -102,33 +100,9 @@ fn push_digits(out: &mut Vec<u8>, value: u64, digits: u32) {
     }
 }
 
-/// Year, month and day; hour, minute and second.
-fn civil(seconds: i64) -> ((i64, u32, u32), (u32, u32, u32)) {
-    let of_day = seconds.rem_euclid(SECONDS_PER_DAY) as u32;
-    let date = civil_from_days(seconds.div_euclid(SECONDS_PER_DAY));
-    (date, (of_day / 3600, of_day / 60 % 60, of_day % 60))
-}
-
-/// Howard Hinnant's `civil_from_days` (chrono-compatible low-level date algorithms).
-fn civil_from_days(days: i64) -> (i64, u32, u32) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = (of_year - (153 * shifted_month + 2) / 5 + 1) as u32;
-    let month = (if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 }) as u32;
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// Howard Hinnant's `days_from_civil`.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = year - i64::from(month <= 2);
-    let era = year.div_euclid(400);
-    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let year_of_era = year.rem_euclid(400);
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year - 719_468
+/// Date and time of day; what jiff cannot tell, thousands of years away, is 1970.
+fn civil(seconds: i64) -> DateTime {
+    Offset::UTC.to_datetime(Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 #[cfg(test)]
