@@ -1,45 +1,13 @@
-//! A round of reads needs no memory: counted with an allocator of its own, hence a test binary of its own.
+//! A round of reads needs no memory.
 
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    fs::File,
-};
+use std::fs::File;
 
 use collector::{
     read::{BUFFERS, PreadReader, RangeReader, UringReader, Wanted},
     signal::Slot,
 };
 
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: hands every call to the system's allocator unchanged; the counter is a plain thread-local cell that needs no
-// memory itself.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use crate::allocated;
 
 /// Reads as many files as a round takes, again and again; returns the allocations of a round after the first ones.
 async fn allocations_of_a_round(reader: &mut impl RangeReader) -> u64 {
@@ -53,12 +21,12 @@ async fn allocations_of_a_round(reader: &mut impl RangeReader) -> u64 {
     }
     let mut before = 0;
     for round in 0..=WARM_UP {
-        before = ALLOCATIONS.get();
+        before = allocated();
         let mut read = 0;
         reader.read_round(&wanted, |_, bytes| read += usize::from(bytes.unwrap() == b"line\n")).await;
         assert_eq!(read, BUFFERS, "round {round}");
     }
-    ALLOCATIONS.get() - before
+    allocated() - before
 }
 
 #[test]

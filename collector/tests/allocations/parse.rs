@@ -1,10 +1,4 @@
-//! Parsing allocates nothing per line once its buffers have grown. This is a test program of its own, as it counts every
-//! allocation of its process.
-
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-};
+//! Parsing allocates nothing per line once its buffers have grown.
 
 use collector::{
     config::Oversize,
@@ -12,40 +6,7 @@ use collector::{
     read::Position,
 };
 
-struct Counting;
-
-thread_local! {
-    /// Allocations of this thread: the test harness's other threads do not disturb.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn count() {
-    // `try_with`: the allocator is still called while a thread ends.
-    let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + 1));
-}
-
-// SAFETY: every call goes to the system allocator unchanged; counting touches a thread's own integer and allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: as our caller promised.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count();
-        // SAFETY: as our caller promised.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: as our caller promised.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use crate::allocated;
 
 /// Allocations while `log` is parsed a second time, and the lines that it gave.
 fn allocations_when_warm(log: &str) -> (u64, u64) {
@@ -54,11 +15,11 @@ fn allocations_when_warm(log: &str) -> (u64, u64) {
     let mut allocations = 0;
     for _ in 0..2 {
         counts = Counts::default();
-        let before = ALLOCATIONS.get();
+        let before = allocated();
         let at = Position { file: 0, offset: 0 };
         let consumed =
             parser.feed(log.as_bytes(), at, &mut scratch, &mut counts, &mut |line| text_bytes += line.text.len());
-        allocations = ALLOCATIONS.get() - before;
+        allocations = allocated() - before;
         assert_eq!(consumed, log.len());
     }
     assert!(text_bytes > 0);
@@ -102,19 +63,19 @@ fn repaired_lines_allocate_nothing() {
     let log = [TIME.as_bytes(), b" stdout F caf\xe9 \xff\n"].concat().repeat(300);
     let mut allocations = 0;
     for _ in 0..2 {
-        let before = ALLOCATIONS.get();
+        let before = allocated();
         parser.feed(&log, Position { file: 0, offset: 0 }, &mut scratch, &mut counts, &mut |_| ());
-        allocations = ALLOCATIONS.get() - before;
+        allocations = allocated() - before;
     }
     assert_eq!((allocations, counts.invalid_utf8_lines), (0, 600));
 }
 
 #[test]
 fn an_idle_container_has_no_heap() {
-    let before = ALLOCATIONS.get();
+    let before = allocated();
     let mut parser = ContainerParser::new(Limits { max_line_bytes: 256 << 10, oversize: Oversize::Split });
     let (mut scratch, mut counts) = (Scratch::default(), Counts::default());
-    let allocations_of_scratch = ALLOCATIONS.get() - before;
+    let allocations_of_scratch = allocated() - before;
     parser.feed(
         b"2026-11-22T11:09:06Z stdout F x\n",
         Position { file: 0, offset: 0 },
@@ -122,6 +83,6 @@ fn an_idle_container_has_no_heap() {
         &mut counts,
         &mut |_| (),
     );
-    assert_eq!(ALLOCATIONS.get() - before, allocations_of_scratch);
+    assert_eq!(allocated() - before, allocations_of_scratch);
     assert!(std::mem::size_of::<ContainerParser>() <= 96);
 }
