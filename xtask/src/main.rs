@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod build;
 mod chaos;
+mod cross;
 mod demo;
 mod e2e;
 mod ebpf;

@@ -1,6 +1,9 @@
 //! One container as the reader side holds it: whose it is, its streams' labels, its parser and its chain of files.
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use crate::{
     batch::{Batch, StreamSlot},
@@ -16,8 +19,6 @@ pub struct Container {
     pub pod: PodName,
     /// Its name.
     pub name: String,
-    /// Its log folder.
-    pub folder: PathBuf,
     /// Its files.
     pub chain: Chain,
     /// Waits in the queue of containers to be read.
@@ -71,11 +72,10 @@ struct OpenStream {
 
 impl Container {
     /// A container whose labels are not known yet.
-    pub fn new(pod: PodName, name: String, folder: PathBuf, chain: Chain, limits: Limits) -> Self {
+    pub fn new(pod: PodName, name: String, chain: Chain, limits: Limits) -> Self {
         Self {
             pod,
             name,
-            folder,
             chain,
             queued: false,
             touched: false,
@@ -96,6 +96,11 @@ impl Container {
     /// The name under which its positions are saved, the end of its folder's path: `NAMESPACE_POD_UID/CONTAINER`.
     pub fn saved_name(&self) -> String {
         format!("{}/{}", self.pod.folder_name(), self.name)
+    }
+
+    /// Its log folder, in that of all pods.
+    pub fn folder(&self, pods: &Path) -> PathBuf {
+        pods.join(self.pod.folder_name()).join(&self.name)
     }
 
     /// Whether its labels are known, so that it can be read.

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -125,7 +125,7 @@ impl<R: RangeReader> ReaderSide<R> {
         let Ok(names) = folder_names(&folder) else { return };
         for name in names {
             if !self.state.ids.contains_key(&format!("{folder_name}/{name}")) {
-                let id = self.state.add_container(pod.clone(), name.clone(), folder.join(&name));
+                let id = self.state.add_container(pod.clone(), name);
                 self.scan_container(id);
             }
         }
@@ -134,7 +134,7 @@ impl<R: RangeReader> ReaderSide<R> {
     /// Lists a container's folder and takes over what is new in it.
     pub(super) fn scan_container(&mut self, id: ContainerId) {
         let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let folder = container.folder.clone();
+        let folder = container.folder(&self.state.config.paths.pods);
         if container.exclusion().is_some() {
             container.gone = matches!(folder.try_exists(), Ok(false));
             return;
@@ -214,10 +214,10 @@ impl<R: RangeReader> ReaderSide<R> {
 }
 
 impl State {
-    fn add_container(&mut self, pod: PodName, name: String, folder: PathBuf) -> ContainerId {
+    fn add_container(&mut self, pod: PodName, name: String) -> ContainerId {
         let id = ContainerId(self.next_container);
         self.next_container += 1;
-        let mut container = Container::new(pod, name, folder, Chain::default(), self.limits);
+        let mut container = Container::new(pod, name, Chain::default(), self.limits);
         let saved_name = container.saved_name();
         if let Some(saved) = self.unclaimed.claim(&saved_name) {
             container.chain = Chain::from_saved(&saved, &mut self.next_file, Instant::now());

@@ -191,7 +191,7 @@ struct State {
     moved: bool,
     /// What is kept to read and batch with was used since it was last given back.
     holds_memory: bool,
-    /// [`Metrics::read_bytes`] as of the last sweep.
+    /// [`Metrics::read_bytes`], which is of all shards, as of the last sweep.
     swept_bytes: u64,
     snapshot_due: Instant,
     sweep_due: Instant,

@@ -123,7 +123,7 @@ impl State {
             None => {}
         }
         let may_come = pod.is_none() && self.links.pods.is_some();
-        let folder = container.folder.display().to_string();
+        let folder = container.folder(&self.config.paths.pods).display().to_string();
         let mut is_final = true;
         let streams = [Stream::Stdout, Stream::Stderr].map(|stream| {
             let outcome = self.relabel.apply(&Subject {

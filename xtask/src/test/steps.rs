@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use anyhow::Context;
 
 use super::{Report, chart, libtest};
-use crate::{apt, build, chaos, e2e, ebpf, image, process, vm};
+use crate::{apt, build, chaos, cross, e2e, ebpf, image, process, vm};
 
 /// One step.
 pub struct Step {
@@ -42,7 +42,12 @@ pub const ALL: [Step; 12] = [
     Step { name: "chaos", what: "everything goes wrong at once, with fixed seeds", long: false, run: chaos },
     Step { name: "helm", what: "the chart, and the manifests made from it", long: false, run: chart::run },
     Step { name: "vm", what: "the probe's tests and the collector on real kernels, in QEMU", long: false, run: vm },
-    Step { name: "cross", what: "the aarch64 binary, under an emulator, and its image", long: true, run: cross },
+    Step {
+        name: "cross",
+        what: "the aarch64 binaries, static and for glibc, under an emulator, and the image",
+        long: true,
+        run: cross,
+    },
     Step {
         name: "containerd",
         what: "the collector's pod on a node with containerd, in QEMU",
@@ -142,9 +147,10 @@ fn containerd() -> anyhow::Result<Report> {
 }
 
 fn cross() -> anyhow::Result<Report> {
-    build::aarch64_binary_starts()?;
+    cross::static_program_starts()?;
+    cross::glibc_program_starts()?;
     image::is_read_by_skopeo(build::AARCH64_STATIC)?;
-    Ok(Report { passed: 2, ..Report::default() })
+    Ok(Report { passed: 3, ..Report::default() })
 }
 
 fn loki() -> anyhow::Result<Report> {

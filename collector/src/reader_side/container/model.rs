@@ -209,6 +209,7 @@ fn open(path: &Path) -> File {
 
 /// One run of Pilcrow, as far as one container is concerned.
 struct Run {
+    folder: PathBuf,
     container: Container,
     next_id: u64,
     batch: Batch,
@@ -222,7 +223,7 @@ impl Run {
     fn start(folder: &Path, store: &Store) -> Self {
         let pod = PodName { namespace: "ns".into(), pod: "pod".into(), uid: "uid".into() };
         let limits = Limits { max_line_bytes: 1 << 20, oversize: Oversize::Split };
-        let mut container = Container::new(pod, "name".into(), folder.into(), Chain::default(), limits);
+        let mut container = Container::new(pod, "name".into(), Chain::default(), limits);
         let labels = |stream| StreamLabels { labels: format!("{{stream=\"{stream}\"}}").into(), metadata: [].into() };
         container.set_labels([Some(labels("stdout")), Some(labels("stderr"))]);
         let (snapshot, errors) = store.load();
@@ -232,14 +233,16 @@ impl Run {
             container.chain = Chain::from_saved(&saved, &mut next_id, Instant::now());
         }
         let (scratch, counts) = Default::default();
-        let mut run = Self { container, next_id, batch: Batch::new(1), sealed: VecDeque::new(), scratch, counts };
+        let folder = folder.into();
+        let mut run =
+            Self { folder, container, next_id, batch: Batch::new(1), sealed: VecDeque::new(), scratch, counts };
         run.scan();
         run
     }
 
     fn scan(&mut self) {
         self.extend_fingerprints();
-        let listing = list(&self.container.folder, |_| {}).unwrap();
+        let listing = list(&self.folder, |_| {}).unwrap();
         let chain = &mut self.container.chain;
         let errors = chain.merge(&listing.files, UnknownFile::Beginning, usize::MAX, &mut self.next_id, Instant::now());
         assert!(errors.is_empty(), "{errors:?}");
