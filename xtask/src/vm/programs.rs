@@ -68,10 +68,12 @@ impl Set {
         }
     }
 
-    /// What is counted has to be what is released: those with a profile of their own are built with that one.
+    /// What is counted has to be what is released, so the collector is built alone: another package may want more features
+    /// of what both depend on.
     const PIPELINE: &'static [&'static [&'static str]] = &[
         &["build", "--package", "guest", "--bin", "guest"],
-        &["build", "--package", "collector", "--package", "benches", "--bins", PROFILE, "release"],
+        &["build", "--package", "collector", "--bin", "pilcrow", RELEASE],
+        &["build", "--package", "benches", "--bin", "pipeline", "--bin", "floor", RELEASE],
     ];
 
     /// Of the whole workspace, as `cargo xtask test` does: with fewer packages their dependencies would have fewer
@@ -122,14 +124,15 @@ fn native(set: Set) -> anyhow::Result<Vec<Executable>> {
 fn cross(target: &str, set: Set) -> anyhow::Result<Vec<Executable>> {
     let mut found = Vec::new();
     for arguments in set.cross() {
-        let profile: &[_] = if arguments.contains(&PROFILE) { &[] } else { &[PROFILE, "vm"] };
+        let release = arguments.contains(&RELEASE);
+        let profile: &[_] = if release { &[] } else { &["--profile", "vm"] };
         let arguments: Vec<_> = arguments.iter().chain(profile).copied().chain([MESSAGES]).collect();
-        found.extend(executables(&build::with_zig(target, &arguments)?)?);
+        found.extend(executables(&build::with_zig(target, &arguments, release)?)?);
     }
     Ok(found)
 }
 
-const PROFILE: &str = "--profile";
+const RELEASE: &str = "--release";
 
 /// Errors as a person reads them, everything else as JSON.
 const MESSAGES: &str = "--message-format=json-render-diagnostics";
