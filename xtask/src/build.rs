@@ -131,11 +131,12 @@ fn docker_runs_cross() -> bool {
     found && process::output_of(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"])).is_ok()
 }
 
-/// What `cargo build …` or `cargo test …` for another machine writes to its standard output, by cargo-zigbuild.
-pub fn with_zig(target: &str, arguments: &[&str]) -> anyhow::Result<String> {
+/// What `cargo build …` or `cargo test …` for another machine writes to its standard output, by cargo-zigbuild; with
+/// `release`, which the arguments have to ask for as well, as programs are released.
+pub fn with_zig(target: &str, arguments: &[&str], release: bool) -> anyhow::Result<String> {
     let arguments: Vec<_> =
         arguments.iter().map(|argument| if *argument == "build" { "zigbuild" } else { argument }).collect();
-    let mut cargo = zig_cargo(target, &arguments, false)?;
+    let mut cargo = zig_cargo(target, &arguments, release)?;
     cargo.stderr(Stdio::inherit());
     println!("$ {}", process::line_of(&cargo));
     process::output_of(&mut cargo)

@@ -37,10 +37,10 @@ pub const MODULES: &str = "/modules";
 pub struct Plan {
     /// File names in [`MODULES`], each after those that it needs.
     pub modules: Vec<String>,
-    /// Test programs, run one after the other.
-    pub tests: Vec<TestProgram>,
-    /// Paths of other programs, run after them; what they print is the result.
-    pub programs: Vec<String>,
+    /// Test programs, made by libtest, run one after the other.
+    pub tests: Vec<Invocation>,
+    /// Other programs, run after them; what they print is the result.
+    pub programs: Vec<Invocation>,
     /// What the collector is put through, in this order.
     pub scenarios: Vec<Scenario>,
     /// The disk is a root file system with containerd: make it the root, and let the collector collect what containerd
@@ -48,9 +48,9 @@ pub struct Plan {
     pub containerd: bool,
 }
 
-/// A program that libtest made.
+/// A program, and what it is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TestProgram {
+pub struct Invocation {
     /// Its path in the machine.
     pub program: String,
     /// Its arguments.

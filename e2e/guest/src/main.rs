@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use guest::{Collected, PLAN, Plan, Report, Scenario, TestProgram};
+use guest::{Collected, Invocation, PLAN, Plan, Report, Scenario};
 
 fn main() -> ExitCode {
     let is_first_process = std::process::id() == 1;
@@ -48,7 +48,7 @@ fn run() -> anyhow::Result<()> {
         }
     }
     for program in &plan.programs {
-        if let Err(error) = run_program(&mut Command::new(program)) {
+        if let Err(error) = run_program(Command::new(&program.program).args(&program.arguments)) {
             println!("{error:#}");
             failed += 1;
         }
@@ -79,7 +79,7 @@ fn report(report: &Report) {
 }
 
 /// As cargo announces it, so that one reader does for both.
-fn run_tests(test: &TestProgram) -> anyhow::Result<()> {
+fn run_tests(test: &Invocation) -> anyhow::Result<()> {
     println!("     Running {} ({})", test.program.trim_start_matches('/'), system::release());
     let mut command = Command::new(&test.program);
     run_program(command.args(&test.arguments).args(["--test-threads=1", "--show-output"]))

@@ -23,14 +23,14 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use guest::{Collected, Plan, Report, Scenario, TestProgram};
+use guest::{COLLECTOR, Collected, Invocation, Plan, Report, Scenario};
 
 use crate::{apt, process, test};
 use initramfs::Initramfs;
 use kernels::{KERNELS, Kernel};
 use machine::{Boot, Pace};
 use modules::{Modules, WANTED};
-use programs::{COST, FIRST_PROCESS, Program, Set, TESTS};
+use programs::{COST, FIRST_PROCESS, FLOOR, PIPELINE, Program, Set, TESTS};
 
 /// Debian 13's, as on most nodes.
 const DEFAULT: &str = "arm64-6.12";
@@ -41,6 +41,10 @@ const PATIENCE: Duration = Duration::from_secs(40 * 60);
 /// The disk grows as it is written.
 const DISK_BYTES: u64 = 1 << 30;
 const MEMORY_MIB: u32 = 1024;
+
+/// The logs whose collecting is counted, a minute or two of emulation: enough for the benchmark to hold the ratio to the
+/// floor to its limit, and for ticks of 10 ms, in which the kernel gives CPU time, to be no part of it.
+const COUNTED_BACKLOG: &str = "200MB";
 
 /// Test programs, and which of their tests depend on the kernel.
 const TEST_PROGRAMS: [(&str, &[&str]); 2] = [("collector", &["signal::", "read::"]), ("probe", &[])];
@@ -66,6 +70,9 @@ pub struct Args {
     /// Only let the collector, as a pod, collect from pods that a real containerd runs; arm64 kernels
     #[arg(long, conflicts_with_all = ["scenario", "test", "cost"])]
     containerd: bool,
+    /// Only count the instructions of the collector, and of the floor, on a backlog, kernel included
+    #[arg(long, conflicts_with_all = ["scenario", "test", "cost", "containerd"])]
+    pipeline: bool,
     /// Show all that a machine writes to its console
     #[arg(long, short)]
     verbose: bool,
@@ -79,11 +86,38 @@ pub struct Work {
     /// In this order.
     pub scenarios: Vec<Scenario>,
     /// Count instructions instead.
-    pub cost: bool,
+    pub counted: Option<Counted>,
     /// Collect from a real containerd instead.
     pub containerd: bool,
     /// Show the console.
     pub verbose: bool,
+}
+
+/// Whose instructions are counted, by a clock that each of them moves on by a nanosecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// Those that the probe adds to a write.
+    Probe,
+    /// Those of the collector, and of the floor, for a backlog.
+    Pipeline,
+}
+
+impl Counted {
+    /// The benchmark that counts, and its arguments.
+    fn invocation(self) -> Invocation {
+        let (program, arguments) = match self {
+            Self::Probe => (COST, String::new()),
+            // What counts allocations is no part of this scenario, but has to be named.
+            Self::Pipeline => (
+                PIPELINE,
+                format!(
+                    "--scenario backlog --size {COUNTED_BACKLOG} --runs 1 --folder /mnt/disk/bench \
+                     --collector {COLLECTOR} --floor {FLOOR} --counting {COLLECTOR}"
+                ),
+            ),
+        };
+        Invocation { program: program.to_owned(), arguments: arguments.split_whitespace().map(str::to_owned).collect() }
+    }
 }
 
 impl Work {
@@ -94,27 +128,34 @@ impl Work {
             None => filters.iter().map(|filter| (*filter).to_owned()).collect(),
         };
         let mut tests = TEST_PROGRAMS.map(|(name, filters)| (name.to_owned(), arguments(filters))).to_vec();
-        let scenarios = match (scenarios.is_empty(), args.test.is_some() || args.cost || args.containerd) {
+        let counted = match (args.cost, args.pipeline) {
+            (true, _) => Some(Counted::Probe),
+            (_, true) => Some(Counted::Pipeline),
+            _ => None,
+        };
+        let is_special = args.test.is_some() || counted.is_some() || args.containerd;
+        let scenarios = match (scenarios.is_empty(), is_special) {
             (true, true) => Vec::new(),
             (true, false) => Scenario::ALL.to_vec(),
             (false, _) => scenarios,
         };
-        if args.cost || args.containerd || !args.scenario.is_empty() {
+        if counted.is_some() || args.containerd || !args.scenario.is_empty() {
             tests.clear();
         }
-        Self { tests, scenarios, cost: args.cost, containerd: args.containerd, verbose: args.verbose }
+        Self { tests, scenarios, counted, containerd: args.containerd, verbose: args.verbose }
     }
 
     const fn set(&self) -> Set {
-        match (self.cost, self.containerd) {
-            (true, _) => Set::Cost,
-            (_, true) => Set::Containers,
-            _ => Set::Tests,
+        match (self.counted, self.containerd) {
+            (Some(Counted::Probe), _) => Set::Cost,
+            (Some(Counted::Pipeline), _) => Set::Pipeline,
+            (None, true) => Set::Containers,
+            (None, false) => Set::Tests,
         }
     }
 
     const fn pace(&self) -> Pace {
-        if self.cost { Pace::Instructions } else { Pace::Real }
+        if self.counted.is_some() { Pace::Instructions } else { Pace::Real }
     }
 }
 
@@ -176,7 +217,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             (kernel.name, outcome)
         })
         .collect();
-    if !args.cost {
+    if args.pipeline {
+        println!(
+            "\nAbove, a second of CPU time is 10⁹ instructions: CPU-s per million lines are thousands of instructions a line."
+        );
+    }
+    if work.counted.is_none() {
         table::print(&outcomes)?;
     }
     let bad: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.as_ref().is_ok_and(Outcome::is_good)).collect();
@@ -248,6 +294,7 @@ pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<O
     let name = match work.set() {
         Set::Tests => kernel.name.to_owned(),
         Set::Cost => format!("{}-cost", kernel.name),
+        Set::Pipeline => format!("{}-pipeline", kernel.name),
         Set::Containers => format!("{}-containerd", kernel.name),
     };
     let folder = process::target_dir().join("vm/machines").join(name);
@@ -296,9 +343,9 @@ fn pack(to: &Path, programs: &[Program], modules: &Path, work: &Work) -> anyhow:
     plan.tests = work
         .tests
         .iter()
-        .map(|(name, arguments)| TestProgram { program: format!("{TESTS}/{name}"), arguments: arguments.clone() })
+        .map(|(name, arguments)| Invocation { program: format!("{TESTS}/{name}"), arguments: arguments.clone() })
         .collect();
-    plan.programs = work.cost.then(|| COST.to_owned()).into_iter().collect();
+    plan.programs = work.counted.map(Counted::invocation).into_iter().collect();
     archive.add(guest::PLAN, &serde_json::to_vec(&plan)?)?;
     archive.finish().with_context(|| format!("cannot write {}", to.display()))
 }

@@ -38,13 +38,18 @@ pub enum Set {
     Cost,
     /// The collector, and the program of the containers that it collects from.
     Containers,
+    /// The benchmark of the whole pipeline, the collector and the floor, as they are released.
+    Pipeline,
 }
 
 /// Where the kernel finds the first of them.
 pub const FIRST_PROCESS: &str = "/init";
 
-/// Where that benchmark lies in the machine.
+/// Where the benchmarks lie in the machine.
 pub const COST: &str = "/bin/probe_cost";
+pub const PIPELINE: &str = "/bin/pipeline";
+/// Where the floor lies.
+pub const FLOOR: &str = "/bin/floor";
 
 impl Set {
     /// cargo's arguments, for a run each.
@@ -59,8 +64,17 @@ impl Set {
                 &["build", "--package", "benches", "--bench", "probe_cost"],
             ],
             Self::Containers => &[&["build", "--package", "guest", "--package", "collector", "--bins"]],
+            Self::Pipeline => Self::PIPELINE,
         }
     }
+
+    /// What is counted has to be what is released, so the collector is built alone: another package may want more features
+    /// of what both depend on.
+    const PIPELINE: &'static [&'static [&'static str]] = &[
+        &["build", "--package", "guest", "--bin", "guest"],
+        &["build", "--package", "collector", "--bin", "pilcrow", RELEASE],
+        &["build", "--package", "benches", "--bin", "pipeline", "--bin", "floor", RELEASE],
+    ];
 
     /// Of the whole workspace, as `cargo xtask test` does: with fewer packages their dependencies would have fewer
     /// features, and be built again.
@@ -70,6 +84,7 @@ impl Set {
             Self::Cost => &[&["build", "--workspace", "--bins", "--bench", "probe_cost"]],
             // Images hold nothing but a program, which has to be static.
             Self::Containers => &[],
+            Self::Pipeline => Self::PIPELINE,
         }
     }
 }
@@ -109,11 +124,15 @@ fn native(set: Set) -> anyhow::Result<Vec<Executable>> {
 fn cross(target: &str, set: Set) -> anyhow::Result<Vec<Executable>> {
     let mut found = Vec::new();
     for arguments in set.cross() {
-        let arguments: Vec<_> = arguments.iter().copied().chain(["--profile", "vm", MESSAGES]).collect();
-        found.extend(executables(&build::with_zig(target, &arguments)?)?);
+        let release = arguments.contains(&RELEASE);
+        let profile: &[_] = if release { &[] } else { &["--profile", "vm"] };
+        let arguments: Vec<_> = arguments.iter().chain(profile).copied().chain([MESSAGES]).collect();
+        found.extend(executables(&build::with_zig(target, &arguments, release)?)?);
     }
     Ok(found)
 }
+
+const RELEASE: &str = "--release";
 
 /// Errors as a person reads them, everything else as JSON.
 const MESSAGES: &str = "--message-format=json-render-diagnostics";
@@ -145,6 +164,8 @@ impl Executable {
             ("pilcrow", false) => guest::COLLECTOR.to_owned(),
             ("workload", false) => guest::WORKLOAD.to_owned(),
             ("probe_cost", _) => COST.to_owned(),
+            ("pipeline", false) => PIPELINE.to_owned(),
+            ("floor", false) => FLOOR.to_owned(),
             (name, true) if TEST_PROGRAMS.contains(&name) => format!("{TESTS}/{name}"),
             _ => return None,
         };
