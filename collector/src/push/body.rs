@@ -190,10 +190,11 @@ mod tests {
             makers.recycle(body);
         };
         tokio::join!(make(10), make(1000), make(10_000));
-        let at_once = makers.idle.borrow().len();
-        assert_eq!(at_once, 3);
+        // One that is done before another begins leaves it its memory.
+        let makers_made = makers.idle.borrow().len();
+        assert!((1..=3).contains(&makers_made), "{makers_made}");
         make(100).await;
-        assert_eq!(makers.idle.borrow().len(), at_once, "they are used again");
+        assert_eq!(makers.idle.borrow().len(), makers_made, "they are used again");
         makers.release();
         assert_eq!(makers.idle.borrow().len(), 1);
     }
