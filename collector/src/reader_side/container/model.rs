@@ -213,9 +213,15 @@ struct Run {
     container: Container,
     next_id: u64,
     batch: Batch,
-    sealed: VecDeque<Batch>,
+    sealed: VecDeque<Sealed>,
     scratch: Scratch,
     counts: Counts,
+}
+
+struct Sealed {
+    batch: Batch,
+    /// A line that had begun holds the position, maybe before lines that are in the batch or in one before it.
+    holds_position: bool,
 }
 
 impl Run {
@@ -304,11 +310,11 @@ impl Run {
         let next = Batch::new(self.batch.generation() + 1);
         let mut batch = std::mem::replace(&mut self.batch, next);
         self.container.submit(|position| batch.push_progress(ContainerId(0), position));
-        self.sealed.push_back(batch);
+        self.sealed.push_back(Sealed { batch, holds_position: self.container.holds_partial_line() });
     }
 
     fn acknowledge(&mut self) {
-        let Some(batch) = self.sealed.pop_front() else { return };
+        let Some(Sealed { batch, .. }) = self.sealed.pop_front() else { return };
         for progress in batch.progress() {
             if let Some(file) = self.container.chain.file_mut(progress.position.file) {
                 file.acknowledged = file.acknowledged.max(progress.position.offset);
@@ -342,8 +348,10 @@ struct World {
     run: Run,
     /// What Loki took, in its order.
     delivered: [Vec<String>; 2],
-    /// So many lines of each stream are acknowledged, and so many by the saved positions.
+    /// So many lines of each stream are acknowledged.
     acknowledged: [usize; 2],
+    /// Behind so many of them are the positions, and the saved positions.
+    passed: [usize; 2],
     saved: [usize; 2],
     /// So many have to be delivered before Pilcrow may be killed, and so many saved.
     owed: [usize; 2],
@@ -354,8 +362,8 @@ impl World {
     fn new() -> Self {
         let (node, state) = (Node::new(), tempfile::tempdir().unwrap());
         let run = Run::start(node.folder.path(), &Store::open(state.path()).unwrap());
-        let (delivered, [acknowledged, saved, owed, owed_to_disk]) = Default::default();
-        Self { node, state, run, delivered, acknowledged, saved, owed, owed_to_disk }
+        let (delivered, [acknowledged, passed, saved, owed, owed_to_disk]) = Default::default();
+        Self { node, state, run, delivered, acknowledged, passed, saved, owed, owed_to_disk }
     }
 
     fn store(&self) -> Store {
@@ -376,17 +384,21 @@ impl World {
             Op::PushUnanswered => drop(self.deliver()),
             Op::Push => {
                 let delivered = self.deliver();
+                let holds_position = self.run.sealed.front().is_none_or(|sealed| sealed.holds_position);
                 self.run.acknowledge();
                 self.acknowledged = std::array::from_fn(|stream| self.acknowledged[stream].max(delivered[stream]));
+                if !holds_position {
+                    self.passed = self.acknowledged;
+                }
             }
             Op::Save => {
                 let store = self.store();
                 self.run.save(&store);
-                self.saved = self.acknowledged;
+                self.saved = self.passed;
             }
             Op::Kill if self.has_delivered(self.owed) && is_reached(self.owed_to_disk, self.saved) => {
                 self.run = Run::start(self.node.folder.path(), &self.store());
-                self.acknowledged = self.saved;
+                (self.acknowledged, self.passed) = (self.saved, self.saved);
             }
             Op::Kill => {}
         }
@@ -395,7 +407,7 @@ impl World {
     /// The oldest sealed batch reaches Loki. Gives the number of each stream's line behind its last one.
     fn deliver(&mut self) -> [usize; 2] {
         let mut behind = [0, 0];
-        let Some(batch) = self.run.sealed.front() else { return behind };
+        let Some(Sealed { batch, .. }) = self.run.sealed.front() else { return behind };
         let mut bytes = Vec::new();
         batch.encode_push_request(&batch.whole(), &mut bytes);
         for stream in PushRequest::decode(&bytes[..]).unwrap().streams {
