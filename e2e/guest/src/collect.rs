@@ -12,6 +12,7 @@ use rig::{
     metrics::{Backend, Metrics, Usage},
     program::{Collector, Setup},
     receiver::{Keep, Options, Receiver},
+    tally,
 };
 
 use crate::{doctor::Doctor, system::DISK};
@@ -59,16 +60,34 @@ pub fn collect(scenario: Scenario) -> anyhow::Result<Collected> {
     let ended = collector.terminate();
 
     let report = receiver.report(&ledger);
+    let violations = receiver.violations().split_off(pushes_of_doctor);
+    let mut collected = judged(scenario, &doctor, &report, violations, &metrics, &usage)?;
+    collected.faults.extend(ended.err().map(|error| format!("{error:#}")));
+    if !collected.faults.is_empty() {
+        println!("{}", fs::read_to_string(folder.join("pilcrow.log"))?);
+    }
+    Ok(collected)
+}
+
+/// What came of a collector in a scenario by what doctor said before, what arrived, what the receiver found wrong with its pushes,
+/// and what it said of itself.
+///
+/// # Errors
+/// Where it does not say which backends it took.
+pub fn judged(
+    scenario: Scenario,
+    doctor: &Doctor,
+    report: &tally::Report,
+    violations: Vec<String>,
+    metrics: &Metrics,
+    usage: &Usage,
+) -> anyhow::Result<Collected> {
     let backend = |name| metrics.backend(name).with_context(|| format!("/metrics has no {name}"));
     let (signal, reader) = (backend("pilcrow_signal_backend_info")?, backend("pilcrow_reader_backend_info")?);
     let mut faults = Expected::of(scenario).faults(&signal, &reader);
     faults.extend(doctor.disagreements(&signal, &reader));
-    faults.extend(receiver.violations().into_iter().skip(pushes_of_doctor));
+    faults.extend(violations);
     faults.extend((!report.is_complete()).then(|| report.to_string()));
-    faults.extend(ended.err().map(|error| format!("{error:#}")));
-    if !faults.is_empty() {
-        println!("{}", fs::read_to_string(folder.join("pilcrow.log"))?);
-    }
     Ok(Collected {
         scenario: scenario.name().to_owned(),
         events: String::new(),
@@ -96,7 +115,7 @@ fn configuration(receiver: &Receiver, node: &Node, folder: &Path) -> String {
 }
 
 /// What the collector has to come to.
-pub struct Expected {
+struct Expected {
     /// What the backend's name begins with.
     signal: &'static str,
     /// What has to be in the reason why it is no better one.
@@ -106,8 +125,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// In a scenario.
-    pub fn of(scenario: Scenario) -> Self {
+    fn of(scenario: Scenario) -> Self {
         let (signal, signal_reason) = match scenario {
             // Lockdown leaves fexit and tp_btf alone, which copy nothing.
             Scenario::AsIs | Scenario::NoKprobes | Scenario::NoIoUring | Scenario::Lockdown => ("ebpf (", ""),
@@ -124,8 +142,7 @@ impl Expected {
         Self { signal, signal_reason, reader, reader_reason }
     }
 
-    /// Where it came to something else.
-    pub fn faults(&self, signal: &Backend, reader: &Backend) -> Vec<String> {
+    fn faults(&self, signal: &Backend, reader: &Backend) -> Vec<String> {
         let fault = |what: &str, found: &Backend, name: &str, reason: &str| {
             let is_as_expected = found.name.starts_with(name)
                 && found.fallback_reason.contains(reason)

@@ -1,8 +1,8 @@
 //! The first process of a virtual machine that `cargo xtask vm` boots: makes a system of a bare kernel, runs test programs
 //! and the collector, and reports.
 //!
-//! In: /plan.json and programs in the initramfs, on the first disk an empty ext4 or a root file system with containerd. Out: [`guest::Report`]s on the console;
-//! the machine is switched off at the end, whatever happened.
+//! In: /plan.json and programs in the initramfs, on the first disk an empty ext4 or a root file system with containerd. Out:
+//! [`guest::Report`]s on the console; the machine is switched off at the end, whatever happened.
 
 mod collect;
 mod cri;

@@ -2,7 +2,8 @@
 //!
 //! In: names of kernels. Out: for each what its machine said, a table, and an error if anything went wrong in one of them.
 //! A machine is QEMU with a kernel of Debian, an initramfs with our programs (package `guest` is the first of them) and an
-//! ext4, empty or with Debian's containerd. Nothing is installed but QEMU; everything is fetched and built below the target folder.
+//! ext4, empty or with Debian's containerd. Nothing is installed but QEMU; everything is fetched and built below the target
+//! folder.
 
 mod containers;
 mod initramfs;
@@ -23,14 +24,14 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use guest::{COLLECTOR, Collected, Invocation, Plan, Report, Scenario};
+use guest::{Collected, Invocation, Plan, Report, Scenario};
 
 use crate::{apt, process, test};
 use initramfs::Initramfs;
 use kernels::{KERNELS, Kernel};
 use machine::{Boot, Pace};
 use modules::{Modules, WANTED};
-use programs::{COST, FIRST_PROCESS, FLOOR, PIPELINE, Program, Set, TESTS};
+use programs::{FIRST_PROCESS, Program, Set, TESTS};
 
 /// Debian 13's, as on most nodes.
 const DEFAULT: &str = "arm64-6.12";
@@ -41,10 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(40 * 60);
 /// The disk grows as it is written.
 const DISK_BYTES: u64 = 1 << 30;
 const MEMORY_MIB: u32 = 1024;
-
-/// The logs whose collecting is counted, a minute or two of emulation: enough for the benchmark to hold the ratio to the
-/// floor to its limit, and for ticks of 10 ms, in which the kernel gives CPU time, to be no part of it.
-const COUNTED_BACKLOG: &str = "200MB";
 
 /// Test programs, and which of their tests depend on the kernel.
 const TEST_PROGRAMS: [(&str, &[&str]); 2] = [("collector", &["signal::", "read::"]), ("probe", &[])];
@@ -85,39 +82,10 @@ pub struct Work {
     pub tests: Vec<(String, Vec<String>)>,
     /// In this order.
     pub scenarios: Vec<Scenario>,
-    /// Count instructions instead.
-    pub counted: Option<Counted>,
-    /// Collect from a real containerd instead.
-    pub containerd: bool,
+    /// What it is to do it with: the other sets are for something else than tests and scenarios.
+    pub set: Set,
     /// Show the console.
     pub verbose: bool,
-}
-
-/// Whose instructions are counted, by a clock that each of them moves on by a nanosecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Counted {
-    /// Those that the probe adds to a write.
-    Probe,
-    /// Those of the collector, and of the floor, for a backlog.
-    Pipeline,
-}
-
-impl Counted {
-    /// The benchmark that counts, and its arguments.
-    fn invocation(self) -> Invocation {
-        let (program, arguments) = match self {
-            Self::Probe => (COST, String::new()),
-            // What counts allocations is no part of this scenario, but has to be named.
-            Self::Pipeline => (
-                PIPELINE,
-                format!(
-                    "--scenario backlog --size {COUNTED_BACKLOG} --runs 1 --folder /mnt/disk/bench \
-                     --collector {COLLECTOR} --floor {FLOOR} --counting {COLLECTOR}"
-                ),
-            ),
-        };
-        Invocation { program: program.to_owned(), arguments: arguments.split_whitespace().map(str::to_owned).collect() }
-    }
 }
 
 impl Work {
@@ -128,34 +96,21 @@ impl Work {
             None => filters.iter().map(|filter| (*filter).to_owned()).collect(),
         };
         let mut tests = TEST_PROGRAMS.map(|(name, filters)| (name.to_owned(), arguments(filters))).to_vec();
-        let counted = match (args.cost, args.pipeline) {
-            (true, _) => Some(Counted::Probe),
-            (_, true) => Some(Counted::Pipeline),
-            _ => None,
+        let set = match args {
+            Args { cost: true, .. } => Set::Cost,
+            Args { pipeline: true, .. } => Set::Pipeline,
+            Args { containerd: true, .. } => Set::Containers,
+            _ => Set::Tests,
         };
-        let is_special = args.test.is_some() || counted.is_some() || args.containerd;
-        let scenarios = match (scenarios.is_empty(), is_special) {
+        let scenarios = match (scenarios.is_empty(), args.test.is_some() || set != Set::Tests) {
             (true, true) => Vec::new(),
             (true, false) => Scenario::ALL.to_vec(),
             (false, _) => scenarios,
         };
-        if counted.is_some() || args.containerd || !args.scenario.is_empty() {
+        if set != Set::Tests || !args.scenario.is_empty() {
             tests.clear();
         }
-        Self { tests, scenarios, counted, containerd: args.containerd, verbose: args.verbose }
-    }
-
-    const fn set(&self) -> Set {
-        match (self.counted, self.containerd) {
-            (Some(Counted::Probe), _) => Set::Cost,
-            (Some(Counted::Pipeline), _) => Set::Pipeline,
-            (None, true) => Set::Containers,
-            (None, false) => Set::Tests,
-        }
-    }
-
-    const fn pace(&self) -> Pace {
-        if self.counted.is_some() { Pace::Instructions } else { Pace::Real }
+        Self { tests, scenarios, set, verbose: args.verbose }
     }
 }
 
@@ -189,7 +144,7 @@ pub fn report() -> anyhow::Result<test::Report> {
 /// A real containerd on the default kernel, for `cargo xtask test --all`.
 pub fn report_containerd() -> anyhow::Result<test::Report> {
     let kernel = Kernel::named(DEFAULT).with_context(|| format!("there is no kernel {DEFAULT}"))?;
-    let work = Work { containerd: true, ..Work::default() };
+    let work = Work { set: Set::Containers, ..Work::default() };
     Ok(boot(kernel, &work, &mut Built::default())?.into_report(DEFAULT))
 }
 
@@ -222,7 +177,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             "\nAbove, a second of CPU time is 10⁹ instructions: CPU-s per million lines are thousands of instructions a line."
         );
     }
-    if work.counted.is_none() {
+    if work.set.benchmark().is_none() {
         table::print(&outcomes)?;
     }
     let bad: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.as_ref().is_ok_and(Outcome::is_good)).collect();
@@ -290,8 +245,8 @@ impl Outcome {
 /// Boots one kernel and reads what its machine says.
 pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Outcome> {
     let files = kernel.files()?;
-    let programs = built.of(kernel.machine.architecture(), work.set())?;
-    let name = match work.set() {
+    let programs = built.of(kernel.machine.architecture(), work.set)?;
+    let name = match work.set {
         Set::Tests => kernel.name.to_owned(),
         Set::Cost => format!("{}-cost", kernel.name),
         Set::Pipeline => format!("{}-pipeline", kernel.name),
@@ -301,13 +256,13 @@ pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<O
     fs::create_dir_all(&folder)?;
     let initramfs = folder.join("initramfs");
     pack(&initramfs, programs, &files.modules, work)?;
-    let disk = match work.containerd {
-        true => containers::make_disk(&folder, kernel.machine, programs)?,
-        false => make_disk(&folder)?,
+    let disk = match work.set {
+        Set::Containers => containers::make_disk(&folder, kernel.machine, programs)?,
+        _ => make_disk(&folder)?,
     };
     let boot = Boot {
         machine: kernel.machine,
-        pace: work.pace(),
+        pace: if work.set.benchmark().is_some() { Pace::Instructions } else { Pace::Real },
         image: files.image,
         initramfs,
         disk,
@@ -330,12 +285,13 @@ pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<O
 
 fn pack(to: &Path, programs: &[Program], modules: &Path, work: &Work) -> anyhow::Result<()> {
     let mut archive = Initramfs::create(to)?;
+    let containerd = work.set == Set::Containers;
     // The others of a machine with containerd are in images.
-    for program in programs.iter().filter(|program| !work.containerd || program.name == FIRST_PROCESS) {
+    for program in programs.iter().filter(|program| !containerd || program.name == FIRST_PROCESS) {
         archive.add_file(&program.name, &program.path)?;
     }
-    let mut plan = Plan { scenarios: work.scenarios.clone(), containerd: work.containerd, ..Plan::default() };
-    let further = if work.containerd { &containers::MODULES[..] } else { &[] };
+    let mut plan = Plan { scenarios: work.scenarios.clone(), containerd, ..Plan::default() };
+    let further = if containerd { &containers::MODULES[..] } else { &[] };
     for module in Modules::of(modules)?.in_order(&[&WANTED[..], further].concat())? {
         archive.add(&format!("{}/{}", guest::MODULES, module.name), &module.contents)?;
         plan.modules.push(module.name);
@@ -345,7 +301,7 @@ fn pack(to: &Path, programs: &[Program], modules: &Path, work: &Work) -> anyhow:
         .iter()
         .map(|(name, arguments)| Invocation { program: format!("{TESTS}/{name}"), arguments: arguments.clone() })
         .collect();
-    plan.programs = work.counted.map(Counted::invocation).into_iter().collect();
+    plan.programs = work.set.benchmark().into_iter().collect();
     archive.add(guest::PLAN, &serde_json::to_vec(&plan)?)?;
     archive.finish().with_context(|| format!("cannot write {}", to.display()))
 }

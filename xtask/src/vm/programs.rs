@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use guest::{COLLECTOR, Invocation};
 
 use crate::{build, ebpf, process};
 
@@ -30,9 +31,10 @@ pub const TESTS: &str = "/tests";
 const TEST_PROGRAMS: [&str; 2] = ["collector", "probe"];
 
 /// What is wanted in a machine, beside its first process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Set {
     /// The collector and its tests.
+    #[default]
     Tests,
     /// The benchmark of the probe's cost.
     Cost,
@@ -45,13 +47,34 @@ pub enum Set {
 /// Where the kernel finds the first of them.
 pub const FIRST_PROCESS: &str = "/init";
 
-/// Where the benchmarks lie in the machine.
-pub const COST: &str = "/bin/probe_cost";
-pub const PIPELINE: &str = "/bin/pipeline";
-/// Where the floor lies.
-pub const FLOOR: &str = "/bin/floor";
+/// Where the benchmarks lie in the machine, and the floor.
+const COST: &str = "/bin/probe_cost";
+const PIPELINE: &str = "/bin/pipeline";
+const FLOOR: &str = "/bin/floor";
+
+/// The logs whose collecting is counted, a minute or two of emulation: enough for the benchmark to hold the ratio to the
+/// floor to its limit, and for ticks of 10 ms, in which the kernel gives CPU time, to be no part of it.
+const COUNTED_BACKLOG: &str = "200MB";
 
 impl Set {
+    /// The benchmark that is all that is run of a set, under a clock that each instruction moves on by a nanosecond.
+    pub fn benchmark(self) -> Option<Invocation> {
+        let (program, arguments) = match self {
+            Self::Tests | Self::Containers => return None,
+            Self::Cost => (COST, String::new()),
+            // What counts allocations is no part of this scenario, but has to be named.
+            Self::Pipeline => (
+                PIPELINE,
+                format!(
+                    "--scenario backlog --size {COUNTED_BACKLOG} --runs 1 --folder /mnt/disk/bench \
+                     --collector {COLLECTOR} --floor {FLOOR} --counting {COLLECTOR}"
+                ),
+            ),
+        };
+        let arguments = arguments.split_whitespace().map(str::to_owned).collect();
+        Some(Invocation { program: program.to_owned(), arguments })
+    }
+
     /// cargo's arguments, for a run each.
     const fn cross(self) -> &'static [&'static [&'static str]] {
         match self {
@@ -161,7 +184,7 @@ impl Executable {
     fn place(self) -> Option<Program> {
         let name = match (self.name.as_str(), self.is_test) {
             ("guest", false) => FIRST_PROCESS.to_owned(),
-            ("pilcrow", false) => guest::COLLECTOR.to_owned(),
+            ("pilcrow", false) => COLLECTOR.to_owned(),
             ("workload", false) => guest::WORKLOAD.to_owned(),
             ("probe_cost", _) => COST.to_owned(),
             ("pipeline", false) => PIPELINE.to_owned(),

@@ -27,7 +27,7 @@ use rig::{
 };
 use serde_json::Value;
 
-use crate::{collect::Expected, cri::Cri, doctor::Doctor};
+use crate::{collect::judged, cri::Cri, doctor::Doctor};
 use pod::{Container, Pod};
 use runtime::Containerd;
 
@@ -79,12 +79,11 @@ fn collect_from(containerd: &Containerd) -> anyhow::Result<Collected> {
     let code = collector.wait()?;
 
     let report = receiver.report(&outcome.ledger);
-    let backend = |name| metrics.backend(name).with_context(|| format!("/metrics has no {name}"));
-    let (signal, reader) = (backend("pilcrow_signal_backend_info")?, backend("pilcrow_reader_backend_info")?);
-    let mut faults = Expected::of(Scenario::AsIs).faults(&signal, &reader);
-    faults.extend(doctor.disagreements(&signal, &reader));
-    faults.extend(receiver.violations().into_iter().skip(pushes_of_doctor));
-    faults.extend((!report.is_complete()).then(|| report.to_string()));
+    let violations = receiver.violations().split_off(pushes_of_doctor);
+    let mut collected = judged(Scenario::AsIs, &doctor, &report, violations, &metrics, &usage)?;
+    collected.scenario = containerd.version().to_owned();
+    collected.events = format!("{} rotations, {} restarts, a pod removed", counts.rotations, counts.restarts);
+    let faults = &mut collected.faults;
     faults.extend((report.faults.repeated > 0).then(|| format!("{} lines came twice", report.faults.repeated)));
     faults.extend(wrong_labels(&receiver, &outcome.labels));
     faults.extend((code != 0).then(|| format!("after SIGTERM the collector ended with {code}")));
@@ -92,20 +91,7 @@ fn collect_from(containerd: &Containerd) -> anyhow::Result<Collected> {
         println!("{}", collector.log());
     }
     pod.remove()?;
-    Ok(Collected {
-        scenario: containerd.version().to_owned(),
-        events: format!("{} rotations, {} restarts, a pod removed", counts.rotations, counts.restarts),
-        ways: doctor.ways(&signal),
-        signal: signal.name,
-        signal_reason: signal.fallback_reason,
-        reader: reader.name,
-        reader_reason: reader.fallback_reason,
-        written: report.written,
-        missing: report.missing,
-        sweep_finds: metrics.sum("pilcrow_sweep_finds_total"),
-        peak_bytes: usage.peak_bytes,
-        faults,
-    })
+    Ok(collected)
 }
 
 /// The DaemonSet's pod, as the kubelet would start it, and ready by its own word. What is not the manifest's: the node's
