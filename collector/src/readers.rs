@@ -20,7 +20,7 @@ use crate::{
     read::{PreadReader, UringReader, uring_refusal},
     reader_side::{BatchBudget, Links, ReaderSide, Setup, Shard, Stop},
     signal::AnySignal,
-    status::{Backend, Health, Metrics},
+    status::{Backend, Health, Metrics, Side},
 };
 
 /// What all shards are started with.
@@ -109,7 +109,7 @@ impl Readers {
                 pods_notify,
                 stop: Arc::clone(stop),
             };
-            let name = if count == 1 { "reader".to_owned() } else { format!("reader-{}", shard.index()) };
+            let name = Side::Reader(shard.index()).name(count);
             let setup = Setup {
                 config: Arc::clone(&common.config),
                 shard,

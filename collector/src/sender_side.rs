@@ -1,7 +1,8 @@
 //! The sender side: the thread that pushes to Loki, saves positions, follows this node's pods and serves the status.
 //!
 //! In: sealed batches and snapshots of positions from each shard of the reader side. Out: acknowledged batches, back to the
-//! shard that they came from, pod metadata to all of them, and one file of positions. A tokio current-thread runtime; what may block (saving, resolving names) runs on threads of its own.
+//! shard that they came from, pod metadata to all of them, and one file of positions. A tokio current-thread runtime; what may
+//! block (saving, resolving names) runs on threads of its own.
 
 use std::{
     convert::Infallible,

@@ -227,6 +227,7 @@ mod tests {
         assert!(error.contains("instructions_floor is 1000000000.000"), "{error}");
         assert!(report.markdown().contains("| floor | 1000000000 | 5000000.00 |"), "{}", report.markdown());
     }
+
     #[test]
     fn a_step_that_left_its_vector_path_is_named() {
         let with = |vector| Step { vector_per_line: Some(vector), ..step("newlines", 100.0) };

@@ -191,8 +191,8 @@ struct State {
     moved: bool,
     /// What is kept to read and batch with was used since it was last given back.
     holds_memory: bool,
-    /// [`Metrics::read_bytes`], which is of all shards, as of the last sweep.
-    swept_bytes: u64,
+    /// Bytes were read since the last sweep.
+    read_since_sweep: bool,
     snapshot_due: Instant,
     sweep_due: Instant,
     rescan_due: Instant,
@@ -278,7 +278,7 @@ impl<R: RangeReader> ReaderSide<R> {
             moved: false,
             // What the first scan needed is not needed again.
             holds_memory: true,
-            swept_bytes: 0,
+            read_since_sweep: false,
             snapshot_due: now,
             sweep_due: now,
             rescan_due: now,

@@ -349,6 +349,7 @@ impl State {
     /// Notes how far a file is parsed and seen.
     fn advance(&mut self, id: ContainerId, at: Position, consumed: usize, seen: usize) {
         self.metrics.read_bytes.inc_by(consumed as u64);
+        self.read_since_sweep |= consumed > 0;
         if let Some(container) = self.containers.get_mut(&id) {
             container.last_read = Instant::now();
             if let Some(file) = container.chain.file_mut(at.file) {

@@ -73,8 +73,7 @@ impl State {
     /// Gives back the memory of batches and parsing where nothing was read since the last sweep. A node that goes on to write
     /// pays for it with page faults once, not for each batch.
     pub(super) fn release_memory_if_idle(&mut self) {
-        let read_bytes = self.metrics.read_bytes.get();
-        if std::mem::replace(&mut self.swept_bytes, read_bytes) != read_bytes {
+        if std::mem::take(&mut self.read_since_sweep) {
             self.holds_memory = true;
         } else if std::mem::take(&mut self.holds_memory) {
             for batch in &mut self.free {

@@ -1,7 +1,8 @@
 //! Whether both sides are alive and whether the whole is of use: what /healthz and /ready answer from.
 //!
 //! In: a stamp from the sender side and from each shard of the reader side as often as it goes round its loop, the end of each
-//! shard's first scan, Loki's refusals. Out: the reasons, in words, for not being well. All of it is atomics: stamping costs a clock reading and a store.
+//! shard's first scan, Loki's refusals. Out: the reasons, in words, for not being well. All of it is atomics: stamping costs a
+//! clock reading and a store.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
@@ -19,6 +20,18 @@ pub enum Side {
     Reader(usize),
     /// Pushes, saves positions and serves the status.
     Sender,
+}
+
+impl Side {
+    /// What it is called, also as a thread, where the reader side has so many shards.
+    #[must_use]
+    pub fn name(self, shards: usize) -> String {
+        match self {
+            Self::Reader(_) if shards == 1 => "reader".into(),
+            Self::Reader(shard) => format!("reader-{shard}"),
+            Self::Sender => "sender".into(),
+        }
+    }
 }
 
 /// Shared by both sides and the status server.
@@ -56,11 +69,14 @@ impl Health {
 
     /// This side is alive. To be called on every round of its loop, and at least every 20 s.
     pub fn beat(&self, side: Side) {
-        let stamp = match side {
+        self.stamp(side).store(self.millis(Instant::now()), Ordering::Relaxed);
+    }
+
+    fn stamp(&self, side: Side) -> &AtomicU64 {
+        match side {
             Side::Reader(shard) => &self.readers[shard].stamp,
             Side::Sender => &self.sender_stamp,
-        };
-        stamp.store(self.millis(Instant::now()), Ordering::Relaxed);
+        }
     }
 
     /// The pods folder has been looked through once by this shard, and every file in it that is the shard's is tracked.
@@ -111,11 +127,10 @@ impl Health {
 
     fn stuck_at(&self, now: Instant) -> Vec<String> {
         let now = self.millis(now);
-        let reader = |shard| if self.readers.len() == 1 { "reader".into() } else { format!("reader-{shard}") };
-        let readers = self.readers.iter().enumerate().map(|(shard, health)| (reader(shard), &health.stamp));
-        let sides = readers.chain([("sender".to_owned(), &self.sender_stamp)]);
-        let stuck = sides.filter_map(|(name, stamp)| {
-            let age = Duration::from_millis(now.saturating_sub(stamp.load(Ordering::Relaxed)));
+        let sides = (0..self.readers.len()).map(Side::Reader).chain([Side::Sender]);
+        let stuck = sides.filter_map(|side| {
+            let age = Duration::from_millis(now.saturating_sub(self.stamp(side).load(Ordering::Relaxed)));
+            let name = side.name(self.readers.len());
             (age > STUCK_AFTER).then(|| format!("the {name} side is stuck: no progress for {} s", age.as_secs()))
         });
         stuck.collect()
