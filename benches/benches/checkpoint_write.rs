@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use collector::{
     checkpoint::{SavedContainer, Snapshot, Store, Unclaimed, encode},
-    discover::{FileKey, Fingerprint, SavedFile},
+    tail::chain::{FileKey, Fingerprint, SavedFile},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 

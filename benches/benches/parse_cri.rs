@@ -7,7 +7,7 @@ mod parsing;
 
 use std::hint::black_box;
 
-use collector::parse::parse_rfc3339;
+use collector::decode::parse_rfc3339;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use parsing::bench_parser;
 

@@ -7,7 +7,7 @@ mod parsing;
 
 use std::{borrow::Cow, hint::black_box};
 
-use collector::parse::parse_rfc3339;
+use collector::decode::parse_rfc3339;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use parsing::bench_parser;
 use serde::Deserialize;

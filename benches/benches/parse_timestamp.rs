@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 
-use collector::parse::parse_rfc3339;
+use collector::decode::parse_rfc3339;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 /// The same in the plain way: a number at a time, a byte at a time.

@@ -13,7 +13,7 @@ use std::{
 
 use collector::{
     config::SignalChoice,
-    signal::{self, Signal, Slot, open_ebpf_plan, survey},
+    tail::notify::{self, Signal, Slot, open_ebpf_plan, survey},
 };
 
 /// Writes between two looks at the clock.

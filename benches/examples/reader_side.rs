@@ -12,7 +12,7 @@ use std::{env, hint::black_box, process::ExitCode, sync::Arc};
 use benches::{floor::Block, records::Records};
 use collector::{
     batch::{Batch, RequestEncoder, StreamSlot},
-    read::BUFFER_BYTES,
+    tail::read::BUFFER_BYTES,
 };
 use rig::kubelet::Format;
 use warm::Warm;

@@ -9,22 +9,18 @@
 //! [`reader_side`] and [`sender_side`] are the two threads that walk it, the first of them several where
 //! there are many cores ([`readers`]); [`run`] starts and stops them.
 
+pub mod admin;
 pub mod batch;
-pub mod check;
 pub mod checkpoint;
 pub mod config;
-pub mod discover;
-pub mod doctor;
-pub mod import;
+pub mod decode;
 pub mod logging;
 pub mod memory;
-pub mod parse;
-pub mod process;
-pub mod push;
-pub mod read;
-pub mod reader_side;
+pub mod output;
+pub mod pipeline;
 pub mod readers;
 pub mod run;
 pub mod sender_side;
-pub mod signal;
+pub mod source;
 pub mod status;
+pub mod tail;

@@ -8,13 +8,14 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use collector::{
-    check,
+    admin::check,
+    admin::doctor::{self, System, Trials},
+    admin::import_positions,
     config::{Config, ConfigError},
-    discover::kubernetes,
-    doctor::{self, System, Trials},
-    import, logging, memory,
-    push::probe,
-    signal,
+    logging, memory,
+    output::loki::probe,
+    source::kubernetes,
+    tail::notify,
 };
 
 /// musl's own allocator is slow and glibc's keeps what it once had. The crate's feature `no_thp` switches transparent huge
@@ -117,9 +118,11 @@ fn main() -> ExitCode {
         Command::Check { show_relabel: true, .. } => check::write_rules(&config, &mut io::stdout().lock()),
         Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
         Command::Doctor { json, .. } => diagnose(&config, json),
-        Command::ImportPositions { file, dry_run, force, once, .. } => {
-            import::run(&config, &import::Request { file, dry_run, force, once }, &mut io::stdout().lock())
-        }
+        Command::ImportPositions { file, dry_run, force, once, .. } => import_positions::run(
+            &config,
+            &import_positions::Request { file, dry_run, force, once },
+            &mut io::stdout().lock(),
+        ),
     };
     exit_code(result)
 }
@@ -135,7 +138,7 @@ fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
         runtime.block_on(async { tokio::join!(probe(&config.loki), kubernetes::probe(&config.kubernetes)) });
     let push = push.map(|reached| format!("{} takes lines ({})", reached.url, reached.status));
     let trials = Trials {
-        signal: Some(signal::survey(&config.paths.pods, &config.paths.state)),
+        signal: Some(notify::survey(&config.paths.pods, &config.paths.state)),
         push: Some(push.map_err(|error| format!("{error:#}"))),
         pods: Some(pods),
     };

@@ -15,12 +15,12 @@ use tokio::sync::{Notify, mpsc};
 use crate::{
     checkpoint::Snapshot,
     config::{Config, ReaderChoice},
-    discover::kubernetes,
-    push,
-    read::{PreadReader, UringReader, uring_refusal},
-    reader_side::{BatchBudget, Links, ReaderSide, Setup, Shard, Stop},
-    signal::AnySignal,
+    output::loki,
+    source::kubernetes,
     status::{Backend, Health, Metrics, Side},
+    tail::notify::AnySignal,
+    tail::read::{PreadReader, UringReader, uring_refusal},
+    tail::{BatchBudget, Links, ReaderSide, Setup, Shard, Stop},
 };
 
 /// What all shards are started with.
@@ -44,7 +44,7 @@ pub struct Readers {
 /// What joins the shards with the sender side.
 pub struct FarEnds {
     /// Sealed batches, and their way back.
-    pub queue: push::Queue,
+    pub queue: loki::Queue,
     /// Positions to be saved, with the index of the shard whose they are.
     pub snapshots: crossbeam_channel::Receiver<(usize, Snapshot)>,
     /// Woken after a snapshot was made.
@@ -96,7 +96,7 @@ impl Readers {
             let (done, done_rx) = crossbeam_channel::bounded(batches);
             let (updates, pods_rx) = crossbeam_channel::unbounded();
             let (done_notify, pods_notify) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-            lanes.push(push::Lane { sealed, done, done_notify: Arc::clone(&done_notify) });
+            lanes.push(loki::Lane { sealed, done, done_notify: Arc::clone(&done_notify) });
             pods.push(kubernetes::Listener { updates, notify: Arc::clone(&pods_notify) });
             let links = Links {
                 sealed: sealed_tx,
@@ -124,7 +124,7 @@ impl Readers {
                 run_shard(signal, setup)
             })?);
         }
-        let queue = push::Queue { lanes, sealed_notify };
+        let queue = loki::Queue { lanes, sealed_notify };
         Ok((Self { threads, stops }, FarEnds { queue, snapshots, snapshots_notify, pods, ended }))
     }
 

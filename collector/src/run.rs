@@ -8,12 +8,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::{
     checkpoint::{Lock, Parts, Snapshot, Store},
     config::Config,
-    discover::kubernetes::{self, Selector},
-    process::{Relabel, RuleError},
-    reader_side::shard_of,
+    pipeline::relabel::{Relabel, RuleError},
     readers::{Common, Readers, Stops},
-    sender_side, signal,
+    sender_side,
+    source::kubernetes::{self, Selector},
     status::{Backend, Health, Metrics, server},
+    tail::notify,
+    tail::shard_of,
 };
 
 /// Collects until SIGTERM or SIGINT, then drains.
@@ -32,7 +33,7 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     let saved = saved.divide(shards, |container| shard_of(container, shards));
     let parts = Parts::new(&saved);
     // Before a shard's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
-    let opened = signal::open_for_shards(config.signal, &config.paths.pods, &config.paths.state, shards)?;
+    let opened = notify::open_for_shards(config.signal, &config.paths.pods, &config.paths.state, shards)?;
     for opened in &opened {
         let backend = Backend::new(&opened.backend, opened.fallback_reason.clone());
         metrics.signal_backend.get_or_create(&backend).set(1);

@@ -20,8 +20,8 @@ use tokio::{
 use crate::{
     checkpoint::{Parts, Snapshot, Store},
     config::Config,
-    discover::kubernetes,
-    push,
+    output::loki,
+    source::kubernetes,
     status::{Health, Metrics, Side, server},
 };
 
@@ -34,7 +34,7 @@ const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// The ends of the channels that join the sender side with the reader side.
 pub struct Links {
     /// Batches to be pushed, and the way back.
-    pub queue: push::Queue,
+    pub queue: loki::Queue,
     /// Positions to be saved, with the index of the shard whose they are.
     pub snapshots: Receiver<(usize, Snapshot)>,
     /// Woken after a snapshot was made.
@@ -59,7 +59,7 @@ pub async fn run(
     metrics: Arc<Metrics>,
     health: Arc<Health>,
 ) -> anyhow::Result<()> {
-    let pushing = push::Sender::new(&config.loki, Arc::clone(&metrics), Arc::clone(&health))?.run(links.queue);
+    let pushing = loki::Sender::new(&config.loki, Arc::clone(&metrics), Arc::clone(&health))?.run(links.queue);
     let beating = async {
         loop {
             health.beat(Side::Sender);

@@ -10,9 +10,9 @@ use std::{
 };
 
 use collector::{
+    admin::doctor::{Finding, Report, Status, System, Trials, examine},
     config::{Config, SignalChoice},
-    doctor::{Finding, Report, Status, System, Trials, examine},
-    signal::{KindReport, Proof, Refusal, Way},
+    tail::notify::{KindReport, Proof, Refusal, Way},
 };
 use tempfile::TempDir;
 

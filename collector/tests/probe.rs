@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use collector::signal::{EbpfSignal, Proof, Signal, Slot, Way, open_ebpf_plan, survey};
+use collector::tail::notify::{EbpfSignal, Proof, Signal, Slot, Way, open_ebpf_plan, survey};
 use rustix::{
     fs::{copy_file_range, fstat, sendfile},
     pipe::{SpliceFlags, pipe, splice},

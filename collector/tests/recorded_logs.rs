@@ -9,8 +9,8 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use collector::{
     config::Oversize,
-    parse::{ContainerParser, Counts, Limits, Scratch, Stream},
-    read::Position,
+    decode::{ContainerParser, Counts, Limits, Scratch, Stream},
+    tail::read::Position,
 };
 use flate2::read::GzDecoder;
 use serde::Deserialize;
@@ -109,7 +109,7 @@ impl Replay {
         self.next_file += 1;
         let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
         let mut last_timestamp_ns = i64::MIN;
-        let mut sink = |line: collector::parse::Line<'_>| {
+        let mut sink = |line: collector::decode::Line<'_>| {
             let text = String::from_utf8(line.text.to_vec()).expect("a line is valid UTF-8");
             if line.stream == Stream::Stdout {
                 // A joined line bears its first piece's time, and within one stream the time never goes back.

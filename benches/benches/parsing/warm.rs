@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use collector::{
     config::Oversize,
-    parse::{ContainerParser, Counts, Limits, Line, Scratch},
-    read::Position,
+    decode::{ContainerParser, Counts, Limits, Line, Scratch},
+    tail::read::Position,
 };
 
 /// `lines.max_bytes`.

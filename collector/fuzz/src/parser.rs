@@ -2,8 +2,8 @@
 
 use collector::{
     config::Oversize,
-    parse::{ContainerParser, Counts, Limits, Line, Scratch, Stream},
-    read::Position,
+    decode::{ContainerParser, Counts, Limits, Line, Scratch, Stream},
+    tail::read::Position,
 };
 
 /// A line that owns its text.

@@ -1,6 +1,6 @@
 //! Promtail's and Alloy's positions files: no text panics, an error has its line, and what is read is what was written.
 
-use collector::import::parse;
+use collector::admin::import_positions::parse;
 
 /// A positions file.
 pub fn check(input: &[u8]) {

@@ -1,6 +1,6 @@
 //! Timestamps: parsed exactly as the grammar of RFC 3339 and a calendar that counts every year read them.
 
-use collector::parse::parse_rfc3339;
+use collector::decode::parse_rfc3339;
 
 /// Any bytes.
 pub fn check(input: &[u8]) {

@@ -9,7 +9,7 @@ use super::{
     entry::{encode_entry, entry_len},
     request::RequestEncoder,
 };
-use crate::{discover::ContainerId, read::Position};
+use crate::{tail::chain::ContainerId, tail::read::Position};
 
 /// What a batch's acknowledgement means for one container: all its bytes before `position` are done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

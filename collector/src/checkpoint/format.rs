@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::SavedContainer,
-        discover::{FileKey, Fingerprint, SavedFile},
+        tail::chain::{FileKey, Fingerprint, SavedFile},
     };
 
     fn snapshot() -> Snapshot {

@@ -19,7 +19,7 @@ pub use format::{DecodeError, decode, encode};
 pub use parts::Parts;
 pub use store::{LoadError, Lock, Store};
 
-use crate::discover::SavedFile;
+use crate::tail::chain::SavedFile;
 
 /// What is saved of a container whose folder was not seen again is kept this long, in seconds: the pods folder may only
 /// be away for a while.

@@ -14,8 +14,8 @@ use rustls::pki_types::ServerName;
 
 use super::{ByteSize, Config, Enabled, HumanDuration, Kubernetes, Loki, Tls};
 use crate::{
-    discover::kubernetes::Selector,
-    process::{Rule, RuleError},
+    pipeline::relabel::{Rule, RuleError},
+    source::kubernetes::Selector,
 };
 
 /// Labels that the built-in rules make; a static one of that name would be overwritten.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use collector::{
     batch::{Batch, RequestEncoder, structured_metadata},
-    discover::ContainerId,
-    read::Position,
+    tail::chain::ContainerId,
+    tail::read::Position,
 };
 
 use crate::allocated;

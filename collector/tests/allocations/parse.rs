@@ -2,8 +2,8 @@
 
 use collector::{
     config::Oversize,
-    parse::{ContainerParser, Counts, Limits, Scratch},
-    read::Position,
+    decode::{ContainerParser, Counts, Limits, Scratch},
+    tail::read::Position,
 };
 
 use crate::allocated;

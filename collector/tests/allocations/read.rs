@@ -3,8 +3,8 @@
 use std::fs::File;
 
 use collector::{
-    read::{BUFFERS, PreadReader, RangeReader, UringReader, Wanted},
-    signal::Slot,
+    tail::notify::Slot,
+    tail::read::{BUFFERS, PreadReader, RangeReader, UringReader, Wanted},
 };
 
 use crate::allocated;

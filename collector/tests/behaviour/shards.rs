@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use collector::reader_side::shard_of;
+use collector::tail::shard_of;
 
 use crate::{
     kubernetes,

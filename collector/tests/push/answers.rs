@@ -7,7 +7,7 @@ use crate::{
     log::Log,
     receiver::{Receiver, Reply, Seen},
 };
-use collector::push::Proxies;
+use collector::output::loki::Proxies;
 
 #[test]
 fn an_acknowledged_batch_comes_back_with_its_progress_and_is_counted() {
@@ -38,7 +38,10 @@ fn a_batch_without_lines_only_passes_its_progress_on() {
         let loki = Receiver::start(|_, _| Reply::ok()).await;
         let running = Running::start(&config(&loki.url()));
         let mut empty = batch(1, &[]);
-        empty.push_progress(collector::discover::ContainerId(1), collector::read::Position { file: 1, offset: 9 });
+        empty.push_progress(
+            collector::tail::chain::ContainerId(1),
+            collector::tail::read::Position { file: 1, offset: 9 },
+        );
         assert_eq!(running.deliver(empty).await.progress()[0].position.offset, 9);
         running.finish().await;
         assert_eq!(loki.seen().len(), 0);
@@ -261,7 +264,7 @@ fn the_probe_tells_a_good_address_from_a_bad_one() {
         ];
         for reply in good {
             let loki = Receiver::start(move |_, _| reply.clone()).await;
-            let reached = collector::push::probe_through(&config(&loki.url()), &no_proxies()).await.unwrap();
+            let reached = collector::output::loki::probe_through(&config(&loki.url()), &no_proxies()).await.unwrap();
             assert_eq!(reached.url, format!("{}/loki/api/v1/push", loki.url()));
             assert_eq!(loki.seen()[0].lines(), []);
         }
@@ -273,12 +276,16 @@ fn the_probe_tells_a_good_address_from_a_bad_one() {
             (Reply::Close, "connection to Loki broke"),
         ] {
             let loki = Receiver::start(move |_, _| reply.clone()).await;
-            let error =
-                collector::push::probe_through(&config(&loki.url()), &no_proxies()).await.unwrap_err().to_string();
+            let error = collector::output::loki::probe_through(&config(&loki.url()), &no_proxies())
+                .await
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(words) && error.contains(&loki.url()), "{error}");
         }
-        let error =
-            collector::push::probe_through(&config("http://127.0.0.1:1"), &no_proxies()).await.unwrap_err().to_string();
+        let error = collector::output::loki::probe_through(&config("http://127.0.0.1:1"), &no_proxies())
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("is Loki running"), "{error}");
     });
 }

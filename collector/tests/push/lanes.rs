@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use collector::{
-    push::{Lane, Proxies, Queue, Sender},
+    output::loki::{Lane, Proxies, Queue, Sender},
     status::Metrics,
 };
 use tokio::sync::Notify;

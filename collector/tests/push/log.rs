@@ -35,7 +35,7 @@ impl Log {
     /// How many lines of the sender's own hold `words`.
     pub fn count(&self, words: &str) -> usize {
         let text = self.text();
-        text.lines().filter(|line| line.contains("collector::push") && line.contains(words)).count()
+        text.lines().filter(|line| line.contains("collector::output::loki") && line.contains(words)).count()
     }
 
     /// Whether `words` stand anywhere, in the lines of the libraries too.

@@ -12,10 +12,10 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use collector::{
     batch::Batch,
     config::{self, HumanDuration},
-    discover::ContainerId,
-    push::{Lane, Proxies, Queue, Sender},
-    read::Position,
+    output::loki::{Lane, Proxies, Queue, Sender},
     status::{Metrics, Reason},
+    tail::chain::ContainerId,
+    tail::read::Position,
 };
 use tokio::{sync::Notify, task::JoinHandle};
 

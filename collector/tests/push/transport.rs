@@ -9,7 +9,7 @@ use std::{
 
 use collector::{
     config::{BasicAuth, HumanDuration},
-    push::{Proxies, Sender},
+    output::loki::{Proxies, Sender},
     status::Metrics,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -88,7 +88,7 @@ impl Authority {
 
 /// What the probe says is wrong.
 async fn complaint(config: &config::Loki) -> String {
-    match collector::push::probe_through(config, &Proxies::builder().build()).await {
+    match collector::output::loki::probe_through(config, &Proxies::builder().build()).await {
         Ok(reached) => panic!("{reached:?}"),
         Err(error) => error.to_string(),
     }
@@ -515,7 +515,7 @@ fn a_proxy_that_refuses_is_named_as_what_refuses() {
             let (port, _) = tunnel_proxy(1, answer).await;
             let proxies = Proxies::builder().https(format!("http://127.0.0.1:{port}")).build();
             let config = authority.config("https://loki.example");
-            let error = collector::push::probe_through(&config, &proxies).await.unwrap_err().to_string();
+            let error = collector::output::loki::probe_through(&config, &proxies).await.unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
     });

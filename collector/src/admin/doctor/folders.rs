@@ -1,0 +1,199 @@
+//! Whether the folders are there: the kubelet's can be read, Pilcrow's own can be written to.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access, statfs, statvfs};
+
+use super::Finding;
+use crate::config::Paths;
+
+/// Positions of 10,000 files and the copy that replaces them take some MiB.
+const FREE_BYTES_WANTED: u64 = 16 << 20;
+/// How many log files are opened to see whether one may.
+const FILES_TRIED: usize = 100;
+
+pub(super) fn examine(paths: &Paths) -> Vec<Finding> {
+    let mut findings = pods(&paths.pods);
+    findings.push(state(&paths.state));
+    findings.extend(free_space(&paths.state));
+    findings
+}
+
+fn pods(folder: &Path) -> Vec<Finding> {
+    let shown = folder.display();
+    match fs::read_dir(folder) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let mend = "is this a Kubernetes node? In a container, mount the host's /var/log; else set paths.pods";
+            return vec![Finding::fail("folders", "pods", format!("{shown} does not exist"), mend)];
+        }
+        Err(error) => {
+            let mend = "run as root, or give CAP_DAC_READ_SEARCH";
+            return vec![Finding::fail("folders", "pods", format!("{shown} can not be read: {error}"), mend)];
+        }
+    }
+    let kind = file_system(folder);
+    let folder_finding = match kind {
+        Some("nfs" | "cifs" | "fuse") => Finding::warn(
+            "folders",
+            "pods",
+            format!("{shown}, on {}", kind.unwrap_or_default()),
+            "writes from other machines are seen by neither eBPF nor inotify, only by the sweep (sweep.interval)",
+        ),
+        Some(kind) => Finding::ok("folders", "pods", format!("{shown}, on {kind}")),
+        None => Finding::ok("folders", "pods", format!("{shown}")),
+    };
+    vec![folder_finding, logs(folder)]
+}
+
+/// Opens some log files: they are mode 0640 and root's, and docker's are links to another folder.
+fn logs(pods: &Path) -> Finding {
+    let mut opened = 0;
+    for file in log_files(pods).take(FILES_TRIED) {
+        match fs::File::open(&file) {
+            Ok(_) => opened += 1,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A pod may have gone in between; a link that leads nowhere stays.
+                let Ok(target) = fs::read_link(&file) else { continue };
+                let found = format!("{} is a link to {}, which is not here", file.display(), target.display());
+                let mend = "mount the host's /var/lib/docker/containers at the same place, read-only";
+                return Finding::fail("folders", "logs", found, mend);
+            }
+            Err(error) => {
+                let found = format!("{} can not be opened: {error}", file.display());
+                return Finding::fail("folders", "logs", found, "run as root, or give CAP_DAC_READ_SEARCH");
+            }
+        }
+    }
+    match opened {
+        0 => Finding::ok("folders", "logs", "there are none yet"),
+        1 => Finding::ok("folders", "logs", "one log file, which can be opened"),
+        FILES_TRIED => Finding::ok("folders", "logs", format!("{FILES_TRIED} log files and more, which can be opened")),
+        n => Finding::ok("folders", "logs", format!("{n} log files, which can be opened")),
+    }
+}
+
+/// POD/CONTAINER/N.log
+fn log_files(pods: &Path) -> impl Iterator<Item = PathBuf> {
+    fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+    }
+    entries(pods)
+        .flat_map(|pod| entries(&pod))
+        .flat_map(|container| entries(&container))
+        .filter(|file| file.extension().is_some_and(|extension| extension == "log"))
+}
+
+fn state(folder: &Path) -> Finding {
+    let shown = folder.display();
+    // Pilcrow collects all the same.
+    let mend = "make it writable, or set paths.state (in a container, mount a hostPath folder there): without saved \
+                positions every restart sends again what is on the disk";
+    if !folder.exists() {
+        let parent = existing_parent(folder);
+        return match access(parent, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => Finding::ok("folders", "state", format!("{shown} does not exist yet and can be made")),
+            Err(error) => {
+                let found = format!("{shown} does not exist and can not be made: {}: {error}", parent.display());
+                Finding::warn("folders", "state", found, mend)
+            }
+        };
+    }
+    // A file is made, as permissions alone do not tell of read-only mounts, quotas and LSMs. Its name is none that the
+    // running Pilcrow uses.
+    let trial = folder.join(format!(".doctor-{}", std::process::id()));
+    match fs::write(&trial, b"").and_then(|()| fs::remove_file(&trial)) {
+        Ok(()) => Finding::ok("folders", "state", format!("{shown} is writable")),
+        Err(error) => Finding::warn("folders", "state", format!("{shown} is not writable: {error}"), mend),
+    }
+}
+
+fn free_space(state: &Path) -> Option<Finding> {
+    let stat = statvfs(existing_parent(state)).ok()?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let found = format!("{} MiB free for {}", free >> 20, state.display());
+    // Some file systems count no inodes and say 0 of 0.
+    if stat.f_files > 0 && stat.f_favail == 0 {
+        return Some(Finding::warn("folders", "space", format!("{found}, but no inode"), "remove some files there"));
+    }
+    Some(if free < FREE_BYTES_WANTED {
+        Finding::warn(
+            "folders",
+            "space",
+            found,
+            "make room: positions that can not be saved are lines sent twice later",
+        )
+    } else {
+        Finding::ok("folders", "space", found)
+    })
+}
+
+/// The folder itself, or the nearest one above it that exists.
+fn existing_parent(folder: &Path) -> &Path {
+    folder.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."))
+}
+
+/// By the magic number of statfs(2).
+fn file_system(path: &Path) -> Option<&'static str> {
+    let magic = statfs(path).ok()?.f_type as u64 & 0xffff_ffff;
+    Some(match magic {
+        0xef53 => "ext4",
+        0x9123_683e => "btrfs",
+        0x5846_5342 => "xfs",
+        0xf2f5_2010 => "f2fs",
+        0x794c_7630 => "overlay",
+        0x0102_1994 => "tmpfs",
+        0x2fc1_2fc1 => "zfs",
+        0xca45_1a4e => "bcachefs",
+        0x6969 => "nfs",
+        0xff53_4d42 | 0xfe53_4d42 => "cifs",
+        0x6573_5546 => "fuse",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::admin::doctor::Status;
+
+    #[test]
+    fn a_missing_pods_folder_fails_with_the_mend() {
+        let findings = pods(Path::new("/nonexistent/pods"));
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].status, Status::Fail);
+        assert_eq!(findings[0].found, "/nonexistent/pods does not exist");
+    }
+
+    #[test]
+    fn a_link_of_docker_whose_target_is_not_mounted_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let container = folder.path().join("default_web_1/nginx");
+        fs::create_dir_all(&container).unwrap();
+        assert_eq!(logs(folder.path()).found, "there are none yet");
+        fs::write(container.join("0.log"), "").unwrap();
+        assert_eq!(logs(folder.path()).found, "one log file, which can be opened");
+        symlink("/var/lib/docker/containers/none.log", container.join("1.log")).unwrap();
+        let finding = logs(folder.path());
+        assert_eq!(finding.status, Status::Fail);
+        assert!(finding.found.ends_with("1.log is a link to /var/lib/docker/containers/none.log, which is not here"));
+    }
+
+    #[test]
+    fn the_state_folder_is_tried_and_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(state(folder.path()).status, Status::Ok);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let new = folder.path().join("a/b");
+        assert_eq!(state(&new).found, format!("{} does not exist yet and can be made", new.display()));
+        assert!(!new.exists());
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert_eq!(state(&file).status, Status::Warn);
+    }
+}

@@ -1,0 +1,423 @@
+//! The parser as its callers see it.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{config::Oversize, tail::read::Position};
+
+const T1: i64 = 1_795_345_746_100_000_000;
+const T2: i64 = 1_795_345_746_200_000_000;
+const T3: i64 = 1_795_345_746_300_000_000;
+
+/// A line that owns its text.
+type Owned = (i64, Stream, String);
+
+/// A parser with what a caller keeps beside it.
+struct Fed {
+    parser: ContainerParser,
+    scratch: Scratch,
+    counts: Counts,
+    lines: Vec<Owned>,
+}
+
+impl Fed {
+    fn new(max_line_bytes: usize, oversize: Oversize) -> Self {
+        Self {
+            parser: ContainerParser::new(Limits { max_line_bytes, oversize }),
+            scratch: Scratch::default(),
+            counts: Counts::default(),
+            lines: Vec::new(),
+        }
+    }
+
+    fn roomy() -> Self {
+        Self::new(256 << 10, Oversize::Split)
+    }
+
+    fn feed_at(&mut self, chunk: &[u8], file: u64, offset: u64) -> usize {
+        let Self { parser, scratch, counts, lines } = self;
+        parser.feed(chunk, Position { file, offset }, scratch, counts, &mut |line| lines.push(owned(line)))
+    }
+
+    fn feed(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
+        let text = text.as_ref();
+        assert_eq!(self.feed_at(text, 0, 0), text.len(), "ends in a newline");
+        self
+    }
+
+    fn feed_unterminated(&mut self, rest: &[u8]) -> &mut Self {
+        let Self { parser, scratch, counts, lines } = self;
+        let at = Position { file: 0, offset: 0 };
+        parser.feed_unterminated(rest, at, scratch, counts, &mut |line| lines.push(owned(line)));
+        self
+    }
+
+    fn flush(&mut self) -> &mut Self {
+        let Self { parser, scratch, counts, lines } = self;
+        parser.flush(scratch, counts, &mut |line| lines.push(owned(line)));
+        self
+    }
+
+    fn texts(&self) -> Vec<&str> {
+        self.lines.iter().map(|(.., text)| &**text).collect()
+    }
+}
+
+fn owned(line: Line<'_>) -> Owned {
+    (line.timestamp_ns, line.stream, String::from_utf8(line.text.to_vec()).expect("a line is valid UTF-8"))
+}
+
+fn out(timestamp_ns: i64, text: &str) -> Owned {
+    (timestamp_ns, Stream::Stdout, text.to_owned())
+}
+
+fn err(timestamp_ns: i64, text: &str) -> Owned {
+    (timestamp_ns, Stream::Stderr, text.to_owned())
+}
+
+/// A CRI record written at T1, T2, …
+fn cri(time: u8, rest: &str) -> String {
+    format!("2026-11-22T11:09:06.{time}Z {rest}\n")
+}
+
+#[test]
+fn whole_lines_pass_with_their_own_time_and_stream() {
+    let mut fed = Fed::roomy();
+    fed.feed(cri(1, "stdout F one") + &cri(2, "stderr F two") + &cri(3, "stdout F "));
+    assert_eq!(fed.lines, [out(T1, "one"), err(T2, "two"), out(T3, "")]);
+    assert_eq!((fed.counts.cri_records, fed.counts.lines, fed.counts.raw_records), (3, 3, 0));
+}
+
+#[test]
+fn pieces_are_joined_under_the_first_ones_time() {
+    let mut fed = Fed::roomy();
+    fed.feed(cri(1, "stdout P a") + &cri(2, "stdout P b") + &cri(3, "stdout F "));
+    assert_eq!(fed.lines, [out(T1, "ab")]);
+}
+
+#[test]
+fn one_streams_open_line_does_not_hold_the_other_stream() {
+    let mut fed = Fed::roomy();
+    fed.feed(cri(1, "stdout P a") + &cri(2, "stderr F e") + &cri(2, "stderr P x") + &cri(3, "stdout F b"));
+    assert_eq!(fed.lines, [err(T2, "e"), out(T1, "ab")]);
+    fed.feed(cri(3, "stderr F y"));
+    assert_eq!(fed.lines[2], err(T2, "xy"));
+}
+
+#[test]
+fn a_line_may_begin_in_one_file_and_end_in_another_format() {
+    let mut fed = Fed::roomy();
+    fed.feed_at(cri(1, "stdout P a").as_bytes(), 4, 0);
+    fed.feed_at(b"{\"log\":\"b\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-22T11:09:06.2Z\"}\n", 5, 0);
+    assert_eq!(fed.lines, [out(T1, "ab")]);
+    assert_eq!((fed.counts.cri_records, fed.counts.docker_records), (1, 1));
+}
+
+#[test]
+fn a_character_across_pieces_is_whole() {
+    let mut fed = Fed::roomy();
+    fed.feed(b"2026-11-22T11:09:06.1Z stdout P a\xe2\n2026-11-22T11:09:06.2Z stdout P \x82\n");
+    fed.feed(b"2026-11-22T11:09:06.3Z stdout F \xacz\n");
+    assert_eq!(fed.lines, [out(T1, "a€z")]);
+    assert_eq!(fed.counts.invalid_utf8_lines, 0);
+}
+
+#[test]
+fn invalid_utf8_is_replaced_and_counted_once_per_line() {
+    let mut fed = Fed::roomy();
+    fed.feed(b"2026-11-22T11:09:06.1Z stdout F a\xff\xffb\n2026-11-22T11:09:06.2Z stdout F caf\xc3\xa9\nraw \xc3\n");
+    assert_eq!(fed.lines, [out(T1, "a\u{fffd}\u{fffd}b"), out(T2, "café"), out(T2, "raw \u{fffd}")]);
+    assert_eq!((fed.counts.invalid_utf8_lines, fed.counts.raw_records), (2, 1));
+    fed.feed(b"{\"log\":\"x\xff\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-22T11:09:06.3Z\"}\n");
+    assert_eq!(fed.lines[3], out(T3, "x\u{fffd}"));
+    assert_eq!(fed.counts.invalid_utf8_lines, 3);
+}
+
+#[test]
+fn nul_and_carriage_returns_stay() {
+    let mut fed = Fed::roomy();
+    fed.feed(cri(1, "stdout F a\0b\rc\r"));
+    assert_eq!(fed.texts(), ["a\0b\rc\r"]);
+}
+
+#[test]
+fn what_is_no_record_is_shipped_at_the_time_of_the_record_before() {
+    let mut fed = Fed::roomy();
+    fed.feed(cri(1, "stderr P open") + "panic: oh\n" + "\n" + "{\"level\":\"info\"}\n" + &cri(2, "stderr F !"));
+    assert_eq!(
+        fed.lines,
+        [out(T1, "panic: oh"), out(T1, ""), out(T1, "{\"level\":\"info\"}"), err(T1, "open!")],
+        "and does not touch the open line"
+    );
+    assert_eq!(fed.counts.raw_records, 3);
+    assert_eq!(fed.counts.malformed(Malformed::Format), 2);
+    assert_eq!(fed.counts.malformed(Malformed::Fields), 1);
+    assert_eq!(Malformed::ALL.map(|reason| fed.counts.malformed(reason)).iter().sum::<u64>(), 3);
+}
+
+#[test]
+fn an_object_longer_than_docker_writes_is_shipped_as_it_is() {
+    let mut fed = Fed::new(4 << 20, Oversize::Split);
+    let record = format!(r#"{{"log":"{}\n","stream":"stdout","time":"2026-11-22T11:09:06.1Z"}}"#, "x".repeat(1 << 20));
+    fed.feed(cri(1, "stdout F one") + &record + "\n");
+    assert_eq!(fed.lines[1..], [out(T1, &record)]);
+    assert_eq!(fed.counts.malformed(Malformed::Json), 1);
+}
+
+#[test]
+fn a_first_line_that_is_no_record_gets_the_present() {
+    let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
+    let mut fed = Fed::roomy();
+    fed.feed("hello\n");
+    assert!(fed.lines[0].0 >= before);
+}
+
+#[test]
+fn the_rest_of_a_finished_file_is_a_record() {
+    let mut fed = Fed::roomy();
+    fed.feed_unterminated(b"2026-11-22T11:09:06.1Z stdout F cut sho");
+    fed.feed_unterminated(b"2026-11-22T11:09:06.2Z stdout F with newline\n");
+    fed.feed_unterminated(b"2026-11-");
+    fed.feed_unterminated(b"");
+    assert_eq!(fed.lines, [out(T1, "cut sho"), out(T2, "with newline"), out(T2, "2026-11-")]);
+}
+
+#[test]
+fn bytes_after_the_last_newline_are_left_to_the_caller() {
+    let mut fed = Fed::roomy();
+    let whole = cri(1, "stdout F one");
+    assert_eq!(fed.feed_at((whole.clone() + "2026-11-22T1").as_bytes(), 0, 0), whole.len());
+    assert_eq!(fed.feed_at(b"2026-11-22T1", 0, 34), 0);
+    assert_eq!(fed.texts(), ["one"]);
+}
+
+#[test]
+fn flush_gives_out_open_lines_the_older_first() {
+    let mut fed = Fed::roomy();
+    fed.feed(cri(1, "stderr P e") + &cri(2, "stdout P o"));
+    assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 0 }));
+    fed.flush();
+    assert_eq!(fed.lines, [err(T1, "e"), out(T2, "o")]);
+    assert_eq!(fed.parser.held_from(), None);
+    fed.flush().feed(cri(3, "stdout F next"));
+    assert_eq!(fed.lines[2..], [out(T3, "next")]);
+}
+
+#[test]
+fn the_checkpoint_is_held_at_the_open_lines_first_byte() {
+    let mut fed = Fed::roomy();
+    fed.feed_at(cri(1, "stdout F one").as_bytes(), 7, 0);
+    assert_eq!(fed.parser.held_from(), None);
+    fed.feed_at((cri(1, "stdout F one") + &cri(1, "stderr P e")).as_bytes(), 7, 100);
+    let stderr_at = Position { file: 7, offset: 100 + cri(1, "stdout F one").len() as u64 };
+    assert_eq!(fed.parser.held_from(), Some(stderr_at));
+    fed.feed_at(cri(1, "stdout F two").as_bytes(), 8, 0);
+    assert_eq!(fed.parser.held_from(), Some(stderr_at));
+    fed.feed_at(cri(1, "stderr F e").as_bytes(), 8, 50);
+    assert_eq!(fed.parser.held_from(), None);
+    fed.feed_at(cri(1, "stdout P o").as_bytes(), 9, 0);
+    assert_eq!(fed.parser.held_from(), Some(Position { file: 9, offset: 0 }));
+}
+
+#[test]
+fn the_checkpoint_is_held_where_no_line_of_either_stream_was_open() {
+    let mut fed = Fed::roomy();
+    let overlapping = [cri(1, "stderr P e"), cri(1, "stdout P o"), cri(1, "stderr F e"), cri(1, "stderr P f")];
+    let mut offset = 0;
+    for record in &overlapping {
+        fed.feed_at(record.as_bytes(), 0, offset);
+        offset += record.len() as u64;
+        assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 0 }), "after {record}");
+    }
+    fed.feed_at((cri(1, "stdout F o") + &cri(1, "stderr F f")).as_bytes(), 0, offset);
+    assert_eq!(fed.parser.held_from(), None);
+}
+
+#[test]
+fn a_long_line_is_split_between_characters() {
+    let mut fed = Fed::new(8, Oversize::Split);
+    fed.feed(cri(1, "stdout F aaaaaaa€bbbbbcc") + &cri(2, "stdout F 12345678"));
+    assert_eq!(fed.lines, [out(T1, "aaaaaaa"), out(T1, "€bbbbb"), out(T1, "cc"), out(T2, "12345678")].map(|l| l));
+    assert_eq!((fed.counts.oversize_lines, fed.counts.lines, fed.counts.cut_bytes), (1, 4, 0));
+}
+
+#[test]
+fn a_long_line_is_cut_and_its_rest_dropped_up_to_its_end() {
+    let mut fed = Fed::new(8, Oversize::Cut);
+    fed.feed(cri(1, "stdout F 1234567€") + &cri(2, "stdout P abcdefgh"));
+    assert_eq!(fed.texts(), ["1234567"], "a line that may still fit is not cut");
+    fed.feed(cri(2, "stdout P i") + &cri(2, "stdout P jk") + &cri(2, "stdout F l") + &cri(3, "stdout F next"));
+    assert_eq!(fed.lines, [out(T1, "1234567"), out(T2, "abcdefgh"), out(T3, "next")]);
+    assert_eq!((fed.counts.oversize_lines, fed.counts.cut_bytes), (2, 3 + 4));
+}
+
+#[test]
+fn repaired_text_keeps_within_the_limit_too() {
+    let mut fed = Fed::new(8, Oversize::Split);
+    fed.feed(b"2026-11-22T11:09:06.1Z stdout F \xff\xff\xff\xffab\n");
+    assert_eq!(fed.texts(), ["\u{fffd}\u{fffd}", "\u{fffd}\u{fffd}ab"]);
+    assert_eq!((fed.counts.oversize_lines, fed.counts.invalid_utf8_lines), (1, 1));
+}
+
+#[test]
+fn a_limit_below_a_characters_length_still_makes_progress() {
+    let mut fed = Fed::new(0, Oversize::Split);
+    fed.feed(cri(1, "stdout F 😀😀"));
+    assert_eq!(fed.texts(), ["😀", "😀"]);
+}
+
+#[test]
+fn a_split_line_holds_the_checkpoint_at_its_beginning_until_it_seems_endless() {
+    let mut fed = Fed::new(10, Oversize::Split);
+    let record = cri(1, "stdout P 0123456789abc");
+    for nth in 0..12 {
+        fed.feed_at(record.as_bytes(), 0, nth * record.len() as u64);
+        assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 0 }), "after {nth}");
+    }
+    // 13 * 13 bytes are over 16 * 10. 160 of the 169 are given out: what is left lies in the last record.
+    fed.feed_at(record.as_bytes(), 0, 12 * record.len() as u64);
+    assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 12 * record.len() as u64 }));
+    let given_out: usize = fed.texts().iter().map(|text| text.len()).sum();
+    assert_eq!(given_out, 160);
+}
+
+#[test]
+fn an_endless_cut_line_does_not_hold_the_checkpoint_for_ever() {
+    let mut fed = Fed::new(10, Oversize::Cut);
+    let record = cri(1, "stdout P 0123456789abc");
+    for nth in 0..100 {
+        fed.feed_at(record.as_bytes(), 0, nth * record.len() as u64);
+    }
+    assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 99 * record.len() as u64 }));
+    assert_eq!(fed.texts(), ["0123456789"]);
+}
+
+/// Files' bytes that have everything in them: both formats, all pieces, garbage, cut characters.
+fn log_bytes(with_garbage: bool) -> impl Strategy<Value = Vec<u8>> {
+    let time = (0..60u8, "\\.[0-9]{1,9}|").prop_map(|(s, f)| format!("2026-11-22T11:09:{s:02}{f}Z"));
+    let content = prop_oneof![
+        4 => "[a-z \"\\\\\r\0]{0,20}".prop_map(String::into_bytes),
+        2 => "[é€😀]{0,8}".prop_map(String::into_bytes),
+        2 => proptest::collection::vec(prop_oneof![Just(0xe2), Just(0x82), Just(0xac), Just(0xf0), 0x20..0xffu8], 0..6),
+    ];
+    let stream = prop_oneof![Just("stdout"), Just("stderr")];
+    let cri_record = (time.clone(), stream.clone(), prop_oneof![Just("F"), Just("P"), Just("P:x")], content.clone())
+        .prop_map(|(time, stream, tag, content)| {
+            [format!("{time} {stream} {tag} ").as_bytes(), &content, b"\n"].concat()
+        });
+    let docker_record = (time, stream, content.clone(), any::<bool>()).prop_map(|(time, stream, content, whole)| {
+        let log = String::from_utf8_lossy(&content).into_owned() + if whole { "\n" } else { "" };
+        serde_json::json!({"log": log, "stream": stream, "time": time}).to_string().into_bytes()
+    });
+    let docker_record = docker_record.prop_map(|record| [&record[..], b"\n"].concat());
+    let garbage =
+        content.prop_map(move |content| if with_garbage { [&content[..], b"\n"].concat() } else { Vec::new() });
+    let record = prop_oneof![6 => cri_record, 3 => docker_record, 1 => garbage];
+    let records = proptest::collection::vec(record, 0..40);
+    // A first good record gives a time to garbage at the beginning.
+    (records, any::<bool>()).prop_map(|(records, whole)| {
+        let mut bytes = cri(1, "stdout F first").into_bytes();
+        bytes.extend(records.concat());
+        bytes.truncate(bytes.len() - usize::from(!whole && bytes.len() > 40));
+        bytes
+    })
+}
+
+/// Feeds `bytes` as a reader with buffers of the given lengths would: what was not consumed comes again in front.
+fn feed_in_chunks(fed: &mut Fed, bytes: &[u8], lens: &[usize]) {
+    let (mut begin, mut end) = (0, 0);
+    let mut lens = lens.iter().cycle();
+    while end < bytes.len() {
+        end = (end + lens.next().unwrap()).min(bytes.len());
+        begin += fed.feed_at(&bytes[begin..end], 0, begin as u64);
+    }
+    let Fed { parser, scratch, counts, lines } = fed;
+    let at = Position { file: 0, offset: begin as u64 };
+    parser.feed_unterminated(&bytes[begin..], at, scratch, counts, &mut |line| lines.push(owned(line)));
+}
+
+fn limits() -> impl Strategy<Value = (usize, Oversize)> {
+    (prop_oneof![Just(6usize), Just(17), Just(1 << 20)], prop_oneof![Just(Oversize::Split), Just(Oversize::Cut)])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn any_chunking_gives_the_same_lines_counts_and_held_position(
+        bytes in log_bytes(true),
+        lens in proptest::collection::vec(1..200usize, 1..20),
+        (max, oversize) in limits(),
+    ) {
+        let (mut whole, mut chunked) = (Fed::new(max, oversize), Fed::new(max, oversize));
+        feed_in_chunks(&mut whole, &bytes, &[usize::MAX >> 1]);
+        feed_in_chunks(&mut chunked, &bytes, &lens);
+        prop_assert_eq!(whole.parser.held_from(), chunked.parser.held_from());
+        prop_assert_eq!(&whole.flush().lines, &chunked.flush().lines);
+        prop_assert_eq!(whole.counts, chunked.counts);
+    }
+
+    #[test]
+    fn how_a_line_was_divided_does_not_show(
+        line in proptest::collection::vec(prop_oneof![3 => 0x20..0x7fu8, 1 => 0x80..0xffu8], 0..80),
+        lens in proptest::collection::vec(0..9usize, 0..20),
+        (max, oversize) in limits(),
+    ) {
+        let (mut whole, mut divided) = (Fed::new(max, oversize), Fed::new(max, oversize));
+        whole.feed([b"2026-11-22T11:09:06.1Z stdout F ", &line[..], b"\n"].concat());
+        let mut rest = &line[..];
+        for len in lens {
+            let (piece, after) = rest.split_at(len.min(rest.len()));
+            divided.feed([b"2026-11-22T11:09:06.1Z stdout P ", piece, b"\n"].concat());
+            rest = after;
+        }
+        divided.feed([b"2026-11-22T11:09:06.1Z stdout F ", rest, b"\n"].concat());
+        prop_assert_eq!(&whole.lines, &divided.lines);
+        if oversize == Oversize::Split {
+            prop_assert_eq!(divided.texts().concat(), String::from_utf8_lossy(&line));
+        }
+        prop_assert!(divided.texts().iter().all(|text| text.len() <= max));
+    }
+
+    #[test]
+    fn a_restart_at_the_held_position_repeats_lines_and_loses_and_invents_none(
+        bytes in log_bytes(false),
+        stop in any::<prop::sample::Index>(),
+        oversize in prop_oneof![Just(Oversize::Split), Just(Oversize::Cut)],
+    ) {
+        let max = 64;
+        let mut uninterrupted = Fed::new(max, oversize);
+        feed_in_chunks(&mut uninterrupted, &bytes, &[usize::MAX >> 1]);
+        uninterrupted.flush();
+
+        let mut before = Fed::new(max, oversize);
+        let done = before.feed_at(&bytes[..stop.index(bytes.len() + 1)], 0, 0);
+        let resume = before.parser.held_from().map_or(done, |held| held.offset as usize);
+        let mut after = Fed::new(max, oversize);
+        feed_in_chunks(&mut after, &bytes[resume..], &[usize::MAX >> 1]);
+        after.flush();
+
+        let distinct = |lines: &[&[Owned]]| lines.concat().into_iter().collect::<std::collections::HashSet<_>>();
+        prop_assert_eq!(distinct(&[&uninterrupted.lines]), distinct(&[&before.lines, &after.lines]));
+    }
+
+    #[test]
+    fn a_restart_within_an_endless_line_loses_none_of_it(
+        pieces in proptest::collection::vec("[a-zé€😀]{0,30}", 1..60),
+        stop in any::<prop::sample::Index>(),
+    ) {
+        let max = 8;
+        // Each piece is told from the others by its number, so that a lost one shows.
+        let pieces: Vec<String> = pieces.iter().enumerate().map(|(nth, piece)| format!("<{nth}>{piece}")).collect();
+        let records: Vec<String> = pieces.iter().map(|piece| cri(1, &format!("stdout P {piece}"))).collect();
+        let bytes = records.concat().into_bytes();
+        let mut before = Fed::new(max, Oversize::Split);
+        before.feed_at(&bytes[..stop.index(bytes.len() + 1)], 0, 0);
+        let resume = before.parser.held_from().map_or(0, |held| held.offset as usize);
+        let mut after = Fed::new(max, Oversize::Split);
+        feed_in_chunks(&mut after, &bytes[resume..], &[usize::MAX >> 1]);
+        after.flush();
+        let (line, sent, resent) = (pieces.concat(), before.texts().concat(), after.texts().concat());
+        prop_assert!(line.starts_with(&sent) && line.ends_with(&resent) && sent.len() + resent.len() >= line.len());
+    }
+}

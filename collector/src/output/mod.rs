@@ -1,0 +1,3 @@
+//! Where lines go.
+
+pub mod loki;

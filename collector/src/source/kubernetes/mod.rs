@@ -1,0 +1,33 @@
+//! What the Kubernetes API knows of this node's pods and their paths do not say.
+//!
+//! In: the metadata of this node's pods, by a watch ([`follow`]). Out: [`PodUpdate`]s, small and in order; no whole object is
+//! kept, and of one only what an [`Interest`] names. Guarantees that an update follows for every pod that is there once the
+//! API answers, however long it was away, and that every pod that vanished meanwhile is seen to be missing in a list. Never
+//! fails: trouble is said, counted and tried again. Knows no containers and no files.
+
+mod access;
+mod pod;
+mod pod_path;
+mod selector;
+mod trouble;
+mod watch;
+
+pub use access::{Access, Impossible, Origin, Probe, open, probe};
+pub use pod::{Interest, PodExclusion, PodMetadata};
+pub use pod_path::PodName;
+pub use selector::Selector;
+pub use trouble::Trouble;
+pub use watch::{Listener, follow};
+
+/// News of this node's pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodUpdate {
+    /// Every pod that is there follows as [`PodUpdate::Known`].
+    ListBegins,
+    /// A pod as it is now.
+    Known(PodMetadata),
+    /// The pod with this log folder was deleted.
+    Gone(Box<str>),
+    /// Pods that were not among those since [`PodUpdate::ListBegins`] are no more.
+    ListEnds,
+}

@@ -1,0 +1,3 @@
+//! What there is to read, and what is known of it.
+
+pub mod kubernetes;

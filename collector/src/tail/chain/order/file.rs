@@ -1,0 +1,365 @@
+//! One file of a container's chain: which it is, how its bytes are had and how far it is done.
+
+use std::{
+    cmp::Reverse,
+    fs::File,
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::UnknownFile;
+use crate::{
+    tail::chain::{
+        head::{self, FileKey, Fingerprint, Inspected},
+        listing::ListedFile,
+        log_name::{Age, LogName},
+    },
+    tail::notify::Slot,
+    tail::read::GzipReader,
+};
+
+/// How a file's bytes are had.
+#[derive(Debug)]
+pub enum Source {
+    /// Not to be had: finished, remembered from an earlier run and not seen yet, or gone.
+    Closed,
+    /// Not open, as descriptors are few: [`ChainFile::open`] opens it by its path when it is to be read.
+    Listed,
+    /// Opened and not yet taken over by the reader side.
+    Opened(File),
+    /// Open in this slot of the reader.
+    Slot(Slot),
+    /// Compressed and open; read as a stream.
+    Gzip(Box<GzipReader>),
+}
+
+/// One file of the chain.
+#[derive(Debug)]
+pub struct ChainFile {
+    /// The number that acknowledgements carry; unique while the program runs, and in the chain's order.
+    pub id: u64,
+    /// Where it lay when it was last listed.
+    pub path: PathBuf,
+    /// What its name said then.
+    pub name: LogName,
+    /// How its bytes are had.
+    pub source: Source,
+    /// The next byte to parse, of the decompressed file.
+    pub parsed: u64,
+    /// Every byte before this one is in a sealed batch or acknowledged.
+    pub submitted: u64,
+    /// Every byte before this one is acknowledged.
+    pub acknowledged: u64,
+    /// The end of the file as it was last read; more than [`Self::parsed`] while its last line is not whole.
+    pub seen: u64,
+    /// Its bytes on the disk when they were last asked for.
+    pub len: u64,
+    /// Read to its end, or given up: nothing more is expected.
+    pub finished: bool,
+    /// Since when its end is reached and nothing came.
+    pub at_end_since: Option<Instant>,
+    /// Since when no name leads to it any more, so that only its being open keeps it on the disk.
+    pub deleted_since: Option<Instant>,
+    pub(super) key: FileKey,
+    /// A listed file with the same beginning: its compressed form, or the copy that is made before it is truncated.
+    pub(super) copy: Option<Box<Copy>>,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) first_timestamp_ns: Option<i64>,
+    pub(super) modified_ns: i64,
+    pub(super) missing_since: Option<Instant>,
+}
+
+/// A second file with the same content.
+#[derive(Debug)]
+pub(super) struct Copy {
+    key: FileKey,
+    path: PathBuf,
+    modified_ns: i64,
+}
+
+impl Copy {
+    /// What was found under a listed name.
+    pub(super) fn of(listed: &ListedFile, inspected: &Inspected) -> Box<Self> {
+        Box::new(Self { key: inspected.key, path: listed.path.clone(), modified_ns: inspected.modified_ns })
+    }
+}
+
+/// What is saved of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedFile {
+    /// Which file it was.
+    #[serde(flatten)]
+    pub key: FileKey,
+    /// How it began.
+    pub fingerprint: Fingerprint,
+    /// Every byte before this one was acknowledged.
+    pub offset: u64,
+    /// It was read and acknowledged to its end.
+    pub finished: bool,
+}
+
+impl ChainFile {
+    /// A file of an earlier run, missing until it is listed.
+    pub(super) fn from_saved(id: u64, saved: &SavedFile, now: Instant) -> Self {
+        Self {
+            id,
+            path: PathBuf::new(),
+            name: LogName { restart: 0, age: Age::RotatedByTime, gzip: false },
+            source: Source::Closed,
+            parsed: saved.offset,
+            submitted: saved.offset,
+            seen: saved.offset,
+            acknowledged: saved.offset,
+            len: 0,
+            finished: saved.finished,
+            at_end_since: None,
+            deleted_since: None,
+            key: saved.key,
+            copy: None,
+            fingerprint: saved.fingerprint,
+            first_timestamp_ns: None,
+            modified_ns: 0,
+            missing_since: Some(now),
+        }
+    }
+
+    /// A file that is not known. Its number is given when it joins the chain.
+    pub(super) fn new(listed: &ListedFile, inspected: Inspected, unknown: UnknownFile) -> Self {
+        let skipped = unknown == UnknownFile::End;
+        let start = if skipped && !listed.name.gzip { inspected.len } else { 0 };
+        let mut file = Self {
+            id: 0,
+            path: listed.path.clone(),
+            name: listed.name,
+            source: Source::Closed,
+            parsed: start,
+            submitted: start,
+            seen: start,
+            acknowledged: start,
+            len: inspected.len,
+            finished: skipped && listed.name.gzip,
+            at_end_since: None,
+            deleted_since: None,
+            key: inspected.key,
+            copy: None,
+            fingerprint: Fingerprint::of(&inspected.head),
+            first_timestamp_ns: crate::decode::first_timestamp_ns(&inspected.head),
+            modified_ns: inspected.modified_ns,
+            missing_since: None,
+        };
+        if !file.finished {
+            file.source = source(listed.name, inspected.file, start);
+        }
+        file
+    }
+
+    /// The time of its first record, nanoseconds since 1970; `None` where it is empty or begins with none.
+    pub fn first_timestamp_ns(&self) -> Option<i64> {
+        self.first_timestamp_ns
+    }
+
+    /// Whether a descriptor of it is held.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.source, Source::Closed | Source::Listed)
+    }
+
+    /// Whether its bytes can be had, now or by opening it.
+    pub fn is_at_hand(&self) -> bool {
+        match self.source {
+            Source::Closed => false,
+            Source::Listed => self.missing_since.is_none(),
+            Source::Opened(_) | Source::Slot(_) | Source::Gzip(_) => true,
+        }
+    }
+
+    /// Whether its name, or that of its compressed form, was in the last listing.
+    pub fn is_listed(&self) -> bool {
+        self.missing_since.is_none()
+    }
+
+    /// The key of the file that its name leads to: its own, or that of its compressed form.
+    pub fn listed_key(&self) -> FileKey {
+        match &self.copy {
+            Some(copy) if copy.path == self.path => copy.key,
+            _ => self.key,
+        }
+    }
+
+    /// Whether it is read as it was written, while what its name leads to now is its compressed form.
+    pub fn has_compressed_form(&self) -> bool {
+        self.name.gzip && self.is_listed() && matches!(self.source, Source::Slot(_) | Source::Opened(_))
+    }
+
+    /// It does not lie any more where it was listed; the next listing may find it.
+    pub fn set_missing(&mut self, now: Instant) {
+        self.missing_since.get_or_insert(now);
+    }
+
+    /// Bytes on the disk, as far as known, that are not parsed; of a compressed file at least so many.
+    pub fn unread_bytes(&self) -> u64 {
+        if self.finished { 0 } else { self.len.saturating_sub(self.parsed) }
+    }
+
+    /// Opens the file that lies where it was listed, the compressed form where that is what lies there.
+    ///
+    /// # Errors
+    /// Those of opening; `NotFound` where it is gone or another file lies there now.
+    pub fn open(&self) -> io::Result<Source> {
+        let inspected = head::inspect(&self.path, self.name.gzip)?;
+        if inspected.key != self.listed_key() || !self.begins_with(&inspected.head) {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "another file has taken its name"));
+        }
+        Ok(source(self.name, inspected.file, self.parsed))
+    }
+
+    /// From now on it is read from `source`, which [`Self::open`] made.
+    pub fn take_source(&mut self, source: Source) {
+        self.key = self.listed_key();
+        self.copy = None;
+        self.source = source;
+    }
+
+    /// The file is one that is known: renamed, compressed, or seen by an earlier run.
+    pub(super) fn recognise(&mut self, listed: &ListedFile, inspected: Inspected) {
+        self.path.clone_from(&listed.path);
+        self.name = listed.name;
+        self.first_timestamp_ns = crate::decode::first_timestamp_ns(&inspected.head);
+        self.modified_ns = inspected.modified_ns;
+        if self.is_open() {
+            // It is being read under its old inode, which the open file keeps alive.
+            self.copy = Some(Copy::of(listed, &inspected));
+            return;
+        }
+        // Also that of a compressed copy: the old inode is free, and a new log file may have it already.
+        self.key = inspected.key;
+        self.copy = None;
+        let has_more = if listed.name.gzip { !self.finished } else { !self.finished || inspected.len > self.parsed };
+        if has_more {
+            self.finished = false;
+            self.len = inspected.len;
+            self.at_end_since = None;
+            self.source = source(listed.name, inspected.file, self.parsed);
+        }
+    }
+
+    /// The file is certainly this one.
+    pub(super) fn take_name(&mut self, listed: &ListedFile) {
+        self.path.clone_from(&listed.path);
+        self.name = listed.name;
+        if !self.is_open() {
+            self.key = listed.key;
+            self.copy = None;
+            if matches!(self.source, Source::Listed) {
+                self.len = listed.len;
+            }
+        }
+    }
+
+    /// Whether a listed file is certainly this one, without looking into it: one that is held open has a key that no other
+    /// file can take; one that is not must lie where it lay and be as long as it may be.
+    pub(super) fn is_certainly(&self, listed: &ListedFile) -> bool {
+        if self.key != listed.key {
+            return false;
+        }
+        self.is_open() || (self.path == listed.path && self.is_listed() && self.may_be_unchanged(listed))
+    }
+
+    /// Whether a listed file was found to have the same content before.
+    pub(super) fn has_copy(&self, listed: &ListedFile) -> bool {
+        self.copy.as_ref().is_some_and(|copy| {
+            copy.key == listed.key && copy.path == listed.path && copy.modified_ns == listed.modified_ns
+        })
+    }
+
+    /// Whether a file that is not open can be the one that was left: by its length, or where that is of the compressed form,
+    /// by the time of its writing. Docker's next compressed file may have both the name and the freed inode of this one.
+    fn may_be_unchanged(&self, listed: &ListedFile) -> bool {
+        match self.source {
+            _ if self.name.gzip => listed.modified_ns == self.modified_ns,
+            Source::Listed => listed.len >= self.parsed,
+            _ => listed.len == self.parsed,
+        }
+    }
+
+    /// Takes the fingerprint again where the file was shorter than one when it was taken, read or not: while Loki is away a
+    /// file may be rotated and compressed before its first byte is parsed. `head`: its first bytes now.
+    pub fn extend_fingerprint(&mut self, head: impl FnOnce() -> io::Result<Vec<u8>>) {
+        if self.fingerprint.is_full() {
+            return;
+        }
+        if let Ok(head) = head()
+            && self.begins_with(&head)
+        {
+            self.fingerprint = Fingerprint::of(&head);
+            self.first_timestamp_ns = self.first_timestamp_ns.or_else(|| crate::decode::first_timestamp_ns(&head));
+        }
+    }
+
+    /// Whether a file that begins with `head` may be this one; false where it was truncated and written anew.
+    pub fn begins_with(&self, head: &[u8]) -> bool {
+        self.fingerprint.len == 0 || self.fingerprint.matches(head)
+    }
+
+    /// The file was truncated: what is in it from now on, under the number `id`, goes on with the open file. What was in it
+    /// before stays in `self`, not open and missing: a copy of it may be found in the next listing.
+    pub(super) fn split_off(&mut self, id: u64, now: Instant) -> Self {
+        let after = Self {
+            id,
+            path: self.path.clone(),
+            name: self.name,
+            source: std::mem::replace(&mut self.source, Source::Closed),
+            parsed: 0,
+            submitted: 0,
+            seen: 0,
+            acknowledged: 0,
+            len: 0,
+            finished: false,
+            at_end_since: None,
+            deleted_since: None,
+            key: self.key,
+            copy: None,
+            fingerprint: Fingerprint::default(),
+            first_timestamp_ns: None,
+            modified_ns: self.modified_ns,
+            missing_since: self.missing_since,
+        };
+        self.name.age = Age::RotatedByTime;
+        self.key = self.copy.take().map_or(FileKey::NONE, |copy| copy.key);
+        self.at_end_since = None;
+        self.missing_since = Some(now);
+        after
+    }
+
+    /// Whether it was missing for so long.
+    pub fn is_missing_for(&self, least: Duration, now: Instant) -> bool {
+        self.missing_since.is_some_and(|since| now.saturating_duration_since(since) >= least)
+    }
+
+    /// The place in the chain: by restart, then rotated ones before the live one, Docker's by their number, the kubelet's by
+    /// what they begin with (its names run backwards when daylight saving ends). A file that began with no timestamp is
+    /// put by its time of modification, an empty one last.
+    pub(super) fn order(&self) -> (u32, bool, Reverse<u32>, i64, u64) {
+        let number = match self.name.age {
+            Age::RotatedByNumber(number) => number,
+            Age::RotatedByTime | Age::Live => 0,
+        };
+        let time = match self.first_timestamp_ns {
+            Some(timestamp_ns) => timestamp_ns,
+            None if self.fingerprint.len > 0 => self.modified_ns,
+            None => i64::MAX,
+        };
+        (self.name.restart, self.name.age == Age::Live, Reverse(number), time, self.id)
+    }
+}
+
+/// `file`: none where it is not to be kept open.
+fn source(name: LogName, file: Option<File>, offset: u64) -> Source {
+    match file {
+        None => Source::Listed,
+        Some(file) if name.gzip => Source::Gzip(Box::new(GzipReader::new(file, offset))),
+        Some(file) => Source::Opened(file),
+    }
+}

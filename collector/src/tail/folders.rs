@@ -1,0 +1,301 @@
+//! From folders to containers: scans, and their files taken over.
+
+use std::{
+    fs, io,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::{Container, ReaderSide, State};
+use crate::{
+    config::StartAt,
+    source::kubernetes::PodName,
+    status::Reason,
+    tail::chain::{self, Chain, ContainerId, FolderWatch, Listing, MergeError, Source, UnknownFile},
+    tail::notify::{Signal, Slot},
+    tail::read::RangeReader,
+};
+
+/// All folders are listed again this often where some of them cannot be watched: as often as the kubelet looks whether a log
+/// is to be rotated.
+const UNWATCHED_RESCAN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Scans in a row before anything is read again, on a node whose folders never come to rest.
+const SCANS_MAX: usize = 8;
+
+/// What a watched folder is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Folder {
+    /// The folder of all pods.
+    Pods,
+    /// A pod's folder, by its name.
+    Pod(String),
+    /// A container's folder, or one in which its files lie.
+    Container(ContainerId),
+}
+
+impl<R: RangeReader> ReaderSide<R> {
+    /// Looks at the folders that changed, at all of them from time to time.
+    ///
+    /// Until no more changes are noticed: a folder that changes while it is listed can hide a file, such as one that
+    /// is being compressed, and a newer file must not be read before it.
+    pub(super) fn follow_folders(&mut self) {
+        for _ in 0..SCANS_MAX {
+            if !self.follow_changes() {
+                return;
+            }
+        }
+    }
+
+    /// Scans what changed since the last call; returns whether anything did.
+    fn follow_changes(&mut self) -> bool {
+        let now = Instant::now();
+        let mut changed = Vec::new();
+        if let Err(error) = self.watcher.drain(&mut changed) {
+            tracing::warn!(%error, "cannot read the notices of changed folders; scanning all of them");
+            changed.push(FolderWatch::Everything);
+        }
+        if now >= self.state.rescan_due || changed.contains(&FolderWatch::Everything) {
+            self.scan_everything(now);
+            return true;
+        }
+        let any = !changed.is_empty();
+        for change in changed {
+            match change {
+                FolderWatch::Folder(Folder::Pods) => {
+                    self.scan_pods();
+                }
+                FolderWatch::Folder(Folder::Pod(name)) => self.scan_pod(&name),
+                FolderWatch::Folder(Folder::Container(id)) => self.scan_container(id),
+                FolderWatch::Everything => {}
+            }
+        }
+        any
+    }
+
+    fn scan_everything(&mut self, now: Instant) {
+        self.state.rescan_due = now + self.state.rescan_interval;
+        let listed = self.scan_pods();
+        let known: Vec<_> = self.state.containers.keys().copied().collect();
+        for id in known {
+            self.scan_container(id);
+        }
+        self.give_up_vanished(now);
+        self.state.remove_done(now);
+        self.state.first_scan = false;
+        if listed {
+            self.state.health.first_scan_done(self.state.shard.index());
+        }
+    }
+
+    /// Lists the folder of all pods; those of this shard that are new are scanned too. Returns whether it could be listed.
+    fn scan_pods(&mut self) -> bool {
+        let pods = self.state.config.paths.pods.clone();
+        self.watch(&pods, Folder::Pods);
+        let names = folder_names(&pods);
+        self.state.health.pods_listed(self.state.shard.index(), names.is_ok());
+        let names = match names {
+            Ok(names) => names,
+            Err(error) => {
+                // It is the same folder to all shards.
+                if self.state.shard.index() == 0 && self.state.troubles.pods_folder.permit().is_some() {
+                    tracing::warn!(folder = %pods.display(), %error,
+                        "cannot list the folder of pod logs; trying again (paths.pods names it)");
+                }
+                self.state.rescan_due = Instant::now() + self.state.config.sweep.interval.0;
+                return false;
+            }
+        };
+        for name in names {
+            if self.state.shard.owns(&name) {
+                self.scan_pod(&name);
+            }
+        }
+        true
+    }
+
+    /// Lists a pod's folder; containers that are new are scanned.
+    fn scan_pod(&mut self, folder_name: &str) {
+        let Some(pod) = PodName::parse(folder_name) else {
+            tracing::debug!(name = folder_name, "not the name of a pod's log folder");
+            return;
+        };
+        let folder = self.state.config.paths.pods.join(folder_name);
+        self.watch(&folder, Folder::Pod(folder_name.into()));
+        // A pod that is gone: its containers are found gone one by one.
+        let Ok(names) = folder_names(&folder) else { return };
+        for name in names {
+            if !self.state.ids.contains_key(&format!("{folder_name}/{name}")) {
+                let id = self.state.add_container(pod.clone(), name);
+                self.scan_container(id);
+            }
+        }
+    }
+
+    /// Lists a container's folder and takes over what is new in it.
+    pub(super) fn scan_container(&mut self, id: ContainerId) {
+        let Some(container) = self.state.containers.get_mut(&id) else { return };
+        let folder = container.folder(&self.state.config.paths.pods);
+        if container.exclusion().is_some() {
+            container.gone = matches!(folder.try_exists(), Ok(false));
+            return;
+        }
+        // Before listing, so that nothing falls between the two.
+        self.watch(&folder, Folder::Container(id));
+        let listed = chain::list(&folder, |linked| self.watch(linked, Folder::Container(id)));
+        let (listing, gone) = match listed {
+            Ok(listing) => (listing, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (Listing::default(), true),
+            Err(error) => {
+                tracing::warn!(folder = %folder.display(), %error, "cannot list a container's log folder");
+                return;
+            }
+        };
+        self.extend_fingerprints(id);
+        self.make_room(false);
+        self.state.merge(id, &listing, gone);
+        self.adopt(id);
+        self.state.queue(id);
+    }
+
+    /// Files that were short when they were first seen have more to be recognised by now.
+    pub(super) fn extend_fingerprints(&mut self, id: ContainerId) {
+        let Some(container) = self.state.containers.get_mut(&id) else { return };
+        for file in container.chain.files_mut() {
+            if let Source::Slot(slot) = file.source
+                && let Some(descriptor) = self.reader.file(slot)
+            {
+                file.extend_fingerprint(|| chain::plain_head(descriptor));
+            }
+        }
+    }
+
+    /// Takes newly opened files into the reader and the signal.
+    pub(super) fn adopt(&mut self, id: ContainerId) {
+        let Some(container) = self.state.containers.get_mut(&id) else { return };
+        for chain_file in container.chain.files_mut() {
+            match std::mem::replace(&mut chain_file.source, Source::Closed) {
+                Source::Opened(file) => {
+                    let slot = self.state.slots.take(id);
+                    if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), &chain_file.path)
+                        && let Some(more) = self.state.troubles.untracked_file.permit()
+                    {
+                        tracing::warn!(path = %chain_file.path.display(), %error, more,
+                                "cannot watch a log file; the sweep reads it every few seconds");
+                    }
+                    self.reader.adopt(slot, file);
+                    chain_file.source = Source::Slot(slot);
+                }
+                other => chain_file.source = other,
+            }
+        }
+    }
+
+    /// Closes a slot's file.
+    pub(super) fn release(&mut self, slot: Slot) {
+        self.signal.untrack(slot);
+        self.reader.release(slot);
+        self.state.slots.give_back(slot);
+    }
+
+    fn watch(&mut self, folder: &Path, value: Folder) {
+        match self.watcher.watch(folder, value) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.state.rescan_due = self.state.rescan_due.min(Instant::now() + UNWATCHED_RESCAN_INTERVAL);
+                if let Some(more) = self.state.troubles.unwatched_folder.permit() {
+                    tracing::warn!(folder = %folder.display(), %error, more,
+                        "cannot watch a folder, so all of them are listed every 10 s; \
+                         raise the sysctl fs.inotify.max_user_watches");
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn add_container(&mut self, pod: PodName, name: String) -> ContainerId {
+        let id = ContainerId(self.next_container);
+        self.next_container += 1;
+        let mut container = Container::new(pod, name, Chain::default(), self.limits);
+        let saved_name = container.saved_name();
+        if let Some(saved) = self.unclaimed.claim(&saved_name) {
+            container.chain = Chain::from_saved(&saved, &mut self.next_file, Instant::now());
+        } else {
+            container.is_new = true;
+        }
+        self.ids.insert(saved_name, id);
+        self.containers.insert(id, Box::new(container));
+        self.decide_or_wait(id, Instant::now());
+        id
+    }
+
+    fn merge(&mut self, id: ContainerId, listing: &Listing, gone: bool) {
+        let Some(container) = self.containers.get_mut(&id) else { return };
+        // "From the end" is meant for what lay there before Pilcrow came, not for what appears while it runs.
+        let is_old = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
+        let skip = std::mem::take(&mut container.resumes_at_end) || is_old;
+        let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
+        container.gone = gone;
+        let (before, room) = (container.chain.open_files(), self.descriptors.room());
+        let errors = container.chain.merge(&listing.files, unknown, room, &mut self.next_file, Instant::now());
+        self.descriptors.open = self.descriptors.open + container.chain.open_files() - before;
+        // Docker compresses in place: for a moment the file has no beginning yet.
+        let (not_whole, unopened): (Vec<_>, Vec<_>) =
+            errors.into_iter().partition(|trouble| trouble.error.kind() == io::ErrorKind::UnexpectedEof);
+        for MergeError { path, error } in not_whole {
+            tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
+        }
+        let count = unopened.len();
+        if count > container.unopened {
+            for MergeError { path, error } in unopened {
+                self.metrics.skipped_files.get_or_create(&Reason { reason: "unopened" }).inc();
+                if let Some(more) = self.troubles.unopened_file.permit() {
+                    tracing::warn!(path = %path.display(), %error, more,
+                        "cannot open a log file; trying again at each scan");
+                }
+            }
+        }
+        container.unopened = count;
+        let skipped = listing.skipped.len();
+        if skipped > container.skipped {
+            for (path, reason) in &listing.skipped {
+                self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
+                tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
+            }
+        }
+        container.skipped = skipped;
+    }
+
+    /// Forgets containers whose folder is gone and whose lines Loki has.
+    fn remove_done(&mut self, now: Instant) {
+        self.metadata.forget_gone(now);
+        let (containers, ids) = (&mut self.containers, &mut self.ids);
+        containers.retain(|_, container| {
+            // The positions of one that is left out are all that is known of its files.
+            if container.exclusion().is_none() {
+                container.chain.forget_missing(now);
+            }
+            let done = container.gone && container.chain.is_done() && !container.queued && !container.touched;
+            if done {
+                ids.remove(&container.saved_name());
+            }
+            !done
+        });
+    }
+}
+
+/// The names of the folders in a folder; such as are no UTF-8 are no pod's or container's.
+fn folder_names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}

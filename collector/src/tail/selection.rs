@@ -1,0 +1,168 @@
+//! Which containers are collected, and with which labels.
+//!
+//! In: a container's path, what is known of its pod, the rules. Out: its streams' labels, or that it is left out or has to
+//! wait. A container that is left out is not read, and its files are not held open; what was read of it before is sent. When
+//! it is collected again that begins with what is written from then on.
+
+use std::time::Instant;
+
+use super::{Container, ReaderSide, State};
+use crate::{
+    decode::Stream,
+    pipeline::relabel::{Outcome, StreamLabels, Subject},
+    source::kubernetes::PodExclusion,
+    tail::chain::{ContainerId, Source},
+    tail::read::RangeReader,
+};
+
+/// Why containers are left out, as the metric has it.
+pub const REASONS: [&str; 4] = [NAMESPACE, ANNOTATION, SELECTOR, RELABEL];
+/// By `kubernetes.namespaces`.
+const NAMESPACE: &str = "namespace";
+/// By the annotation `pilcrow.dev/exclude`.
+const ANNOTATION: &str = "annotation";
+/// By `kubernetes.pod_selector`.
+const SELECTOR: &str = "selector";
+/// By a rule for labels.
+const RELABEL: &str = "relabel";
+
+/// What is decided on a container.
+enum Decision {
+    /// It is collected; a stream without labels is dropped.
+    Collect([Option<StreamLabels>; 2]),
+    /// It is left out.
+    Exclude(&'static str),
+    /// More has to be known of its pod.
+    Wait,
+}
+
+/// Containers on which something else was decided than before, until their files are seen to.
+#[derive(Debug, Default)]
+pub struct Changes {
+    excluded: Vec<(ContainerId, &'static str)>,
+    resumed: Vec<ContainerId>,
+}
+
+impl<R: RangeReader> ReaderSide<R> {
+    /// Takes the news of pods, closes the files of containers that are left out from now on and looks for those of containers
+    /// that are collected again.
+    pub(super) fn follow_pods(&mut self, now: Instant) {
+        self.state.take_metadata(now);
+        for (id, reason) in std::mem::take(&mut self.state.changes.excluded) {
+            let holds_partial_line =
+                self.state.containers.get(&id).is_some_and(|container| container.holds_partial_line());
+            if holds_partial_line && !self.state.begin_filling() {
+                // Its first piece was read, so it is sent: as soon as there is a batch to take it.
+                self.state.changes.excluded.push((id, reason));
+                continue;
+            }
+            self.state.flush(id);
+            self.close_files(id);
+            if let Some(container) = self.state.containers.get_mut(&id) {
+                container.exclude(reason);
+            }
+        }
+        for id in std::mem::take(&mut self.state.changes.resumed) {
+            self.scan_container(id);
+        }
+    }
+
+    fn close_files(&mut self, id: ContainerId) {
+        let files = self.state.containers.get(&id).map_or(0, |container| container.chain.files().len());
+        for index in 0..files {
+            self.shut(id, index, Source::Closed);
+        }
+    }
+}
+
+impl State {
+    /// Decides on a container that was just found.
+    pub(super) fn decide_or_wait(&mut self, id: ContainerId, now: Instant) {
+        if !self.decide(id, false) {
+            self.metadata.wait(id, now + self.config.kubernetes.wait.0);
+        }
+    }
+
+    /// Decides on a container with what is known now; returns whether that is enough. `has_waited`: what the rules do not
+    /// ask for, such as the label `app`, may be missing.
+    pub(super) fn decide(&mut self, id: ContainerId, has_waited: bool) -> bool {
+        let decision = match self.containers.get(&id) {
+            Some(container) => self.decision(container, has_waited),
+            None => return true,
+        };
+        self.changes.excluded.retain(|(other, _)| *other != id);
+        let Some(container) = self.containers.get_mut(&id) else { return true };
+        match decision {
+            Decision::Wait => return false,
+            Decision::Exclude(reason) => {
+                tracing::debug!(container = container.saved_name(), reason, "left out");
+                if container.chain.is_at_hand() {
+                    self.changes.excluded.push((id, reason));
+                } else {
+                    container.exclude(reason);
+                }
+            }
+            Decision::Collect(streams) => {
+                if container.exclusion().is_some() {
+                    container.resume(self.limits);
+                    self.changes.resumed.push(id);
+                }
+                container.set_labels(streams);
+            }
+        }
+        true
+    }
+
+    fn decision(&self, container: &Container, has_waited: bool) -> Decision {
+        if !self.config.kubernetes.namespaces.contain(&container.pod.namespace) {
+            return Decision::Exclude(NAMESPACE);
+        }
+        let pod = self.metadata.pod(&container.pod.folder_name());
+        match pod.and_then(|pod| pod.exclusion) {
+            Some(PodExclusion::Annotation) => return Decision::Exclude(ANNOTATION),
+            Some(PodExclusion::Selector) => return Decision::Exclude(SELECTOR),
+            None => {}
+        }
+        let may_come = pod.is_none() && self.links.pods.is_some();
+        let folder = container.folder(&self.config.paths.pods).display().to_string();
+        let mut is_final = true;
+        let streams = [Stream::Stdout, Stream::Stderr].map(|stream| {
+            let outcome = self.relabel.apply(&Subject {
+                pod: &container.pod,
+                container: &container.name,
+                folder: &folder,
+                stream: stream.name(),
+                from_api: pod.map_or(&[], |pod| &*pod.meta),
+            });
+            match outcome {
+                Outcome::Keep(relabelled) => {
+                    self.warn_of_labels(container, relabelled.trouble());
+                    Some(relabelled.encoded())
+                }
+                Outcome::Drop { is_final: this_one } => {
+                    is_final &= this_one;
+                    None
+                }
+            }
+        });
+        let none = streams.iter().all(Option::is_none);
+        if may_come && !(none && is_final) && !(has_waited && is_final && self.selects_unknown_pods) {
+            // After its time a pod counts as one without labels. What that leaves out waits on, as the API may say more, and
+            // its lines are safe on the disk.
+            Decision::Wait
+        } else if none {
+            Decision::Exclude(RELABEL)
+        } else {
+            Decision::Collect(streams)
+        }
+    }
+
+    fn warn_of_labels(&self, container: &Container, trouble: Option<String>) {
+        if let Some(trouble) = trouble
+            && let Some(more) = self.troubles.labels.borrow_mut().permit()
+        {
+            let container = container.saved_name();
+            tracing::warn!(container, more, "{trouble} (relabel_configs makes the labels)");
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! The reader side on real folders, without the program around it.
+
+use std::{
+    fs::{self, File},
+    os::fd::BorrowedFd,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use super::*;
+use crate::{
+    tail::notify::PollSignal,
+    tail::read::{PreadReader, Wanted},
+};
+
+/// Reads as pread does, and lets something happen when a file is taken over: while folders are being scanned.
+struct MeddlingReader {
+    inner: PreadReader,
+    meddle: Box<dyn FnMut()>,
+}
+
+impl RangeReader for MeddlingReader {
+    fn adopt(&mut self, slot: Slot, file: File) {
+        (self.meddle)();
+        self.inner.adopt(slot, file);
+    }
+
+    fn release(&mut self, slot: Slot) {
+        self.inner.release(slot);
+    }
+
+    fn file(&self, slot: Slot) -> Option<BorrowedFd<'_>> {
+        self.inner.file(slot)
+    }
+
+    async fn read_round(&mut self, wanted: &[Wanted], sink: impl FnMut(usize, io::Result<&[u8]>)) {
+        self.inner.read_round(wanted, sink).await;
+    }
+}
+
+/// A reader side and the far ends of its channels.
+struct Rig {
+    folder: tempfile::TempDir,
+    side: ReaderSide<MeddlingReader>,
+    sealed: crossbeam_channel::Receiver<Batch>,
+    done: crossbeam_channel::Sender<Batch>,
+    snapshots: crossbeam_channel::Receiver<(usize, Snapshot)>,
+}
+
+impl Rig {
+    fn new(meddle: impl FnMut() + 'static, folder: tempfile::TempDir) -> Self {
+        let mut config = Config::default();
+        config.paths.pods = folder.path().into();
+        let (sealed_tx, sealed) = crossbeam_channel::unbounded();
+        let (done, done_rx) = crossbeam_channel::unbounded();
+        let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
+        let links = Links {
+            sealed: sealed_tx,
+            sealed_notify: Arc::default(),
+            done: done_rx,
+            done_notify: Arc::default(),
+            snapshots: snapshots_tx,
+            snapshots_notify: Arc::default(),
+            pods: None,
+            pods_notify: Arc::default(),
+            stop: Arc::default(),
+        };
+        let reader = MeddlingReader { inner: PreadReader::new(), meddle: Box::new(meddle) };
+        let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
+        let setup = Setup {
+            config: Arc::new(config),
+            shard: Shard::all(1).remove(0),
+            links,
+            saved: Unclaimed::default(),
+            metrics: Arc::default(),
+            health: Arc::default(),
+        };
+        let side = ReaderSide::new(reader, signal, setup).unwrap();
+        Self { folder, side, sealed, done, snapshots }
+    }
+
+    fn container(&self, number: usize) -> PathBuf {
+        let folder = self.folder.path().join(format!("ns_pod-{number}_uid-{number}/name"));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    /// Reads until nothing is left, and has all of it acknowledged.
+    async fn read_all(&mut self) {
+        self.side.follow_folders();
+        while self.side.state.can_read() {
+            self.side.read_round().await;
+            self.side.state.seal();
+            for batch in self.sealed.try_iter() {
+                self.done.send(batch).unwrap();
+            }
+            self.side.state.take_acknowledged();
+        }
+    }
+}
+
+/// Writes a log file that was last written to long ago, so that no more of it is waited for.
+fn write(path: &Path, text: &str) {
+    fs::write(path, format!("2026-01-02T03:04:05.5Z stdout F {text}\n")).unwrap();
+    let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045);
+    File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+}
+
+#[tokio::test]
+async fn folders_that_change_while_they_are_scanned_are_scanned_until_they_are_at_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let container = folder.path().join("ns_pod_uid/name");
+    fs::create_dir_all(&container).unwrap();
+    write(&container.join("0.log"), "first");
+    let mut rotations = 0;
+    let meddle = {
+        let container = container.clone();
+        move || {
+            // A file is rotated just after it was listed.
+            rotations += 1;
+            if rotations <= 3 {
+                let stamp = format!("0.log.20260102-00000{rotations}");
+                fs::rename(container.join("0.log"), container.join(stamp)).unwrap();
+                write(&container.join("0.log"), &format!("after rotation {rotations}"));
+            }
+        }
+    };
+    let mut rig = Rig::new(meddle, folder);
+    rig.side.follow_folders();
+    let container = rig.side.state.containers.values().next().unwrap();
+    let names: Vec<_> = container.chain.files().iter().map(|file| file.path.file_name().unwrap()).collect();
+    assert_eq!(names, ["0.log.20260102-000001", "0.log.20260102-000002", "0.log.20260102-000003", "0.log"]);
+}
+
+#[tokio::test]
+async fn pods_that_come_and_go_for_weeks_leave_nothing_behind() {
+    const ROUNDS: usize = 40;
+    const PODS: usize = 50;
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    for round in 0..ROUNDS {
+        let folders: Vec<_> = (0..PODS).map(|n| rig.container(round * PODS + n)).collect();
+        for folder in &folders {
+            write(&folder.join("0.log"), "a line");
+        }
+        rig.read_all().await;
+        assert_eq!(rig.side.state.containers.len(), PODS);
+        for folder in folders {
+            fs::remove_dir_all(folder.parent().unwrap()).unwrap();
+        }
+        rig.read_all().await;
+        rig.side.state.rescan_due = Instant::now();
+        rig.read_all().await;
+        let state = &rig.side.state;
+        assert_eq!((state.containers.len(), state.ids.len(), state.descriptors.open), (0, 0, 0));
+    }
+    assert_eq!(
+        rig.side.state.metrics.parsed_lines.get_or_create(&crate::status::FormatLabel { format: "cri" }).get(),
+        (ROUNDS * PODS) as u64
+    );
+    let state = &rig.side.state;
+    assert_eq!((state.ready.len(), state.waiting.len(), state.touched.len()), (0, 0, 0));
+    assert!(state.slots.capacity() <= PODS, "{}", state.slots.capacity());
+    assert!(rig.side.watcher.watched() <= 1, "only the pods folder: {}", rig.side.watcher.watched());
+    rig.side.snapshot();
+    assert_eq!(rig.snapshots.try_iter().last().unwrap(), (0, Snapshot::default()), "nothing to be saved of them");
+}
+
+#[tokio::test]
+async fn a_node_that_comes_to_rest_gives_the_memory_of_its_batches_back() {
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    let reserved = |rig: &Rig| rig.side.state.free.iter().map(Batch::reserved_bytes).sum::<usize>();
+    for text in ["a line", "a line after a rest"] {
+        write(&rig.container(0).join("0.log"), text);
+        rig.side.state.rescan_due = Instant::now();
+        rig.read_all().await;
+        rig.side.state.release_memory_if_idle();
+        assert!(reserved(&rig) > 0, "more may come");
+        rig.side.state.release_memory_if_idle();
+        assert_eq!(reserved(&rig), 0);
+    }
+}
