@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
                 let before = files.alone()?;
                 alone.push(before[0]);
                 let after = if name == "inotify" {
-                    let opened = signal::open(SignalChoice::Inotify, folder.path(), folder.path());
+                    let opened = notify::open(SignalChoice::Inotify, folder.path(), folder.path());
                     files.costs(opened.map_err(io::Error::other)?.signal)
                 } else {
                     let signal = open_ebpf_plan(name, folder.path(), folder.path()).map_err(io::Error::other)?;
