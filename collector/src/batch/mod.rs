@@ -9,6 +9,7 @@
 
 mod entry;
 mod labels;
+mod lanes;
 mod ledger;
 mod logproto;
 mod part;
@@ -18,6 +19,7 @@ mod tests;
 mod wire;
 
 pub use labels::{label_set, structured_metadata};
+pub use lanes::{BatchBudget, Lane, Lanes};
 pub use ledger::Ledger;
 pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
 pub use part::Part;

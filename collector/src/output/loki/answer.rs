@@ -208,7 +208,7 @@ impl Answer {
 
     fn advice(&self, status: u16, tenant: bool) -> String {
         match status {
-            300..400 => {
+            300..=399 => {
                 let to = self.location.as_deref().unwrap_or("another address");
                 return format!("set loki.url to where it redirects to ({to})");
             }

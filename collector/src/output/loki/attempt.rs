@@ -47,8 +47,8 @@ pub(super) enum Event {
     Probe(bool),
     /// Loki's answer to the question for its limits.
     Limits(Option<Answer>),
-    /// A file that the configuration names has changed.
-    FilesChanged,
+    /// Whether a file that the configuration names has changed.
+    Files(bool),
 }
 
 impl Attempts {
@@ -113,25 +113,19 @@ impl Attempts {
     }
 
     pub(super) async fn files_changed(&self) -> Event {
-        loop {
-            tokio::time::sleep(LOOK_AT_FILES_EVERY).await;
-            if self.client.borrow_mut().refresh() {
-                return Event::FilesChanged;
-            }
-        }
+        tokio::time::sleep(LOOK_AT_FILES_EVERY).await;
+        Event::Files(self.client.borrow_mut().refresh())
     }
 
     async fn push(&self, body: Body, entries: u64) -> Verdict {
         let result = self.exchange(&body).await;
         self.bodies.recycle(body);
-        let verdict = match result {
-            Ok(answer) => {
-                let verdict = answer.verdict(entries);
-                self.tell_health(answer.status.as_u16(), &verdict);
-                verdict
-            }
-            Err(obstacle) => Verdict::Again(obstacle),
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(obstacle) => return Verdict::Again(obstacle),
         };
+        let verdict = answer.verdict(entries);
+        self.tell_health(answer.status.as_u16(), &verdict);
         verdict
     }
 

@@ -50,6 +50,15 @@ impl BodyMakers {
         body
     }
 
+    /// A push request without streams.
+    pub(super) fn make_empty(&self) -> Option<Body> {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            idle.push(BodyMaker::new());
+        }
+        idle.last_mut()?.make_empty()
+    }
+
     /// Takes a body's memory back.
     pub(super) fn recycle(&self, body: Body) {
         if let Some(maker) = self.idle.borrow_mut().last_mut() {

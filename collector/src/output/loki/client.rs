@@ -136,7 +136,7 @@ impl Client {
         *request.uri_mut() = uri;
         *request.headers_mut() = self.exchange.headers.clone();
         let answer = self.exchange.http.request(request);
-        async { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await }
+        async move { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await }
     }
 }
 

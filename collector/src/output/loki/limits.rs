@@ -8,6 +8,7 @@ use super::{
     answer::{Answer, bytes_in},
     rate::RateLimit,
 };
+use crate::config;
 
 /// Below a default Loki's 3 MB a second with 15 MB at once, with room for bytes that Loki counts and Pilcrow does not know of.
 pub(super) const DEFAULT: RateLimit = RateLimit { rate: 2.5 * 1024.0 * 1024.0, burst: 10.0 * 1024.0 * 1024.0 };
@@ -24,6 +25,15 @@ pub(super) struct Limits {
 }
 
 impl Limits {
+    pub(super) fn of(config: &config::Loki) -> Self {
+        Self::new(match config.stream_rate {
+            config::Rate::Unlimited => None,
+            config::Rate::PerSecond(rate) => {
+                Some(RateLimit { rate: rate.0.max(1) as f64, burst: config.stream_burst.0.max(1) as f64 })
+            }
+        })
+    }
+
     pub(super) fn new(configured: Option<RateLimit>) -> Self {
         Self { configured, published: None, asked: None }
     }

@@ -118,7 +118,7 @@ impl Sender {
                 open = take_sealed(&queue, &mut schedule);
             }
             start_what_may(&mut schedule, &attempts, &mut events);
-            if !watching && !schedule.is_idle() {
+            if !watching && schedule.outage.waits_for_a_fix() && !schedule.is_idle() {
                 watching = true;
                 events.push(Box::pin(attempts.files_changed()));
             }
@@ -137,10 +137,86 @@ impl Sender {
                 }
                 () = sleep_until(wake_at), if wake_at.is_some() => {}
                 Some(event) = events.next() => {
-                    watching &= !matches!(event, Event::FilesChanged);
+                    watching &= !matches!(event, Event::Files(_));
                     schedule.take_event(event);
                 }
             }
         }
+    }
+}
+
+/// Takes what the reader has sent meanwhile; returns whether more can come.
+fn take_sealed(queue: &Queue, schedule: &mut Schedule) -> bool {
+    loop {
+        match queue.sealed.try_recv() {
+            Ok(ToOutput::Batch(batch)) => schedule.push(batch, Instant::now()),
+            Ok(ToOutput::Unparked(channel)) => schedule.unparked(channel),
+            Err(TryRecvError::Empty) => return true,
+            Err(TryRecvError::Disconnected) => return false,
+        }
+    }
+}
+
+fn start_what_may<'a>(schedule: &mut Schedule, attempts: &'a Attempts, events: &mut Events<'a>) {
+    let now = Instant::now();
+    while let Some(start) = schedule.next(now) {
+        events.push(Box::pin(attempts.request(start)));
+    }
+    if let Some(trial) = schedule.next_trial(now) {
+        events.push(Box::pin(attempts.trial(trial)));
+    }
+    if schedule.outage.probe_is_due(now) {
+        events.push(Box::pin(attempts.probe()));
+    }
+    if std::mem::take(&mut schedule.wants_limits) {
+        events.push(Box::pin(attempts.published_limits()));
+    }
+    schedule.remind(now);
+}
+
+/// Tells the reader what has ended.
+fn hand_back(queue: &Queue, schedule: &mut Schedule) {
+    if schedule.messages.is_empty() {
+        return;
+    }
+    for message in schedule.messages.drain(..) {
+        // Disconnected: the reader side is gone, and nobody waits for it.
+        let _ = queue.done.send(message);
+    }
+    queue.done_notify.notify_one();
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
+
+impl Schedule {
+    fn take_event(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Request(request, verdict, took) => self.finished(request, verdict, took, now),
+            Event::Trial(stream, verdict) => self.trial_ended(stream, &verdict, now),
+            Event::Probe(true) | Event::Files(true) => self.reached(now),
+            Event::Probe(false) | Event::Files(false) | Event::Limits(None) => {}
+            Event::Limits(Some(answer)) => self.limits.answered(&answer),
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let parking = self.parking.wake_at(self.settings.drop_refused_after);
+        // While nothing waits, an outage is over or nobody asks.
+        let outage = if self.is_idle() { None } else { self.outage.wake_at() };
+        [self.wake_at(), parking, outage].into_iter().flatten().min()
+    }
+
+    fn remind(&mut self, now: Instant) {
+        let batches = || self.batches.iter().map(|live| &live.batch);
+        let waiting = || {
+            let lines = batches().map(|batch| batch.entries()).sum();
+            (batches().count(), lines, batches().map(|batch| batch.encoded_bytes() as u64).sum())
+        };
+        self.outage.remind(waiting, now);
     }
 }

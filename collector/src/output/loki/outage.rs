@@ -37,6 +37,8 @@ struct Current {
     without_connection: bool,
     /// Loki says that it gets too much: a probe would show nothing.
     too_much: bool,
+    /// Until somebody changes something, it stays as it is.
+    needs_a_fix: bool,
     reminded: Instant,
     probed: Option<Instant>,
     probe_at: Instant,
@@ -71,6 +73,7 @@ impl Outage {
         current.reported |= is_news;
         current.without_connection |= obstacle.place == Place::Connection;
         current.too_much = *pace == Pace::Slower;
+        current.needs_a_fix = *pace == Pace::Fix;
         if is_news {
             let url = &self.url;
             match pace {
@@ -113,6 +116,11 @@ impl Outage {
             }
             _ => false,
         }
+    }
+
+    /// Whether it may end by a changed file.
+    pub(super) fn waits_for_a_fix(&self) -> bool {
+        self.current.as_ref().is_some_and(|current| current.needs_a_fix)
     }
 
     /// Reports what waits, if it is time. `waiting` gives batches, lines and bytes.
@@ -161,6 +169,7 @@ impl Current {
             reported: false,
             without_connection: false,
             too_much: false,
+            needs_a_fix: false,
             reminded: now,
             probed: None,
             probe_at: now + PROBE_EVERY,

@@ -5,7 +5,7 @@
 //! refused without being sent, so that they go in order afterwards. No other channel waits for any of this.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
-    answer::{Obstacle, Place, StreamLimit, Verdict, first_line},
+    answer::{Obstacle, StreamLimit, Verdict, first_line},
     backoff::Backoff,
     schedule::{Piece, Schedule, note},
     streams::StreamId,
@@ -33,16 +33,10 @@ const TRIAL_EVERY_MAX: Duration = Duration::from_secs(60);
 /// Which channels are parked, and what is tried for them.
 #[derive(Debug, Default)]
 pub(super) struct Parking {
-    channels: HashMap<ChannelId, Channel>,
+    /// Until the reader has begun anew, also those whose stream was taken.
+    channels: HashSet<ChannelId>,
     streams: HashMap<StreamId, Parked>,
     trial_in_flight: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Channel {
-    Parked,
-    /// Loki takes its stream again; the reader knows and has not begun anew yet.
-    Taken,
 }
 
 #[derive(Debug)]
@@ -84,7 +78,7 @@ impl Parking {
     }
 
     fn is_parked(&self, channel: ChannelId) -> bool {
-        self.channels.contains_key(&channel)
+        self.channels.contains(&channel)
     }
 
     /// When [`Schedule::next_trial`] has something to do.
@@ -149,7 +143,7 @@ impl Schedule {
         }
         if let Some(parked) = self.parking.streams.get_mut(&stream) {
             parked.channels.push(channel);
-            self.parking.channels.insert(channel, Channel::Parked);
+            self.parking.channels.insert(channel);
         }
     }
 
@@ -243,7 +237,7 @@ impl Schedule {
                     self.streams[stream].bucket.refused(named, limit, now);
                 }
             }
-            Verdict::Again(Obstacle { place: Place::Connection | Place::Answer | Place::Timeout { .. }, .. }) => {}
+            Verdict::Again(_) => {}
             // Taken, or refused for another reason than the stream: then its lines are treated one by one.
             Verdict::Accepted | Verdict::Refused(_) | Verdict::TooLarge | Verdict::Unknown(_) => {
                 if self.parking.streams.contains_key(&stream) {
@@ -276,10 +270,7 @@ impl Schedule {
         let Some(parked) = self.parking.streams.remove(&stream) else { return };
         self.streams[stream].parked = false;
         self.streams.release(stream, now);
-        for channel in parked.channels {
-            self.parking.channels.insert(channel, Channel::Taken);
-            self.messages.push(FromOutput::Taken(channel));
-        }
+        self.messages.extend(parked.channels.into_iter().map(FromOutput::Taken));
     }
 
     pub(super) fn count_parked(&self) {
@@ -288,7 +279,7 @@ impl Schedule {
 
     fn trial_backoff(&self) -> Backoff {
         let config::Backoff { min, max } = &self.settings.backoff;
-        Backoff::new(&config::Backoff { min: min.clone(), max: HumanDuration(max.0.min(TRIAL_EVERY_MAX)) })
+        Backoff::new(&config::Backoff { min: *min, max: HumanDuration(max.0.min(TRIAL_EVERY_MAX)) })
     }
 }
 

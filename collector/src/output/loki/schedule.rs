@@ -151,6 +151,16 @@ enum Choice {
     Groups(Vec<usize>),
 }
 
+impl Settings {
+    pub(super) fn of(config: &config::Loki) -> Self {
+        let drop_refused_after = match config.refused_streams {
+            config::RefusedStreams::Wait => None,
+            config::RefusedStreams::DropAfter(after) => Some(after.0),
+        };
+        Self { backoff: config.backoff.clone(), timeout: config.timeout.0, drop_refused_after }
+    }
+}
+
 impl Schedule {
     pub(super) fn new(settings: Settings, limits: Limits, metrics: Arc<Metrics>, now: Instant) -> Self {
         Self {
@@ -328,9 +338,9 @@ impl Schedule {
         if !live.pieces.iter().any(dissolves) {
             return;
         }
-        let (dissolved, kept) = std::mem::take(&mut live.pieces).into_iter().partition(dissolves);
+        let (dissolved, kept): (VecDeque<Piece>, _) =
+            std::mem::take(&mut live.pieces).into_iter().partition(dissolves);
         live.pieces = kept;
-        let dissolved: VecDeque<Piece> = dissolved;
         dissolved.iter().for_each(|piece| live.make_fresh(&piece.part));
     }
 
