@@ -3,10 +3,13 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use collector::model::{ChannelId, Position, Stream, UnitId};
-use collector::batch::{Batch, EntryAdapter, RequestEncoder, Timestamp, structured_metadata};
+use collector::{
+    batch::{Batch, EntryAdapter, RequestEncoder, Timestamp, structured_metadata},
+    model::{ChannelId, Position, Stream, UnitId},
+};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+const CHANNEL: ChannelId = ChannelId { unit: UnitId(0), stream: Stream::Stdout };
 const LINES: usize = 4096;
 const FIRST_NS: i64 = 1_767_322_445_123_456_789;
 
@@ -36,7 +39,13 @@ fn entry(criterion: &mut Criterion) {
                 batch.clear(0);
                 let stream = batch.open_stream(&labels, CHANNEL);
                 for (n, text) in texts.iter().enumerate() {
-                    batch.append(stream, Position::START, FIRST_NS + n as i64 * 1_000_003, black_box(text.as_bytes()), &[]);
+                    batch.append(
+                        stream,
+                        Position::START,
+                        FIRST_NS + n as i64 * 1_000_003,
+                        black_box(text.as_bytes()),
+                        &[],
+                    );
                 }
                 batch.encoded_bytes()
             });
@@ -51,7 +60,7 @@ fn entry(criterion: &mut Criterion) {
                 let stream = batch.open_stream(&labels, CHANNEL);
                 for (n, text) in texts.iter().enumerate() {
                     let timestamp_ns = FIRST_NS + n as i64 * 1_000_003;
-                    batch.append_with_metadata(stream, timestamp_ns, black_box(text.as_bytes()), &metadata);
+                    batch.append(stream, Position::START, timestamp_ns, black_box(text.as_bytes()), &metadata);
                 }
                 batch.encoded_bytes()
             });
@@ -86,7 +95,9 @@ fn seal(criterion: &mut Criterion) {
     for streams in [1, 30] {
         let mut batch = Batch::new(0);
         let slots: Vec<_> = (0..streams)
-            .map(|n| batch.open_stream(&format!(r#"{{app="nginx", namespace="default", pod="nginx-{n}"}}"#).into(), CHANNEL))
+            .map(|n| {
+                batch.open_stream(&format!(r#"{{app="nginx", namespace="default", pod="nginx-{n}"}}"#).into(), CHANNEL)
+            })
             .collect();
         for (n, text) in texts(200).iter().enumerate() {
             batch.append(slots[n % streams], Position::START, FIRST_NS + n as i64 * 1_000_003, text.as_bytes(), &[]);

@@ -93,9 +93,8 @@ impl Batch {
         slots.retain(|slot| self.streams()[slot.index()].entries > 0);
         // Slots with the same labels stay together.
         slots.sort_by_key(|slot| (self.streams()[slot.index()].leader, *slot));
-        let same_stream = |a: &StreamSlot, b: &StreamSlot| {
-            self.streams()[a.index()].leader == self.streams()[b.index()].leader
-        };
+        let same_stream =
+            |a: &StreamSlot, b: &StreamSlot| self.streams()[a.index()].leader == self.streams()[b.index()].leader;
         let streams: Vec<_> = slots.chunk_by(same_stream).collect();
         if streams.len() < 2 {
             return None;
@@ -117,9 +116,8 @@ impl Batch {
         }
         let (mut entries, mut bytes, mut middle) = (0, 0, part.bytes.start);
         // At least one entry in the first part, and at least one left for the second.
-        let enough = |entries: u64, bytes: usize| {
-            entries + 1 >= part.entries || entries > 0 && bytes >= part.encoded_bytes / 2
-        };
+        let enough =
+            |entries: u64, bytes: usize| entries + 1 >= part.entries || entries > 0 && bytes >= part.encoded_bytes / 2;
         'runs: for (_, run) in self.runs_of(part) {
             let mut at = run.start;
             while at < run.end {
@@ -131,7 +129,8 @@ impl Batch {
                 middle = at;
             }
         }
-        let piece = |range, entries, encoded_bytes| Part { bytes: range, slots: part.slots.clone(), entries, encoded_bytes };
+        let piece =
+            |range, entries, encoded_bytes| Part { bytes: range, slots: part.slots.clone(), entries, encoded_bytes };
         Some((
             piece(part.bytes.start..middle, entries, bytes),
             piece(middle..part.bytes.end, part.entries - entries, part.encoded_bytes - bytes),

@@ -77,14 +77,7 @@ impl Batch {
     /// An empty batch. `generation` tells apart batches that are open at the same time; each [`Self::clear`] gives it
     /// a new one.
     pub fn new(generation: u64) -> Self {
-        Self {
-            arena: Vec::new(),
-            runs: Vec::new(),
-            streams: Vec::new(),
-            entries: 0,
-            text_bytes: 0,
-            generation,
-        }
+        Self { arena: Vec::new(), runs: Vec::new(), streams: Vec::new(), entries: 0, text_bytes: 0, generation }
     }
 
     /// Empties the batch and keeps its memory.

@@ -215,9 +215,7 @@ impl Answer {
             401 if tenant => "this Loki has tenants: set loki.tenant",
             401 => "check loki.basic_auth, loki.bearer_token_file or the credentials that the proxy wants",
             403 => "check that the credentials may write logs, and loki.tenant; see also the proxy's rules",
-            404 | 405 => {
-                "nothing takes logs at this path: check loki.url (the base, or the full /loki/api/v1/push)"
-            }
+            404 | 405 => "nothing takes logs at this path: check loki.url (the base, or the full /loki/api/v1/push)",
             407 => "the proxy wants credentials: put them into HTTPS_PROXY",
             _ => "check loki.url and what stands between here and Loki",
         }
@@ -327,7 +325,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_loki_writes_them() {
-        for (text, bytes) in [("3MB", 3 << 20), ("1.5kb", 1536), ("100B", 100), ("15728640", 15 << 20), ("3MiB", 3 << 20)] {
+        for (text, bytes) in
+            [("3MB", 3 << 20), ("1.5kb", 1536), ("100B", 100), ("15728640", 15 << 20), ("3MiB", 3 << 20)]
+        {
             assert_eq!(bytes_in(text), Some(bytes), "{text}");
         }
         assert_eq!(bytes_in("much"), None);

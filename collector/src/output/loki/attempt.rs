@@ -147,6 +147,7 @@ impl Attempts {
         result
     }
 
+    // Call site for readiness: where the verdict is `Accepted` or `Refused`, Loki has acknowledged a request.
     fn tell_health(&self, status: u16, verdict: &Verdict) {
         match (status, verdict) {
             (401 | 403 | 404, _) => self.health.push_refused(status),

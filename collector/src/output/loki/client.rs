@@ -22,8 +22,8 @@ use super::{
     connector::{Route, RouteConnector},
     endpoint::{Endpoint, UserInfo},
     failure,
-    sent_body::SentBody,
     files::{WatchedFiles, read_secret},
+    sent_body::SentBody,
     tls,
 };
 use crate::config;
@@ -118,9 +118,10 @@ impl Client {
 
     /// Asks for the limits that Loki publishes. The future borrows nothing.
     pub(super) fn published_limits(&self) -> impl Future<Output = Option<Answer>> + use<> {
-        let exchange = self.endpoint.beside_push("drilldown-limits").map(|uri| {
-            self.exchange(Method::GET, uri, Either::Right(Empty::new()))
-        });
+        let exchange = self
+            .endpoint
+            .beside_push("drilldown-limits")
+            .map(|uri| self.exchange(Method::GET, uri, Either::Right(Empty::new())));
         let timeout = self.config.timeout.0;
         async move { tokio::time::timeout(timeout, exchange?).await.ok()?.ok() }
     }

@@ -88,7 +88,14 @@ fn obstacle(
     advice: Option<&str>,
     pace: Pace,
 ) -> Obstacle {
-    Obstacle { summary: summary.into(), detail, advice: advice.map(str::to_owned), pace, place: Place::Connection, retry_after: None }
+    Obstacle {
+        summary: summary.into(),
+        detail,
+        advice: advice.map(str::to_owned),
+        pace,
+        place: Place::Connection,
+        retry_after: None,
+    }
 }
 
 /// The first error of this type in the chain. An `io::Error` hides the error that it wraps from `source`.

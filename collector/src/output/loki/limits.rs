@@ -44,10 +44,9 @@ impl Limits {
         Some(match self.published {
             None => configured,
             Some(published) if configured == DEFAULT => published,
-            Some(published) => RateLimit {
-                rate: configured.rate.min(published.rate),
-                burst: configured.burst.min(published.burst),
-            },
+            Some(published) => {
+                RateLimit { rate: configured.rate.min(published.rate), burst: configured.burst.min(published.burst) }
+            }
         })
     }
 
@@ -112,7 +111,8 @@ mod tests {
 
     #[test]
     fn published_limits_stand_in_for_the_defaults_and_bound_what_was_configured() {
-        let text = r#"{"limits": {"per_stream_rate_limit": "6MB", "per_stream_rate_limit_burst": 31457280}, "version": "3"}"#;
+        let text =
+            r#"{"limits": {"per_stream_rate_limit": "6MB", "per_stream_rate_limit_burst": 31457280}, "version": "3"}"#;
         let published = RateLimit { rate: 5.0 * 1048576.0, burst: 20.0 * 1048576.0 };
         let own = RateLimit { rate: 1e6, burst: 9e7 };
         for (configured, in_force) in [

@@ -19,6 +19,7 @@ mod limits;
 mod outage;
 mod outcome;
 mod parking;
+mod pieces;
 mod probe;
 mod rate;
 mod refusal;

@@ -125,7 +125,9 @@ impl Outage {
 
     /// Reports what waits, if it is time. `waiting` gives batches, lines and bytes.
     pub(super) fn remind(&mut self, waiting: impl FnOnce() -> (usize, u64, u64), now: Instant) {
-        let Some(current) = self.current.as_mut().filter(|current| now >= current.reminded + REMIND_EVERY) else { return };
+        let Some(current) = self.current.as_mut().filter(|current| now >= current.reminded + REMIND_EVERY) else {
+            return;
+        };
         current.reminded = now;
         let (batches, lines, bytes) = waiting();
         let minutes = now.saturating_duration_since(current.since).as_secs() / 60;

@@ -12,8 +12,9 @@ use super::{
     backoff::Backoff,
     certain::TIGHT_FOR,
     parking::told,
+    pieces::{Piece, Tries},
     refusal::Refusal,
-    schedule::{InFlight, Piece, Schedule, Tries},
+    schedule::{InFlight, Schedule},
     size::SLOW_BYTES_MIN,
 };
 use crate::{batch::Part, status::Reason};
@@ -280,7 +281,8 @@ impl Schedule {
         }
         let Some(not_logged) = self.refused_throttle.permit() else { return };
         let reasons: Vec<_> = refusal.counts.iter().map(|(reason, lines)| format!("{reason}: {lines}")).collect();
-        let since = if not_logged == 0 { String::new() } else { format!("; {not_logged} more such answers were not logged") };
+        let since =
+            if not_logged == 0 { String::new() } else { format!("; {not_logged} more such answers were not logged") };
         warn!(
             "lines are dropped ({}): {}. pilcrow_dropped_lines_total counts them{since}",
             reasons.join(", "),

@@ -15,7 +15,8 @@ use tracing::{info, warn};
 use super::{
     answer::{Obstacle, StreamLimit, Verdict, first_line},
     backoff::Backoff,
-    schedule::{Piece, Schedule, note},
+    pieces::Piece,
+    schedule::{Schedule, note},
     streams::StreamId,
 };
 use crate::{
@@ -165,9 +166,8 @@ impl Schedule {
         }
         for live in &mut self.batches {
             let batch = Arc::clone(&live.batch);
-            let is_parked = |slot: &crate::batch::StreamSlot| {
-                self.parking.is_parked(batch.streams()[slot.index()].channel)
-            };
+            let is_parked =
+                |slot: &crate::batch::StreamSlot| self.parking.is_parked(batch.streams()[slot.index()].channel);
             for group in &mut live.fresh {
                 for slot in group.slots.extract_if(.., |slot| is_parked(slot)) {
                     live.refused[slot.index()] = true;
@@ -217,9 +217,8 @@ impl Schedule {
         if self.parking.trial_in_flight {
             return None;
         }
-        let is_due = |(_, parked): &(&StreamId, &Parked)| {
-            parked.due <= now && matches!(parked.cause, Cause::Refused { .. })
-        };
+        let is_due =
+            |(_, parked): &(&StreamId, &Parked)| parked.due <= now && matches!(parked.cause, Cause::Refused { .. });
         let (stream, parked) = self.parking.streams.iter().filter(is_due).min_by_key(|(_, parked)| parked.due)?;
         let Cause::Refused { entry } = &parked.cause else { return None };
         let trial = Trial { stream: *stream, labels: Arc::clone(&self.streams[*stream].labels), entry: entry.clone() };

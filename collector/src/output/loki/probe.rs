@@ -53,5 +53,6 @@ pub async fn probe_through(config: &config::Loki, proxies: &Proxies) -> Result<R
 /// Whether this is what Loki answers to a push request without lines.
 pub(super) fn takes_lines(answer: &Answer) -> bool {
     // "error at least one valid stream is required for ingestion" (pkg/validation/validate.go)
-    answer.verdict(0) == Verdict::Accepted || answer.status.is_client_error() && answer.text.contains("at least one valid stream")
+    answer.verdict(0) == Verdict::Accepted
+        || answer.status.is_client_error() && answer.text.contains("at least one valid stream")
 }

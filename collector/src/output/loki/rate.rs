@@ -112,7 +112,11 @@ mod tests {
         bucket.take(1e6);
         bucket.give_back(1e6);
         assert_eq!(bucket.wait(1e6, LIMIT, later), None);
-        assert_eq!(bucket.wait(9e6, LIMIT, now + Duration::from_secs(4)), None, "what is more than a burst goes at a full one");
+        assert_eq!(
+            bucket.wait(9e6, LIMIT, now + Duration::from_secs(4)),
+            None,
+            "what is more than a burst goes at a full one"
+        );
     }
 
     #[test]
