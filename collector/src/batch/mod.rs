@@ -12,17 +12,19 @@ mod labels;
 mod lanes;
 mod ledger;
 mod logproto;
+mod part;
 mod request;
 #[cfg(test)]
 mod tests;
 mod wire;
 
 pub use labels::{label_set, structured_metadata};
-pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
-pub use request::RequestEncoder;
 pub use lanes::{BatchBudget, Lane, Lanes};
 pub use ledger::Ledger;
-pub use wire::{Batch, BatchStream, EntryRange, StreamSlot};
+pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
+pub use part::Part;
+pub use request::{RequestEncoder, encode_single_stream};
+pub use wire::{Batch, BatchStream, StreamSlot};
 
 use crate::model::ChannelId;
 

@@ -3,12 +3,13 @@
 //! Lines of several streams interleave, so the arena is a sequence of *runs*, each of one stream; a push request
 //! gathers a stream's runs under one label set. See [`super::logproto`] for the messages.
 
-use std::{ops::Range, sync::Arc};
-
-use super::{
-    entry::{encode_entry, entry_len},
-    request::RequestEncoder,
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+    sync::Arc,
 };
+
+use super::{entry::encode_entry, part::Part, request::RequestEncoder};
 use crate::model::{ChannelId, Position};
 
 /// A stream's place in one batch; valid until that batch is cleared.
@@ -32,6 +33,8 @@ impl StreamSlot {
 pub struct BatchStream {
     /// The label set in LogQL's form.
     pub labels: Arc<str>,
+    /// The first slot of the batch with these labels: slots with one leader are one stream to Loki.
+    pub leader: StreamSlot,
     /// Whose lines they are.
     pub channel: ChannelId,
     /// The smallest position of its lines.
@@ -40,10 +43,14 @@ pub struct BatchStream {
     pub entries: u64,
     /// Their encoded bytes.
     pub bytes: u64,
+    /// Their bytes as Loki's rate limits count them: text and structured metadata.
+    pub counted_bytes: u64,
     /// The oldest timestamp of its lines, nanoseconds since 1970.
     pub oldest_ns: i64,
     /// The newest one.
     pub newest_ns: i64,
+    /// Of the labels, so that equal ones are found without comparing texts.
+    labels_hash: u64,
 }
 
 /// Entries of one stream that lie together in the arena.
@@ -53,27 +60,6 @@ pub(super) struct Run {
     /// First byte in the arena; the run ends where the next one begins. As wide as an address, so that no setting of
     /// the batch's size can overflow it.
     pub(super) start: usize,
-}
-
-/// Which entries of a batch, in arena order: a whole batch, or a part of one that Loki found too large.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryRange {
-    /// Bytes of the arena, on entry borders.
-    pub(super) bytes: Range<usize>,
-    /// How many entries lie in it.
-    entries: u64,
-}
-
-impl EntryRange {
-    /// How many entries lie in it.
-    pub fn entries(&self) -> u64 {
-        self.entries
-    }
-
-    /// Their encoded bytes, without the labels.
-    pub fn encoded_bytes(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 /// Lines on their way to Loki, as wire bytes.
@@ -91,14 +77,7 @@ impl Batch {
     /// An empty batch. `generation` tells apart batches that are open at the same time; each [`Self::clear`] gives it
     /// a new one.
     pub fn new(generation: u64) -> Self {
-        Self {
-            arena: Vec::new(),
-            runs: Vec::new(),
-            streams: Vec::new(),
-            entries: 0,
-            text_bytes: 0,
-            generation,
-        }
+        Self { arena: Vec::new(), runs: Vec::new(), streams: Vec::new(), entries: 0, text_bytes: 0, generation }
     }
 
     /// Empties the batch and keeps its memory.
@@ -131,15 +110,23 @@ impl Batch {
 
     /// Opens a stream in this batch for the lines of `channel` with these labels, in LogQL's form.
     pub fn open_stream(&mut self, labels: &Arc<str>, channel: ChannelId) -> StreamSlot {
-        let slot = StreamSlot(u32::try_from(self.streams.len()).unwrap_or(u32::MAX));
+        let slot = StreamSlot::at(self.streams.len());
+        let mut hasher = DefaultHasher::new();
+        labels.hash(&mut hasher);
+        let labels_hash = hasher.finish();
+        let equal = |known: &&BatchStream| known.labels_hash == labels_hash && known.labels == *labels;
+        let leader = self.streams.iter().find(equal).map_or(slot, |known| known.leader);
         self.streams.push(BatchStream {
             labels: Arc::clone(labels),
+            leader,
             channel,
             first: Position { turn: u64::MAX, offset: u64::MAX },
             entries: 0,
             bytes: 0,
+            counted_bytes: 0,
             oldest_ns: i64::MAX,
             newest_ns: i64::MIN,
+            labels_hash,
         });
         slot
     }
@@ -158,6 +145,7 @@ impl Batch {
         stream.first = stream.first.min(at);
         stream.entries += 1;
         stream.bytes += bytes;
+        stream.counted_bytes += (text.len() + metadata.len()) as u64;
         stream.oldest_ns = stream.oldest_ns.min(timestamp_ns);
         stream.newest_ns = stream.newest_ns.max(timestamp_ns);
         self.entries += 1;
@@ -189,33 +177,10 @@ impl Batch {
         self.entries == 0
     }
 
-    /// All entries.
-    pub fn whole(&self) -> EntryRange {
-        EntryRange { bytes: 0..self.arena.len(), entries: self.entries }
-    }
-
-    /// Two parts of `range` in order, of about half its bytes each, or `None` for a single entry.
-    pub fn split(&self, range: &EntryRange) -> Option<(EntryRange, EntryRange)> {
-        if range.entries < 2 {
-            return None;
-        }
-        let half = range.bytes.start + range.bytes.len() / 2;
-        let (mut middle, mut first_entries) = (range.bytes.start, 0);
-        // At least one entry in the first part, and at least one left for the second.
-        while first_entries + 1 < range.entries && (first_entries == 0 || middle < half) {
-            middle += entry_len(&self.arena[middle..]);
-            first_entries += 1;
-        }
-        Some((
-            EntryRange { bytes: range.bytes.start..middle, entries: first_entries },
-            EntryRange { bytes: middle..range.bytes.end, entries: range.entries - first_entries },
-        ))
-    }
-
-    /// Appends the `logproto.PushRequest` with the entries of `range` to `out`: each stream once, its entries in
+    /// Appends the `logproto.PushRequest` with the entries of `part` to `out`: each stream once, its entries in
     /// their order. [`RequestEncoder`] does the same with reused memory.
-    pub fn encode_push_request(&self, range: &EntryRange, out: &mut Vec<u8>) {
-        RequestEncoder::default().encode(self, range, out);
+    pub fn encode_push_request(&self, part: &Part, out: &mut Vec<u8>) {
+        RequestEncoder::default().encode(self, part, out);
     }
 
     /// The entries' bytes.
@@ -223,9 +188,9 @@ impl Batch {
         &self.arena
     }
 
-    /// The runs that reach into `range`, each with its part of it.
-    pub(super) fn runs_in(&self, range: &EntryRange) -> impl Iterator<Item = (StreamSlot, Range<usize>)> {
-        let bytes = range.bytes.clone();
+    /// The runs that reach into `bytes`, each with its part of it.
+    pub(super) fn runs_in(&self, bytes: &Range<usize>) -> impl Iterator<Item = (StreamSlot, Range<usize>)> {
+        let bytes = bytes.clone();
         let first = self.runs.partition_point(|run| run.start <= bytes.start).saturating_sub(1);
         let past_last = self.runs.partition_point(|run| run.start < bytes.end).max(first);
         let runs = &self.runs[first..past_last];

@@ -334,8 +334,16 @@ log: {level: info, format: text}    # text | json
                 "p.yaml:2:12: loki.timeout: expected a duration such as 500ms, 10s, 5m, 1h or 1m30s, found \"ten\"",
             ),
             (
-                "loki: {batch: {bytes: 1.5MiB}}\n",
-                "p.yaml:1:23: loki.batch.bytes: expected a size such as 64KiB, 1MiB, 10MB or a number of bytes, found \"1.5MiB\"",
+                "loki: {batch: {bytes: 1.55MiB}}\n",
+                "p.yaml:1:23: loki.batch.bytes: expected a size such as 64KiB, 1MiB, 10MB or a number of bytes, found \"1.55MiB\"",
+            ),
+            (
+                "loki: {stream_rate: fast}\n",
+                "p.yaml:1:21: loki.stream_rate: expected a size per second such as 2.5MiB, or unlimited, found \"fast\"",
+            ),
+            (
+                "loki: {refused_streams: drop}\n",
+                "p.yaml:1:25: loki.refused_streams: expected wait, or drop after a duration such as drop after 1h, found \"drop\"",
             ),
             ("signal: epbf\n", "p.yaml:1:9: signal: expected one of auto, ebpf, inotify, poll, found \"epbf\""),
             (
@@ -398,6 +406,12 @@ log: {level: info, format: text}    # text | json
                 "loki: {batch: {bytes: 100}}\n",
                 "p.yaml:1:16: loki.batch.bytes: must lie between 1KiB and 64MiB, found 100",
             ),
+            ("loki: {stream_rate: 10}\n", "p.yaml:1:8: loki.stream_rate: must lie between 1KiB and 1GiB, found 10"),
+            (
+                "loki: {refused_streams: drop after 1ms}\n",
+                "p.yaml:1:8: loki.refused_streams: must lie between 1s and 30d, found 1ms",
+            ),
+            ("ready: {after: 2h}\n", "p.yaml:1:9: ready.after: must lie between 100ms and 1h, found 2h"),
             ("debug: {drop_signals: 1.5}\n", "p.yaml:1:9: debug.drop_signals: must lie between 0 and 1, found 1.5"),
             (
                 "memory: {queue: 512KiB}\n",

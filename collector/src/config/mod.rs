@@ -23,10 +23,10 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::Environment;
-pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, Tls};
+pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use shards::{SHARDS_MAX, ShardCount};
-pub use units::{ByteSize, HumanDuration};
+pub use units::{ByteSize, HumanDuration, Rate};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -62,6 +62,8 @@ pub struct Config {
     pub sweep: Sweep,
     /// What happens at SIGTERM.
     pub shutdown: Shutdown,
+    /// When `/ready` answers 503.
+    pub ready: Ready,
     /// The status server.
     pub http: Http,
     /// Pilcrow's own log.
@@ -246,6 +248,14 @@ pub struct Shutdown {
     pub deadline: HumanDuration,
 }
 
+/// `ready`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ready {
+    /// Not ready when lines have waited for so long and Loki acknowledged none.
+    pub after: HumanDuration,
+}
+
 /// `http`: the status server.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -315,6 +325,7 @@ impl Default for Config {
             checkpoint: Checkpoint::default(),
             sweep: Sweep::default(),
             shutdown: Shutdown::default(),
+            ready: Ready::default(),
             http: Http::default(),
             log: Log::default(),
             debug: Debug::default(),
@@ -378,6 +389,12 @@ impl Default for Sweep {
 impl Default for Shutdown {
     fn default() -> Self {
         Self { deadline: HumanDuration::from_secs(10) }
+    }
+}
+
+impl Default for Ready {
+    fn default() -> Self {
+        Self { after: HumanDuration::from_secs(120) }
     }
 }
 

@@ -12,7 +12,7 @@ use hyper::{
 };
 use rustls::pki_types::ServerName;
 
-use super::{ByteSize, Config, Enabled, HumanDuration, Kubernetes, Loki, Tls};
+use super::{ByteSize, Config, Enabled, HumanDuration, Kubernetes, Loki, Rate, RefusedStreams, Tls};
 use crate::{
     pipeline::relabel::{Rule, RuleError},
     source::kubernetes::Selector,
@@ -203,12 +203,20 @@ fn limits(config: &Config, problems: &mut Problems) {
     within("checkpoint.interval", config.checkpoint.interval, millis(100), TEN_MINUTES);
     within("sweep.interval", config.sweep.interval, millis(100), TEN_MINUTES);
     within("shutdown.deadline", config.shutdown.deadline, HumanDuration(Duration::ZERO), TEN_MINUTES);
+    within("ready.after", config.ready.after, millis(100), HOUR);
+    if let RefusedStreams::DropAfter(after) = loki.refused_streams {
+        within("loki.refused_streams", after, HumanDuration::from_secs(1), HumanDuration::from_secs(30 * 86_400));
+    }
     let mut within = |key: &str, value: ByteSize, least: ByteSize, most: ByteSize| {
         if value < least || value > most {
             add(problems, key, format!("must lie between {least} and {most}, found {value}"));
         }
     };
     within("loki.batch.bytes", loki.batch.bytes, ByteSize::kib(1), ByteSize::mib(64));
+    if let Rate::PerSecond(rate) = loki.stream_rate {
+        within("loki.stream_rate", rate, ByteSize::kib(1), ByteSize::mib(1024));
+    }
+    within("loki.stream_burst", loki.stream_burst, ByteSize::kib(1), ByteSize::mib(1024));
     within("lines.max_bytes", config.lines.max_bytes, ByteSize(256), ByteSize::mib(16));
     within("memory.queue", config.memory.queue, ByteSize::kib(64), ByteSize::mib(4096));
     if !(0.0..=1.0).contains(&config.debug.drop_signals) {

@@ -107,6 +107,8 @@ pub struct Metrics {
     pub acknowledged_bytes: Counter,
     pub push_requests: Family<PushStatus, Counter>,
     pub push_duration_seconds: Histogram,
+    pub parked_channels: Gauge,
+    pub refused_streams: Family<Reason, Counter>,
     pub queue_batches: Gauge,
     pub queue_bytes: Gauge,
     pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
@@ -157,6 +159,8 @@ impl Metrics {
             acknowledged_bytes: Counter::default(),
             push_requests: Family::default(),
             push_duration_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
+            parked_channels: Gauge::default(),
+            refused_streams: Family::default(),
             queue_batches: Gauge::default(),
             queue_bytes: Gauge::default(),
             lag_bytes: Family::default(),
@@ -227,6 +231,16 @@ impl Metrics {
             "Time from a push request to its answer",
             Unit::Seconds,
             self.push_duration_seconds.clone(),
+        );
+        r.register(
+            "parked_channels",
+            "stdout and stderr of containers whose lines wait on the disk because Loki refuses one of their streams",
+            self.parked_channels.clone(),
+        );
+        r.register(
+            "refused_streams",
+            "Times that Loki refused a stream and its channels were parked, by reason",
+            self.refused_streams.clone(),
         );
         r.register("queue_batches", "Sealed batches that are not acknowledged", self.queue_batches.clone());
         r.register_with_unit(

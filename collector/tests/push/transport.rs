@@ -107,7 +107,7 @@ fn https_works_with_an_authority_of_ones_own() {
 }
 
 #[test]
-fn a_certificate_of_an_unknown_authority_is_refused_with_the_mend() {
+fn a_certificate_of_an_unknown_authority_is_refused_with_the_fix() {
     block_on(async {
         let (authority, other) = (Authority::new(), Authority::new());
         let loki = Receiver::start_tls(authority.server("127.0.0.1", false), |_, _| Reply::ok()).await;
@@ -325,7 +325,7 @@ fn a_bearer_token_is_read_again_when_its_file_changes() {
 }
 
 #[test]
-fn a_token_that_is_mended_is_used_before_the_wait_is_over() {
+fn a_token_that_is_corrected_is_used_before_the_wait_is_over() {
     block_on(async {
         let folder = tempfile::tempdir().unwrap();
         let token = folder.path().join("token");
@@ -424,7 +424,7 @@ fn a_connection_that_closes_in_the_middle_of_the_answer_means_again() {
 #[test]
 fn a_success_whose_text_breaks_off_is_a_success() {
     block_on(async {
-        let (address, requests) = raw_server(&["HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"]).await;
+        let (address, requests) = raw_server(&["HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"half"]).await;
         let running = Running::start(&config(&format!("http://{address}")));
         running.deliver(batch(1, &[(1, "line")])).await;
         assert_eq!(requests.load(SeqCst), 1);

@@ -10,7 +10,9 @@ use std::{io, path::Path};
 
 use self::relabelling::Relabelling;
 pub use self::relabelling::write_rules;
-use crate::config::{Config, Enabled, Kubernetes, Oversize, ReaderChoice, ShardCount, SignalChoice, StartAt};
+use crate::config::{
+    Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, ShardCount, SignalChoice, StartAt,
+};
 
 /// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
 ///
@@ -40,6 +42,7 @@ fn sentences(config: &Config, relabelling: &Relabelling) -> Vec<String> {
              Loki takes it.",
             loki.batch.bytes, loki.batch.age, loki.backoff.min, loki.backoff.max
         ),
+        streams(config),
         relabelling.sentence(config),
         format!("Logs are read from {}; {}.", config.paths.pods.display(), start(config)),
         format!("Positions are kept in {}.", config.paths.state.display()),
@@ -56,7 +59,11 @@ fn sentences(config: &Config, relabelling: &Relabelling) -> Vec<String> {
     if loki.tls.insecure_skip_verify {
         sentences.insert(1, "Loki's certificate is NOT verified.".into());
     }
-    sentences.push(format!("Metrics, readiness and health are served on http://{}/.", config.http.listen));
+    sentences.push(format!(
+        "Metrics, readiness and health are served on http://{}/; not ready after lines have waited for {} without an \
+         acknowledgement.",
+        config.http.listen, config.ready.after
+    ));
     sentences
 }
 
@@ -76,6 +83,21 @@ fn authentication(config: &Config) -> String {
         format!(", with the bearer token in {}", loki.bearer_token_file.display())
     } else {
         String::new()
+    }
+}
+
+fn streams(config: &Config) -> String {
+    let rate = match config.loki.stream_rate {
+        Rate::PerSecond(rate) => {
+            format!("A stream is sent at {rate} a second at most, {} at once", config.loki.stream_burst)
+        }
+        Rate::Unlimited => "Streams are sent as fast as Loki answers".into(),
+    };
+    match config.loki.refused_streams {
+        RefusedStreams::Wait => format!("{rate}; one that Loki refuses waits on the disk until Loki takes it."),
+        RefusedStreams::DropAfter(after) => {
+            format!("{rate}; the lines of one that Loki refuses for {after} are dropped, and counted.")
+        }
     }
 }
 
@@ -189,6 +211,13 @@ fn warnings(config: &Config) -> Vec<String> {
     }
     if plain && loki.tls != Default::default() {
         warnings.push("loki.tls has no effect, as loki.url is http://".into());
+    }
+    if loki.stream_rate == Rate::Unlimited {
+        warnings.push(
+            "loki.stream_rate is unlimited: lines past Loki's per_stream_rate_limit may be lost, as Loki does not always \
+             report them"
+                .into(),
+        );
     }
     if config.debug.drop_signals > 0.0 {
         warnings.push(format!(

@@ -4,11 +4,14 @@ use std::{error::Error, io, time::Duration};
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::answer::{Obstacle, Pace, first_line};
+use super::answer::{Obstacle, Pace, Place, first_line};
 
 /// The whole request took longer than `loki.timeout`.
-pub(super) fn timed_out(after: Duration) -> Obstacle {
-    obstacle(format!("Loki does not answer within {after:?} (loki.timeout)"), String::new(), None, Pace::Soon)
+///
+/// `all_sent`: the whole body had been handed to the connection.
+pub(super) fn timed_out(after: Duration, all_sent: bool) -> Obstacle {
+    let summary = format!("Loki does not answer within {after:?} (loki.timeout)");
+    Obstacle { place: Place::Timeout { all_sent }, ..obstacle(summary, String::new(), None, Pace::Soon) }
 }
 
 /// The connection could not be made or broke before the answer was whole.
@@ -19,21 +22,21 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
     }
     let says = |words: &str| detail.contains(words);
     if says("dns error") {
-        let mend = "check the host in loki.url; in a pod also its dnsPolicy";
-        return obstacle("the name of Loki's host cannot be resolved", detail, Some(mend), Pace::Soon);
+        let advice = "check the host in loki.url; in a pod also its dnsPolicy";
+        return obstacle("the name of Loki's host cannot be resolved", detail, Some(advice), Pace::Soon);
     }
     if says("proxy authorization required") {
-        let mend = "put user and password into HTTPS_PROXY (http://user:password@proxy:port)";
-        return obstacle("the proxy wants credentials", String::new(), Some(mend), Pace::Mend);
+        let advice = "put user and password into HTTPS_PROXY (http://user:password@proxy:port)";
+        return obstacle("the proxy wants credentials", String::new(), Some(advice), Pace::Fix);
     }
     if says("tunnel error: unsuccessful") {
-        let mend = "check that the proxy may connect to the host of loki.url, or add that to NO_PROXY";
-        return obstacle("the proxy refuses to connect to Loki", String::new(), Some(mend), Pace::Soon);
+        let advice = "check that the proxy may connect to the host of loki.url, or add that to NO_PROXY";
+        return obstacle("the proxy refuses to connect to Loki", String::new(), Some(advice), Pace::Soon);
     }
     match find::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => {
-            let mend = "is Loki running, and is the port in loki.url right?";
-            obstacle("the connection to Loki is refused", String::new(), Some(mend), Pace::Soon)
+            let advice = "is Loki running, and is the port in loki.url right?";
+            obstacle("the connection to Loki is refused", String::new(), Some(advice), Pace::Soon)
         }
         Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
             obstacle("Loki's host cannot be reached", detail, None, Pace::Soon)
@@ -45,7 +48,7 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
 fn explain_tls(error: &rustls::Error) -> Obstacle {
     let summary = "the TLS connection to Loki fails";
     let detail = error.to_string();
-    let mend = match error {
+    let advice = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             // The latter where an authority of the same name has another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -76,16 +79,23 @@ fn explain_tls(error: &rustls::Error) -> Obstacle {
         }
         _ => return obstacle(summary, detail, None, Pace::Soon),
     };
-    obstacle(summary, detail, Some(mend), Pace::Mend)
+    obstacle(summary, detail, Some(advice), Pace::Fix)
 }
 
 fn obstacle(
     summary: impl Into<std::borrow::Cow<'static, str>>,
     detail: String,
-    mend: Option<&str>,
+    advice: Option<&str>,
     pace: Pace,
 ) -> Obstacle {
-    Obstacle { summary: summary.into(), detail, mend: mend.map(str::to_owned), pace, retry_after: None }
+    Obstacle {
+        summary: summary.into(),
+        detail,
+        advice: advice.map(str::to_owned),
+        pace,
+        place: Place::Connection,
+        retry_after: None,
+    }
 }
 
 /// The first error of this type in the chain. An `io::Error` hides the error that it wraps from `source`.
