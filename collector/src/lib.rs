@@ -12,6 +12,7 @@
 pub mod admin;
 pub mod batch;
 pub mod checkpoint;
+pub mod compiled;
 pub mod config;
 pub mod decode;
 pub mod logging;

@@ -56,6 +56,27 @@ pub enum ConfigError {
     },
 }
 
+impl Problem {
+    fn write_what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{}: ", OneLine(&self.key.replace(".[", "[")))?;
+        }
+        write!(f, "{}", OneLine(&self.message))
+    }
+}
+
+impl fmt::Display for Problem {
+    /// For where the file is known: `line LINE: KEY: MESSAGE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::File(place) => write!(f, "line {}: ", place.line)?,
+            Origin::Environment(name) => write!(f, "environment variable {name}: ")?,
+            Origin::Default => {}
+        }
+        self.write_what(f)
+    }
+}
+
 impl fmt::Display for ConfigError {
     /// One line for each problem: `FILE:LINE:COLUMN: KEY: MESSAGE`, as compilers write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,10 +95,8 @@ impl fmt::Display for ConfigError {
                         (_, Some(path)) => write!(f, "{}", path.display())?,
                         (_, None) => f.write_str("configuration")?,
                     }
-                    if !problem.key.is_empty() {
-                        write!(f, ": {}", OneLine(&problem.key.replace(".[", "[")))?;
-                    }
-                    write!(f, ": {}", OneLine(&problem.message))?;
+                    f.write_str(": ")?;
+                    problem.write_what(f)?;
                 }
                 Ok(())
             }

@@ -12,20 +12,17 @@ mod error;
 mod load;
 mod loki;
 mod relabel;
-mod shards;
 mod tree;
 mod units;
-mod validate;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use error::{ConfigError, Origin, Place, Problem};
-pub use load::Environment;
+pub use load::{Draft, Environment, Findings, read};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
-pub use shards::{SHARDS_MAX, ShardCount};
 pub use units::{ByteSize, HumanDuration, Rate};
 
 /// Everything that can be set.
@@ -155,8 +152,6 @@ pub enum SignalChoice {
 pub struct Reader {
     /// How a file is read.
     pub backend: ReaderChoice,
-    /// How many threads read, each the logs of other pods.
-    pub shards: ShardCount,
 }
 
 /// `reader.backend`.

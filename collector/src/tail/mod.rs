@@ -250,7 +250,8 @@ impl<R: RangeReader> ReaderSide<R> {
             health,
             containers: HashMap::new(),
             ids: HashMap::new(),
-            relabel: Relabel::new(&config).map_err(|error| io::Error::other(error.message))?,
+            relabel: Relabel::new(&config)
+                .map_err(|errors| io::Error::other(format!("relabel_configs: {errors:?}")))?,
             selects_unknown_pods: Selector::parse(&config.kubernetes.pod_selector)
                 .map_err(io::Error::other)?
                 .matches(&BTreeMap::new()),
