@@ -8,6 +8,7 @@
 //!
 //! [`reader_side`] and [`sender_side`] are the two threads that walk it, the first of them several where
 //! there are many cores ([`readers`]); [`run`] starts and stops them.
+#![allow(missing_docs, reason = "one program: a comment says what a name cannot")]
 
 pub mod admin;
 pub mod batch;
@@ -17,9 +18,10 @@ pub mod config;
 pub mod decode;
 pub mod logging;
 pub mod memory;
+pub mod model;
 pub mod output;
 pub mod pipeline;
-pub mod readers;
+pub mod reader_side;
 pub mod run;
 pub mod sender_side;
 pub mod source;

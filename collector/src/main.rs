@@ -53,7 +53,7 @@ enum Command {
         #[arg(long, conflicts_with = "print")]
         show_relabel: bool,
     },
-    /// Take over the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
+    /// Import the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
     ImportPositions {
         #[command(flatten)]
         config: ConfigFile,
@@ -70,7 +70,7 @@ enum Command {
         #[arg(long, conflicts_with = "force")]
         once: bool,
     },
-    /// Say what this machine offers, what is missing and how to mend it
+    /// Say what this machine offers, what is missing and how to fix it
     Doctor {
         #[command(flatten)]
         config: ConfigFile,
@@ -145,7 +145,7 @@ fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
     };
     let report = doctor::examine(config, &System::this_machine(), &trials);
     report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;
-    anyhow::ensure!(report.can_work(), "something stands in the way of collecting: see what is marked fail");
+    anyhow::ensure!(report.can_work(), "Pilcrow cannot work here: see what is marked fail");
     Ok(())
 }
 

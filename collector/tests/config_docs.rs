@@ -89,7 +89,7 @@ fn full_scrape() -> String {
     for family in [&metrics.signal_backend, &metrics.reader_backend, &metrics.metadata_backend] {
         family.get_or_create(&Backend { backend: "b".into(), fallback_reason: String::new() }).set(1);
     }
-    metrics.set_lags(0, [((), 1)].into_iter(), |()| ContainerLabels::others());
+    metrics.set_lags([((), 1)].into_iter(), |()| ContainerLabels::others());
     metrics.refresh();
     encode(metrics.registry(), Format::Prometheus).unwrap()
 }

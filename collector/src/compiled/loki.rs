@@ -76,12 +76,12 @@ fn authentication(loki: &Loki, problems: &mut Problems) {
         problems.add("loki.basic_auth.username", "must not hold a colon or a control character (RFC 7617)");
     }
     if bearer && !user.is_empty() {
-        problems.add("loki.bearer_token_file", "can not be used together with loki.basic_auth; keep one of them");
+        problems.add("loki.bearer_token_file", "cannot be used together with loki.basic_auth; keep one of them");
     }
     let header = loki.headers.keys().find(|name| name.eq_ignore_ascii_case("authorization"));
     if let Some(name) = header.filter(|_| bearer || !user.is_empty()) {
         let key = format!("loki.headers.{name}");
-        problems.add(&key, "can not be used together with loki.basic_auth or loki.bearer_token_file");
+        problems.add(&key, "cannot be used together with loki.basic_auth or loki.bearer_token_file");
     }
 }
 
@@ -105,7 +105,7 @@ fn headers(loki: &Loki, problems: &mut Problems) {
         } else if HeaderValue::from_str(value).is_err() {
             problems.add(&key, "its value must be one line of visible ASCII characters");
         } else if let Some((_, why)) = OWN_HEADERS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
-            problems.add(&key, format!("can not be set here: {why}"));
+            problems.add(&key, format!("cannot be set here: {why}"));
         }
     }
 }

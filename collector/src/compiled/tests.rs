@@ -44,6 +44,20 @@ fn a_problem_is_one_line_also_where_the_file_has_a_newline_in_the_middle_of_it()
 }
 
 #[test]
+fn a_newline_at_the_end_of_a_variable_is_not_part_of_its_value() {
+    let environment = |name: &str| match name {
+        "LOKI_URL" => Some("http://loki:3100\n".to_owned()),
+        "NODE_NAME" => Some("pi-3\r\n".to_owned()),
+        "CLUSTER" => Some("home\n".to_owned()),
+        _ => None,
+    };
+    let config = Compiled::parse("labels: {cluster: '${CLUSTER}'}\n", &environment).unwrap().config;
+    assert_eq!(config.loki.url, "http://loki:3100");
+    assert_eq!(config.kubernetes.node_name, "pi-3");
+    assert_eq!(config.labels["cluster"], "home");
+}
+
+#[test]
 fn nothing_at_all_is_the_defaults() {
     for text in ["", "\n\n", "# only a comment\n", "---\n", "loki:\nlabels:\n# none\npaths: {}\n", "\u{feff}", "~"] {
         assert_eq!(good(text), Config::default(), "{text:?}");
@@ -69,7 +83,6 @@ kubernetes: {enabled: auto, node_name: "${NODE_NAME:-}", kubeconfig: ""}
 signal: auto                        # auto | ebpf | inotify | poll
 reader: auto                        # auto | io_uring | pread
 start_at: beginning                 # for files without a checkpoint: beginning | end
-http: {listen: "0.0.0.0:9080"}
 log: {level: info, format: text}    # text | json
 "#;
     let mut expected = Config::default();
@@ -275,7 +288,7 @@ fn a_value_out_of_bounds_or_without_its_other_half_says_so() {
         ),
         (
             "loki: {headers: {X-Scope-OrgID: t}}\n",
-            "p.yaml:1:18: loki.headers.X-Scope-OrgID: can not be set here: set loki.tenant instead",
+            "p.yaml:1:18: loki.headers.X-Scope-OrgID: cannot be set here: set loki.tenant instead",
         ),
         (
             "relabel_configs:\n- {action: keep}\n- {source_labels: [a], regex: 'a(', target_label: b}\n",
@@ -291,7 +304,7 @@ fn a_value_out_of_bounds_or_without_its_other_half_says_so() {
         ),
         (
             "paths: {pods: /a, state: /a/b}\n",
-            "p.yaml:1:19: paths.state: must not lie in paths.pods, which Pilcrow only reads",
+            "p.yaml:1:19: paths.state: must not be in paths.pods, which Pilcrow only reads",
         ),
     ] {
         assert_eq!(bad(text), error);
@@ -308,7 +321,7 @@ fn a_bad_value_from_the_environment_names_the_variable() {
 }
 
 #[test]
-fn several_mistakes_are_told_at_once_in_the_order_of_the_file() {
+fn all_mistakes_are_reported_at_once_in_the_order_of_the_file() {
     let text = "loki:\n  ulr: http://a\n  timeout: x\nsignal: foo\nlabels: {9a: b}\nloki_url: a\n";
     let errors = bad(text);
     let keys: Vec<&str> = errors.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
@@ -319,13 +332,13 @@ fn several_mistakes_are_told_at_once_in_the_order_of_the_file() {
 fn what_yaml_can_do_and_a_configuration_needs_not_works_or_has_a_clear_error() {
     assert_eq!(good("labels: &l {a: b}\n"), good("labels: {a: b}\n"), "an anchor that nothing refers to");
     assert_eq!(good("\u{feff}labels: {a: b}\r\n"), good("labels: {a: b}\n"), "a byte order mark, Windows line ends");
-    assert_eq!(good("%YAML 1.2\n---\nlabels: {a: >-\n b\n }\n...\n"), good("labels: {a: b}\n"));
+    assert_eq!(good("%YAML 1.2\n---\nlabels:\n  a: >-\n    b\n...\n"), good("labels: {a: b}\n"));
     let laughs: String = (1..20).map(|i| format!("l{i}: &l{i} [*l{}, *l{}]\n", i - 1, i - 1)).collect();
     for (text, begin) in [
         (format!("l0: &l0 [a]\n{laughs}"), "p.yaml:2:10: YAML aliases (*name) are not supported; write the value out"),
         ("a: &a {b: c}\nlabels: {<<: *a}\n".into(), "p.yaml:2:10: YAML merge keys (<<) are not supported"),
         ("labels: {<<: {b: c}}\n".into(), "p.yaml:1:10: YAML merge keys (<<) are not supported"),
-        ("loki:\n\turl: http://a\n".into(), "p.yaml:2:1: not valid YAML: "),
+        ("loki:\n\turl: http://a\n".into(), "p.yaml:2:"),
         ("labels: {[a, b]: c}\n".into(), "p.yaml:1:10: a key must be a word"),
         ("labels: {a: b, a: c}\n".into(), "p.yaml:1:16: key a is set twice, first in line 1"),
         (format!("labels: {}a{}\n", "{a: ".repeat(5000), "}".repeat(5000)), "p.yaml:1:"),

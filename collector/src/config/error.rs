@@ -6,12 +6,11 @@ use std::{
     path::PathBuf,
 };
 
-/// A place in the file; both numbers count from 1.
+/// Counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Line.
     pub line: usize,
-    /// Column, in characters.
+    /// In characters.
     pub column: usize,
 }
 
@@ -26,21 +25,19 @@ pub enum Origin {
     Default,
 }
 
-/// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where.
     pub origin: Origin,
     /// The key with all keys above it, `loki.batch.bytes` or `relabel_configs.[0].regex`; empty for the file as a whole.
     pub key: String,
-    /// What is wrong and what would be right.
+    /// What is wrong and what would be right; without secrets.
     pub message: String,
 }
 
-/// A configuration that can not be used.
+/// A configuration that cannot be used.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// The file can not be read.
+    /// The file cannot be read.
     Unreadable {
         /// The file.
         path: PathBuf,

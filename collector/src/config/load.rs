@@ -51,6 +51,9 @@ impl Draft {
     /// # Errors
     /// The text is no YAML, or names variables that are not set.
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        // `kubectl create secret --from-file` and `echo … > file` leave a newline at the end of what becomes a variable.
+        let trimmed = |name: &str| environment(name).map(|value| value.trim_end_matches(['\r', '\n']).to_owned());
+        let environment: Environment<'_> = &trimmed;
         // Some editors begin a file with a byte order mark.
         let mut root = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), environment)?;
         root.expand("reader", "backend");

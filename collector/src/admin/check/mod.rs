@@ -18,7 +18,7 @@ use crate::{
 /// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
 ///
 /// # Errors
-/// `out` can not be written to.
+/// `out` cannot be written to.
 pub fn write(compiled: &Compiled, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
     let config = &compiled.config;
     let relabelling = Relabelling::of(compiled);
@@ -41,8 +41,8 @@ fn sentences(config: &Config, relabelling: &Relabelling<'_>) -> Vec<String> {
     let mut sentences = vec![
         format!("Lines go to Loki at {}{}{}.", loki.url, tenant(config), authentication(config)),
         format!(
-            "A batch leaves when it holds {} or is {} old; a failed push is repeated after {}, later {} at most, until \
-             Loki takes it.",
+            "A batch is sent when it holds {} or is {} old; a failed push is retried after {}, later after {} at most, until \
+             Loki accepts it.",
             loki.batch.bytes, loki.batch.age, loki.backoff.min, loki.backoff.max
         ),
         streams(config),
@@ -124,7 +124,7 @@ fn backends(config: &Config) -> String {
         ReaderChoice::Pread => "pread",
     };
     format!(
-        "New lines are noticed by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}.",
+        "Growth of log files is detected by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}.",
         config.sweep.interval
     )
 }
@@ -200,7 +200,7 @@ fn warnings(config: &Config) -> Vec<String> {
     ];
     for (key, file) in files {
         if let Some(error) = missing(file) {
-            warnings.push(format!("{key}: {} can not be read on this machine: {error}", file.display()));
+            warnings.push(format!("{key}: {} cannot be read on this machine: {error}", file.display()));
         }
     }
     let plain = loki.url.starts_with("http://");
@@ -219,7 +219,7 @@ fn warnings(config: &Config) -> Vec<String> {
     }
     if config.debug.drop_signals > 0.0 {
         warnings.push(format!(
-            "debug.drop_signals is {}: that many of the signs of growth are thrown away, and lines come as late as the sweep",
+            "debug.drop_signals is {}: that many of the events are thrown away, and lines come as late as the sweep",
             config.debug.drop_signals
         ));
     }

@@ -19,7 +19,7 @@ pub(super) struct Relabelling<'c> {
 /// built-in ones.
 ///
 /// # Errors
-/// `out` can not be written to.
+/// `out` cannot be written to.
 pub fn write_rules(config: &Config, out: &mut impl io::Write) -> anyhow::Result<()> {
     writeln!(out, "relabel_defaults: false\nrelabel_configs:")?;
     if config.relabel_defaults {
