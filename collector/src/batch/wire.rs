@@ -16,6 +16,11 @@ use crate::model::{ChannelId, Position};
 pub struct StreamSlot(pub(super) u32);
 
 impl StreamSlot {
+    /// The stream with this index in [`Batch::streams`].
+    pub fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
     /// Its index in [`Batch::streams`].
     pub fn index(self) -> usize {
         self.0 as usize

@@ -441,4 +441,6 @@ impl State {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

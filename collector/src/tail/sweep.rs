@@ -87,6 +87,10 @@ impl<R: RangeReader> Tailer<R> {
                         let head = || chain::plain_head(descriptor);
                         if len < file.progress.parsed() || (was_written && head().is_ok_and(|head| !file.begins_with(&head))) {
                             found.truncated.push((id, file.id));
+                        } else if file.progress.has_ended() && len > file.progress.parsed() {
+                            // Written to after all, longer after it was rotated than any runtime should.
+                            file.progress.reopen();
+                            found.grown.push((id, None));
                         } else if is_current && len != file.progress.seen() {
                             found.grown.push((id, Some(slot)));
                         }
