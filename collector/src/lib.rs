@@ -8,10 +8,12 @@
 //!
 //! [`reader_side`] and [`sender_side`] are the two threads that walk it, the first of them several where
 //! there are many cores ([`readers`]); [`run`] starts and stops them.
+#![allow(missing_docs, reason = "one program: a comment says what a name cannot")]
 
 pub mod admin;
 pub mod batch;
 pub mod checkpoint;
+pub mod compiled;
 pub mod config;
 pub mod decode;
 pub mod logging;

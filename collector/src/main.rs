@@ -11,6 +11,7 @@ use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
     admin::import_positions,
+    compiled::Compiled,
     config::{Config, ConfigError},
     logging, memory,
     output::loki::probe,
@@ -52,7 +53,7 @@ enum Command {
         #[arg(long, conflicts_with = "print")]
         show_relabel: bool,
     },
-    /// Take over the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
+    /// Import the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
     ImportPositions {
         #[command(flatten)]
         config: ConfigFile,
@@ -69,7 +70,7 @@ enum Command {
         #[arg(long, conflicts_with = "force")]
         once: bool,
     },
-    /// Say what this machine offers, what is missing and how to mend it
+    /// Say what this machine offers, what is missing and how to fix it
     Doctor {
         #[command(flatten)]
         config: ConfigFile,
@@ -98,28 +99,28 @@ struct ConfigFile {
 }
 
 impl ConfigFile {
-    fn load(&self) -> Result<Config, ConfigError> {
-        Config::load(self.config.as_deref(), &Config::process_environment)
+    fn load(&self) -> Result<Compiled, ConfigError> {
+        Compiled::load(self.config.as_deref(), &Config::process_environment)
     }
 }
 
 fn main() -> ExitCode {
     memory::give_back_at_once();
     let command = CommandLine::parse().command;
-    let config = match command.config_file().load() {
-        Ok(config) => config,
+    let compiled = match command.config_file().load() {
+        Ok(compiled) => compiled,
         Err(error) => {
             eprintln!("{error}");
             return ExitCode::from(EXIT_USAGE);
         }
     };
     let result = match command {
-        Command::Run(_) => run(config),
-        Command::Check { show_relabel: true, .. } => check::write_rules(&config, &mut io::stdout().lock()),
-        Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
-        Command::Doctor { json, .. } => diagnose(&config, json),
+        Command::Run(_) => run(compiled),
+        Command::Check { show_relabel: true, .. } => check::write_rules(&compiled.config, &mut io::stdout().lock()),
+        Command::Check { print, .. } => check::write(&compiled, print, &mut io::stdout().lock()),
+        Command::Doctor { json, .. } => diagnose(&compiled.config, json),
         Command::ImportPositions { file, dry_run, force, once, .. } => import_positions::run(
-            &config,
+            &compiled.config,
             &import_positions::Request { file, dry_run, force, once },
             &mut io::stdout().lock(),
         ),
@@ -127,9 +128,9 @@ fn main() -> ExitCode {
     exit_code(result)
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
-    logging::start(&config.log);
-    collector::run::run(config)
+fn run(compiled: Compiled) -> anyhow::Result<()> {
+    logging::start(&compiled.config.log);
+    collector::run::run(compiled)
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
@@ -144,7 +145,7 @@ fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
     };
     let report = doctor::examine(config, &System::this_machine(), &trials);
     report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;
-    anyhow::ensure!(report.can_work(), "something stands in the way of collecting: see what is marked fail");
+    anyhow::ensure!(report.can_work(), "Pilcrow cannot work here: see what is marked fail");
     Ok(())
 }
 

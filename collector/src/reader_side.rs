@@ -30,6 +30,8 @@ use crate::{
 pub struct Common {
     /// The configuration.
     pub config: Arc<Config>,
+    /// What is wanted of the pods: rules for labels, and which pods are selected.
+    pub interest: kubernetes::Interest,
     /// Shared by all.
     pub metrics: Arc<Metrics>,
     /// Shared by all.
@@ -88,6 +90,8 @@ impl Reader {
         };
         let setup = Setup {
             config: common.config,
+            relabel: common.interest.rules,
+            pod_selector: common.interest.selector,
             links,
             saved: saved.into(),
             metrics: common.metrics,

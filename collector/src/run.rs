@@ -7,11 +7,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     checkpoint::{Lock, Snapshot, Store},
+    compiled::Compiled,
     config::Config,
-    pipeline::relabel::{Relabel, RuleError},
     reader_side::{Common, Reader},
     sender_side,
-    source::kubernetes::{self, Selector},
+    source::kubernetes,
     status::{Backend, Health, Metrics, server},
     tail::{Stop, notify},
 };
@@ -20,7 +20,11 @@ use crate::{
 ///
 /// # Errors
 /// Where a side cannot be started, or ends of itself.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(compiled: Compiled) -> anyhow::Result<()> {
+    let Compiled { config, relabel, pod_selector, warnings } = compiled;
+    for warning in warnings {
+        tracing::warn!("configuration: {warning}");
+    }
     let config = Arc::new(config);
     let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
@@ -39,12 +43,13 @@ pub fn run(config: Config) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let access = open_kubernetes(&runtime, &config, &metrics)?;
-    let interest = interest(&config)?;
+    let interest = kubernetes::Interest { rules: relabel, selector: pod_selector };
     if access.is_none() {
         warn_of_unmet(&interest, &config);
     }
     let common = Common {
         config: Arc::clone(&config),
+        interest: interest.clone(),
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
         hears_of_pods: access.is_some(),
@@ -99,14 +104,6 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
             "relabel_configs reads labels that are always empty, as the Kubernetes API is not asked"
         );
     }
-}
-
-/// What is wanted of the pods' metadata. A configuration that was validated has both.
-fn interest(config: &Config) -> anyhow::Result<kubernetes::Interest> {
-    let wrong = |error: RuleError| anyhow::anyhow!("relabel_configs: {}: {}", error.field, error.message);
-    let rules = Relabel::new(config).map_err(wrong)?;
-    let selector = Selector::parse(&config.kubernetes.pod_selector).map_err(anyhow::Error::msg)?;
-    Ok(kubernetes::Interest { rules, selector })
 }
 
 async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {

@@ -74,7 +74,7 @@ serde_as_text!(RefusedStreams, "wait or drop after a duration");
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BasicAuth {
-    /// User name; empty: no basic authentication.
+    /// Empty: no basic authentication.
     pub username: String,
     /// File with the password, its trailing newline ignored.
     pub password_file: PathBuf,

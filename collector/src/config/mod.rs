@@ -1,31 +1,28 @@
 //! The configuration: one YAML file, every key with a default.
 //!
-//! In: a file's text and the environment. Out: a [`Config`] that has been validated, or a [`ConfigError`] that names each
-//! wrong key, its line and the nearest known key. Secrets are never printed. Knows nothing of what the settings do.
+//! In: a file's text and the environment. Out: a [`Draft`], with each unknown key or value that cannot be decoded, its line and the
+//! nearest known key. Whether its [`Config`] can be used is decided by `crate::compiled`. Secrets are never printed. Imports nothing of
+//! the rest of the program.
 //! docs/configuration.md describes every key; a test holds the two together.
 //!
-//! The way of a file: `tree` (YAML with places, variables expanded), `decode` (serde), `validate` (what types can not
-//! say), all called by `load`.
+//! `load` calls `tree` (YAML with places, variables expanded), then `decode` (serde).
 
 mod decode;
 mod error;
 mod load;
 mod loki;
 mod relabel;
-mod shards;
 mod tree;
 mod units;
-mod validate;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use error::{ConfigError, Origin, Place, Problem};
-pub use load::Environment;
+pub use load::{Draft, Environment, Findings, read};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
-pub use shards::{SHARDS_MAX, ShardCount};
 pub use units::{ByteSize, HumanDuration, Rate};
 
 /// Everything that can be set.
@@ -40,19 +37,15 @@ pub struct Config {
     pub relabel_defaults: bool,
     /// The user's rules for labels and for what is left out.
     pub relabel_configs: Vec<RelabelConfig>,
-    /// Folders.
     pub paths: Paths,
     /// Where pod metadata comes from.
     pub kubernetes: Kubernetes,
-    /// How a file's growth is noticed.
+    /// How growth of a file is detected.
     pub signal: SignalChoice,
-    /// How files are read, and by how many threads.
     pub reader: Reader,
     /// Where a file without a checkpoint is begun.
     pub start_at: StartAt,
-    /// Limits of a line.
     pub lines: Lines,
-    /// Limits of memory.
     pub memory: Memory,
     /// What deleted files that are not read to their end may cost.
     pub hold: Hold,
@@ -60,13 +53,10 @@ pub struct Config {
     pub checkpoint: Checkpoint,
     /// How often every tracked file is compared with its position, whatever the signal said.
     pub sweep: Sweep,
-    /// What happens at SIGTERM.
     pub shutdown: Shutdown,
     /// When `/ready` answers 503.
     pub ready: Ready,
-    /// The status server.
     pub http: Http,
-    /// Pilcrow's own log.
     pub log: Log,
     /// For tests of Pilcrow itself.
     pub debug: Debug,
@@ -153,10 +143,7 @@ pub enum SignalChoice {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Reader {
-    /// How a file is read.
     pub backend: ReaderChoice,
-    /// How many threads read, each the logs of other pods.
-    pub shards: ShardCount,
 }
 
 /// `reader.backend`.
@@ -236,7 +223,6 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sweep {
-    /// Time between two sweeps.
     pub interval: HumanDuration,
 }
 
@@ -269,9 +255,7 @@ pub struct Http {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// The least level that is written.
     pub level: LogLevel,
-    /// How it is written.
     pub format: LogFormat,
 }
 
@@ -286,7 +270,6 @@ pub struct Debug {
 /// `log.level`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum LogLevel {
     Error,
     Warn,

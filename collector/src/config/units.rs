@@ -20,12 +20,10 @@ const BYTE_UNITS: [(&str, u64); 7] = [
 ];
 
 impl ByteSize {
-    /// `n` times 1024 bytes.
     pub const fn kib(n: u64) -> Self {
         Self(n << 10)
     }
 
-    /// `n` times 1,048,576 bytes.
     pub const fn mib(n: u64) -> Self {
         Self(n << 20)
     }
@@ -108,12 +106,10 @@ pub struct HumanDuration(pub Duration);
 const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl HumanDuration {
-    /// `n` milliseconds.
     pub const fn from_millis(n: u64) -> Self {
         Self(Duration::from_millis(n))
     }
 
-    /// `n` seconds.
     pub const fn from_secs(n: u64) -> Self {
         Self(Duration::from_secs(n))
     }

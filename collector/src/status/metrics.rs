@@ -284,13 +284,13 @@ impl Metrics {
             Unit::Bytes,
             self.abandoned_bytes.clone(),
         );
-        r.register("signal_backend_info", "How the growth of files is noticed", self.signal_backend.clone());
+        r.register("signal_backend_info", "How growth of files is detected", self.signal_backend.clone());
         r.register("reader_backend_info", "How files are read", self.reader_backend.clone());
         r.register("wakeups", "Times that the reader side woke up", self.wakeups.clone());
         r.register("signals", "Files that the signal reported as grown", self.signals.clone());
         r.register(
             "sweep_finds",
-            "Files whose growth the sweep found and the signal had missed",
+            "Files whose growth the sweep found and the signal missed",
             self.sweep_finds.clone(),
         );
         r.register(

@@ -106,6 +106,10 @@ pub struct Links {
 pub struct Setup {
     /// The configuration.
     pub config: Arc<Config>,
+    /// The rules for labels.
+    pub relabel: Relabel,
+    /// `kubernetes.pod_selector`.
+    pub pod_selector: Selector,
     /// What joins it with the others.
     pub links: Links,
     /// What an earlier run saved.
@@ -244,7 +248,7 @@ impl<R: RangeReader> Tailer<R> {
     /// # Errors
     /// Where a rule of the configuration is not valid.
     pub fn new(reader: R, signal: AnySignal, setup: Setup) -> io::Result<Self> {
-        let Setup { config, links, saved, metrics, health } = setup;
+        let Setup { config, relabel, pod_selector, links, saved, metrics, health } = setup;
         let now = Instant::now();
         let (watcher, rescan_interval) = match FolderWatcher::new() {
             Ok(watcher) => (watcher, RESCAN_INTERVAL),
@@ -256,10 +260,8 @@ impl<R: RangeReader> Tailer<R> {
             }
         };
         let selecting = Selecting {
-            relabel: Relabel::new(&config).map_err(|error| io::Error::other(error.message))?,
-            selects_unknown_pods: Selector::parse(&config.kubernetes.pod_selector)
-                .map_err(io::Error::other)?
-                .matches(&BTreeMap::new()),
+            relabel,
+            selects_unknown_pods: pod_selector.matches(&BTreeMap::new()),
             metadata: Metadata::default(),
             changes: Changes::default(),
         };
@@ -277,11 +279,7 @@ impl<R: RangeReader> Tailer<R> {
                 open_gzips: 0,
             },
             // What the first scan needed is not needed again.
-            decoding: Decoding {
-                limits: Some(Limits::from(&config.lines)),
-                holds_memory: true,
-                ..Decoding::default()
-            },
+            decoding: Decoding { limits: Some(Limits::from(&config.lines)), holds_memory: true, ..Decoding::default() },
             throttles: Throttles::default(),
             due: Due { snapshot: now, sweep: now, rescan: now, rescan_interval },
             grown_since: None,

@@ -9,6 +9,7 @@ use std::{
 
 use super::*;
 use crate::{
+    compiled::Compiled,
     tail::notify::PollSignal,
     tail::read::{PreadReader, Wanted},
 };
@@ -67,8 +68,11 @@ impl Rig {
         };
         let reader = MeddlingReader { inner: PreadReader::new(), meddle: Box::new(meddle) };
         let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
+        let Compiled { config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
         let setup = Setup {
             config: Arc::new(config),
+            relabel,
+            pod_selector,
             links,
             saved: Unclaimed::default(),
             metrics: Arc::default(),

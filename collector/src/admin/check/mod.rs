@@ -10,21 +10,24 @@ use std::{io, path::Path};
 
 use self::relabelling::Relabelling;
 pub use self::relabelling::write_rules;
-use crate::config::{
-    Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, ShardCount, SignalChoice, StartAt,
+use crate::{
+    compiled::Compiled,
+    config::{Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt},
 };
 
 /// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
 ///
 /// # Errors
-/// `out` can not be written to.
-pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
-    let relabelling = Relabelling::of(config)?;
+/// `out` cannot be written to.
+pub fn write(compiled: &Compiled, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
+    let config = &compiled.config;
+    let relabelling = Relabelling::of(compiled);
     writeln!(out, "The configuration is good. It means:")?;
     for sentence in sentences(config, &relabelling) {
         writeln!(out, "- {sentence}")?;
     }
-    for warning in warnings(config).into_iter().chain(relabelling.warnings(config)) {
+    let retired = compiled.warnings.iter().map(ToString::to_string);
+    for warning in retired.chain(warnings(config)).chain(relabelling.warnings(config)) {
         writeln!(out, "warning: {warning}")?;
     }
     if print {
@@ -33,13 +36,13 @@ pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::
     Ok(())
 }
 
-fn sentences(config: &Config, relabelling: &Relabelling) -> Vec<String> {
+fn sentences(config: &Config, relabelling: &Relabelling<'_>) -> Vec<String> {
     let loki = &config.loki;
     let mut sentences = vec![
         format!("Lines go to Loki at {}{}{}.", loki.url, tenant(config), authentication(config)),
         format!(
-            "A batch leaves when it holds {} or is {} old; a failed push is repeated after {}, later {} at most, until \
-             Loki takes it.",
+            "A batch is sent when it holds {} or is {} old; a failed push is retried after {}, later after {} at most, until \
+             Loki accepts it.",
             loki.batch.bytes, loki.batch.age, loki.backoff.min, loki.backoff.max
         ),
         streams(config),
@@ -120,13 +123,8 @@ fn backends(config: &Config) -> String {
         ReaderChoice::IoUring => "io_uring, and Pilcrow does not start where that is not possible",
         ReaderChoice::Pread => "pread",
     };
-    let shards = match config.reader.shards {
-        ShardCount::Auto => "one shard, on machines with 8 cores and more by one for every four, up to 4".into(),
-        ShardCount::Fixed(1) => "one shard".into(),
-        ShardCount::Fixed(count) => format!("{count} shards, each those of other pods"),
-    };
     format!(
-        "New lines are noticed by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}, in {shards}.",
+        "Growth of log files is detected by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}.",
         config.sweep.interval
     )
 }
@@ -202,7 +200,7 @@ fn warnings(config: &Config) -> Vec<String> {
     ];
     for (key, file) in files {
         if let Some(error) = missing(file) {
-            warnings.push(format!("{key}: {} can not be read on this machine: {error}", file.display()));
+            warnings.push(format!("{key}: {} cannot be read on this machine: {error}", file.display()));
         }
     }
     let plain = loki.url.starts_with("http://");
@@ -221,7 +219,7 @@ fn warnings(config: &Config) -> Vec<String> {
     }
     if config.debug.drop_signals > 0.0 {
         warnings.push(format!(
-            "debug.drop_signals is {}: that many of the signs of growth are thrown away, and lines come as late as the sweep",
+            "debug.drop_signals is {}: that many of the events are thrown away, and lines come as late as the sweep",
             config.debug.drop_signals
         ));
     }

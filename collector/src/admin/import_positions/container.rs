@@ -16,8 +16,8 @@ use flate2::read::MultiGzDecoder;
 use crate::{
     config::Oversize,
     decode::{ContainerParser, Counts, Limits, Scratch},
-    tail::chain::{Age, Chain, ChainFile, SavedFile},
     model::{Line, Position, Stream},
+    tail::chain::{Age, Chain, ChainFile, SavedFile},
 };
 
 /// An offset may be as old as Promtail's and Alloy's default sync period when it is saved, and the save itself late: a

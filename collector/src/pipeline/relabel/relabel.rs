@@ -75,13 +75,26 @@ pub struct StreamLabels {
 }
 
 impl Relabel {
-    /// The rules of a configuration: the built-in ones unless it leaves them out, then its own.
+    /// The built-in rules unless the configuration leaves them out, then its own.
     ///
     /// # Errors
-    /// The first rule that Prometheus would not accept; a validated configuration has none.
-    pub fn new(config: &Config) -> Result<Self, RuleError> {
-        let built_in = if config.relabel_defaults { built_in() } else { Vec::new() };
-        let rules = built_in.iter().chain(&config.relabel_configs).map(Rule::new).collect::<Result<Vec<_>, _>>()?;
+    /// Each rule that Prometheus would not accept, by its index in `relabel_configs`.
+    pub fn new(config: &Config) -> Result<Self, Vec<(usize, RuleError)>> {
+        let mut rules: Vec<Rule> = if config.relabel_defaults {
+            built_in().iter().filter_map(|rule| Rule::new(rule).ok()).collect()
+        } else {
+            Vec::new()
+        };
+        let mut errors = Vec::new();
+        for (index, rule) in config.relabel_configs.iter().enumerate() {
+            match Rule::new(rule) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => errors.push((index, error)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let fixed = config.labels.iter().filter(|(_, value)| !value.is_empty());
         Ok(Self {
             depends_on_api: depends_on_api(&rules),
