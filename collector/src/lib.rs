@@ -19,7 +19,7 @@ pub mod memory;
 pub mod model;
 pub mod output;
 pub mod pipeline;
-pub mod readers;
+pub mod reader_side;
 pub mod run;
 pub mod sender_side;
 pub mod source;

@@ -9,6 +9,7 @@
 
 mod entry;
 mod labels;
+mod lanes;
 mod ledger;
 mod logproto;
 mod request;
@@ -19,6 +20,7 @@ mod wire;
 pub use labels::{label_set, structured_metadata};
 pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
 pub use request::RequestEncoder;
+pub use lanes::{BatchBudget, Lane, Lanes};
 pub use ledger::Ledger;
 pub use wire::{Batch, BatchStream, EntryRange, StreamSlot};
 

@@ -26,6 +26,9 @@ impl Stream {
     }
 }
 
+/// A position for each stream of a unit, by its discriminant.
+pub type PerStream<T> = [T; 2];
+
 /// One ordered sequence of lines in a unit, with a position of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId {
@@ -43,6 +46,13 @@ pub struct Position {
     pub turn: u64,
     /// Bytes from the (decompressed) file's beginning.
     pub offset: u64,
+}
+
+impl Position {
+    /// Before every other one.
+    pub const START: Self = Self { turn: 0, offset: 0 };
+    /// After every other one.
+    pub const END: Self = Self { turn: u64::MAX, offset: u64::MAX };
 }
 
 /// One log line as the container wrote it, joined where the runtime had split it.

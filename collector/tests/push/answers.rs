@@ -39,8 +39,8 @@ fn a_batch_without_lines_only_passes_its_progress_on() {
         let running = Running::start(&config(&loki.url()));
         let mut empty = batch(1, &[]);
         empty.push_progress(
-            collector::tail::chain::ContainerId(1),
-            collector::tail::read::Position { file: 1, offset: 9 },
+            collector::model::UnitId(1),
+            collector::model::Position { turn: 1, offset: 9 },
         );
         assert_eq!(running.deliver(empty).await.progress()[0].position.offset, 9);
         running.finish().await;
