@@ -29,6 +29,7 @@ use crate::figures::thousands;
 
 /// The backlog of the one container that is behind.
 const DEFAULT_MIB: u64 = 100;
+const RECORD_BYTES: usize = 2000;
 const QUIET_CONTAINERS: usize = 8;
 /// A quiet container's line, as often as the collector is looked at.
 const LINE_BYTES: usize = 150;
@@ -83,7 +84,9 @@ fn overrides(streams_max: usize) -> String {
 /// One container with a large backlog, eight that log a line now and then.
 fn one_behind_beside_quiet_ones(program: &Path, loki: &Loki, tenant: &'static str, mib: u64) -> anyhow::Result<()> {
     let mut tenant = Tenant::new(program, loki, tenant)?;
-    generate_backlog(&mut tenant.node, &BacklogOptions::new(mib << 20, 1))?;
+    // Long lines, so that an unoptimized collector too could send them faster than Loki takes one stream.
+    let backlog = BacklogOptions { record_bytes: RECORD_BYTES, ..BacklogOptions::new(mib << 20, 1) };
+    generate_backlog(&mut tenant.node, &backlog)?;
     let backlog = tenant.node.ledger().lines();
     let mut quiet = tenant.containers("quiet", QUIET_CONTAINERS)?;
     tenant.start()?;

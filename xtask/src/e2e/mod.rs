@@ -69,6 +69,9 @@ pub struct Args {
     /// Build the collector with optimization
     #[arg(long)]
     release: bool,
+    /// A collector to take instead of building one
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["kube", "release"])]
+    program: Option<PathBuf>,
 }
 
 /// Runs it all and says what was found.
@@ -76,13 +79,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.kube {
         return kube::run(args.kube_apiserver_bin.as_deref(), args.release);
     }
-    let program = build::build(None, !args.release)?;
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => build::build(None, !args.release)?,
+    };
     let started;
     let (url, page) = match &args.loki {
         Some(url) => (url, PAGES[0]),
         None => {
             let loki_program = match &args.loki_bin {
-                Some(program) => program.clone(),
+                // It is started in a folder of its own.
+                Some(program) => program.canonicalize().with_context(|| program.display().to_string())?,
                 None => loki::PROGRAM.build()?,
             };
             limits::run(&program, &loki_program, args.mib)?;
