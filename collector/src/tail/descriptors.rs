@@ -44,6 +44,8 @@ pub struct Descriptors {
     pub open: usize,
     /// The system had no descriptor left: no further file is opened until then.
     refused_until: Option<Instant>,
+    /// No idle file was found when one was last looked for.
+    none_idle_at: Option<Instant>,
     said: bool,
 }
 
@@ -52,7 +54,7 @@ impl Descriptors {
     pub fn of_process(per_file: usize) -> Self {
         let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
         let files = (limit.saturating_sub(RESERVED) / per_file.max(1)).max(FILES_MIN);
-        Self { limit: files, open: 0, refused_until: None, said: false }
+        Self { limit: files, open: 0, refused_until: None, none_idle_at: None, said: false }
     }
 
     /// How many more files may be opened.
@@ -87,7 +89,9 @@ impl<R: RangeReader> Tailer<R> {
     /// Closes idle files where there is no room for another one; where `for_reading` also unread ones.
     pub(super) fn make_room(&mut self, for_reading: bool) {
         let descriptors = &mut self.state.files.descriptors;
-        if descriptors.room() > 0 {
+        let now = Instant::now();
+        let looked_lately = descriptors.none_idle_at.is_some_and(|at| now.saturating_duration_since(at) < OPEN_AGAIN_AFTER);
+        if descriptors.room() > 0 || (!for_reading && looked_lately) {
             return;
         }
         if !descriptors.said {
@@ -100,7 +104,6 @@ impl<R: RangeReader> Tailer<R> {
         }
         // Many at one time, as looking for them costs a look at all containers.
         let wanted = (descriptors.limit / 8).max(BUFFERS) + descriptors.open.saturating_sub(descriptors.limit);
-        let now = Instant::now();
         let mut candidates: Vec<Candidate> = Vec::new();
         for unit in self.state.units.iter() {
             if !unit.picked {
@@ -115,6 +118,7 @@ impl<R: RangeReader> Tailer<R> {
             }
             closed += usize::from(self.close_listed(id, index, class));
         }
+        self.state.files.descriptors.none_idle_at = (!for_reading && closed == 0).then_some(now);
     }
 
     /// Closes a file that its name leads to.
