@@ -22,6 +22,11 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Before the first kind of weather.
+    pub fn at_the_start() -> Self {
+        Self { phase: "Start".into(), ..Self::default() }
+    }
+
     /// Another phase begins; `pid` is the running collector, if there is one.
     pub fn enter(&mut self, phase: impl Into<String>, pid: Option<u32>) {
         if let Some(pid) = pid {

@@ -179,7 +179,7 @@ impl<'a> Storm<'a> {
             state,
             setup,
             read_errors: ReadErrors::default(),
-            memory: Memory::default(),
+            memory: Memory::at_the_start(),
             collector: None,
             frozen: false,
             start,
