@@ -3,7 +3,6 @@
 use std::{io, sync::Arc};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     checkpoint::{Lock, Parts, Snapshot, Store},
@@ -12,9 +11,11 @@ use crate::{
     readers::{Common, Readers, Stops},
     sender_side,
     source::kubernetes::{self, Selector},
+    standby::{self, Standby, Standing},
     status::{Backend, Health, Metrics, server},
     tail::notify,
     tail::shard_of,
+    threads,
 };
 
 /// Collects until SIGTERM or SIGINT, then drains.
@@ -24,12 +25,15 @@ use crate::{
 pub fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
     let shards = config.reader.shards.here();
-    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new(shards)));
+    let (metrics, health) =
+        (Arc::new(Metrics::new()), Arc::new(Health::new(shards).with_ready_after(config.ready.after.0)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         shards, "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
-    let (store, saved, _lock) = open_store(&config)?;
+    let runtime = threads::runtime()?;
+    let standby = Standby { status: &status, metrics: &metrics, health: &health };
+    let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
     let saved = saved.divide(shards, |container| shard_of(container, shards));
     let parts = Parts::new(&saved);
     // Before a shard's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
@@ -44,7 +48,6 @@ pub fn run(config: Config) -> anyhow::Result<()> {
             "debug.drop_signals: signs of growth are thrown away; the sweep finds those files later"
         );
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let access = open_kubernetes(&runtime, &config, &metrics)?;
     let interest = interest(&config)?;
     if access.is_none() {
@@ -119,22 +122,24 @@ fn interest(config: &Config) -> anyhow::Result<kubernetes::Interest> {
 }
 
 async fn stop_at_signal(stops: Stops) -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
+    let name = standby::stop_signal().await?;
     tracing::info!("{name}: sending what is read, then ending");
     stops.ask();
     Ok(())
 }
 
-/// The positions of an earlier run, and where to save them. Without a folder to save them in Pilcrow goes on: losing
-/// nothing now matters more than repeating lines after a restart.
+/// The positions of an earlier run, and where to save them, once no other Pilcrow has the folder: each would overwrite the
+/// other's positions. Without a folder to save them in Pilcrow goes on: losing nothing now matters more than repeating lines
+/// after a restart. `None`: asked to end while another one had it.
 ///
 /// # Errors
-/// Where another Pilcrow has the folder: each would overwrite the other's positions.
-fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Option<Lock>)> {
+/// Where the status server or the signals fail, or a newer Pilcrow's positions cannot be kept.
+#[allow(clippy::type_complexity, reason = "used once")]
+fn open_store(
+    config: &Config,
+    runtime: &tokio::runtime::Runtime,
+    standby: Standby<'_>,
+) -> anyhow::Result<Option<(Option<Store>, Snapshot, Option<Lock>)>> {
     let folder = config.paths.state.display();
     let store = match Store::open(&config.paths.state) {
         Ok(store) => store,
@@ -142,16 +147,16 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Optio
             tracing::error!(%folder, %error,
                 "cannot use the state folder (paths.state): positions are kept in memory only, and a restart sends \
                  what is on the disk again");
-            return Ok((None, Snapshot::default(), None));
+            return Ok(Some((None, Snapshot::default(), None)));
         }
     };
-    let lock = match store.lock() {
-        Ok(None) => anyhow::bail!("another Pilcrow runs with the state folder {folder} (paths.state)"),
-        Ok(lock) => lock,
-        Err(error) => {
+    let lock = match runtime.block_on(standby.lock(&store, &config.paths.state))? {
+        Standing::Locked(lock) => Some(lock),
+        Standing::Unlockable(error) => {
             tracing::warn!(%folder, %error, "cannot lock the state folder (paths.state); no other Pilcrow may use it");
             None
         }
+        Standing::Stopped => return Ok(None),
     };
     let (snapshot, errors) = store.load();
     for error in errors {
@@ -164,7 +169,7 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Optio
             Err(error) => return Err(error).context("the positions of a newer Pilcrow would be overwritten"),
         }
     }
-    Ok((Some(store), snapshot, lock))
+    Ok(Some((Some(store), snapshot, lock)))
 }
 
 /// Every followed file is held open, so that deleting it loses nothing.

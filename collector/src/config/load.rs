@@ -44,6 +44,9 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, in the order of the text.
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        // `kubectl create secret --from-file` and `echo … > file` leave a newline at the end of what becomes a variable.
+        let trimmed = |name: &str| environment(name).map(|value| value.trim_end_matches(['\r', '\n']).to_owned());
+        let environment: Environment<'_> = &trimmed;
         // Some editors begin a file with a byte order mark.
         let mut root = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), environment)?;
         root.expand("reader", "backend");
@@ -197,6 +200,20 @@ mod tests {
     }
 
     #[test]
+    fn a_newline_at_the_end_of_a_variable_is_not_part_of_its_value() {
+        let environment = |name: &str| match name {
+            "LOKI_URL" => Some("http://loki:3100\n".to_owned()),
+            "NODE_NAME" => Some("pi-3\r\n".to_owned()),
+            "CLUSTER" => Some("home\n".to_owned()),
+            _ => None,
+        };
+        let config = Config::parse("labels: {cluster: '${CLUSTER}'}\n", &environment).unwrap();
+        assert_eq!(config.loki.url, "http://loki:3100");
+        assert_eq!(config.kubernetes.node_name, "pi-3");
+        assert_eq!(config.labels["cluster"], "home");
+    }
+
+    #[test]
     fn nothing_at_all_is_the_defaults() {
         for text in ["", "\n\n", "# only a comment\n", "---\n", "loki:\nlabels:\n# none\npaths: {}\n", "\u{feff}", "~"]
         {
@@ -223,7 +240,7 @@ kubernetes: {enabled: auto, node_name: "${NODE_NAME:-}", kubeconfig: ""}
 signal: auto                        # auto | ebpf | inotify | poll
 reader: auto                        # auto | io_uring | pread
 start_at: beginning                 # for files without a checkpoint: beginning | end
-http: {listen: "0.0.0.0:9080"}
+http: {listen: "[::]:9080"}
 log: {level: info, format: text}    # text | json
 "#;
         let mut expected = Config::default();

@@ -17,7 +17,11 @@ mod tree;
 mod units;
 mod validate;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -64,6 +68,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The status server.
     pub http: Http,
+    /// What /ready tells.
+    pub ready: Ready,
     /// Pilcrow's own log.
     pub log: Log,
     /// For tests of Pilcrow itself.
@@ -255,6 +261,14 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
+/// `ready`: what /ready tells.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ready {
+    /// Not ready when Loki has acknowledged nothing for so long, though lines wait. 0: that does not matter.
+    pub after: HumanDuration,
+}
+
 /// `log`: Pilcrow's own log, on stderr.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -316,6 +330,7 @@ impl Default for Config {
             sweep: Sweep::default(),
             shutdown: Shutdown::default(),
             http: Http::default(),
+            ready: Ready::default(),
             log: Log::default(),
             debug: Debug::default(),
         }
@@ -381,9 +396,15 @@ impl Default for Shutdown {
     }
 }
 
+impl Default for Ready {
+    fn default() -> Self {
+        Self { after: HumanDuration::from_secs(120) }
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 9080)) }
+        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9080)) }
     }
 }
 

@@ -13,7 +13,7 @@ pub mod server;
 mod share;
 mod throttle;
 
-pub use health::{Health, STUCK_AFTER, Side};
+pub use health::{Folders, Health, STUCK_AFTER, Side};
 pub use metrics::{
     Backend, ContainerLabels, FormatLabel, LAG_CONTAINERS_MAX, Metrics, PushStatus, Reason, UnsignedGauge,
 };

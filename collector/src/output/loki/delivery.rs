@@ -101,6 +101,7 @@ impl Delivery {
     /// Sends the batch's lines, in parts where it is too large as a whole, until each is acknowledged or refused.
     pub(super) async fn deliver(&self, mut batch: Batch) -> Batch {
         self.metrics.sent_lines.inc_by(batch.entries());
+        self.health.waiting(true);
         let mut lost_lines = 0;
         // The next part is the last: a part that is split leaves its second half below its first.
         let mut parts = vec![batch.whole()];
@@ -121,7 +122,10 @@ impl Delivery {
                 None => Outcome::TooLarge,
             };
             match outcome {
-                Outcome::Accepted => self.size.borrow_mut().accepted(part.encoded_bytes()),
+                Outcome::Accepted => {
+                    self.health.acknowledged();
+                    self.size.borrow_mut().accepted(part.encoded_bytes());
+                }
                 Outcome::Refused(refusal) => {
                     lost_lines += refusal.entries();
                     self.count_refused(&refusal);
@@ -147,6 +151,7 @@ impl Delivery {
             }
         }
         self.count_acknowledged(&batch, lost_lines);
+        self.health.waiting(false);
         batch
     }
 

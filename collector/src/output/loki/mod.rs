@@ -25,11 +25,11 @@ use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::TryRecvError;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-pub use hyper_util::client::proxy::matcher::Matcher as Proxies;
 use tokio::sync::Notify;
 
 pub use self::probe::{Reached, probe, probe_through};
 use self::{delivery::Delivery, order::WaitingBatches};
+pub use crate::proxy::Proxies;
 use crate::{
     batch::Batch,
     config,
