@@ -110,7 +110,7 @@ fn main() -> ExitCode {
     let compiled = match command.config_file().load() {
         Ok(compiled) => compiled,
         Err(error) => {
-            eprintln!("{error}");
+            logging::last_words(format_args!("{error}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
@@ -155,7 +155,7 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         // Whoever reads our output has seen enough: `pilcrow check --print | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pilcrow: {error:#}");
+            logging::last_words(format_args!("pilcrow: {error:#}"));
             ExitCode::from(EXIT_FAILURE)
         }
     }

@@ -3,7 +3,6 @@
 use std::{io, sync::Arc};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     checkpoint::{Lock, Snapshot, Store},
@@ -12,8 +11,10 @@ use crate::{
     reader_side::{Common, Reader},
     sender_side,
     source::kubernetes,
+    standby::{self, Standby, Standing},
     status::{Backend, Health, Metrics, server},
     tail::{Stop, notify},
+    threads,
 };
 
 /// Collects until SIGTERM or SIGINT, then drains.
@@ -26,12 +27,15 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         tracing::warn!("configuration: {warning}");
     }
     let config = Arc::new(config);
-    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new()));
+    let (metrics, health) =
+        (Arc::new(Metrics::new()), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
-    let (store, saved, _lock) = open_store(&config)?;
+    let runtime = threads::runtime()?;
+    let standby = Standby { status: &status, metrics: &metrics, health: &health };
+    let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
     let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
     metrics.signal_backend.get_or_create(&Backend::new(&opened.backend, opened.fallback_reason.clone())).set(1);
@@ -41,7 +45,6 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
             "debug.drop_signals: signs of growth are thrown away; the sweep finds those files later"
         );
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let access = open_kubernetes(&runtime, &config, &metrics)?;
     let interest = kubernetes::Interest { rules: relabel, selector: pod_selector };
     if access.is_none() {
@@ -107,22 +110,24 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
 }
 
 async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
+    let name = standby::stop_signal().await?;
     tracing::info!("{name}: sending what is read, then ending");
     stop.ask();
     Ok(())
 }
 
-/// The positions of an earlier run, and where to save them. Without a folder to save them in Pilcrow goes on: losing
-/// nothing now matters more than repeating lines after a restart.
+/// The positions of an earlier run, and where to save them, once no other Pilcrow has the folder: each would overwrite the
+/// other's positions. Without a folder to save them in Pilcrow goes on: losing nothing now matters more than repeating lines
+/// after a restart. `None`: asked to end while another one had it.
 ///
 /// # Errors
-/// Where another Pilcrow has the folder: each would overwrite the other's positions.
-fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Option<Lock>)> {
+/// Where the status server or the signals fail, or a newer Pilcrow's positions cannot be kept.
+#[allow(clippy::type_complexity, reason = "used once")]
+fn open_store(
+    config: &Config,
+    runtime: &tokio::runtime::Runtime,
+    standby: Standby<'_>,
+) -> anyhow::Result<Option<(Option<Store>, Snapshot, Option<Lock>)>> {
     let folder = config.paths.state.display();
     let store = match Store::open(&config.paths.state) {
         Ok(store) => store,
@@ -130,16 +135,16 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Optio
             tracing::error!(%folder, %error,
                 "cannot use the state folder (paths.state): positions are kept in memory only, and a restart sends \
                  what is on the disk again");
-            return Ok((None, Snapshot::default(), None));
+            return Ok(Some((None, Snapshot::default(), None)));
         }
     };
-    let lock = match store.lock() {
-        Ok(None) => anyhow::bail!("another Pilcrow runs with the state folder {folder} (paths.state)"),
-        Ok(lock) => lock,
-        Err(error) => {
+    let lock = match runtime.block_on(standby.lock(&store, &config.paths.state))? {
+        Standing::Locked(lock) => Some(lock),
+        Standing::Unlockable(error) => {
             tracing::warn!(%folder, %error, "cannot lock the state folder (paths.state); no other Pilcrow may use it");
             None
         }
+        Standing::Stopped => return Ok(None),
     };
     let (snapshot, errors) = store.load();
     for error in errors {
@@ -152,7 +157,7 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Optio
             Err(error) => return Err(error).context("the positions of a newer Pilcrow would be overwritten"),
         }
     }
-    Ok((Some(store), snapshot, lock))
+    Ok(Some((Some(store), snapshot, lock)))
 }
 
 /// Every followed file is held open, so that deleting it loses nothing.

@@ -48,9 +48,14 @@ impl Fed {
         parser.flush(scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)));
     }
 
-    /// Where a restart begins: at the unfinished lines, else at `done`.
-    pub fn resume(&self, done: usize) -> usize {
-        self.parser.held_from().map_or(done, |held| held.offset as usize)
+    /// From where each stream is read after a restart: its unfinished line, else `done`.
+    pub fn resume(&self, done: usize) -> [usize; 2] {
+        Stream::ALL.map(|stream| self.parser.held_from(stream).map_or(done, |held| held.offset as usize))
+    }
+
+    /// Passes over what each stream has already, as after a restart.
+    pub fn pass_over(&mut self, from: [usize; 2]) {
+        self.parser.pass_over(from.map(|offset| offset as u64));
     }
 }
 

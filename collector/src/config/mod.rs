@@ -15,7 +15,11 @@ mod relabel;
 mod tree;
 mod units;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -234,14 +238,6 @@ pub struct Shutdown {
     pub deadline: HumanDuration,
 }
 
-/// `ready`.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Ready {
-    /// Not ready when lines have waited for so long and Loki acknowledged none.
-    pub after: HumanDuration,
-}
-
 /// `http`: the status server.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -249,6 +245,14 @@ pub struct Http {
     /// Address and port of /metrics, /ready and /healthz.
     #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
+}
+
+/// `ready`: what /ready tells.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ready {
+    /// Not ready when Loki has acknowledged nothing for so long, though lines wait. 0: that does not matter.
+    pub after: HumanDuration,
 }
 
 /// `log`: Pilcrow's own log, on stderr.
@@ -308,8 +312,8 @@ impl Default for Config {
             checkpoint: Checkpoint::default(),
             sweep: Sweep::default(),
             shutdown: Shutdown::default(),
-            ready: Ready::default(),
             http: Http::default(),
+            ready: Ready::default(),
             log: Log::default(),
             debug: Debug::default(),
         }
@@ -383,7 +387,7 @@ impl Default for Ready {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 9080)) }
+        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9080)) }
     }
 }
 

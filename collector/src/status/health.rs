@@ -4,7 +4,10 @@
 //! reasons, in words, for not being well. All of it is atomics: stamping costs a clock reading and a store.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,6 +48,27 @@ pub struct Health {
     pods_unlisted: AtomicBool,
     /// The HTTP status of a refusal that only a change of the configuration can end; 0: none.
     refused: AtomicU16,
+    /// Lines wait to be acknowledged.
+    waiting: AtomicBool,
+    /// Since when, or the last acknowledgement since; in milliseconds since `started`.
+    waiting_since: AtomicU64,
+    /// `ready.after`; zero: never.
+    ready_after: Duration,
+    /// Another Pilcrow has the state folder, and this one waits for it.
+    standing_by: AtomicBool,
+    folders: Mutex<Folders>,
+}
+
+/// What is wrong with the folders of logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Folders {
+    /// Nothing that is known.
+    #[default]
+    Good,
+    /// Some logs cannot be collected, or there may be a reason for none: worth a line in /ready.
+    Doubtful(String),
+    /// No log can be collected.
+    Useless(String),
 }
 
 impl Default for Health {
@@ -63,7 +87,59 @@ impl Health {
             scanned: AtomicBool::new(false),
             pods_unlisted: AtomicBool::new(false),
             refused: AtomicU16::new(0),
+            waiting: AtomicBool::new(false),
+            waiting_since: AtomicU64::new(0),
+            ready_after: Duration::ZERO,
+            standing_by: AtomicBool::new(false),
+            folders: Mutex::default(),
         }
+    }
+
+    /// Not ready when nothing was acknowledged for so long though lines wait; zero: that does not matter.
+    #[must_use]
+    pub fn with_ready_after(self, ready_after: Duration) -> Self {
+        Self { ready_after, ..self }
+    }
+
+    /// Whether lines wait to be acknowledged.
+    pub fn waiting(&self, waits: bool) {
+        if waits && !self.waiting.swap(true, Ordering::Relaxed) {
+            self.acknowledged();
+        } else if !waits {
+            self.waiting.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Loki has acknowledged a request with lines.
+    pub fn acknowledged(&self) {
+        self.waiting_since.store(self.millis(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// Whether this Pilcrow waits for another one's state folder: it is then as well as it can be, and must be ready, as a
+    /// DaemonSet with maxSurge ends the old pod only when the new one is.
+    pub fn stand_by(&self, stands_by: bool) {
+        for side in Side::ALL {
+            self.beat(side);
+        }
+        self.standing_by.store(stands_by, Ordering::Relaxed);
+    }
+
+    /// What was found of the folders of logs.
+    pub fn folders(&self, folders: Folders) {
+        *self.folders.lock().unwrap_or_else(PoisonError::into_inner) = folders;
+    }
+
+    /// What is worth knowing though Pilcrow is ready, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.standing_by.load(Ordering::Relaxed) {
+            notes.push("standing by: another Pilcrow has the state folder; this one takes over when it ends".into());
+        }
+        if let Folders::Doubtful(why) = &*self.folders.lock().unwrap_or_else(PoisonError::into_inner) {
+            notes.push(why.clone());
+        }
+        notes
     }
 
     /// This side is alive. To be called on every round of its loop, and at least every 20 s.
@@ -98,12 +174,23 @@ impl Health {
     /// Why Pilcrow is not ready, a sentence each; none: it is.
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
+        self.not_ready_at(Instant::now())
+    }
+
+    fn not_ready_at(&self, now: Instant) -> Vec<String> {
         let mut reasons = Vec::new();
+        if self.standing_by.load(Ordering::Relaxed) {
+            return reasons;
+        }
         if self.pods_unlisted.load(Ordering::Relaxed) {
             reasons.push("paths.pods can not be listed: it is not there, not mounted, or not to be read".into());
         } else if !self.scanned.load(Ordering::Relaxed) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
+        if let Folders::Useless(why) = &*self.folders.lock().unwrap_or_else(PoisonError::into_inner) {
+            reasons.push(why.clone());
+        }
+        reasons.extend(self.unacknowledged_at(now));
         let mend = match self.refused.load(Ordering::Relaxed) {
             0 => return reasons,
             status @ 401 => format!("{status}: look at loki.basic_auth, loki.bearer_token_file and loki.headers"),
@@ -115,10 +202,24 @@ impl Health {
         reasons
     }
 
+    fn unacknowledged_at(&self, now: Instant) -> Option<String> {
+        if self.ready_after.is_zero() || !self.waiting.load(Ordering::Relaxed) {
+            return None;
+        }
+        let since = Duration::from_millis(self.waiting_since.load(Ordering::Relaxed));
+        let age = Duration::from_millis(self.millis(now)).saturating_sub(since);
+        (age >= self.ready_after).then(|| {
+            format!(
+                "Loki has acknowledged nothing for {} s, though lines wait (ready.after); the log says why",
+                age.as_secs()
+            )
+        })
+    }
+
     /// Why Pilcrow is not healthy, a sentence each; none: it is.
     #[must_use]
     pub fn not_healthy(&self) -> Vec<String> {
-        self.stuck_at(Instant::now())
+        if self.standing_by.load(Ordering::Relaxed) { Vec::new() } else { self.stuck_at(Instant::now()) }
     }
 
     fn stuck_at(&self, now: Instant) -> Vec<String> {
@@ -179,5 +280,49 @@ mod tests {
         assert_eq!(health.not_ready(), [reason]);
         health.push_not_refused();
         assert_eq!(health.not_ready(), [""; 0]);
+    }
+
+    #[test]
+    fn ready_ends_when_lines_wait_and_nothing_is_acknowledged_for_ready_after() {
+        let health = Health::new().with_ready_after(Duration::from_secs(120));
+        health.first_scan_done();
+        let at = |seconds| health.started + Duration::from_secs(seconds);
+        assert_eq!(health.not_ready_at(at(1000)), [""; 0], "nothing waits");
+        health.waiting(true);
+        health.waiting(true);
+        health.waiting_since.store(1_000_000, Ordering::Relaxed);
+        assert_eq!(health.not_ready_at(at(1119)), [""; 0]);
+        let reason = "Loki has acknowledged nothing for 125 s, though lines wait (ready.after); the log says why";
+        assert_eq!(health.not_ready_at(at(1125)), [reason]);
+        health.acknowledged();
+        assert_eq!(health.not_ready_at(at(100)), [""; 0]);
+        health.waiting_since.store(0, Ordering::Relaxed);
+        assert_eq!(health.not_ready_at(at(1125)).len(), 1);
+        health.waiting(false);
+        health.waiting(false);
+        assert_eq!(health.not_ready_at(at(1125)), [""; 0], "nothing waits any more");
+        let never = Health::new();
+        never.first_scan_done();
+        never.waiting(true);
+        assert_eq!(never.not_ready_at(never.started + Duration::from_secs(10_000)), [""; 0]);
+    }
+
+    #[test]
+    fn standing_by_is_ready_and_healthy_and_says_so() {
+        let health = Health { started: Instant::now() - Duration::from_secs(1000), ..Health::default() };
+        health.stand_by(true);
+        assert_eq!((health.not_ready(), health.not_healthy(), health.notes().len()), (Vec::new(), Vec::new(), 1));
+        health.stand_by(false);
+        assert_eq!((health.not_ready().len(), health.not_healthy(), health.notes().len()), (1, Vec::new(), 0));
+    }
+
+    #[test]
+    fn useless_folders_are_a_reason_and_doubtful_ones_a_note() {
+        let health = Health::default();
+        health.first_scan_done();
+        health.folders(Folders::Useless("no".into()));
+        assert_eq!((health.not_ready(), health.notes()), (vec!["no".to_owned()], Vec::new()));
+        health.folders(Folders::Doubtful("hm".into()));
+        assert_eq!((health.not_ready(), health.notes()), (Vec::new(), vec!["hm".to_owned()]));
     }
 }

@@ -12,7 +12,7 @@ mod process;
 pub mod server;
 mod throttle;
 
-pub use health::{Health, STUCK_AFTER, Side};
+pub use health::{Folders, Health, STUCK_AFTER, Side};
 pub use metrics::{
     Backend, ContainerLabels, FormatLabel, LAG_CONTAINERS_MAX, Metrics, PushStatus, Reason, UnsignedGauge,
 };

@@ -55,11 +55,6 @@ impl Channels {
         self.0[stream as usize] != State::Flowing
     }
 
-    /// Whether one of them is parked.
-    pub fn is_any_parked(&self) -> bool {
-        self.0.iter().any(|state| matches!(state, State::Parked(_)))
-    }
-
     /// Whether the cursor has to go back for a channel.
     pub fn wants_rewind(&self) -> bool {
         self.0.iter().any(|state| matches!(state, State::Taken(_)))
@@ -95,6 +90,6 @@ mod tests {
         assert_eq!(channels.debt(Stream::Stderr), Some(at(20)));
         assert_eq!(channels.rewound().collect::<Vec<_>>(), [Stream::Stderr]);
         assert_eq!((channels.debt(Stream::Stderr), channels.debt(Stream::Stdout)), (None, Some(Position::START)));
-        assert!(!channels.wants_rewind() && channels.is_any_parked());
+        assert!(!channels.wants_rewind() && channels.is_passed_over(Stream::Stdout));
     }
 }

@@ -35,8 +35,10 @@ impl<R: RangeReader> Tailer<R> {
                     self.state.moved = true;
                 }
                 FromOutput::Taken(ChannelId { unit, stream }) => {
-                    if let Some(released) = self.state.units.get_mut(unit) {
-                        released.channels.release(stream);
+                    match self.state.units.get_mut(unit) {
+                        Some(released) => released.channels.release(stream),
+                        // Its folder is gone, and what it owed was given up.
+                        None => self.state.lanes.unpark(ChannelId { unit, stream }),
                     }
                     self.state.lanes.seal_lines_of(unit);
                     rewinding.push(unit);

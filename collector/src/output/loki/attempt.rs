@@ -34,7 +34,7 @@ pub(super) struct Attempts {
     client: RefCell<Client>,
     bodies: BodyMakers,
     metrics: Arc<Metrics>,
-    health: Arc<Health>,
+    pub(super) health: Arc<Health>,
 }
 
 /// What has ended.
@@ -147,8 +147,10 @@ impl Attempts {
         result
     }
 
-    // Call site for readiness: where the verdict is `Accepted` or `Refused`, Loki has acknowledged a request.
     fn tell_health(&self, status: u16, verdict: &Verdict) {
+        if matches!(verdict, Verdict::Accepted | Verdict::Refused(_)) {
+            self.health.acknowledged();
+        }
         match (status, verdict) {
             (401 | 403 | 404, _) => self.health.push_refused(status),
             (200..300, Verdict::Again(_)) => self.health.push_refused(status),

@@ -12,12 +12,13 @@ use hyper::{
 };
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector};
 use hyper_util::{
-    client::{legacy, proxy::matcher::Matcher},
+    client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
 use tracing::{info, warn};
 
 use super::{
+    Proxies,
     answer::{Answer, Obstacle},
     connector::{Route, RouteConnector},
     endpoint::{Endpoint, UserInfo},
@@ -63,7 +64,7 @@ impl Client {
     ///
     /// # Errors
     /// Names the key of the configuration that cannot be used.
-    pub(super) fn new(config: &config::Loki, proxies: &Matcher) -> Result<Self> {
+    pub(super) fn new(config: &config::Loki, proxies: &Proxies) -> Result<Self> {
         let endpoint = Endpoint::parse(&config.url)?;
         let route = Route::to(&endpoint.uri, proxies)?;
         // Before they are read: a change in between is then noticed.

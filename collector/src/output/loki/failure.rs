@@ -4,7 +4,11 @@ use std::{error::Error, io, time::Duration};
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::answer::{Obstacle, Pace, Place, first_line};
+use super::{
+    answer::{Obstacle, Pace, Place, first_line},
+    connector::ProxyUnreachable,
+    tls::IS_AUTHORITY,
+};
 
 /// The whole request took longer than `loki.timeout`.
 ///
@@ -17,6 +21,13 @@ pub(super) fn timed_out(after: Duration, all_sent: bool) -> Obstacle {
 /// The connection could not be made or broke before the answer was whole.
 pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
     let detail = chain_text(error);
+    if let Some(unreachable) = find::<ProxyUnreachable>(error) {
+        let why = unreachable.source().map(chain_text).unwrap_or_default();
+        let summary = format!("the proxy {} takes no connection", unreachable.proxy);
+        let mend = "is it running, and is its address in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY right? A Loki that needs no \
+                    proxy belongs into NO_PROXY";
+        return obstacle(summary, why, Some(mend), Pace::Soon);
+    }
     if let Some(error) = find::<rustls::Error>(error) {
         return explain_tls(error);
     }
@@ -54,6 +65,11 @@ fn explain_tls(error: &rustls::Error) -> Obstacle {
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "name the PEM file of the authority that signed Loki's certificate in loki.tls.ca_file"
             }
+            // curl and Go before 1.15 fell back to the common name.
+            CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                "Loki's certificate names no host: make one with a subjectAltName (openssl req -x509 … -addext \
+                 subjectAltName=DNS:loki.example)"
+            }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "use a name of Loki's certificate in loki.url, or set loki.tls.server_name to one"
             }
@@ -63,6 +79,15 @@ fn explain_tls(error: &rustls::Error) -> Obstacle {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "set this machine's clock (a Pi has none that runs without power)"
             }
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                "Loki's certificate, or its authority's, has a key or signature that Pilcrow cannot check, such as P-521 or \
+                 SHA-1: make it with P-256, P-384, Ed25519 or RSA from 2048 bits on, and SHA-256 or more"
+            }
+            CertificateError::Other(other) if other.to_string().contains(IS_AUTHORITY) => {
+                "Loki's certificate is one of an authority (CA:TRUE, as openssl req -x509 makes it): name this very \
+                 certificate in loki.tls.ca_file, or make one with -addext basicConstraints=critical,CA:FALSE"
+            }
             _ => "Loki's certificate cannot be used",
         },
         rustls::Error::InvalidMessage(_) => "this port seems not to speak TLS: write http:// in loki.url",
@@ -70,10 +95,17 @@ fn explain_tls(error: &rustls::Error) -> Obstacle {
             AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
             | AlertDescription::UnknownCA
-            | AlertDescription::HandshakeFailure
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied,
         ) => "Loki wants another client certificate: check loki.tls.cert_file and loki.tls.key_file",
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "Loki's host and Pilcrow have no cipher or signature in common, or it wants a client certificate \
+             (loki.tls.cert_file and loki.tls.key_file). A server certificate with a P-521 key cannot be used: make it with \
+             P-256, P-384, Ed25519 or RSA"
+        }
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            "Loki's host speaks neither TLS 1.2 nor 1.3: switch one of them on there"
+        }
         rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
             "Loki's host does not know that name: check loki.url and loki.tls.server_name"
         }

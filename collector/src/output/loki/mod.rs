@@ -40,7 +40,6 @@ use std::{
 
 use crossbeam_channel::TryRecvError;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-pub use hyper_util::client::proxy::matcher::Matcher as Proxies;
 use tokio::sync::Notify;
 
 pub use self::probe::{Reached, probe, probe_through};
@@ -49,6 +48,7 @@ use self::{
     limits::Limits,
     schedule::{Schedule, Settings},
 };
+pub use crate::proxy::Proxies;
 use crate::{
     batch::{FromOutput, ToOutput},
     config,
@@ -125,6 +125,7 @@ impl Sender {
             }
             hand_back(&queue, &mut schedule);
             let idle = schedule.is_idle();
+            attempts.health.waiting(!idle);
             if idle && !open {
                 return;
             }

@@ -52,10 +52,7 @@ impl Fingerprint {
     /// The fingerprint of a file that begins with `head`.
     pub fn of(head: &[u8]) -> Self {
         let head = &head[..head.len().min(FINGERPRINT_BYTES)];
-        let hash = head.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        Self { len: head.len() as u16, hash }
+        Self { len: head.len() as u16, hash: hash_on(HASH_OF_NOTHING, head) }
     }
 
     /// Whether a file that begins with `head` is the one that this was taken of, grown since or not.
@@ -66,6 +63,56 @@ impl Fingerprint {
     /// Whether it covers all that a fingerprint can.
     pub fn is_full(&self) -> bool {
         usize::from(self.len) == FINGERPRINT_BYTES
+    }
+}
+
+/// FNV-1a's offset basis.
+const HASH_OF_NOTHING: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a: the hash of some bytes and `more` after them.
+fn hash_on(hash: u64, more: &[u8]) -> u64 {
+    #[cfg(test)]
+    work::count(|work| work.hashed_bytes += more.len());
+    more.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// The hashes that fingerprints of these lengths, which must rise, have where they are of a file that begins with `head`; ends
+/// where a length is more than `head`'s. Every byte is looked at once, however many lengths there are.
+pub(super) fn prefix_hashes(head: &[u8], lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = u64> {
+    let (mut hash, mut hashed) = (HASH_OF_NOTHING, 0);
+    lengths.map_while(move |length| {
+        hash = hash_on(hash, head.get(hashed..length)?);
+        hashed = length;
+        Some(hash)
+    })
+}
+
+/// What looking at files costs, counted for tests.
+#[cfg(test)]
+pub(super) mod work {
+    use std::cell::Cell;
+
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Work {
+        /// Files opened to look how they begin.
+        pub opened: usize,
+        /// Bytes that went into fingerprints.
+        pub hashed_bytes: usize,
+    }
+
+    thread_local! {
+        static WORK: Cell<Work> = Cell::default();
+    }
+
+    pub fn count(add: impl FnOnce(&mut Work)) {
+        let mut work = WORK.get();
+        add(&mut work);
+        WORK.set(work);
+    }
+
+    /// What this thread did since the last call.
+    pub fn take() -> Work {
+        WORK.take()
     }
 }
 
@@ -90,6 +137,8 @@ pub struct Inspected {
 /// Whatever opening or reading says; `InvalidInput` where it is no regular file; `UnexpectedEof` where a `.gz`
 /// file is not whole yet; `InvalidData` where it is broken at its beginning.
 pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
+    #[cfg(test)]
+    work::count(|work| work.opened += 1);
     let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {

@@ -6,6 +6,7 @@
 //! Guarantees: a file is finished only at its end; the next one is not begun before.
 
 mod file;
+mod index;
 mod progress;
 
 use std::{
@@ -19,6 +20,7 @@ pub use self::{
     file::{ChainFile, SavedFile, Source},
     progress::{Offsets, Progress},
 };
+use self::index::{Beginnings, ByKey};
 use super::{
     head::{self, Inspected},
     listing::ListedFile,
@@ -98,29 +100,35 @@ impl Chain {
         next_id: &mut u64,
         now: Instant,
     ) -> Vec<MergeError> {
-        let mut seen = Vec::with_capacity(listing.len());
+        let mut seen = vec![false; self.files.len()];
         let (strangers, errors) = self.recognise_by_inode(listing, keep_open, &mut seen);
+        let known = Beginnings::of(&self.files);
         let mut newcomers: Vec<ChainFile> = Vec::new();
+        let mut new_beginnings = Beginnings::default();
         for (listed, inspected) in strangers {
-            let matching = |file: &ChainFile| file.fingerprint.matches(&inspected.head);
-            let unseen = self.files.iter().position(|file| matching(file) && !seen.contains(&file.id));
-            match unseen.or_else(|| self.files.iter().position(matching)) {
+            let matching = known.matching(&inspected.head);
+            let unseen = matching.iter().copied().filter(|&index| !seen[index]).min();
+            match unseen.or_else(|| matching.into_iter().min()) {
                 Some(index) if unseen.is_none() => {
                     self.files[index].copy = Some(Copy::of(listed, &inspected));
                 }
                 Some(index) => {
                     self.files[index].recognise(listed, inspected);
-                    seen.push(self.files[index].id);
+                    seen[index] = true;
                 }
                 // A compressed form or a copy stands beside the file for a moment: one of the two is enough.
-                None if newcomers.iter().any(|file| file.fingerprint.matches(&inspected.head)) => {}
+                None if !new_beginnings.matching(&inspected.head).is_empty() => {}
                 // A copy that is about to be written; rotated files have something in them.
                 None if matches!(listed.name.age, Age::RotatedByNumber(_)) && inspected.head.is_empty() => {}
-                None => newcomers.push(ChainFile::new(listed, inspected, unknown)),
+                None => {
+                    let newcomer = ChainFile::new(listed, inspected, unknown);
+                    new_beginnings.add(newcomers.len(), newcomer.fingerprint);
+                    newcomers.push(newcomer);
+                }
             }
         }
-        for file in &mut self.files {
-            if seen.contains(&file.id) {
+        for (file, seen) in self.files.iter_mut().zip(seen) {
+            if seen {
                 file.missing_since = None;
             } else {
                 file.missing_since.get_or_insert(now);
@@ -128,40 +136,41 @@ impl Chain {
         }
         newcomers.sort_by_key(ChainFile::order);
         put_new_counts_last(&mut newcomers);
-        for mut newcomer in newcomers {
-            newcomer.id = take_id(next_id);
-            self.insert(newcomer);
-        }
+        newcomers.iter_mut().for_each(|newcomer| newcomer.id = take_id(next_id));
+        self.insert(newcomers);
         // Most containers have one file, and a vector makes room for four, 650 bytes more.
         self.files.shrink_to_fit();
         errors
     }
 
-    /// Finds the listed files that are known by their inode, and adds their numbers to `seen`. Returns the others, opened:
+    /// Finds the listed files that are known by their inode, and marks them as seen. Returns the others, opened:
     /// the live one first, then plain ones, then compressed ones, as where two have the same content the first is to be read.
     fn recognise_by_inode<'a>(
         &mut self,
         listing: &'a [ListedFile],
         keep_open: usize,
-        seen: &mut Vec<u64>,
+        seen: &mut [bool],
     ) -> (Vec<(&'a ListedFile, Inspected)>, Vec<MergeError>) {
         let (mut strangers, mut errors) = (Vec::new(), Vec::new());
         let mut unsure = Vec::new();
+        let mut by_key = ByKey::of(self.files.iter().map(|file| Some(file.key)));
         for listed in listing {
-            match self.files.iter().position(|file| file.is_certainly(listed)) {
+            match by_key.get(listed.key).find(|&index| self.files[index].is_certainly(listed)) {
                 Some(index) => {
                     self.files[index].take_name(listed);
-                    seen.push(self.files[index].id);
+                    seen[index] = true;
                 }
                 None => unsure.push(listed),
             }
         }
+        let copies = ByKey::of(self.files.iter().map(|file| file.copy.as_ref().map(|copy| copy.key)));
         let mut opened = 0;
         for listed in unsure {
-            if let Some(file) = self.files.iter_mut().find(|file| file.has_copy(listed)) {
-                if !seen.contains(&file.id) {
-                    file.take_name(listed);
-                    seen.push(file.id);
+            if let Some(index) = copies.get(listed.key).find(|&index| self.files[index].has_copy(listed)) {
+                if !seen[index] {
+                    self.files[index].take_name(listed);
+                    by_key.add(index, self.files[index].key);
+                    seen[index] = true;
                 }
                 continue;
             }
@@ -171,12 +180,12 @@ impl Chain {
                     if opened > keep_open {
                         inspected.file = None;
                     }
-                    let same =
+                    let is_same =
                         |file: &ChainFile| file.key == inspected.key && file.fingerprint.matches(&inspected.head);
-                    match self.files.iter().position(same) {
+                    match by_key.get(inspected.key).find(|&index| is_same(&self.files[index])) {
                         Some(index) => {
                             self.files[index].recognise(listed, inspected);
-                            seen.push(self.files[index].id);
+                            seen[index] = true;
                         }
                         None => strangers.push((listed, inspected)),
                     }
@@ -203,12 +212,21 @@ impl Chain {
         }
     }
 
-    /// Puts a newcomer into its place among the files that are listed. Those that are known keep theirs: one that is gone
-    /// from its folder has a name of before, and by now others may have come under that name.
-    fn insert(&mut self, newcomer: ChainFile) {
-        let is_later = |file: &ChainFile| file.missing_since.is_none() && file.is_after(&newcomer);
-        let index = self.files.iter().position(is_later).unwrap_or(self.files.len());
-        self.files.insert(index, newcomer);
+    /// Puts newcomers, in their order, into their places among the files that are listed. Those that are known keep theirs:
+    /// one that is gone from its folder has a name of before, and by now others may have come under that name.
+    fn insert(&mut self, newcomers: Vec<ChainFile>) {
+        if newcomers.is_empty() {
+            return;
+        }
+        let mut known = std::mem::take(&mut self.files).into_iter().peekable();
+        for newcomer in newcomers {
+            let is_later = |file: &ChainFile| file.missing_since.is_none() && file.is_after(&newcomer);
+            while let Some(earlier) = known.next_if(|file| !is_later(file)) {
+                self.files.push(earlier);
+            }
+            self.files.push(newcomer);
+        }
+        self.files.extend(known);
     }
 
     /// Drops what is finished, acknowledged and gone from its folder for a while.

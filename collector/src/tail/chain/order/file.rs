@@ -74,7 +74,7 @@ pub struct ChainFile {
 /// A second file with the same content.
 #[derive(Debug)]
 pub(super) struct Copy {
-    key: FileKey,
+    pub(super) key: FileKey,
     path: PathBuf,
     modified_ns: i64,
 }
