@@ -1,9 +1,11 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod bounds;
 mod descriptors;
 mod exclusion;
 mod hold;
 mod hostile;
+mod hostile_pods;
 mod import;
 mod kill;
 mod kubernetes;
@@ -12,6 +14,7 @@ mod losses;
 mod pods_api;
 mod positions;
 mod program;
+mod read_errors;
 mod recorded;
 mod refusals;
 mod relabel;
