@@ -13,6 +13,7 @@ mod load;
 mod loki;
 mod relabel;
 mod shards;
+mod stage;
 mod tree;
 mod units;
 mod validate;
@@ -26,6 +27,7 @@ pub use load::Environment;
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use shards::{SHARDS_MAX, ShardCount};
+pub use stage::{StageConfig, StageValue};
 pub use units::{ByteSize, HumanDuration};
 
 /// Everything that can be set.
