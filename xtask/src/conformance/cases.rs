@@ -52,7 +52,7 @@ pub const LINES: [&str; 44] = [
 
 const JSON: &str = "- json: {expressions: {level: , msg: , status: , took: , ok: , none: , ts: , unix: , n: , f: }}\n";
 const LOGFMT: &str =
-    "- logfmt: {mapping: {level: , msg: , status: , took: , ts: , err: , empty: , flag: , x: , y: }}\n";
+    "- logfmt: {mapping: {level: , msg: , status: , took: , ts: , err: , empty: , flag: , x: }}\n";
 const ACCESS: &str = "- regex: {expression: '^(?P<ip>\\S+) (?P<id>\\S+) (?P<user>\\S+) \\[(?P<time>[^\\]]+)\\] \"(?P<method>\\S+) \
                       (?P<path>\\S+)( (?P<proto>[^\"]+))?\" (?P<status>\\d{3}) (?P<size>\\d+)'}\n";
 const WORDS: &str = "- regex: {expression: '^(?P<first>\\S*)\\s?(?P<rest>.*)$'}\n";
@@ -89,7 +89,7 @@ const ALONE: [&str; 62] = [
     "- replace: {expression: '(a*)', replace: '<{{ .Value }}>'}",
     "- replace: {expression: '(\\S+)', replace: '{{ .missing }}{{ .app }}'}",
     "- replace: {expression: '(w)', source: app, replace: 'W'}\n- labels: {app: }",
-    "- replace: {expression: '(?P<x>x)|(?P<y>y)', replace: '{{ if eq .Value \"x\" }}1{{ else }}2{{ end }}'}\n- output: {source: y}",
+    "- replace: {expression: '(?P<x>x)|(?P<y>y)', replace: '{{ if eq .Value \"x\" }}1{{ else }}2{{ end }}'}\n- output: {source: 'y'}",
     "- replace: {expression: '(l)evel'}",
     "- template: {source: new, template: '{{ .app }}-{{ .pod }}-{{ .missing }}'}\n- labels: {new: }",
     "- template: {source: app, template: '{{ if eq .Value \"web\" }}W{{ end }}{{ .Entry | trunc 5 }}'}\n- output: {source: app}",

@@ -14,7 +14,7 @@ pub struct Exception {
     pub applies: fn(&Request, &Difference) -> bool,
 }
 
-const EXCEPTIONS: [Exception; 8] = [
+static EXCEPTIONS: [Exception; 8] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         applies: |request, difference| {

@@ -145,7 +145,7 @@ impl Stage for Multiline {
             block.first.copy_from(entry);
             block.first.line.clear();
             if let Begins::With(preset) = &self.begins {
-                block.machine = Machine::begin(*preset, &entry.line);
+                block.machine = block.machine.begin(*preset, &entry.line);
             }
         } else if let Begins::With(preset) = &self.begins {
             block.machine.advance(*preset, &entry.line);

@@ -228,7 +228,7 @@ mod tests {
             ("{{ if not .n }}none{{ end }}", "none"),
             (r#"{{ default "d" .n }}{{ .a | default "d" }}"#, "dx y"),
             (r#"{{ and .a "z" }}{{ or .n .Value }}"#, "zV"),
-            (r#"{{ (ToUpper .a) | printf "%s|%5s|%-3s|%d" "b" "c" 5 }}"#, "b|    c|5  |%!d(string=X Y)"),
+            (r#"{{ (ToUpper .a) | printf "%s|%5s|%-3d|%d" "b" "c" 5 }}"#, "b|    c|5  |%!d(string=X Y)"),
             (r#"{{ printf "%-5s|%q" .Value .a }}"#, "V    |\"x y\""),
             (r#"{{ trunc 1 .a }}{{ trunc -1 .a }}"#, "xy"),
             (r#"{{ contains "x" .a }} {{ hasPrefix "y" .a }} {{ hasSuffix "y" .a }}"#, "true false true"),
