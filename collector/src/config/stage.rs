@@ -22,7 +22,9 @@ pub enum StageValue {
     /// Nothing, `null` or `~`.
     #[default]
     Nothing,
+    /// A text, a number or a boolean.
     Text(String),
+    /// Items.
     List(Vec<StageValue>),
     /// Keys with their values, in the order in which they are written.
     Group(Vec<(String, StageValue)>),

@@ -15,8 +15,11 @@ pub type Slot = usize;
 pub enum Value<'a> {
     /// JSON's null: it is there, but no text and no number.
     Null,
+    /// A text.
     Text(&'a [u8]),
+    /// A number.
     Number(f64),
+    /// A boolean.
     Bool(bool),
 }
 

@@ -266,11 +266,6 @@ fn regex_escape(text: &str) -> String {
     regex::escape(text)
 }
 
-/// An expression that matches this text only.
-pub fn quote(text: &str) -> String {
-    regex_escape(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

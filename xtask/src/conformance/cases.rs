@@ -51,8 +51,7 @@ pub const LINES: [&str; 44] = [
 ];
 
 const JSON: &str = "- json: {expressions: {level: , msg: , status: , took: , ok: , none: , ts: , unix: , n: , f: }}\n";
-const LOGFMT: &str =
-    "- logfmt: {mapping: {level: , msg: , status: , took: , ts: , err: , empty: , flag: , x: }}\n";
+const LOGFMT: &str = "- logfmt: {mapping: {level: , msg: , status: , took: , ts: , err: , empty: , flag: , x: }}\n";
 const ACCESS: &str = "- regex: {expression: '^(?P<ip>\\S+) (?P<id>\\S+) (?P<user>\\S+) \\[(?P<time>[^\\]]+)\\] \"(?P<method>\\S+) \
                       (?P<path>\\S+)( (?P<proto>[^\"]+))?\" (?P<status>\\d{3}) (?P<size>\\d+)'}\n";
 const WORDS: &str = "- regex: {expression: '^(?P<first>\\S*)\\s?(?P<rest>.*)$'}\n";
@@ -253,6 +252,8 @@ pub fn all() -> Vec<Request> {
             all.push(Request::new(&stages, given.map(str::as_bytes)));
         }
     }
+    let members: &[u8] = br#"{"o":{"a":1,"b":[{"x":1,"y":2}],"c":"<d>","e":null}}"#;
+    all.push(Request::new("- json: {expressions: {o: }}", [members; 20]));
     let metadata = Request::new("- labels: {x: pod}", lines());
     all.push(with_metadata(metadata));
     all.push(with_metadata(Request::new("- structured_metadata: {given: app}", lines())));

@@ -14,7 +14,7 @@ pub struct Exception {
     pub applies: fn(&Request, &Difference) -> bool,
 }
 
-static EXCEPTIONS: [Exception; 8] = [
+static EXCEPTIONS: [Exception; 9] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         applies: |request, difference| {
@@ -53,6 +53,14 @@ static EXCEPTIONS: [Exception; 8] = [
             difference.field == Field::Metadata
                 && difference.promtail.len() > difference.pilcrow.len()
                 && difference.promtail.contains(difference.pilcrow.trim_matches(['[', ']']))
+        },
+    },
+    Exception {
+        name: "YAML: unquoted y, n, on and off are texts",
+        applies: |_, difference| {
+            difference.field == Field::Error
+                && difference.pilcrow.is_empty()
+                && difference.promtail.contains("type 'bool'")
         },
     },
     Exception {

@@ -97,7 +97,7 @@ impl Request {
 /// The time of the first entry of each request.
 const FIRST_NS: i64 = 1_700_000_000_000_000_000;
 
-/// Differences that are printed in full; the others are counted.
+/// Pipelines whose first difference is printed; the others are counted.
 const SHOWN_MAX: usize = 20;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -139,6 +139,8 @@ struct Tally {
     requests: u64,
     entries: u64,
     differences: usize,
+    /// Pipelines whose first difference was printed.
+    shown: usize,
     exceptions: Vec<u64>,
 }
 
@@ -158,8 +160,9 @@ impl Tally {
                 continue;
             }
             self.differences += 1;
-            if self.differences <= SHOWN_MAX && !reported {
+            if self.shown < SHOWN_MAX && !reported {
                 reported = true;
+                self.shown += 1;
                 println!("--- difference\n{}\n{difference}", request.stages);
                 if let Some(input) = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?)) {
                     println!("line: {}", compare::text(&input.line));

@@ -125,12 +125,7 @@ impl Replace {
                 self.first.extend((0..found.len()).map(|group| found.get(group)));
             }
             for (begin, end) in (1..found.len()).filter_map(|group| found.get(group)) {
-                let data = Data {
-                    extracted: &entry.extracted,
-                    line: &entry.line,
-                    value: Some(&text[begin..end]),
-                    silent: true,
-                };
+                let data = Data { extracted: &entry.extracted, line: &entry.line, value: Some(&text[begin..end]) };
                 let at = self.memory.len();
                 if self.template.write(&data, &mut self.memory).is_err() {
                     return false;

@@ -46,7 +46,7 @@ impl Stage for Write {
             &self.value[..]
         });
         self.result.clear();
-        let data = Data { extracted: &entry.extracted, line: &entry.line, value, silent: false };
+        let data = Data { extracted: &entry.extracted, line: &entry.line, value };
         if self.template.write(&data, &mut self.result).is_ok() {
             // Nothing printed takes the value away.
             match self.result.is_empty() {

@@ -72,8 +72,6 @@ pub struct Data<'a> {
     pub line: &'a [u8],
     /// What `.Value` is.
     pub value: Option<&'a [u8]>,
-    /// Whether a field that is not there prints nothing, as in `replace`, instead of `<no value>`.
-    pub silent: bool,
 }
 
 /// Go would have stopped with an error.
@@ -87,15 +85,6 @@ impl Template {
     /// What is wrong, or not supported.
     pub fn parse(text: &str, field: &mut dyn FnMut(&str) -> Field) -> Result<Self, String> {
         parse::parse(text, field).map(Self)
-    }
-
-    /// The text where it is always the same.
-    pub fn fixed(&self) -> Option<&str> {
-        match &self.0[..] {
-            [] => Some(""),
-            [Node::Text(text)] => Some(text),
-            _ => None,
-        }
     }
 
     /// Appends what the template prints.
@@ -112,7 +101,6 @@ fn write(nodes: &[Node], data: &Data<'_>, to: &mut Vec<u8>) -> Result<(), Failed
         match node {
             Node::Text(text) => to.extend_from_slice(text.as_bytes()),
             Node::Print(pipe) => match pipe.run(data)? {
-                Value::Missing if data.silent => {}
                 Value::Missing => to.extend_from_slice(b"<no value>"),
                 Value::Text(text) => to.extend_from_slice(&text),
                 Value::Whole(number) => to.extend_from_slice(number.to_string().as_bytes()),
@@ -156,17 +144,15 @@ impl Operand {
             Self::Field(field) => match (field, data.value) {
                 (Field::Line, _) => Value::Text(data.line.into()),
                 (Field::Value(_), Some(value)) => Value::Text(value.into()),
-                (Field::Value(slot) | Field::Slot(slot), _) => slot_value(data.extracted, *slot, data.silent),
+                (Field::Value(slot) | Field::Slot(slot), _) => slot_value(data.extracted, *slot),
             },
         })
     }
 }
 
-fn slot_value<'a>(extracted: &'a Extracted, slot: Slot, silent: bool) -> Value<'a> {
+fn slot_value<'a>(extracted: &'a Extracted, slot: Slot) -> Value<'a> {
     use super::extracted::Value as Found;
     match extracted.get(slot) {
-        // Of a map of texts Go gives the empty text for what is not there.
-        None | Some(Found::Null) if silent => Value::Missing,
         None | Some(Found::Null) => Value::Missing,
         Some(Found::Text(text)) => Value::Text(text.into()),
         Some(Found::Bool(value)) => Value::Text(if value { &b"true"[..] } else { b"false" }.into()),
@@ -207,7 +193,7 @@ mod tests {
         let sorted = [("Value".to_owned(), 2), ("a".to_owned(), 0), ("n".to_owned(), 1)];
         extracted.begin(&sorted, &Default::default());
         extracted.set_text(0, b"x y");
-        let data = Data { extracted: &extracted, line: b"the line", value: Some(b"V"), silent: false };
+        let data = Data { extracted: &extracted, line: b"the line", value: Some(b"V") };
         let mut out = Vec::new();
         template.write(&data, &mut out).map(|()| String::from_utf8(out).unwrap())
     }
