@@ -12,6 +12,7 @@ mod error;
 mod load;
 mod loki;
 mod relabel;
+mod stage;
 mod tree;
 mod units;
 
@@ -27,6 +28,7 @@ pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, read};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
+pub use stage::{StageConfig, StageValue};
 pub use units::{ByteSize, HumanDuration, Rate};
 
 /// Everything that can be set.

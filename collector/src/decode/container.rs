@@ -89,7 +89,7 @@ impl ContainerParser {
     ) -> usize {
         // After a power cut a log may go on with a hole of any length.
         let nuls = leading_nuls(chunk);
-        counts.nul_runs += u64::from(nuls > 0);
+        counts.nul_bytes += nuls as u64;
         let Some(last_newline) = memchr::memrchr(b'\n', &chunk[nuls..]) else { return nuls };
         let records = &chunk[..=nuls + last_newline];
         let mut validity = utf8::Validity::new(records);
@@ -184,7 +184,7 @@ impl ContainerParser {
         output: &mut Output<'_, S>,
     ) {
         let nuls = leading_nuls(record);
-        output.counts.nul_runs += u64::from(nuls > 0);
+        output.counts.nul_bytes += nuls as u64;
         if nuls < record.len() {
             let at = Position { offset: at.offset + nuls as u64, ..at };
             self.record(&record[nuls..], valid, at, scratch, output);

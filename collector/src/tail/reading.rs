@@ -446,7 +446,7 @@ impl State {
         let repaired = [
             ("invalid_utf8", counts.invalid_utf8_lines),
             ("oversize", counts.oversize_lines),
-            ("nul", counts.nul_runs),
+            ("nul", u64::from(counts.nul_bytes > 0)),
         ];
         let malformed = Malformed::ALL.map(|reason| (reason.reason(), counts.malformed(reason)));
         for (reason, lines) in repaired.into_iter().chain(malformed) {
