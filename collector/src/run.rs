@@ -5,16 +5,15 @@ use std::{io, sync::Arc};
 use anyhow::Context;
 
 use crate::{
-    checkpoint::{Lock, Parts, Snapshot, Store},
+    checkpoint::{Lock, Snapshot, Store},
     config::Config,
     pipeline::relabel::{Relabel, RuleError},
-    readers::{Common, Readers, Stops},
+    reader_side::{Common, Reader},
     sender_side,
     source::kubernetes::{self, Selector},
     standby::{self, Standby, Standing},
     status::{Backend, Health, Metrics, server},
-    tail::notify,
-    tail::shard_of,
+    tail::{Stop, notify},
     threads,
 };
 
@@ -24,24 +23,17 @@ use crate::{
 /// Where a side cannot be started, or ends of itself.
 pub fn run(config: Config) -> anyhow::Result<()> {
     let config = Arc::new(config);
-    let shards = config.reader.shards.here();
-    let (metrics, health) =
-        (Arc::new(Metrics::new()), Arc::new(Health::new(shards).with_ready_after(config.ready.after.0)));
+    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
-        shards, "pilcrow starts");
+        "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
     let runtime = threads::runtime()?;
     let standby = Standby { status: &status, metrics: &metrics, health: &health };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
-    let saved = saved.divide(shards, |container| shard_of(container, shards));
-    let parts = Parts::new(&saved);
-    // Before a shard's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
-    let opened = notify::open_for_shards(config.signal, &config.paths.pods, &config.paths.state, shards)?;
-    for opened in &opened {
-        let backend = Backend::new(&opened.backend, opened.fallback_reason.clone());
-        metrics.signal_backend.get_or_create(&backend).set(1);
-    }
+    // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
+    let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
+    metrics.signal_backend.get_or_create(&Backend::new(&opened.backend, opened.fallback_reason.clone())).set(1);
     if config.debug.drop_signals > 0.0 {
         tracing::warn!(
             share = config.debug.drop_signals,
@@ -59,24 +51,22 @@ pub fn run(config: Config) -> anyhow::Result<()> {
         health: Arc::clone(&health),
         hears_of_pods: access.is_some(),
     };
-    let signals = opened.into_iter().map(|opened| opened.signal).collect();
-    let (readers, ends) = Readers::start(&common, signals, saved)?;
+    let (reader, ends) = Reader::start(common, opened.signal, saved)?;
+    let stop = ends.stop;
     let links = sender_side::Links {
         queue: ends.queue,
         snapshots: ends.snapshots,
         snapshots_notify: ends.snapshots_notify,
-        parts,
         pods: access.map(|access| (access, interest, ends.pods)),
-        readers_ended: ends.ended,
+        tailer_ended: ends.ended,
     };
-    let stops = readers.stops();
     let result = runtime.block_on(async {
-        let _stopping = tokio::spawn(stop_at_signal(stops));
+        let _stopping = tokio::spawn(stop_at_signal(stop));
         sender_side::run(config, links, store, status, metrics, health).await
     });
     runtime.shutdown_background();
     result?;
-    readers.join()?;
+    reader.join()?;
     tracing::info!("pilcrow ends");
     Ok(())
 }
@@ -121,10 +111,10 @@ fn interest(config: &Config) -> anyhow::Result<kubernetes::Interest> {
     Ok(kubernetes::Interest { rules, selector })
 }
 
-async fn stop_at_signal(stops: Stops) -> io::Result<()> {
+async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {
     let name = standby::stop_signal().await?;
     tracing::info!("{name}: sending what is read, then ending");
-    stops.ask();
+    stop.ask();
     Ok(())
 }
 

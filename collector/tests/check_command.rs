@@ -37,7 +37,7 @@ fn a_good_configuration_is_said_in_sentences() {
         "- Logs are read from /var/log/pods; those without a saved position from their end",
         "- Positions are kept in /var/lib/pilcrow.\n",
         "Files are read by io_uring if the kernel allows it, else pread, in 2 shards, each those of other pods.\n",
-        "- Metrics, readiness and health are served on http://0.0.0.0:9080/.\n",
+        "- Metrics, readiness and health are served on http://[::]:9080/.\n",
     ] {
         assert!(out.contains(sentence), "{sentence}\n{out}");
     }

@@ -28,7 +28,7 @@ impl RequestEncoder {
         // keeps their order.
         self.runs.sort_unstable_by_key(|(stream, bytes)| (*stream, bytes.start));
         for runs in self.runs.chunk_by(|a, b| a.0 == b.0) {
-            let labels = &batch.labels()[runs[0].0.0 as usize];
+            let labels = &batch.streams()[runs[0].0.index()].labels;
             let entries_bytes: usize = runs.iter().map(|(_, bytes)| bytes.len()).sum();
             let labels_bytes = 1 + encoded_len_varint(labels.len() as u64) + labels.len();
             out.push(STREAM_KEY);

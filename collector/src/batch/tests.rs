@@ -6,6 +6,11 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::model::{Position, Stream, UnitId};
+
+fn channel() -> ChannelId {
+    ChannelId { unit: UnitId(0), stream: Stream::Stdout }
+}
 
 /// One line: which stream, when, what.
 type Line = (usize, i64, String);
@@ -30,8 +35,8 @@ fn batch_of(lines: &[Line]) -> Batch {
     let mut batch = Batch::new(0);
     let mut slots = [None; 6];
     for (stream, timestamp_ns, text) in lines {
-        let slot = *slots[*stream].get_or_insert_with(|| batch.open_stream(&label_set(*stream)));
-        batch.append_with_metadata(slot, *timestamp_ns, text.as_bytes(), &structured_metadata(&metadata(*stream)));
+        let slot = *slots[*stream].get_or_insert_with(|| batch.open_stream(&label_set(*stream), channel()));
+        batch.append(slot, Position::START, *timestamp_ns, text.as_bytes(), &structured_metadata(&metadata(*stream)));
     }
     batch
 }

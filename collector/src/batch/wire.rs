@@ -9,20 +9,37 @@ use super::{
     entry::{encode_entry, entry_len},
     request::RequestEncoder,
 };
-use crate::{tail::chain::ContainerId, tail::read::Position};
-
-/// What a batch's acknowledgement means for one container: all its bytes before `position` are done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// The container.
-    pub container: ContainerId,
-    /// The first byte that is not done.
-    pub position: Position,
-}
+use crate::model::{ChannelId, Position};
 
 /// A stream's place in one batch; valid until that batch is cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamSlot(pub(super) u32);
+
+impl StreamSlot {
+    /// Its index in [`Batch::streams`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The lines of one channel in a batch that have one label set. Several of these may be one stream to Loki.
+#[derive(Clone, Debug)]
+pub struct BatchStream {
+    /// The label set in LogQL's form.
+    pub labels: Arc<str>,
+    /// Whose lines they are.
+    pub channel: ChannelId,
+    /// The smallest position of its lines.
+    pub first: Position,
+    /// Its lines.
+    pub entries: u64,
+    /// Their encoded bytes.
+    pub bytes: u64,
+    /// The oldest timestamp of its lines, nanoseconds since 1970.
+    pub oldest_ns: i64,
+    /// The newest one.
+    pub newest_ns: i64,
+}
 
 /// Entries of one stream that lie together in the arena.
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +76,7 @@ impl EntryRange {
 pub struct Batch {
     arena: Vec<u8>,
     runs: Vec<Run>,
-    labels: Vec<Arc<str>>,
-    progress: Vec<Progress>,
+    streams: Vec<BatchStream>,
     entries: u64,
     text_bytes: u64,
     generation: u64,
@@ -73,8 +89,7 @@ impl Batch {
         Self {
             arena: Vec::new(),
             runs: Vec::new(),
-            labels: Vec::new(),
-            progress: Vec::new(),
+            streams: Vec::new(),
             entries: 0,
             text_bytes: 0,
             generation,
@@ -85,8 +100,7 @@ impl Batch {
     pub fn clear(&mut self, generation: u64) {
         self.arena.clear();
         self.runs.clear();
-        self.labels.clear();
-        self.progress.clear();
+        self.streams.clear();
         self.entries = 0;
         self.text_bytes = 0;
         self.generation = generation;
@@ -96,8 +110,7 @@ impl Batch {
     pub fn release_spare(&mut self) {
         self.arena.shrink_to_fit();
         self.runs.shrink_to_fit();
-        self.labels.shrink_to_fit();
-        self.progress.shrink_to_fit();
+        self.streams.shrink_to_fit();
     }
 
     /// Bytes of the memory for entries, used or not.
@@ -111,42 +124,44 @@ impl Batch {
         self.generation
     }
 
-    /// Names a stream in this batch. `labels` is the label set in LogQL's form.
-    pub fn open_stream(&mut self, labels: &Arc<str>) -> StreamSlot {
-        let slot = StreamSlot(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
-        self.labels.push(Arc::clone(labels));
+    /// Opens a stream in this batch for the lines of `channel` with these labels, in LogQL's form.
+    pub fn open_stream(&mut self, labels: &Arc<str>, channel: ChannelId) -> StreamSlot {
+        let slot = StreamSlot(u32::try_from(self.streams.len()).unwrap_or(u32::MAX));
+        self.streams.push(BatchStream {
+            labels: Arc::clone(labels),
+            channel,
+            first: Position { turn: u64::MAX, offset: u64::MAX },
+            entries: 0,
+            bytes: 0,
+            oldest_ns: i64::MAX,
+            newest_ns: i64::MIN,
+        });
         slot
     }
 
-    /// Appends one entry. `text` must be valid UTF-8 (Loki's `line` is a protobuf string).
-    pub fn append(&mut self, stream: StreamSlot, timestamp_ns: i64, text: &[u8]) {
-        self.append_with_metadata(stream, timestamp_ns, text, &[]);
-    }
-
-    /// As [`Self::append`], with structured metadata as [`super::structured_metadata`] encodes it.
+    /// Appends one entry, whose line begins at `at`. `text` must be valid UTF-8 (Loki's `line` is a protobuf string), `metadata`
+    /// is structured metadata as [`super::structured_metadata`] encodes it.
     #[inline]
-    pub fn append_with_metadata(&mut self, stream: StreamSlot, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
+    pub fn append(&mut self, stream: StreamSlot, at: Position, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
+        let before = self.arena.len();
         if self.runs.last().is_none_or(|run| run.stream != stream) {
             self.runs.push(Run { stream, start: self.arena.len() });
         }
         encode_entry(&mut self.arena, timestamp_ns, text, metadata);
+        let bytes = (self.arena.len() - before) as u64;
+        let stream = &mut self.streams[stream.index()];
+        stream.first = stream.first.min(at);
+        stream.entries += 1;
+        stream.bytes += bytes;
+        stream.oldest_ns = stream.oldest_ns.min(timestamp_ns);
+        stream.newest_ns = stream.newest_ns.max(timestamp_ns);
         self.entries += 1;
         self.text_bytes += text.len() as u64;
     }
 
-    /// Records how far one file of `container` is done once this batch is acknowledged. Once for each file.
-    pub fn push_progress(&mut self, container: ContainerId, position: Position) {
-        self.progress.push(Progress { container, position });
-    }
-
-    /// The label sets of the streams that were opened, in LogQL's form; one may stand here more than once.
-    pub fn labels(&self) -> &[Arc<str>] {
-        &self.labels
-    }
-
-    /// How far each container is once this batch is acknowledged.
-    pub fn progress(&self) -> &[Progress] {
-        &self.progress
+    /// The streams that were opened, by [`StreamSlot::index`].
+    pub fn streams(&self) -> &[BatchStream] {
+        &self.streams
     }
 
     /// Encoded bytes, without the labels.
@@ -164,9 +179,9 @@ impl Batch {
         self.text_bytes
     }
 
-    /// Neither a line nor a position to acknowledge.
+    /// Without a line.
     pub fn is_empty(&self) -> bool {
-        self.entries == 0 && self.progress.is_empty()
+        self.entries == 0
     }
 
     /// All entries.

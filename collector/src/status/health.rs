@@ -1,8 +1,7 @@
-//! Whether both sides are alive and whether the whole is of use: what /healthz and /ready answer from.
+//! Whether both threads are alive and whether the whole is of use: what /healthz and /ready answer from.
 //!
-//! In: a stamp from the sender side and from each shard of the reader side as often as it goes round its loop, the end of each
-//! shard's first scan, Loki's refusals. Out: the reasons, in words, for not being well. All of it is atomics: stamping costs a
-//! clock reading and a store.
+//! In: a stamp from each thread as often as it goes round its loop, the end of the first scan, Loki's refusals. Out: the
+//! reasons, in words, for not being well. All of it is atomics: stamping costs a clock reading and a store.
 
 use std::{
     sync::{
@@ -19,20 +18,21 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// What has a loop that can get stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// A shard of the reader side, by its index: notices, reads, parses and batches.
-    Reader(usize),
+    /// Reads, parses and batches.
+    Reader,
     /// Pushes, saves positions and serves the status.
     Sender,
 }
 
 impl Side {
-    /// What it is called, also as a thread, where the reader side has so many shards.
+    const ALL: [Self; 2] = [Self::Reader, Self::Sender];
+
+    /// What its thread is called.
     #[must_use]
-    pub fn name(self, shards: usize) -> String {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Reader(_) if shards == 1 => "reader".into(),
-            Self::Reader(shard) => format!("reader-{shard}"),
-            Self::Sender => "sender".into(),
+            Self::Reader => "reader",
+            Self::Sender => "sender",
         }
     }
 }
@@ -41,14 +41,16 @@ impl Side {
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
-    readers: Box<[ReaderHealth]>,
-    /// The sender side's stamp, as [`ReaderHealth::stamp`].
-    sender_stamp: AtomicU64,
+    /// Milliseconds since `started`, by [`Side`].
+    stamps: [AtomicU64; 2],
+    scanned: AtomicBool,
+    /// The last try to list the pods folder failed.
+    pods_unlisted: AtomicBool,
     /// The HTTP status of a refusal that only a change of the configuration can end; 0: none.
     refused: AtomicU16,
     /// Batches that are being delivered.
     waiting: AtomicUsize,
-    /// When the first of them began, or the last acknowledgement since; as [`ReaderHealth::stamp`].
+    /// When the first of them began, or the last acknowledgement since; as the stamps.
     waiting_since: AtomicU64,
     /// `ready.after`; zero: never.
     ready_after: Duration,
@@ -69,24 +71,21 @@ pub enum Folders {
     Useless(String),
 }
 
-/// Of one shard of the reader side.
-#[derive(Debug, Default)]
-struct ReaderHealth {
-    /// Milliseconds since [`Health::started`].
-    stamp: AtomicU64,
-    scanned: AtomicBool,
-    /// The last try to list the pods folder failed.
-    pods_unlisted: AtomicBool,
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Health {
-    /// Healthy and not yet ready; the time for a first stamp runs from now. `shards`: those of the reader side.
+    /// Healthy and not yet ready; the time for a first stamp runs from now.
     #[must_use]
-    pub fn new(shards: usize) -> Self {
+    pub fn new() -> Self {
         Self {
             started: Instant::now(),
-            readers: (0..shards).map(|_| ReaderHealth::default()).collect(),
-            sender_stamp: AtomicU64::new(0),
+            stamps: [AtomicU64::new(0), AtomicU64::new(0)],
+            scanned: AtomicBool::new(false),
+            pods_unlisted: AtomicBool::new(false),
             refused: AtomicU16::new(0),
             waiting: AtomicUsize::new(0),
             waiting_since: AtomicU64::new(0),
@@ -119,7 +118,7 @@ impl Health {
     /// Whether this Pilcrow waits for another one's state folder: it is then as well as it can be, and must be ready, as a
     /// DaemonSet with maxSurge ends the old pod only when the new one is.
     pub fn stand_by(&self, stands_by: bool) {
-        for side in self.sides() {
+        for side in Side::ALL {
             self.beat(side);
         }
         self.standing_by.store(stands_by, Ordering::Relaxed);
@@ -143,30 +142,23 @@ impl Health {
         notes
     }
 
-    fn sides(&self) -> impl Iterator<Item = Side> + use<> {
-        (0..self.readers.len()).map(Side::Reader).chain([Side::Sender])
-    }
-
     /// This side is alive. To be called on every round of its loop, and at least every 20 s.
     pub fn beat(&self, side: Side) {
         self.stamp(side).store(self.millis(Instant::now()), Ordering::Relaxed);
     }
 
     fn stamp(&self, side: Side) -> &AtomicU64 {
-        match side {
-            Side::Reader(shard) => &self.readers[shard].stamp,
-            Side::Sender => &self.sender_stamp,
-        }
+        &self.stamps[side as usize]
     }
 
-    /// The pods folder has been looked through once by this shard, and every file in it that is the shard's is tracked.
-    pub fn first_scan_done(&self, shard: usize) {
-        self.readers[shard].scanned.store(true, Ordering::Relaxed);
+    /// The pods folder has been listed once, and every file in it is tracked.
+    pub fn first_scan_done(&self) {
+        self.scanned.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the pods folder could be listed when this shard last tried.
-    pub fn pods_listed(&self, shard: usize, listed: bool) {
-        self.readers[shard].pods_unlisted.store(!listed, Ordering::Relaxed);
+    /// Whether the pods folder could be listed at the last try.
+    pub fn pods_listed(&self, listed: bool) {
+        self.pods_unlisted.store(!listed, Ordering::Relaxed);
     }
 
     /// Loki refuses everything with 401, 403 or 404.
@@ -190,9 +182,9 @@ impl Health {
         if self.standing_by.load(Ordering::Relaxed) {
             return reasons;
         }
-        if self.readers.iter().any(|reader| reader.pods_unlisted.load(Ordering::Relaxed)) {
+        if self.pods_unlisted.load(Ordering::Relaxed) {
             reasons.push("paths.pods can not be listed: it is not there, not mounted, or not to be read".into());
-        } else if !self.readers.iter().all(|reader| reader.scanned.load(Ordering::Relaxed)) {
+        } else if !self.scanned.load(Ordering::Relaxed) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
         if let Folders::Useless(why) = &*self.folders.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -232,9 +224,9 @@ impl Health {
 
     fn stuck_at(&self, now: Instant) -> Vec<String> {
         let now = self.millis(now);
-        let stuck = self.sides().filter_map(|side| {
+        let stuck = Side::ALL.into_iter().filter_map(|side| {
             let age = Duration::from_millis(now.saturating_sub(self.stamp(side).load(Ordering::Relaxed)));
-            let name = side.name(self.readers.len());
+            let name = side.name();
             (age > STUCK_AFTER).then(|| format!("the {name} side is stuck: no progress for {} s", age.as_secs()))
         });
         stuck.collect()
@@ -242,13 +234,6 @@ impl Health {
 
     fn millis(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Default for Health {
-    /// Of a reader side with a single shard.
-    fn default() -> Self {
-        Self::new(1)
     }
 }
 
@@ -265,7 +250,7 @@ mod tests {
             health.stuck_at(later),
             ["the reader side is stuck: no progress for 65 s", "the sender side is stuck: no progress for 65 s"]
         );
-        health.readers[0].stamp.store(10_000, Ordering::Relaxed);
+        health.stamp(Side::Reader).store(10_000, Ordering::Relaxed);
         assert_eq!(health.stuck_at(later), ["the sender side is stuck: no progress for 65 s"]);
     }
 
@@ -273,7 +258,7 @@ mod tests {
     fn a_stamp_is_the_time_since_the_start() {
         let health = Health { started: Instant::now() - Duration::from_secs(1000), ..Health::default() };
         assert_eq!(health.not_healthy().len(), 2);
-        health.beat(Side::Reader(0));
+        health.beat(Side::Reader);
         health.beat(Side::Sender);
         assert_eq!(health.not_healthy(), [""; 0]);
     }
@@ -282,12 +267,12 @@ mod tests {
     fn ready_needs_a_pods_folder_that_was_scanned_and_a_loki_that_does_not_refuse_everything() {
         let health = Health::default();
         assert_eq!(health.not_ready(), ["the first scan of paths.pods is not done"]);
-        health.first_scan_done(0);
+        health.first_scan_done();
         assert_eq!(health.not_ready(), [""; 0]);
-        health.pods_listed(0, false);
+        health.pods_listed(false);
         let reason = "paths.pods can not be listed: it is not there, not mounted, or not to be read";
         assert_eq!(health.not_ready(), [reason]);
-        health.pods_listed(0, true);
+        health.pods_listed(true);
         assert_eq!(health.not_ready(), [""; 0]);
         health.push_refused(401);
         let reason =
@@ -299,8 +284,8 @@ mod tests {
 
     #[test]
     fn ready_ends_when_lines_wait_and_nothing_is_acknowledged_for_ready_after() {
-        let health = Health::new(1).with_ready_after(Duration::from_secs(120));
-        health.first_scan_done(0);
+        let health = Health::new().with_ready_after(Duration::from_secs(120));
+        health.first_scan_done();
         let at = |seconds| health.started + Duration::from_secs(seconds);
         assert_eq!(health.not_ready_at(at(1000)), [""; 0], "nothing waits");
         health.waiting(true);
@@ -316,8 +301,8 @@ mod tests {
         health.waiting(false);
         health.waiting(false);
         assert_eq!(health.not_ready_at(at(1125)), [""; 0], "nothing waits any more");
-        let never = Health::new(1);
-        never.first_scan_done(0);
+        let never = Health::new();
+        never.first_scan_done();
         never.waiting(true);
         assert_eq!(never.not_ready_at(never.started + Duration::from_secs(10_000)), [""; 0]);
     }
@@ -334,26 +319,10 @@ mod tests {
     #[test]
     fn useless_folders_are_a_reason_and_doubtful_ones_a_note() {
         let health = Health::default();
-        health.first_scan_done(0);
+        health.first_scan_done();
         health.folders(Folders::Useless("no".into()));
         assert_eq!((health.not_ready(), health.notes()), (vec!["no".to_owned()], Vec::new()));
         health.folders(Folders::Doubtful("hm".into()));
         assert_eq!((health.not_ready(), health.notes()), (Vec::new(), vec!["hm".to_owned()]));
-    }
-
-    #[test]
-    fn with_several_shards_each_must_have_scanned_and_each_can_get_stuck() {
-        let health = Health::new(2);
-        health.first_scan_done(1);
-        assert_eq!(health.not_ready(), ["the first scan of paths.pods is not done"]);
-        health.first_scan_done(0);
-        assert_eq!(health.not_ready(), [""; 0]);
-        health.pods_listed(1, false);
-        health.pods_listed(0, true);
-        assert_eq!(health.not_ready().len(), 1, "one shard does not speak for the other");
-        let later = health.started + STUCK_AFTER + Duration::from_secs(5);
-        health.readers[0].stamp.store(10_000, Ordering::Relaxed);
-        health.sender_stamp.store(10_000, Ordering::Relaxed);
-        assert_eq!(health.stuck_at(later), ["the reader-1 side is stuck: no progress for 65 s"]);
     }
 }

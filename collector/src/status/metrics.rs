@@ -329,17 +329,12 @@ impl Metrics {
         self.checkpoint_age_seconds.set((now_ms() - saved).max(0) as f64 / 1000.0);
     }
 
-    /// Shows how many bytes each container of a shard lags behind, as of now: the [`LAG_CONTAINERS_MAX`] of all shards that lag
+    /// Shows how many bytes each container lags behind, as of now: the [`LAG_CONTAINERS_MAX`] that lag
     /// most by name, the others as a sum. A container that is not among them any more is shown no longer. `labels` is called
     /// for those that may be shown by name.
-    pub fn set_lags<T>(
-        &self,
-        shard: usize,
-        lags: impl Iterator<Item = (T, u64)>,
-        labels: impl Fn(T) -> ContainerLabels,
-    ) {
+    pub fn set_lags<T>(&self, lags: impl Iterator<Item = (T, u64)>, labels: impl Fn(T) -> ContainerLabels) {
         let mut all = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
-        all.set(shard, lags.collect(), labels, &self.lag_bytes);
+        all.set(lags.collect(), labels, &self.lag_bytes);
     }
 
     /// For the status server.
@@ -376,7 +371,7 @@ mod tests {
     #[test]
     fn the_lags_of_most_containers_are_shown_and_the_rest_is_one_sum() {
         let metrics = Metrics::new();
-        metrics.set_lags(0, (0..LAG_CONTAINERS_MAX + 3).map(|i| (i, 10 + i as u64)), container);
+        metrics.set_lags((0..LAG_CONTAINERS_MAX + 3).map(|i| (i, 10 + i as u64)), container);
         let lines = shown(&metrics);
         assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1);
         let others = "pilcrow_lag_bytes{namespace=\"(others)\",pod=\"(others)\",container=\"(others)\"} 33";
@@ -385,30 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn of_two_shards_those_are_shown_that_lag_most_of_all() {
-        let metrics = Metrics::new();
-        metrics.set_lags(0, (0..LAG_CONTAINERS_MAX).map(|i| (i, 10)), container);
-        metrics.set_lags(1, (1000..1003 + LAG_CONTAINERS_MAX).map(|i| (i, 20)), container);
-        let lines = shown(&metrics);
-        assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1);
-        let others = LAG_CONTAINERS_MAX * 10 + 3 * 20;
-        assert!(lines.iter().any(|line| line.ends_with(&format!("container=\"(others)\"}} {others}"))), "{lines:?}");
-        metrics.set_lags(1, [(1000, 20)].into_iter(), container);
-        let lines = shown(&metrics);
-        assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1, "the other shard's are shown again");
-        assert!(lines.iter().any(|line| line.ends_with("container=\"(others)\"} 10")), "{lines:?}");
-        metrics.set_lags(0, std::iter::empty(), container);
-        assert_eq!(shown(&metrics), ["pilcrow_lag_bytes{namespace=\"n\",pod=\"p\",container=\"1000\"} 20"]);
-    }
-
-    #[test]
     fn a_container_that_vanished_has_no_lag() {
         let metrics = Metrics::new();
-        metrics.set_lags(0, [(1, 5), (2, 0)].into_iter(), container);
+        metrics.set_lags([(1, 5), (2, 0)].into_iter(), container);
         assert_eq!(shown(&metrics).len(), 2);
-        metrics.set_lags(0, [(2, 7)].into_iter(), container);
+        metrics.set_lags([(2, 7)].into_iter(), container);
         assert_eq!(shown(&metrics), ["pilcrow_lag_bytes{namespace=\"n\",pod=\"p\",container=\"2\"} 7"]);
-        metrics.set_lags(0, std::iter::empty(), container);
+        metrics.set_lags(std::iter::empty(), container);
         assert_eq!(shown(&metrics), [""; 0]);
     }
 

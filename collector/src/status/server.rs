@@ -188,7 +188,7 @@ mod tests {
             let (head, body) = request(address, "GET /ready HTTP/1.1").await;
             assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
             assert_eq!(body, "not ready\nthe first scan of paths.pods is not done\n");
-            health.first_scan_done(0);
+            health.first_scan_done();
             let (head, body) = request(address, "GET /ready HTTP/1.1").await;
             assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
             assert_eq!(body, "ready\n");
@@ -199,7 +199,7 @@ mod tests {
     fn healthz_is_good_from_the_start_and_after_a_beat() {
         with_server(|address, _, health| async move {
             assert_eq!(request(address, "GET /healthz HTTP/1.1").await.1, "healthy\n");
-            health.beat(Side::Reader(0));
+            health.beat(Side::Reader);
             assert_eq!(request(address, "GET /healthz?x=1 HTTP/1.1").await.1, "healthy\n");
         });
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use collector::{
     batch::{Batch, RequestEncoder, structured_metadata},
-    tail::chain::ContainerId,
-    tail::read::Position,
+    model::UnitId,
+    model::Position,
 };
 
 use crate::allocated;
@@ -26,7 +26,7 @@ fn filling_and_encoding_a_recycled_batch_allocates_nothing() {
             batch.append_with_metadata(slot, line as i64, b"and one with structured metadata", &metadata);
         }
         for container in 0..20 {
-            batch.push_progress(ContainerId(container), Position { file: 1, offset: generation });
+            batch.push_progress(UnitId(container), Position { turn: 1, offset: generation });
         }
         encoder.encode(&batch, &batch.whole(), &mut request);
         allocated() - before

@@ -13,5 +13,4 @@ mod program;
 mod recorded;
 mod relabel;
 mod rotation;
-mod shards;
 mod start_and_stop;

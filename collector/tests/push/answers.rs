@@ -38,10 +38,7 @@ fn a_batch_without_lines_only_passes_its_progress_on() {
         let loki = Receiver::start(|_, _| Reply::ok()).await;
         let running = Running::start(&config(&loki.url()));
         let mut empty = batch(1, &[]);
-        empty.push_progress(
-            collector::tail::chain::ContainerId(1),
-            collector::tail::read::Position { file: 1, offset: 9 },
-        );
+        empty.push_progress(collector::model::UnitId(1), collector::model::Position { turn: 1, offset: 9 });
         assert_eq!(running.deliver(empty).await.progress()[0].position.offset, 9);
         running.finish().await;
         assert_eq!(loki.seen().len(), 0);

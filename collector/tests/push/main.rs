@@ -1,7 +1,6 @@
 //! The sender against HTTP servers that answer in every way in which Loki and what stands before it may answer.
 
 mod answers;
-mod lanes;
 mod log;
 mod order;
 mod receiver;
@@ -12,10 +11,10 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use collector::{
     batch::Batch,
     config::{self, HumanDuration},
+    model::Position,
+    model::UnitId,
     output::loki::{Lane, Proxies, Queue, Sender},
     status::{Metrics, Reason},
-    tail::chain::ContainerId,
-    tail::read::Position,
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -110,7 +109,7 @@ fn batch(generation: u64, lines: &[(u32, &str)]) -> Batch {
     for (n, (container, text)) in lines.iter().enumerate() {
         let slot = *slots.entry(container).or_insert_with(|| batch.open_stream(&labels(*container).into()));
         batch.append(slot, generation as i64 * 1_000_000 + n as i64, text.as_bytes());
-        batch.push_progress(ContainerId(*container), Position { file: 0, offset: generation * 1000 + n as u64 });
+        batch.push_progress(UnitId(*container), Position { turn: 0, offset: generation * 1000 + n as u64 });
     }
     batch
 }

@@ -152,12 +152,13 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ChannelId, Position, Stream, UnitId};
 
     fn batch(lines: usize) -> Batch {
         let mut batch = Batch::new(0);
-        let stream = batch.open_stream(&"{a=\"b\"}".into());
+        let stream = batch.open_stream(&"{a=\"b\"}".into(), ChannelId { unit: UnitId(0), stream: Stream::Stdout });
         for line in 0..lines {
-            batch.append(stream, line as i64, format!("line {line}").as_bytes());
+            batch.append(stream, Position::START, line as i64, format!("line {line}").as_bytes(), &[]);
         }
         batch
     }

@@ -31,7 +31,7 @@ pub use self::probe::{Reached, probe, probe_through};
 use self::{delivery::Delivery, order::WaitingBatches};
 pub use crate::proxy::Proxies;
 use crate::{
-    batch::Batch,
+    batch::{Batch, FromOutput, ToOutput},
     config,
     status::{Health, Metrics},
 };
@@ -41,22 +41,15 @@ const REQUESTS_MAX: usize = 4;
 /// After the last request, its memory is kept so long for the next one.
 const KEEP_MEMORY_FOR: Duration = Duration::from_secs(10);
 
-/// The ways between the shards of the reader side and a [`Sender`].
+/// The way of batches to a [`Sender`] and back.
 #[derive(Debug)]
 pub struct Queue {
-    /// One for each shard.
-    pub lanes: Vec<Lane>,
-    /// `notify_one` after each send to a lane's `sealed`, and after its last sender was dropped.
-    pub sealed_notify: Arc<Notify>,
-}
-
-/// The way of one shard's batches, there and back.
-#[derive(Debug)]
-pub struct Lane {
     /// Sealed batches, in their order. Disconnected: no more will come.
-    pub sealed: crossbeam_channel::Receiver<Batch>,
-    /// Finished batches. Needs room for all batches that exist, so that sending never blocks.
-    pub done: crossbeam_channel::Sender<Batch>,
+    pub sealed: crossbeam_channel::Receiver<ToOutput>,
+    /// `notify_one` after each send to `sealed`, and after its last sender was dropped.
+    pub sealed_notify: Arc<Notify>,
+    /// Batches that ended; unbounded.
+    pub done: crossbeam_channel::Sender<FromOutput>,
     /// Notified after each send to `done`.
     pub done_notify: Arc<Notify>,
 }
@@ -94,18 +87,15 @@ impl Sender {
     /// are under way are lost then, and their lines are read again after a restart.
     ///
     /// Needs a tokio runtime with time and I/O. The future is not `Send`: it is awaited where it was made.
-    pub async fn run(mut self, queue: Queue) {
+    pub async fn run(self, queue: Queue) {
         self.delivery.announce();
-        if queue.lanes.len() > 1 {
-            self.delivery.compress_on_threads();
-        }
         let mut waiting = WaitingBatches::default();
         let mut under_way = FuturesUnordered::new();
         // The start has left some, too.
         let (mut open, mut memory_held) = (true, true);
         loop {
             if open {
-                open = self.take_sealed(&queue.lanes, &mut waiting);
+                open = self.take_sealed(&queue.sealed, &mut waiting);
             }
             while under_way.len() < REQUESTS_MAX
                 && let Some((batch, turn)) = waiting.start_next()
@@ -127,31 +117,27 @@ impl Sender {
                 Some((batch, turn)) = under_way.next() => {
                     waiting.finish(&turn);
                     self.count_queued(&batch, -1);
-                    let lane = &queue.lanes[turn.lane];
                     // Disconnected: the reader side is gone, and nobody waits for the batch.
-                    let _ = lane.done.send(batch);
-                    lane.done_notify.notify_one();
+                    let _ = queue.done.send(FromOutput::Done { batch, refused: Vec::new() });
+                    queue.done_notify.notify_one();
                 }
             }
         }
     }
 
     /// Takes what was sealed meanwhile; returns whether more can come.
-    fn take_sealed(&self, lanes: &[Lane], waiting: &mut WaitingBatches) -> bool {
-        let mut open = false;
-        for (index, lane) in lanes.iter().enumerate() {
-            open |= loop {
-                match lane.sealed.try_recv() {
-                    Ok(batch) => {
-                        self.count_queued(&batch, 1);
-                        waiting.push(batch, index);
-                    }
-                    Err(TryRecvError::Empty) => break true,
-                    Err(TryRecvError::Disconnected) => break false,
+    fn take_sealed(&self, sealed: &crossbeam_channel::Receiver<ToOutput>, waiting: &mut WaitingBatches) -> bool {
+        loop {
+            match sealed.try_recv() {
+                Ok(ToOutput::Batch(batch)) => {
+                    self.count_queued(&batch, 1);
+                    waiting.push(batch);
                 }
-            };
+                Ok(ToOutput::Unparked(_)) => {}
+                Err(TryRecvError::Empty) => break true,
+                Err(TryRecvError::Disconnected) => break false,
+            }
         }
-        open
     }
 
     /// The queue's gauges: from the hand-over to the acknowledgement.

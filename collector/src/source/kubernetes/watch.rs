@@ -29,11 +29,11 @@ pub struct Listener {
 }
 
 /// Follows this node's pods; never ends.
-pub async fn follow(access: Access, interest: Interest, listeners: Vec<Listener>, metrics: &Metrics) {
+pub async fn follow(access: Access, interest: Interest, listener: Listener, metrics: &Metrics) {
     let mut follower = Follower {
         access,
         interest,
-        listeners,
+        listener,
         metrics,
         backoff: DefaultBackoff::default(),
         troubles: HashMap::new(),
@@ -51,7 +51,7 @@ pub async fn follow(access: Access, interest: Interest, listeners: Vec<Listener>
 struct Follower<'m> {
     access: Access,
     interest: Interest,
-    listeners: Vec<Listener>,
+    listener: Listener,
     metrics: &'m Metrics,
     backoff: DefaultBackoff,
     /// By [`Trouble::reason`].
@@ -97,14 +97,12 @@ impl Follower<'_> {
             Event::Apply(pod) => (metadata(pod).map(PodUpdate::Known), true),
             Event::Delete(pod) => (metadata(pod).map(|pod| PodUpdate::Gone(pod.folder)), true),
         };
-        for listener in &self.listeners {
-            if let Some(update) = &update {
-                // Nobody listens any more when the reader side has ended, and the program with it.
-                let _ = listener.updates.send(update.clone());
-            }
-            if is_news {
-                listener.notify.notify_one();
-            }
+        if let Some(update) = update {
+            // Nobody listens any more when the reader side has ended, and the program with it.
+            let _ = self.listener.updates.send(update);
+        }
+        if is_news {
+            self.listener.notify.notify_one();
         }
     }
 

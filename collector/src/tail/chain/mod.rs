@@ -4,18 +4,16 @@
 //! first, and notice when a folder changes. What the folders' names do not say of a pod comes by [`kubernetes`]. Knows no
 //! Loki; of lines it knows only the time of a file's first.
 
+mod clock;
 mod head;
 mod listing;
 mod log_name;
 mod order;
 mod watch;
 
+pub use clock::clock_before;
 pub use head::{FINGERPRINT_BYTES, FileKey, Fingerprint, plain_head, read_range};
 pub use listing::{ListedFile, Listing, list};
 pub use log_name::{Age, LogName};
-pub use order::{Chain, ChainFile, MergeError, SavedFile, Source, UnknownFile};
+pub use order::{Chain, ChainFile, MergeError, Offsets, Progress, SavedFile, Source, UnknownFile};
 pub use watch::{FolderWatch, FolderWatcher};
-
-/// A container, as the reader side numbers them. Never reused while the program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContainerId(pub u32);

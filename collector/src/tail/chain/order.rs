@@ -7,6 +7,7 @@
 
 mod file;
 mod index;
+mod progress;
 
 use std::{
     io,
@@ -15,13 +16,17 @@ use std::{
 };
 
 use self::file::Copy;
-pub use self::file::{ChainFile, SavedFile, Source};
 use self::index::{Beginnings, ByKey};
+pub use self::{
+    file::{ChainFile, SavedFile, Source},
+    progress::{Offsets, Progress},
+};
 use super::{
     head::{self, Inspected},
     listing::ListedFile,
     log_name::Age,
 };
+use crate::model::Position;
 
 /// A finished file that is gone from its folder is remembered this long: a folder that changes while it is listed can
 /// hide a file for a moment.
@@ -72,17 +77,17 @@ impl Chain {
         self.files.iter_mut().find(|file| file.id == id)
     }
 
-    /// Index of the file to read: the oldest that can be had and is not finished.
+    /// Index of the file to read: the first that is at hand and has not ended.
     pub fn current(&self) -> Option<usize> {
-        self.files.iter().position(|file| !file.finished && file.is_at_hand())
+        self.files.iter().position(|file| !file.progress.has_ended() && file.is_at_hand())
     }
 
     /// Whether nothing more is expected to be appended to the file at `index`: another one came after it, it was
     /// compressed, or it is gone from its folder.
     pub fn is_superseded(&self, index: usize) -> bool {
         let file = &self.files[index];
-        let is_there = |file: &ChainFile| file.is_listed() || file.is_open();
-        !file.is_listed() || matches!(file.source, Source::Gzip(_)) || self.files[index + 1..].iter().any(is_there)
+        let is_newer = |other: &ChainFile| (other.is_listed() || other.is_open()) && other.is_after(file);
+        !file.is_listed() || matches!(file.source, Source::Gzip(_)) || self.files.iter().any(is_newer)
     }
 
     /// Takes over what the container's folder holds now. Files that could not be opened are left out and come again
@@ -130,6 +135,7 @@ impl Chain {
             }
         }
         newcomers.sort_by_key(ChainFile::order);
+        put_new_counts_last(&mut newcomers);
         newcomers.iter_mut().for_each(|newcomer| newcomer.id = take_id(next_id));
         self.insert(newcomers);
         // Most containers have one file, and a vector makes room for four, 650 bytes more.
@@ -209,19 +215,16 @@ impl Chain {
     /// Puts newcomers, in their order, into their places among the files that are listed. Those that are known keep theirs:
     /// one that is gone from its folder has a name of before, and by now others may have come under that name.
     fn insert(&mut self, newcomers: Vec<ChainFile>) {
-        if newcomers.is_empty() {
-            return;
-        }
-        let mut known = std::mem::take(&mut self.files).into_iter().peekable();
+        // After one of the same restart there is no need to look at the files before that again.
+        let mut last: Option<(u32, usize)> = None;
         for newcomer in newcomers {
-            let order = newcomer.order();
-            let is_later = |file: &ChainFile| file.missing_since.is_none() && file.order() > order;
-            while let Some(earlier) = known.next_if(|file| !is_later(file)) {
-                self.files.push(earlier);
-            }
-            self.files.push(newcomer);
+            let (restart, has_time) = (newcomer.name.restart, newcomer.first_timestamp_ns.is_some());
+            let start = last.filter(|(before, _)| *before == restart && has_time).map_or(0, |(_, index)| index + 1);
+            let is_later = |file: &ChainFile| file.missing_since.is_none() && file.is_after(&newcomer);
+            let index = self.files[start..].iter().position(is_later).map_or(self.files.len(), |found| start + found);
+            self.files.insert(index, newcomer);
+            last = has_time.then_some((restart, index));
         }
-        self.files.extend(known);
     }
 
     /// Drops what is finished, acknowledged and gone from its folder for a while.
@@ -234,29 +237,65 @@ impl Chain {
         self.files.iter().any(ChainFile::is_at_hand)
     }
 
-    /// Whether nothing can be read any more, and what was is acknowledged.
-    pub fn is_done(&self) -> bool {
-        self.files.iter().all(|file| (file.finished || !file.is_at_hand()) && file.acknowledged >= file.parsed)
+    /// Whether nothing can be read any more, and what was is acknowledged. `next`: each channel's first position that is not.
+    pub fn is_done(&self, next: [Option<Position>; 2]) -> bool {
+        self.files.iter().all(|file| {
+            let saved = file.progress.saved_offsets(next);
+            let ended = file.progress.has_ended() || !file.is_at_hand();
+            ended && saved.iter().all(|&saved| saved >= file.progress.parsed())
+        })
     }
 
     /// Bytes that are not acknowledged, as far as they are known; of compressed files only those that were parsed.
-    pub fn lag_bytes(&self) -> u64 {
+    pub fn lag_bytes(&self, next: [Option<Position>; 2]) -> u64 {
         let end = |file: &ChainFile| match file.source {
             Source::Slot(_) | Source::Opened(_) => file.len,
             Source::Listed if !file.name.gzip => file.len,
-            _ => file.parsed,
+            _ => file.progress.parsed(),
         };
-        self.files.iter().map(|file| end(file).saturating_sub(file.acknowledged)).sum()
+        let saved = |file: &ChainFile| file.progress.saved_offsets(next).into_iter().min().unwrap_or(0);
+        self.files.iter().map(|file| end(file).saturating_sub(saved(file))).sum()
     }
 
     /// What to save.
-    pub fn saved(&self) -> impl Iterator<Item = SavedFile> {
-        self.files.iter().map(|file| SavedFile {
-            key: file.key,
-            fingerprint: file.fingerprint,
-            offset: file.acknowledged,
-            finished: file.finished && file.acknowledged >= file.parsed,
+    pub fn saved(&self, next: [Option<Position>; 2]) -> impl Iterator<Item = SavedFile> {
+        self.files.iter().map(move |file| {
+            let progress = &file.progress;
+            let len = if file.name.gzip { progress.seen() } else { file.len.max(progress.seen()) };
+            let finished = progress.is_saved_to_its_end(next);
+            SavedFile::new(file.key, file.fingerprint, progress.saved_offsets(next), finished, len)
         })
+    }
+
+    /// The cursor goes back to the first byte of any channel that is not acknowledged. Returns the indexes of the files that are
+    /// read again.
+    pub fn rewind(&mut self, next: [Option<Position>; 2]) -> Vec<usize> {
+        let files = self.files.iter_mut().enumerate();
+        files.filter_map(|(index, file)| file.progress.rewind(next).then_some(index)).collect()
+    }
+}
+
+/// Where restart counts began again at 0, the files of the new counts come last: each began after the others were last written
+/// to.
+fn put_new_counts_last(files: &mut Vec<ChainFile>) {
+    let Some(highest) = files.last().map(|file| file.name.restart) else { return };
+    let last_write = |restart| {
+        let others = files.iter().filter(|file| file.name.restart > restart);
+        others.map(|file| file.modified_ns).max().unwrap_or(i64::MAX)
+    };
+    let began = |restart| {
+        let own = files.iter().filter(|file| file.name.restart == restart);
+        own.filter_map(|file| file.first_timestamp_ns).min().unwrap_or(i64::MIN)
+    };
+    let is_new = |restart| restart < highest && began(restart) > last_write(restart);
+    let new: Vec<bool> = files.iter().map(|file| is_new(file.name.restart)).collect();
+    if new.contains(&true) {
+        let (mut old, mut later) = (Vec::new(), Vec::new());
+        for (file, is_new) in files.drain(..).zip(new) {
+            if is_new { later.push(file) } else { old.push(file) }
+        }
+        old.append(&mut later);
+        *files = old;
     }
 }
 
