@@ -27,8 +27,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         tracing::warn!("configuration: {warning}");
     }
     let config = Arc::new(config);
-    let (metrics, health) =
-        (Arc::new(Metrics::new()), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
+    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         "pilcrow starts");
     raise_open_files_limit();

@@ -112,7 +112,13 @@ impl Saving {
 
     /// Saves a snapshot, and drops those that come meanwhile but for the newest: a disk that hangs must not fill the memory.
     /// Returns what is still to be saved.
-    async fn save(&mut self, store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Metrics) -> Option<Snapshot> {
+    async fn save(
+        &mut self,
+        store: Store,
+        snapshot: Snapshot,
+        failing: &mut bool,
+        metrics: &Metrics,
+    ) -> Option<Snapshot> {
         let mut newer = None;
         let mut saving = std::pin::pin!(save(store, snapshot, failing, metrics));
         loop {

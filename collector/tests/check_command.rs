@@ -38,7 +38,7 @@ fn a_good_configuration_is_explained_in_sentences() {
         "- Positions are kept in /var/lib/pilcrow.\n",
         "Files are read by io_uring if the kernel allows it, else pread.\n",
         "- A stream is sent at 2.5MiB a second at most, 10MiB at once; one that Loki refuses waits on the disk",
-        "- Metrics, readiness and health are served on http://0.0.0.0:9080/; not ready after lines have waited for 2m ",
+        "- Metrics, readiness and health are served on http://[::]:9080/; not ready after lines have waited for 2m ",
     ] {
         assert!(out.contains(sentence), "{sentence}\n{out}");
     }

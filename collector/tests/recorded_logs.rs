@@ -109,7 +109,7 @@ impl Replay {
         self.next_file += 1;
         let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
         let mut last_timestamp_ns = i64::MIN;
-        let mut sink = |line: collector::decode::Line<'_>| {
+        let mut sink = |line: Line<'_>| {
             let text = String::from_utf8(line.text.to_vec()).expect("a line is valid UTF-8");
             if line.stream == Stream::Stdout {
                 // A joined line bears its first piece's time, and within one stream the time never goes back.
@@ -136,7 +136,7 @@ impl Replay {
             let text = String::from_utf8(line.text.to_vec()).expect("a line is valid UTF-8");
             if line.stream == Stream::Stdout { stdout.push(text) } else { stderr.push(text) }
         });
-        assert_eq!(self.parser.held_from(), None);
+        assert!(Stream::ALL.iter().all(|stream| self.parser.held_from(*stream).is_none()));
         [("stdout", std::mem::take(&mut self.stdout)), ("stderr", std::mem::take(&mut self.stderr))]
     }
 }

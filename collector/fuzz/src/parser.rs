@@ -40,7 +40,8 @@ impl Fed {
 
     pub fn feed_unterminated(&mut self, rest: &[u8], offset: usize) {
         let Self { parser, scratch, counts, lines } = self;
-        parser.feed_unterminated(rest, position(offset), scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)));
+        parser
+            .feed_unterminated(rest, position(offset), scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)));
     }
 
     pub fn flush(&mut self) {

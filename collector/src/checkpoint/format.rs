@@ -128,7 +128,8 @@ mod tests {
     fn snapshot() -> Snapshot {
         let key = FileKey { device: 2049, inode: u64::MAX };
         let fingerprint = Fingerprint::of(b"2026-01-02T03:04:05Z stdout F a\n");
-        let files = [[1 << 40; 2], [7, 1 << 40]].map(|offsets| SavedFile::new(key, fingerprint, offsets, true, 1 << 41));
+        let files =
+            [[1 << 40; 2], [7, 1 << 40]].map(|offsets| SavedFile::new(key, fingerprint, offsets, true, 1 << 41));
         let container = SavedContainer { name: "ns_pod_uid/name".into(), seen_at: 7, files: files.to_vec() };
         Snapshot { containers: vec![container] }
     }
@@ -174,7 +175,10 @@ mod tests {
         let same = file([5, 5], 5);
         assert!(same.get("channels").is_none() && same.get("len").is_none() && same["offset"] == 5, "{same}");
         let different = file([9, 5], 20);
-        assert_eq!((&different["offset"], &different["channels"], &different["len"]), (&5.into(), &[9, 5].into(), &20.into()));
+        assert_eq!(
+            (&different["offset"], &different["channels"], &different["len"]),
+            (&5.into(), &[9, 5].into(), &20.into())
+        );
     }
 
     #[test]

@@ -256,8 +256,9 @@ impl ContainerParser {
         output: &mut Output<'_, S>,
     ) {
         let open = &mut self.partials[record.stream as usize];
-        let is_too_old =
-            |partial: &mut Box<Partial>| record.timestamp_ns.saturating_sub(partial.timestamp_ns()) > PARTIAL_AGE_MAX_NS;
+        let is_too_old = |partial: &mut Box<Partial>| {
+            record.timestamp_ns.saturating_sub(partial.timestamp_ns()) > PARTIAL_AGE_MAX_NS
+        };
         if let Some(endless) = open.take_if(is_too_old) {
             endless.finish(output, spare);
         }

@@ -90,13 +90,7 @@ impl Partial {
     }
 
     /// Appends a piece, from the record at `at`. `valid`: the piece is known to be valid UTF-8.
-    pub(super) fn push<S: Sink>(
-        &mut self,
-        piece: &[u8],
-        valid: bool,
-        at: Position,
-        output: &mut Output<'_, S>,
-    ) {
+    pub(super) fn push<S: Sink>(&mut self, piece: &[u8], valid: bool, at: Position, output: &mut Output<'_, S>) {
         let unsent_before = self.text.len();
         let open_before = self.repair.is_open();
         self.seen_bytes += piece.len() as u64;
@@ -126,11 +120,7 @@ impl Partial {
     }
 
     /// Ends the line: gives out what is left. The memory goes to `spare`.
-    pub(super) fn finish<S: Sink>(
-        mut self: Box<Self>,
-        output: &mut Output<'_, S>,
-        spare: &mut Option<Box<Self>>,
-    ) {
+    pub(super) fn finish<S: Sink>(mut self: Box<Self>, output: &mut Output<'_, S>, spare: &mut Option<Box<Self>>) {
         if !self.drops(output.limits) {
             self.repair.finish(&mut self.text);
             self.give_out_full_entries(output);

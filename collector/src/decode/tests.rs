@@ -36,7 +36,9 @@ impl Fed {
 
     fn feed_at(&mut self, chunk: &[u8], file: u64, offset: u64) -> usize {
         let Self { parser, scratch, counts, lines } = self;
-        parser.feed(chunk, Position { turn: file, offset }, scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)))
+        parser.feed(chunk, Position { turn: file, offset }, scratch, counts, &mut |line: Line<'_>| {
+            lines.push(owned(line))
+        })
     }
 
     fn feed(&mut self, text: impl AsRef<[u8]>) -> &mut Self {

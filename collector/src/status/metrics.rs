@@ -288,11 +288,7 @@ impl Metrics {
         r.register("reader_backend_info", "How files are read", self.reader_backend.clone());
         r.register("wakeups", "Times that the reader side woke up", self.wakeups.clone());
         r.register("signals", "Files that the signal reported as grown", self.signals.clone());
-        r.register(
-            "sweep_finds",
-            "Files whose growth the sweep found and the signal missed",
-            self.sweep_finds.clone(),
-        );
+        r.register("sweep_finds", "Files whose growth the sweep found and the signal missed", self.sweep_finds.clone());
         r.register(
             "skipped_files",
             "Names in a container's log folder that are not read, by reason",
@@ -346,11 +342,7 @@ impl Metrics {
     /// Shows how many bytes each container lags behind, as of now: the [`LAG_CONTAINERS_MAX`] that lag
     /// most by name, the others as a sum. A container that is not among them any more is shown no longer. `labels` is called
     /// for those that may be shown by name.
-    pub fn set_lags<T>(
-        &self,
-        lags: impl Iterator<Item = (T, u64)>,
-        labels: impl Fn(T) -> ContainerLabels,
-    ) {
+    pub fn set_lags<T>(&self, lags: impl Iterator<Item = (T, u64)>, labels: impl Fn(T) -> ContainerLabels) {
         let mut all = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         all.set(lags.collect(), labels, &self.lag_bytes);
     }

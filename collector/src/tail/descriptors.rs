@@ -90,7 +90,8 @@ impl<R: RangeReader> Tailer<R> {
     pub(super) fn make_room(&mut self, for_reading: bool) {
         let descriptors = &mut self.state.files.descriptors;
         let now = Instant::now();
-        let looked_lately = descriptors.none_idle_at.is_some_and(|at| now.saturating_duration_since(at) < OPEN_AGAIN_AFTER);
+        let looked_lately =
+            descriptors.none_idle_at.is_some_and(|at| now.saturating_duration_since(at) < OPEN_AGAIN_AFTER);
         if descriptors.room() > 0 || (!for_reading && looked_lately) {
             return;
         }
@@ -213,13 +214,7 @@ impl<R: RangeReader> Tailer<R> {
 }
 
 /// Adds the open files of a container that can be opened again.
-fn add_candidates(
-    id: UnitId,
-    container: &Unit,
-    with_unread: bool,
-    now: Instant,
-    candidates: &mut Vec<Candidate>,
-) {
+fn add_candidates(id: UnitId, container: &Unit, with_unread: bool, now: Instant, candidates: &mut Vec<Candidate>) {
     let since_read = now.saturating_duration_since(container.last_read);
     for (index, file) in container.chain.files().iter().enumerate() {
         let at_rest = match &file.source {

@@ -9,9 +9,9 @@ use std::{
 use super::{State, Tailer};
 use crate::{
     config::StartAt,
+    model::UnitId,
     source::kubernetes::PodName,
     status::Reason,
-    model::UnitId,
     tail::chain::{self, FolderWatch, Listing, MergeError, Source, UnknownFile},
     tail::notify::{Signal, Slot},
     tail::read::RangeReader,

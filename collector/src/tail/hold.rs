@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::{State, Tailer};
 use crate::{
-    tail::chain::{Chain, ChainFile, Source},
     model::{Stream, UnitId},
+    tail::chain::{Chain, ChainFile, Source},
     tail::read::RangeReader,
 };
 

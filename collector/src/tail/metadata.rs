@@ -11,8 +11,8 @@ use std::{
 
 use super::State;
 use crate::{
-    source::kubernetes::{PodExclusion, PodMetadata, PodUpdate},
     model::UnitId,
+    source::kubernetes::{PodExclusion, PodMetadata, PodUpdate},
 };
 
 /// A pod's metadata is kept for so long after the pod is gone: its folder may be found, or its last lines read, only then.

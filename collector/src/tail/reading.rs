@@ -239,8 +239,7 @@ impl<R: RangeReader> Tailer<R> {
                 self.state.warn_of_read(&error);
             }
         }
-        self.state.files.open_gzips =
-            self.state.files.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
+        self.state.files.open_gzips = self.state.files.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
         let Some(unit) = self.state.units.get_mut(id) else { return };
         unit.chain.files_mut()[index].source = Source::Gzip(gzip);
         match outcome {

@@ -85,7 +85,9 @@ impl<R: RangeReader> Tailer<R> {
                         let was_written = len != std::mem::replace(&mut file.len, len);
                         note_name(file, named, now);
                         let head = || chain::plain_head(descriptor);
-                        if len < file.progress.parsed() || (was_written && head().is_ok_and(|head| !file.begins_with(&head))) {
+                        if len < file.progress.parsed()
+                            || (was_written && head().is_ok_and(|head| !file.begins_with(&head)))
+                        {
                             found.truncated.push((id, file.id));
                         } else if file.progress.has_ended() && len > file.progress.parsed() {
                             // Written to after all, longer after it was rotated than any runtime should.

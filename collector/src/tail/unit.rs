@@ -9,10 +9,7 @@ use std::{
     time::Instant,
 };
 
-use super::{
-    chain::Chain,
-    channels::Channels,
-};
+use super::{chain::Chain, channels::Channels};
 use crate::{
     batch::{Batch, Lane, StreamSlot},
     decode::{Clock, ContainerParser, Counts, Limits, Scratch, Sink},
@@ -260,7 +257,11 @@ impl Unit {
         Position { turn: self.turn, offset }
     }
 
-    fn sink<'s>(&'s mut self, batch: &'s mut Batch, batch_bytes: usize) -> Option<(&'s mut ContainerParser, Append<'s>)> {
+    fn sink<'s>(
+        &'s mut self,
+        batch: &'s mut Batch,
+        batch_bytes: usize,
+    ) -> Option<(&'s mut ContainerParser, Append<'s>)> {
         let Selection::Collected(streams) = &mut self.selection else { return None };
         let sink = Append { unit: self.id, streams, dropped: &mut self.dropped_lines, batch, batch_bytes };
         Some((&mut self.parser, sink))
@@ -306,7 +307,6 @@ impl Unit {
         self.channels.refuse(stream, first);
     }
 }
-
 
 /// Appends a unit's lines to a batch.
 struct Append<'a> {

@@ -3,7 +3,7 @@
 use collector::{
     config::Oversize,
     decode::{ContainerParser, Counts, Limits, Scratch},
-    model::{Line, Position, Stream},
+    model::{Line, Position},
 };
 
 use crate::allocated;
@@ -17,8 +17,8 @@ fn allocations_when_warm(log: &str) -> (u64, u64) {
         counts = Counts::default();
         let before = allocated();
         let at = Position { turn: 0, offset: 0 };
-        let consumed =
-            parser.feed(log.as_bytes(), at, &mut scratch, &mut counts, &mut |line: Line<'_>| text_bytes += line.text.len());
+        let consumed = parser
+            .feed(log.as_bytes(), at, &mut scratch, &mut counts, &mut |line: Line<'_>| text_bytes += line.text.len());
         allocations = allocated() - before;
         assert_eq!(consumed, log.len());
     }

@@ -65,7 +65,8 @@ fn damaged_bytes_are_sent_as_they_are_or_repaired_and_counted_and_said_once() {
     let without_nuls = |record: &[u8]| record[record.iter().take_while(|byte| **byte == 0).count()..].to_vec();
     let records: Vec<_> = garbage.split(|byte| *byte == b'\n').map(without_nuls).collect();
     let is_line = |record: &&Vec<u8>, with_nuls: &[u8]| !record.is_empty() || with_nuls.is_empty();
-    let lines = records.iter().zip(garbage.split(|byte| *byte == b'\n')).filter(|(record, raw)| is_line(record, raw)).count();
+    let lines =
+        records.iter().zip(garbage.split(|byte| *byte == b'\n')).filter(|(record, raw)| is_line(record, raw)).count();
     let sent = wait_for_texts(&node, "garbage", lines).concat();
     assert_eq!(sent, String::from_utf8_lossy(&records.concat()));
     let records = lines;

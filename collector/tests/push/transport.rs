@@ -521,6 +521,54 @@ fn a_proxy_that_refuses_is_named_as_what_refuses() {
     });
 }
 
+/// It was called a refused Loki.
+#[test]
+fn a_proxy_that_takes_no_connection_is_named() {
+    block_on(async {
+        let authority = Authority::new();
+        let proxies = Proxies::builder().all("http://127.0.0.1:1").build();
+        for url in ["https://loki.example", "http://loki.example:3100"] {
+            let error = collector::output::loki::probe_through(&authority.config(url), &proxies).await.unwrap_err();
+            assert!(error.to_string().contains("the proxy http://127.0.0.1:1/ takes no connection"), "{error}");
+        }
+    });
+}
+
+/// As `openssl req -x509` makes it: CA:TRUE, signed by itself.
+fn self_signed(name: &str) -> (rcgen::Certificate, Arc<ServerConfig>) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let server = builder.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    (certificate, Arc::new(server))
+}
+
+#[test]
+fn a_self_signed_certificate_of_an_authority_is_taken_where_ca_file_is_this_very_one() {
+    block_on(async {
+        let authority = Authority::new();
+        let (certificate, server) = self_signed("127.0.0.1");
+        let loki = Receiver::start_tls(server, |_, _| Reply::ok()).await;
+        let mut config = authority.config(&loki.url());
+        // Another one does not do, nor another name.
+        let refused = complaint(&config).await;
+        assert!(refused.contains("loki.tls.ca_file"), "{refused}");
+        fs::write(authority.path("ca.pem"), certificate.pem()).unwrap();
+        config.tls.server_name = "loki.example".into();
+        let refused = complaint(&config).await;
+        assert!(refused.contains("loki.tls.server_name"), "{refused}");
+        config.tls.server_name.clear();
+        let running = Running::start(&config);
+        running.deliver(batch(1, &[(1, "line")])).await;
+        assert_eq!(loki.stored_texts(), ["line"]);
+        running.finish().await;
+    });
+}
+
 #[test]
 fn a_client_certificate_that_was_renewed_is_used_without_a_restart() {
     block_on(async {

@@ -16,11 +16,11 @@ use std::{
 };
 
 use self::file::Copy;
+use self::index::{Beginnings, ByKey};
 pub use self::{
     file::{ChainFile, SavedFile, Source},
     progress::{Offsets, Progress},
 };
-use self::index::{Beginnings, ByKey};
 use super::{
     head::{self, Inspected},
     listing::ListedFile,

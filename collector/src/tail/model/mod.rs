@@ -20,11 +20,17 @@ use proptest::prelude::*;
 use prost::Message;
 
 use self::node::{ClosedFile, Node};
-use super::{chain::Source, notify::PollSignal, read::{PreadReader, Wanted}, *};
+use super::{
+    chain::Source,
+    notify::PollSignal,
+    read::{PreadReader, Wanted},
+    *,
+};
 use crate::{
     batch::{Batch, PushRequest, StreamSlot},
     checkpoint,
-    model::{ChannelId, Stream},
+    compiled::Compiled,
+    model::ChannelId,
 };
 
 /// What happens. Numbers choose among what there is, modulo their count.
@@ -134,8 +140,8 @@ impl Run {
     fn start(pods: &Path, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
         let mut config = Config::default();
         config.paths.pods = pods.into();
-        config.loki.batch.bytes = crate::config::ByteSize(200);
-        config.memory.queue = crate::config::ByteSize(1200);
+        config.loki.batch.bytes = crate::config::ByteSize(1024);
+        config.memory.queue = crate::config::ByteSize(6144);
         let (sealed_tx, sealed) = crossbeam_channel::unbounded();
         let (done, done_rx) = crossbeam_channel::unbounded();
         let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
@@ -150,11 +156,14 @@ impl Run {
             pods_notify: Arc::default(),
             stop: Arc::default(),
         };
+        let Compiled { config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
         let saved = checkpoint::decode(&checkpoint::encode(&saved)).unwrap();
         let setup = Setup {
             config: Arc::new(config),
             links,
             saved: saved.into(),
+            relabel,
+            pod_selector,
             metrics: Arc::default(),
             health: Arc::default(),
         };
