@@ -172,7 +172,7 @@ fn slots_with_equal_labels_are_one_stream_of_the_request() {
     let slots = [batch.open_stream(&label_set(0), channel(0)), batch.open_stream(&label_set(1), channel(1))];
     let twin = batch.open_stream(&label_set(0), channel(2));
     for (n, slot) in [slots[0], twin, slots[1], slots[0], twin].into_iter().enumerate() {
-        batch.append(slot, at(n as u64), n as i64, format!("{n}").as_bytes(), &[]);
+        batch.append(slot, at(n as u64), 1 + n as i64, format!("{n}").as_bytes(), &[]);
     }
     let request = PushRequest::decode(&encoded(&batch, &batch.whole())[..]).unwrap();
     let lines = |stream: &StreamAdapter| stream.entries.iter().map(|entry| entry.line.clone()).collect::<Vec<_>>();

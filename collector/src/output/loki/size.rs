@@ -107,7 +107,7 @@ mod tests {
         assert!(!size.is_too_large(199_999, now) && size.is_too_large(200_000, now));
         size.passed(1000, timeout / 5, timeout);
         assert!(size.is_too_large(200_000, now), "a small one shows nothing");
-        (0..10).for_each(|_| size.passed(1 << 20, timeout / 5, timeout));
+        (0..20).for_each(|_| size.passed(64 << 20, timeout / 5, timeout));
         assert!(!size.is_too_large(usize::MAX, now));
         size.timed_out(1);
         assert!(!size.is_too_large(SLOW_BYTES_MIN - 1, now));

@@ -140,8 +140,6 @@ impl Run {
     fn start(pods: &Path, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
         let mut config = Config::default();
         config.paths.pods = pods.into();
-        config.loki.batch.bytes = crate::config::ByteSize(1024);
-        config.memory.queue = crate::config::ByteSize(6144);
         let (sealed_tx, sealed) = crossbeam_channel::unbounded();
         let (done, done_rx) = crossbeam_channel::unbounded();
         let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
@@ -156,7 +154,10 @@ impl Run {
             pods_notify: Arc::default(),
             stop: Arc::default(),
         };
-        let Compiled { config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
+        let Compiled { mut config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
+        // Smaller than a user may have them, so that a few lines fill them.
+        config.loki.batch.bytes = crate::config::ByteSize(200);
+        config.memory.queue = crate::config::ByteSize(1200);
         let saved = checkpoint::decode(&checkpoint::encode(&saved)).unwrap();
         let setup = Setup {
             config: Arc::new(config),
@@ -376,7 +377,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 100, ..ProptestConfig::default() })]
 
     #[test]
     fn every_line_is_delivered_in_order_whatever_is_rotated_removed_refused_and_killed(

@@ -150,6 +150,8 @@ impl Node {
         gzip.write_all(&fs::read(self.path(&name)).unwrap()).unwrap();
         let unfinished = self.path(&format!("{name}.tmp"));
         fs::write(&unfinished, gzip.finish().unwrap()).unwrap();
+        let last_write = fs::metadata(self.path(&name)).unwrap().modified().unwrap();
+        File::options().write(true).open(&unfinished).unwrap().set_modified(last_write).unwrap();
         fs::rename(unfinished, self.path(&format!("{name}.gz"))).unwrap();
         fs::remove_file(self.path(&name)).unwrap();
         self.files[index].name = format!("{name}.gz");
