@@ -79,8 +79,13 @@ fn every_yaml_example_of_a_page_about_the_configuration_is_a_good_one() {
 fn full_scrape() -> String {
     let metrics = Metrics::new();
     metrics.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).inc();
-    let counted_by_reason =
-        [&metrics.malformed_lines, &metrics.dropped_lines, &metrics.skipped_files, &metrics.kubernetes_errors];
+    let counted_by_reason = [
+        &metrics.malformed_lines,
+        &metrics.dropped_lines,
+        &metrics.skipped_files,
+        &metrics.kubernetes_errors,
+        &metrics.refused_streams,
+    ];
     for family in counted_by_reason {
         family.get_or_create(&Reason { reason: "some" }).inc();
     }

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use collector::{
     config::Oversize,
     decode::{ContainerParser, Counts, Limits, Scratch},
-    model::{Line, Position, Stream},
+    model::{Line, Position},
 };
 
 /// `lines.max_bytes`.

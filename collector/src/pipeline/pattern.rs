@@ -136,10 +136,8 @@ impl Translator<'_> {
     fn group(&mut self) -> Result<(), String> {
         let flags: String = self.rest[1..].chars().take_while(|c| c.is_ascii_alphabetic() || *c == '-').collect();
         let is_name = self.rest[1..].starts_with("P<") || self.rest[1..].starts_with('<');
-        if !is_name {
-            if let Some(unknown) = flags.chars().find(|c| !"imsU-".contains(*c)) {
-                return Err(format!("is not a regular expression: the flag {unknown} is not known"));
-            }
+        if !is_name && let Some(unknown) = flags.chars().find(|c| !"imsU-".contains(*c)) {
+            return Err(format!("is not a regular expression: the flag {unknown} is not known"));
         }
         self.out.push('(');
         Ok(())
@@ -209,11 +207,11 @@ impl Translator<'_> {
                 self.out.push('\\');
                 self.out.push(next);
                 // The braces of \x{1F} and \p{Greek} are no repetitions.
-                if let Some(end) = self.rest.strip_prefix('{').and_then(|rest| rest.find('}')) {
-                    if matches!(next, 'x' | 'p' | 'P') {
-                        self.out.push_str(&self.rest[..end + 2]);
-                        self.rest = &self.rest[end + 2..];
-                    }
+                if let Some(end) = self.rest.strip_prefix('{').and_then(|rest| rest.find('}'))
+                    && matches!(next, 'x' | 'p' | 'P')
+                {
+                    self.out.push_str(&self.rest[..end + 2]);
+                    self.rest = &self.rest[end + 2..];
                 }
             }
             other => return Err(format!(r"is not a regular expression: \{other} is not known")),

@@ -24,7 +24,7 @@ enum How {
     /// Equal, or for lines: contained.
     Literal(String),
     /// The literal is searched for with this.
-    Contains(memchr::memmem::Finder<'static>),
+    Contains(Box<memchr::memmem::Finder<'static>>),
     Pattern(Pattern),
 }
 
@@ -120,7 +120,7 @@ impl Parser<'_> {
         let how = if is_pattern {
             How::Pattern(Pattern::new(&text)?)
         } else {
-            How::Contains(memchr::memmem::Finder::new(text.as_bytes()).into_owned())
+            How::Contains(Box::new(memchr::memmem::Finder::new(text.as_bytes()).into_owned()))
         };
         Ok(Test { negated, how })
     }

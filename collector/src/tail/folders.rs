@@ -21,6 +21,9 @@ use crate::{
 /// is to be rotated.
 const UNWATCHED_RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// A file that could not be opened for a reason that may pass, such as an error of the disk, is tried again after this time.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 /// Scans in a row before anything is read again, on a node whose folders never come to rest.
 const SCANS_MAX: usize = 8;
 
@@ -226,6 +229,10 @@ impl State {
             tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
         }
         let count = unopened.len();
+        let may_pass = |error: &io::Error| error.kind() != io::ErrorKind::PermissionDenied;
+        if unopened.iter().any(|trouble| may_pass(&trouble.error)) {
+            self.due.rescan = self.due.rescan.min(Instant::now() + OPEN_AGAIN_AFTER);
+        }
         if count > container.unopened {
             for MergeError { path, error } in unopened {
                 self.metrics.skipped_files.get_or_create(&Reason { reason: "unopened" }).inc();

@@ -31,7 +31,7 @@ pub struct Held {
 impl Held {
     /// The file, where it is deleted and open. To be called at each sweep, after its length and its names were looked at.
     pub fn of(unit: UnitId, file: &ChainFile) -> Option<Self> {
-        let since = file.deleted_since.filter(|_| file.is_open() && true)?;
+        let since = file.deleted_since.filter(|_| file.is_open())?;
         Some(Self { since, unit, file: file.id, bytes: file.len })
     }
 }

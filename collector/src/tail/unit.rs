@@ -220,8 +220,11 @@ impl Unit {
 
     /// Whether the file that was read before ends its lines: what is held back must be flushed before another file is read.
     pub fn take_end_of_lines(&mut self) -> bool {
-        let ended = self.chain.files_mut().iter_mut().filter(|file| file.progress.has_ended());
-        ended.fold(false, |any, file| std::mem::take(&mut file.ends_lines) || any)
+        let mut ends = false;
+        for file in self.chain.files_mut().iter_mut().filter(|file| file.progress.has_ended()) {
+            ends |= std::mem::take(&mut file.ends_lines);
+        }
+        ends
     }
 
     /// Parses whole records of `chunk`, which lies at `offset` of the file with the cursor, as long as the batch has room. Returns how

@@ -75,8 +75,7 @@ fn an_archive_that_unpacks_to_one_endless_line_stays_within_the_memory_and_stops
 #[test]
 fn the_largest_holder_gives_up_its_deleted_files_before_a_quiet_pod_does() {
     let mut node = Node::new();
-    node.extra_config = "hold: {bytes: 1MiB}\nmemory: {queue: 256KiB}".into();
-    node.extra_loki = String::new();
+    node.extra_config = "hold: {bytes: 1MiB}\nmemory: {queue: 1MiB}".into();
     let [quiet, noisy] = ["quiet", "noisy"].map(|name| node.container("web", name).join("0.log"));
     append(&quiet, record(0, "first"));
     append(&noisy, record(0, "first"));

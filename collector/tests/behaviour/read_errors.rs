@@ -152,25 +152,6 @@ fn a_read_error_is_reported_with_the_file_and_not_again_and_again() {
     assert_all(node, "broken", 10, || program.log());
 }
 
-#[test]
-fn a_read_that_does_not_return_stops_neither_the_others_nor_the_end() {
-    let Some(mut disk) = Disk::new() else { return };
-    disk.node.extra_config += "\nshutdown: {deadline: 1s}";
-    let node = &disk.node;
-    disk.fault("hang", "hung", 0);
-    append(&node.container("web", "hung").join("0.log"), lines(0..10));
-    append(&node.container("web", "good").join("0.log"), lines(0..10));
-    let program = node.start();
-    assert_all(node, "good", 10, || program.log());
-    append(&node.container("web", "good").join("0.log"), lines(10..20));
-    assert_all(node, "good", 20, || program.log());
-    program.signal(rustix::process::Signal::TERM);
-    program.end();
-    disk.recover();
-    let program = node.start();
-    assert_all(node, "hung", 10, || program.log());
-}
-
 /// A container with a rotated archive that `damage` has altered, and 20 lines in the live file.
 fn with_damaged_archive(damage: impl Fn(&mut Vec<u8>)) -> Node {
     let node = Node::new();
@@ -181,7 +162,10 @@ fn with_damaged_archive(damage: impl Fn(&mut Vec<u8>)) -> Node {
     let archive = format!("{}.gz", rotated.display());
     let mut bytes = fs::read(&archive).unwrap();
     damage(&mut bytes);
-    fs::File::create(&archive).unwrap().write_all(&bytes).unwrap();
+    let mut file = fs::File::create(&archive).unwrap();
+    file.write_all(&bytes).unwrap();
+    // Docker compresses in place: what was written to just now may become whole.
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
     append(&live, lines(2000..2020));
     node
 }

@@ -86,9 +86,8 @@ impl Parking {
     pub(super) fn wake_at(&self, drop_after: Option<Duration>) -> Option<Instant> {
         let mut wake_at = None;
         for parked in self.streams.values() {
-            match (&parked.cause, drop_after) {
-                (Cause::Refused { .. }, Some(after)) => note(&mut wake_at, parked.since + after),
-                _ => {}
+            if let (Cause::Refused { .. }, Some(after)) = (&parked.cause, drop_after) {
+                note(&mut wake_at, parked.since + after)
             }
             if !self.trial_in_flight || matches!(parked.cause, Cause::Rate) {
                 note(&mut wake_at, parked.due);

@@ -73,10 +73,10 @@ impl Stage for Logfmt {
                             entry.extracted.set_text(*slot, value);
                         }
                         let name = std::str::from_utf8(key).ok();
-                        if let (Some(regex), Some(name)) = (regex.as_ref(), name) {
-                            if regex.is_match(key) {
-                                entry.extracted.set_named(context.slot_of(name), name, Value::Text(value));
-                            }
+                        if let (Some(regex), Some(name)) = (regex.as_ref(), name)
+                            && regex.is_match(key)
+                        {
+                            entry.extracted.set_named(context.slot_of(name), name, Value::Text(value));
                         }
                     }
                 }

@@ -185,10 +185,10 @@ impl Metric {
             _ => {}
         }
         extracted.get(self.source)?;
-        if let Some(value) = &self.value {
-            if extracted.some_text(self.source)? != *value {
-                return None;
-            }
+        if let Some(value) = &self.value
+            && extracted.some_text(self.source)? != *value
+        {
+            return None;
         }
         match self.action {
             Action::Inc => Some(1.0),

@@ -47,8 +47,11 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
     Ok(vec![Box::new(Pattern { begin: begin.into(), captures, source, as_labels, scratch: Vec::new() })])
 }
 
+/// The names of captures, each with what stands after it.
+type Captures<'t> = Vec<(&'t str, &'t str)>;
+
 /// What stands before the first capture, and each capture's name with what stands after it.
-fn parse(text: &str) -> Result<(&str, Vec<(&str, &str)>), String> {
+fn parse(text: &str) -> Result<(&str, Captures<'_>), String> {
     let Some((first, _)) = capture_in(text) else { return Err("needs at least one <name>".into()) };
     let (begin, mut rest) = text.split_at(first);
     let mut captures: Vec<(&str, &str)> = Vec::new();

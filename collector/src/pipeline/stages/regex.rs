@@ -64,10 +64,10 @@ impl Stage for Regex {
         for (i, (group, slot)) in self.groups.iter().enumerate() {
             let part = found.get(*group).map_or(&b""[..], |(begin, end)| &text[begin..end]);
             entry.extracted.set_text(*slot, part);
-            if let (Some(name), Ok(value)) = (self.labels.get(i), std::str::from_utf8(part)) {
-                if super::is_label_name(name) {
-                    entry.labels.set(name, value);
-                }
+            if let (Some(name), Ok(value)) = (self.labels.get(i), std::str::from_utf8(part))
+                && super::is_label_name(name)
+            {
+                entry.labels.set(name, value);
             }
         }
         Step::Next

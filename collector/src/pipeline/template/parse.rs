@@ -11,7 +11,7 @@ pub fn parse(text: &str, field: Fields<'_>) -> Result<Vec<Node>, String> {
     let (nodes, end) = parser.nodes()?;
     match end {
         End::Text => Ok(nodes),
-        End::End => Err("end without if".into()),
+        End::Action => Err("end without if".into()),
         End::Else(_) => Err("else without if".into()),
     }
 }
@@ -19,7 +19,8 @@ pub fn parse(text: &str, field: Fields<'_>) -> Result<Vec<Node>, String> {
 /// Where a list of nodes ended.
 enum End {
     Text,
-    End,
+    /// The action `end`.
+    Action,
     /// `else`, with the condition of an `else if`.
     Else(Option<Pipe>),
 }
@@ -86,7 +87,7 @@ impl<'a> Parser<'a, '_> {
                 "end" => {
                     self.word();
                     self.close()?;
-                    return Ok((nodes, End::End));
+                    return Ok((nodes, End::Action));
                 }
                 "range" | "with" | "define" | "template" | "block" | "break" | "continue" => {
                     return Err(format!("{first} is not supported in templates"));
@@ -109,7 +110,7 @@ impl<'a> Parser<'a, '_> {
             let (nodes, end) = self.nodes()?;
             branches.push((condition, nodes));
             match end {
-                End::End => return Ok(Node::If(branches)),
+                End::Action => return Ok(Node::If(branches)),
                 End::Else(_) if is_else => return Err("a second else".into()),
                 End::Else(next) => condition = next,
                 End::Text => return Err("if without end".into()),

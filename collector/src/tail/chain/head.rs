@@ -139,10 +139,16 @@ pub struct Inspected {
 pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
     #[cfg(test)]
     work::count(|work| work.opened += 1);
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    // The listing has resolved links: one that stands here now was put in the place of the log since.
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let file_system = rustix::fs::fstatfs(&file)?.f_type;
+    if KERNELS_OWN.contains(&(file_system as i64)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the kernel's own file, not a log"));
     }
     if gzip && metadata.len() == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
@@ -156,6 +162,10 @@ pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
         file: Some(file),
     })
 }
+
+/// File systems whose files are made up by the kernel and may block or never end: proc, sysfs, debugfs, tracefs, securityfs,
+/// cgroup2 (include/uapi/linux/magic.h).
+const KERNELS_OWN: [i64; 6] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0x6367_7270];
 
 /// When a file was last written to, nanoseconds since 1970.
 pub fn modified_ns(metadata: &std::fs::Metadata) -> i64 {

@@ -177,10 +177,10 @@ impl Walk<'_> {
             while rest != 0 {
                 let path = rest.trailing_zeros() as usize;
                 rest &= rest - 1;
-                if let Some(Step::Index(index)) = self.paths[path].get(depth) {
-                    if number == if *index < 0 { length + index } else { *index } {
-                        inner |= 1 << path;
-                    }
+                if let Some(Step::Index(index)) = self.paths[path].get(depth)
+                    && number == if *index < 0 { length + index } else { *index }
+                {
+                    inner |= 1 << path;
                 }
             }
             self.value(inner, depth + 1, None)?;

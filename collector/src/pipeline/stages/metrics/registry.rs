@@ -142,10 +142,10 @@ impl Custom {
         let registry = &mut *guard;
         let metric = &mut registry.metrics[id.0];
         // A counter never falls; Promtail would stop with a panic.
-        if let (Kind::Counter, Change::Add(amount)) = (metric.kind, change) {
-            if amount.is_nan() || amount < 0.0 {
-                return;
-            }
+        if let (Kind::Counter, Change::Add(amount)) = (metric.kind, change)
+            && (amount.is_nan() || amount < 0.0)
+        {
+            return;
         }
         let key = labels.hash();
         if !metric.series.contains_key(&key) {
