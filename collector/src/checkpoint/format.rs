@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::SavedContainer,
-        tail::chain::{FileKey, Fingerprint, SavedFile},
+        model::{FileKey, Fingerprint, SavedFile},
     };
 
     fn snapshot() -> Snapshot {

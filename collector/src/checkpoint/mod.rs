@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use format::{DecodeError, decode, encode};
 pub use store::{LoadError, Lock, Store};
 
-use crate::tail::chain::SavedFile;
+use crate::model::SavedFile;
 
 /// What is saved of a container whose folder was not seen again is kept this long, in seconds: the pods folder may only
 /// be away for a while.

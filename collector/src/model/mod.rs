@@ -1,5 +1,13 @@
 //! The identities and places that every step of the data flow names. Imports nothing of the rest.
 
+mod file;
+mod pod_name;
+
+#[cfg(test)]
+pub use file::work;
+pub use file::{FINGERPRINT_BYTES, FileKey, Fingerprint, Offsets, SavedFile, prefix_hashes};
+pub use pod_name::PodName;
+
 /// One producer of lines, such as a container, as the tailer numbers them. Never reused while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnitId(pub u32);

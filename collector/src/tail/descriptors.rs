@@ -17,8 +17,9 @@ use rustix::{
 
 use super::{Tailer, Unit};
 use crate::{
+    model::FileKey,
     model::UnitId,
-    tail::chain::{self, FileKey, Source},
+    tail::chain::{self, Source},
     tail::read::{BUFFERS, RangeReader},
 };
 

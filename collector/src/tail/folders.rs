@@ -9,8 +9,8 @@ use std::{
 use super::{State, Tailer};
 use crate::{
     config::StartAt,
+    model::PodName,
     model::UnitId,
-    source::kubernetes::PodName,
     status::Reason,
     tail::chain::{self, FolderWatch, Listing, MergeError, Source, UnknownFile},
     tail::notify::{Signal, Slot},

@@ -12,7 +12,7 @@ use super::{
     ROTATION_GRACE, State, Tailer, Unit,
     chain::{Source, clock_before, read_range},
     notify::Slot,
-    read::{BUFFER_BYTES, BUFFERS, GzipReader, RangeReader, Wanted},
+    read::{BUFFER_BYTES, BUFFERS, RangeReader, Wanted},
     unit::Feed,
 };
 use crate::{
@@ -23,12 +23,6 @@ use crate::{
 
 /// A superseded file that was last written to longer ago than this needs no grace.
 const SURELY_QUIET: Duration = Duration::from_secs(2);
-
-/// A compressed file that breaks off and was not written to for this long will not be whole any more.
-const COMPRESSION_PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// Decompressors that hold memory at the same time.
-const OPEN_GZIPS_MAX: usize = 4;
 
 /// A record without a newline is held together up to this many times `lines.max_bytes`; docker's escapes need up to six
 /// bytes for one.
@@ -59,7 +53,7 @@ struct Pick {
 }
 
 /// What a read found.
-enum Outcome {
+pub(super) enum Outcome {
     /// The buffer was filled: there may be more.
     More,
     /// The end of the file, for now.
@@ -74,10 +68,10 @@ enum Outcome {
 
 /// How much of some bytes was parsed.
 #[derive(Clone, Copy)]
-struct Fed {
-    bytes: usize,
+pub(super) struct Fed {
+    pub(super) bytes: usize,
     /// The rest was not looked at, as no batch has room.
-    no_room: bool,
+    pub(super) no_room: bool,
 }
 
 impl<R: RangeReader> Tailer<R> {
@@ -161,7 +155,7 @@ impl<R: RangeReader> Tailer<R> {
 
     /// The end of the unit's file at `index` is reached for good: reads what no newline ends, and goes on to the next file. The
     /// file stays open until Loki has its lines.
-    fn finish(&mut self, id: UnitId, index: usize) {
+    pub(super) fn finish(&mut self, id: UnitId, index: usize) {
         self.extend_fingerprints(id);
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let file = &unit.chain.files()[index];
@@ -190,7 +184,7 @@ impl<R: RangeReader> Tailer<R> {
     }
 
     /// A file cannot be read now. It is tried again, as an error may pass; one that stays costs a block where later files wait.
-    fn read_failed(&mut self, id: UnitId, error: &io::Error) {
+    pub(super) fn read_failed(&mut self, id: UnitId, error: &io::Error) {
         let now = Instant::now();
         self.state.warn_of_read(error);
         let Some(unit) = self.state.units.get_mut(id) else { return };
@@ -213,44 +207,6 @@ impl<R: RangeReader> Tailer<R> {
             self.state.flush(id);
         }
         self.state.schedule.push_later(now + READ_AGAIN_AFTER, id);
-    }
-
-    /// Decompresses and parses a part of a compressed file.
-    fn read_gzip(&mut self, id: UnitId, index: usize) {
-        let Some(unit) = self.state.units.get_mut(id) else { return };
-        let file = &mut unit.chain.files_mut()[index];
-        let Source::Gzip(mut gzip) = std::mem::replace(&mut file.source, Source::Closed) else { return };
-        let was_open = gzip.is_open();
-        if !was_open && self.state.files.open_gzips >= OPEN_GZIPS_MAX {
-            file.source = Source::Gzip(gzip);
-            self.state.schedule.push_later(Instant::now() + ROTATION_GRACE, id);
-            return;
-        }
-        let (number, offset) = (file.id, file.progress.parsed());
-        let clock = Clock { timestamp_ns: file.first_timestamp_ns().unwrap_or(file.modified_ns()), offset: 0 };
-        if unit.is_elsewhere(number) {
-            self.state.enter(id, number, clock);
-        }
-        let outcome = self.state.take_gzip_bytes(id, number, offset, &mut gzip);
-        if matches!(outcome, Outcome::End) {
-            // A line may have to be read again, but not now: the descriptor is enough.
-            let parsed = self.state.units.get(id).map_or(0, |unit| unit.chain.files()[index].progress.parsed());
-            if let Err(error) = gzip.begin_again(parsed) {
-                self.state.warn_of_read(&error);
-            }
-        }
-        self.state.files.open_gzips = self.state.files.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
-        let Some(unit) = self.state.units.get_mut(id) else { return };
-        unit.chain.files_mut()[index].source = Source::Gzip(gzip);
-        match outcome {
-            Outcome::More | Outcome::LongRecord => self.state.queue(id),
-            Outcome::NoRoom => self.state.block(id),
-            Outcome::End => self.finish(id, index),
-            Outcome::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.state.schedule.push_later(Instant::now() + ROTATION_GRACE, id);
-            }
-            Outcome::Failed(error) => self.read_failed(id, &error),
-        }
     }
 
     /// A record that does not fit into a buffer: read into memory of its own, up to a limit.
@@ -292,7 +248,7 @@ impl State {
     }
 
     /// Puts a unit aside until a batch comes back.
-    fn block(&mut self, id: UnitId) {
+    pub(super) fn block(&mut self, id: UnitId) {
         if let Some(unit) = self.units.get_mut(id)
             && !unit.queued
         {
@@ -302,7 +258,7 @@ impl State {
     }
 
     /// The cursor of a unit enters a file.
-    fn enter(&mut self, id: UnitId, file: u64, clock: Clock) {
+    pub(super) fn enter(&mut self, id: UnitId, file: u64, clock: Clock) {
         let ends_lines = self.units.get_mut(id).is_some_and(Unit::take_end_of_lines);
         if ends_lines {
             self.flush(id);
@@ -337,7 +293,7 @@ impl State {
     }
 
     /// A longer record is parsed in parts.
-    fn long_record_bytes_max(&self) -> usize {
+    pub(super) fn long_record_bytes_max(&self) -> usize {
         self.limits().max_line_bytes.saturating_mul(LONG_RECORD_FACTOR).max(2 * BUFFER_BYTES)
     }
 
@@ -348,7 +304,7 @@ impl State {
     }
 
     /// Parses bytes of a unit's file, into as many batches as there are.
-    fn feed(&mut self, id: UnitId, file: u64, offset: u64, bytes: &[u8]) -> Fed {
+    pub(super) fn feed(&mut self, id: UnitId, file: u64, offset: u64, bytes: &[u8]) -> Fed {
         let mut parsed = 0;
         let no_room = loop {
             let rest = &bytes[parsed..];
@@ -370,7 +326,7 @@ impl State {
     }
 
     /// Parses bytes that no newline will end; returns whether a batch had room.
-    fn feed_unterminated(&mut self, id: UnitId, file: u64, offset: u64, rest: &[u8]) -> bool {
+    pub(super) fn feed_unterminated(&mut self, id: UnitId, file: u64, offset: u64, rest: &[u8]) -> bool {
         let fed = self.with_batch(id, |unit, feed| unit.feed_unterminated(rest, offset, feed));
         if fed.is_some() {
             let end = offset + rest.len() as u64;
@@ -384,52 +340,6 @@ impl State {
     pub(super) fn flush(&mut self, id: UnitId) -> bool {
         let holds = self.units.get(id).is_some_and(Unit::holds_partial_line);
         !holds || self.with_batch(id, Unit::flush).is_some()
-    }
-
-    /// Decompresses and parses a part of a file.
-    fn take_gzip_bytes(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader) -> Outcome {
-        let (bytes, ended) = match gzip.fill() {
-            Ok(filled) => filled,
-            Err(error) => return self.broke_off(id, file, offset, gzip, error),
-        };
-        let fed = self.feed(id, file, offset, bytes);
-        let mut consumed = fed.bytes;
-        let is_too_long = consumed == 0 && bytes.len() >= self.long_record_bytes_max();
-        let mut no_room = fed.no_room;
-        if !no_room && (ended || is_too_long) && consumed < bytes.len() {
-            no_room = !self.feed_unterminated(id, file, offset + consumed as u64, &bytes[consumed..]);
-            consumed = if no_room { consumed } else { bytes.len() };
-        }
-        gzip.consume(consumed);
-        match (no_room, ended) {
-            (true, _) => Outcome::NoRoom,
-            (false, true) => Outcome::End,
-            (false, false) => Outcome::More,
-        }
-    }
-
-    /// A compressed file cannot be read from here on. Docker compresses in place: what ends too early may be whole a moment
-    /// later. An error of the disk may pass; damaged content does not, and what came out of it is sent and counted.
-    fn broke_off(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader, error: io::Error) -> Outcome {
-        let is_damaged = error.raw_os_error().is_none();
-        let is_incomplete = error.kind() == io::ErrorKind::UnexpectedEof && is_being_written(gzip);
-        if !is_damaged || is_incomplete {
-            return match gzip.begin_again(offset) {
-                Ok(()) => Outcome::Failed(error),
-                Err(error) => Outcome::Failed(error),
-            };
-        }
-        if let Some(more) = self.throttles.damaged_file.permit() {
-            let path = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file)).map(|file| file.path.clone());
-            tracing::warn!(file = ?path, %error, more,
-                "a compressed log file is damaged: what could be read of it is sent, and its last lines may be altered or missing");
-        }
-        self.metrics.malformed_lines.get_or_create(&Reason { reason: "gzip_damaged" }).inc();
-        let rest = gzip.unconsumed().to_vec();
-        match self.feed_unterminated(id, file, offset, &rest) {
-            true => Outcome::End,
-            false => Outcome::NoRoom,
-        }
     }
 
     /// Adds what was parsed to the metrics.
@@ -505,10 +415,4 @@ impl State {
             file.progress.advance(parsed, seen);
         }
     }
-}
-
-/// Whether a compressed file was written to not long ago.
-fn is_being_written(gzip: &GzipReader) -> bool {
-    let age = gzip.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_none_or(|age| age < COMPRESSION_PAUSE_MAX)
 }

@@ -10,9 +10,10 @@ use super::{State, Tailer, Unit, descriptors::len_and_named, hold::Held, selecti
 use crate::{
     decode::Scratch,
     memory,
+    model::FileKey,
     model::UnitId,
     status::{ContainerLabels, Reason},
-    tail::chain::{self, ChainFile, FileKey, Source},
+    tail::chain::{self, ChainFile, Source},
     tail::notify::{Signal, Slot},
     tail::read::RangeReader,
 };

@@ -13,9 +13,9 @@ use super::{chain::Chain, channels::Channels};
 use crate::{
     batch::{Batch, Lane, StreamSlot},
     decode::{Clock, ContainerParser, Counts, Limits, Scratch, Sink},
+    model::PodName,
     model::{ChannelId, Line, PerStream, Position, Stream, UnitId},
     pipeline::relabel::StreamLabels,
-    source::kubernetes::PodName,
 };
 
 /// A unit with so much unread has batches of its own.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Instant};
 
 use super::{chain::Chain, unit::Unit};
-use crate::{checkpoint::Unclaimed, decode::Limits, model::UnitId, source::kubernetes::PodName};
+use crate::{checkpoint::Unclaimed, decode::Limits, model::PodName, model::UnitId};
 
 /// See the module.
 pub struct Units {

@@ -5,8 +5,8 @@ use std::io;
 use crate::{
     compiled::Compiled,
     config::{Config, Enabled},
+    model::PodName,
     pipeline::relabel::{self, Outcome, Relabel, Relabelled, Subject, why_unknown},
-    source::kubernetes::PodName,
 };
 
 /// The rules of a configuration, and what they make of the standard error of a container.

@@ -16,8 +16,9 @@ use flate2::read::MultiGzDecoder;
 use crate::{
     config::Oversize,
     decode::{ContainerParser, Counts, Limits, Scratch},
+    model::SavedFile,
     model::{Line, Position, Stream},
-    tail::chain::{Age, Chain, ChainFile, SavedFile},
+    tail::chain::{Age, Chain, ChainFile},
 };
 
 /// An offset may be as old as Promtail's and Alloy's default sync period when it is saved, and the save itself late: a

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, time::Instant};
 
 use crate::{
-    source::kubernetes::PodName,
+    model::PodName,
     tail::chain::{Chain, UnknownFile, list},
 };
 

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Write, os::unix::fs::symlink, time::Duration};
 
 use super::*;
-use crate::tail::chain::{FileKey, SavedFile};
+use crate::model::{FileKey, SavedFile};
 
 /// When the positions were saved: 2026-01-02T01:00:00Z.
 const SAVED_AT: u64 = 1_767_315_600;

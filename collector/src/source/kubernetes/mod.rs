@@ -7,14 +7,12 @@
 
 mod access;
 mod pod;
-mod pod_path;
 mod selector;
 mod trouble;
 mod watch;
 
 pub use access::{Access, Impossible, Origin, Probe, open, probe};
 pub use pod::{Interest, PodExclusion, PodMetadata};
-pub use pod_path::PodName;
 pub use selector::Selector;
 pub use trouble::Trouble;
 pub use watch::{Listener, follow};

@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    head::{FileKey, modified_ns},
+    head::modified_ns,
     log_name::{Age, LogName},
 };
+use crate::model::FileKey;
 
 /// One log file in a listing.
 #[derive(Clone, Debug)]

@@ -12,8 +12,8 @@ mod order;
 mod watch;
 
 pub use clock::clock_before;
-pub use head::{FINGERPRINT_BYTES, FileKey, Fingerprint, plain_head, read_range};
+pub use head::{plain_head, read_range};
 pub use listing::{ListedFile, Listing, list};
 pub use log_name::{Age, LogName};
-pub use order::{Chain, ChainFile, MergeError, Offsets, Progress, SavedFile, Source, UnknownFile};
+pub use order::{Chain, ChainFile, MergeError, Progress, Source, UnknownFile};
 pub use watch::{FolderWatch, FolderWatcher};

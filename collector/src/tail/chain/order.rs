@@ -18,15 +18,15 @@ use std::{
 use self::file::Copy;
 use self::index::{Beginnings, ByKey};
 pub use self::{
-    file::{ChainFile, SavedFile, Source},
-    progress::{Offsets, Progress},
+    file::{ChainFile, Source},
+    progress::Progress,
 };
 use super::{
     head::{self, Inspected},
     listing::ListedFile,
     log_name::Age,
 };
-use crate::model::Position;
+use crate::model::{Position, SavedFile};
 
 /// A finished file that is gone from its folder is remembered this long: a folder that changes while it is listed can
 /// hide a file for a moment.

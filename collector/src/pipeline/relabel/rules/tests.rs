@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::source::kubernetes::PodName;
+use crate::model::PodName;
 
 fn relabel(yaml: &str, defaults: bool) -> Relabel {
     let config = Config {

@@ -8,15 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::{
-    UnknownFile,
-    progress::{Offsets, Progress},
-};
+use super::{UnknownFile, progress::Progress};
 use crate::{
+    model::{FileKey, Fingerprint, SavedFile},
     tail::chain::{
-        head::{self, FileKey, Fingerprint, Inspected},
+        head::{self, Inspected},
         listing::ListedFile,
         log_name::{Age, LogName},
     },
@@ -83,35 +79,6 @@ impl Copy {
     /// What was found under a listed name.
     pub(super) fn of(listed: &ListedFile, inspected: &Inspected) -> Box<Self> {
         Box::new(Self { key: inspected.key, path: listed.path.clone(), modified_ns: inspected.modified_ns })
-    }
-}
-
-/// What is saved of one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedFile {
-    /// Which file it was.
-    #[serde(flatten)]
-    pub key: FileKey,
-    /// How it began.
-    pub fingerprint: Fingerprint,
-    /// Every byte before this one was acknowledged.
-    pub offset: u64,
-    /// It was read and acknowledged to its end.
-    pub finished: bool,
-    /// As `offset` for standard output and standard error, where the two differ.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub channels: Option<Offsets>,
-    /// How long it was, where that is more than `offset`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub len: Option<u64>,
-}
-
-impl SavedFile {
-    /// What is saved where each channel is done up to its offset.
-    pub fn new(key: FileKey, fingerprint: Fingerprint, offsets: Offsets, finished: bool, len: u64) -> Self {
-        let offset = offsets[0].min(offsets[1]);
-        let channels = (offsets[0] != offsets[1]).then_some(offsets);
-        Self { key, fingerprint, offset, finished, channels, len: (len > offset).then_some(len) }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::tail::chain::head::{FileKey, Fingerprint, prefix_hashes};
+use crate::model::{FileKey, Fingerprint, prefix_hashes};
 
 /// Indices by device and inode, in the order in which they were added.
 pub(super) struct ByKey(HashMap<FileKey, Vec<usize>>);

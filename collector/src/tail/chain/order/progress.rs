@@ -3,10 +3,7 @@
 //! In: the cursor's moves, and each channel's first position that is not acknowledged. Out: the offsets to save and to go on
 //! at. This is the one place that turns a [`Position`] into an offset of a file.
 
-use crate::model::{Position, Stream};
-
-/// What is saved of a file's content: the offset of each channel, by [`Stream`].
-pub type Offsets = [u64; 2];
+use crate::model::{Offsets, Position, Stream};
 
 /// The cursor's way through one file.
 #[derive(Clone, Debug, Default)]

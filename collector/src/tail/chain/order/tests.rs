@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::tail::chain::{FINGERPRINT_BYTES, FileKey, Fingerprint, LogName, head::modified_ns, head::work};
+use crate::{
+    model::{FINGERPRINT_BYTES, FileKey, Fingerprint, work},
+    tail::chain::{LogName, head::modified_ns},
+};
 
 fn listed(path: &Path) -> ListedFile {
     let metadata = fs::metadata(path).unwrap();
