@@ -247,7 +247,12 @@ impl State {
         if skipped > container.skipped {
             for (path, reason) in &listing.skipped {
                 self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
-                tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
+                if *reason == chain::OUTSIDE {
+                    tracing::warn!(path = %path.display(),
+                        "a link in the place of a log leads elsewhere than to Docker's logs; it is not followed");
+                } else {
+                    tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
+                }
             }
         }
         container.skipped = skipped;

@@ -27,7 +27,7 @@ pub struct ListedFile {
 }
 
 /// A link that leads elsewhere than to Docker's logs.
-const OUTSIDE: &str = "outside_roots";
+pub const OUTSIDE: &str = "outside_roots";
 
 /// All log files of one container.
 #[derive(Clone, Debug, Default)]
