@@ -137,28 +137,10 @@ impl Batch {
         ))
     }
 
-    /// Of the first entries of a part one that is small: the first of at most `enough` bytes, else the smallest.
-    pub fn small_entry(&self, part: &Part, enough: usize) -> Option<Vec<u8>> {
-        const LOOK_AT: usize = 64;
-        let runs = self.runs_of(part);
-        let mut entries = runs.flat_map(|(_, run)| {
-            let mut at = run.start;
-            std::iter::from_fn(move || {
-                (at < run.end).then(|| {
-                    let entry = &self.arena()[at..at + entry_len(&self.arena()[at..])];
-                    at += entry.len();
-                    entry
-                })
-            })
-        });
-        let mut smallest = entries.next()?;
-        for entry in entries.take(LOOK_AT) {
-            if smallest.len() <= enough {
-                break;
-            }
-            smallest = if entry.len() < smallest.len() { entry } else { smallest };
-        }
-        Some(smallest.to_vec())
+    /// The first entry of a part. A stream is tried with it and no other, or the stream would be out of order.
+    pub fn first_entry(&self, part: &Part) -> Option<Vec<u8>> {
+        let (_, run) = self.runs_of(part).next()?;
+        Some(self.arena()[run.start..][..entry_len(&self.arena()[run.start..])].to_vec())
     }
 
     fn measured(&self, part: &Part) -> (u64, usize) {

@@ -26,8 +26,6 @@ use crate::{
     status::Reason,
 };
 
-/// The copy of an entry is no larger than this where one of the first entries is not.
-const ENTRY_BYTES: usize = 2 << 10;
 /// The longest wait between two trials.
 const TRIAL_EVERY_MAX: Duration = Duration::from_secs(60);
 
@@ -102,7 +100,7 @@ impl Schedule {
     pub(super) fn park(&mut self, index: usize, piece: &Piece, reason: &'static str, text: &str, now: Instant) {
         let Some(share) = piece.shares.first() else { return };
         let live = &mut self.batches[index];
-        let Some(entry) = live.batch.small_entry(&piece.part, ENTRY_BYTES) else { return };
+        let Some(entry) = live.batch.first_entry(&piece.part) else { return };
         for slot in live.batch.slots_of(&piece.part) {
             live.refused[slot.index()] = true;
         }
