@@ -287,7 +287,7 @@ fn put_new_counts_last(files: &mut Vec<ChainFile>) {
     };
     let began = |restart| {
         let own = files.iter().filter(|file| file.name.restart == restart);
-        own.filter_map(|file| file.first_timestamp_ns).min().unwrap_or(i64::MIN)
+        own.map(ChainFile::began_ns).min().unwrap_or(i64::MIN)
     };
     let is_new = |restart| restart < highest && began(restart) > last_write(restart);
     let new: Vec<bool> = files.iter().map(|file| is_new(file.name.restart)).collect();

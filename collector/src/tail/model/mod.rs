@@ -44,8 +44,6 @@ enum Op {
     Reopen,
     /// The container restarts: its next log has the next number.
     Restart,
-    /// The restart count begins again at 0.
-    RestartCountAnew,
     /// The kubelet compresses a rotated file.
     Compress(usize),
     /// The kubelet removes the oldest file, if nothing is lost by it.
@@ -76,7 +74,6 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Rename),
         2 => Just(Op::Reopen),
         1 => Just(Op::Restart),
-        1 => Just(Op::RestartCountAnew),
         2 => any::<usize>().prop_map(Op::Compress),
         1 => Just(Op::Remove),
         8 => Just(Op::Turn),
@@ -255,7 +252,6 @@ impl World {
             Op::Rename => self.node.rename(),
             Op::Reopen => self.node.reopen(),
             Op::Restart => self.node.restart(),
-            Op::RestartCountAnew => self.node.restart_count_anew(),
             Op::Compress(which) => self.node.compress(which),
             Op::Remove => self.remove(),
             Op::Turn => self.run.turn().await,

@@ -103,27 +103,10 @@ impl Node {
     }
 
     pub fn restart(&mut self) {
-        let next = format!("{}.log", self.restart + 1);
-        if self.files.iter().any(|file| file.name.starts_with(&next)) {
-            return;
-        }
         self.finish_lines();
         self.reopen();
         self.restart += 1;
         self.begin_file(format!("{}.log", self.restart));
-    }
-
-    /// A restart count that begins again at 0, as after the container runtime lost its state. The kubelet has removed the files of
-    /// the count's first life.
-    pub fn restart_count_anew(&mut self) {
-        let is_free = |name: &str| !name.starts_with("0.log");
-        if self.restart == 0 || !self.files.iter().all(|file| is_free(&file.name)) {
-            return;
-        }
-        self.finish_lines();
-        self.reopen();
-        self.restart = 0;
-        self.begin_file("0.log".into());
     }
 
     fn begin_file(&mut self, name: String) {

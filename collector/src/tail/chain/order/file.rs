@@ -318,6 +318,11 @@ impl ChainFile {
         self.missing_since.is_some_and(|since| now.saturating_duration_since(since) >= least)
     }
 
+    /// When it began: its first record's time, or where it has none yet, when it was last touched.
+    pub(super) fn began_ns(&self) -> i64 {
+        self.first_timestamp_ns.unwrap_or(self.modified_ns)
+    }
+
     /// Whether it comes after another file of its container. Restart counts tell, unless they began again at 0: then the file
     /// that was found later, and began after the other one was last written to, comes later.
     pub(super) fn is_after(&self, other: &Self) -> bool {
@@ -325,7 +330,7 @@ impl ChainFile {
             return self.order() > other.order();
         }
         let (found_first, found_later) = if self.id < other.id { (self, other) } else { (other, self) };
-        let began_again = found_later.first_timestamp_ns.is_some_and(|first| first > found_first.modified_ns);
+        let began_again = found_later.began_ns() > found_first.modified_ns;
         let later_is_after = found_later.name.restart > found_first.name.restart || began_again;
         later_is_after == (self.id > other.id)
     }
