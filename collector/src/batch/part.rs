@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::{
     entry::entry_len,
-    wire::{Batch, StreamSlot},
+    wire::{Batch, Run, StreamSlot},
 };
 
 /// Entries of a batch.
@@ -60,7 +60,7 @@ impl Batch {
         slots.sort_unstable();
         let streams = || slots.iter().map(|slot| &self.streams()[slot.index()]);
         let entries = streams().map(|stream| stream.entries).sum();
-        let encoded_bytes = streams().map(|stream| stream.bytes as usize).sum();
+        let encoded_bytes = slots.iter().map(|slot| self.bytes_of(*slot) as usize).sum();
         Part { bytes: 0..self.encoded_bytes(), slots: Some(slots.into()), entries, encoded_bytes }
     }
 
@@ -101,7 +101,7 @@ impl Batch {
         }
         let (mut first, mut bytes) = (0, 0);
         while first + 1 < streams.len() && (first == 0 || bytes < part.encoded_bytes / 2) {
-            bytes += streams[first].iter().map(|slot| self.streams()[slot.index()].bytes as usize).sum::<usize>();
+            bytes += streams[first].iter().map(|slot| self.bytes_of(*slot) as usize).sum::<usize>();
             first += 1;
         }
         let (first, second) = streams.split_at(first);
@@ -157,7 +157,7 @@ impl Batch {
     }
 
     /// The runs of a part, each with its bytes of the arena.
-    pub(super) fn runs_of(&self, part: &Part) -> impl Iterator<Item = (StreamSlot, Range<usize>)> {
-        self.runs_in(&part.bytes).filter(|(slot, _)| part.holds(*slot))
+    pub(super) fn runs_of(&self, part: &Part) -> impl Iterator<Item = (Run, Range<usize>)> {
+        self.runs_in(&part.bytes).filter(|(run, _)| part.holds(run.stream))
     }
 }

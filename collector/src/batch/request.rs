@@ -27,7 +27,7 @@ impl RequestEncoder {
     pub fn encode(&mut self, batch: &Batch, part: &Part, out: &mut Vec<u8>) {
         self.runs.clear();
         // Slots with the same labels are one stream: were it there twice, Loki would tell the fate of the second only.
-        let runs = batch.runs_of(part).map(|(slot, bytes)| (batch.streams()[slot.index()].leader, bytes));
+        let runs = batch.runs_of(part).map(|(run, bytes)| (run.leader, bytes));
         self.runs.extend(runs);
         // By stream, and a stream's runs by their place: no two are equal, so that the sort that needs no memory
         // keeps their order.

@@ -41,8 +41,8 @@ pub struct BatchStream {
     pub first: Position,
     /// Its lines.
     pub entries: u64,
-    /// Their encoded bytes.
-    pub bytes: u64,
+    /// Their encoded bytes but for those of its run that is still open, see [`Batch::bytes_of`].
+    closed_bytes: u64,
     /// Their bytes as Loki's rate limits count them: text and structured metadata.
     pub counted_bytes: u64,
     /// The oldest timestamp of its lines, nanoseconds since 1970.
@@ -57,6 +57,8 @@ pub struct BatchStream {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     pub(super) stream: StreamSlot,
+    /// The first stream with the same labels.
+    pub(super) leader: StreamSlot,
     /// First byte in the arena; the run ends where the next one begins. As wide as an address, so that no setting of
     /// the batch's size can overflow it.
     pub(super) start: usize,
@@ -122,7 +124,7 @@ impl Batch {
             channel,
             first: Position { turn: u64::MAX, offset: u64::MAX },
             entries: 0,
-            bytes: 0,
+            closed_bytes: 0,
             counted_bytes: 0,
             oldest_ns: i64::MAX,
             newest_ns: i64::MIN,
@@ -135,21 +137,40 @@ impl Batch {
     /// is structured metadata as [`super::structured_metadata`] encodes it.
     #[inline]
     pub fn append(&mut self, stream: StreamSlot, at: Position, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
-        let before = self.arena.len();
         if self.runs.last().is_none_or(|run| run.stream != stream) {
-            self.runs.push(Run { stream, start: self.arena.len() });
+            self.open_run(stream);
         }
         encode_entry(&mut self.arena, timestamp_ns, text, metadata);
-        let bytes = (self.arena.len() - before) as u64;
         let stream = &mut self.streams[stream.index()];
-        stream.first = stream.first.min(at);
         stream.entries += 1;
-        stream.bytes += bytes;
         stream.counted_bytes += (text.len() + metadata.len()) as u64;
-        stream.oldest_ns = stream.oldest_ns.min(timestamp_ns);
-        stream.newest_ns = stream.newest_ns.max(timestamp_ns);
+        // Branches that are seldom taken: as minimum and maximum each would be written for every line.
+        if at < stream.first {
+            stream.first = at;
+        }
+        if timestamp_ns < stream.oldest_ns {
+            stream.oldest_ns = timestamp_ns;
+        }
+        if timestamp_ns > stream.newest_ns {
+            stream.newest_ns = timestamp_ns;
+        }
         self.entries += 1;
         self.text_bytes += text.len() as u64;
+    }
+
+    #[inline(never)]
+    fn open_run(&mut self, stream: StreamSlot) {
+        if let Some(run) = self.runs.last() {
+            self.streams[run.stream.index()].closed_bytes += (self.arena.len() - run.start) as u64;
+        }
+        let leader = self.streams[stream.index()].leader;
+        self.runs.push(Run { stream, leader, start: self.arena.len() });
+    }
+
+    /// The encoded bytes of a stream's entries.
+    pub fn bytes_of(&self, stream: StreamSlot) -> u64 {
+        let open = self.runs.last().filter(|run| run.stream == stream);
+        self.streams[stream.index()].closed_bytes + open.map_or(0, |run| (self.arena.len() - run.start) as u64)
     }
 
     /// The streams that were opened, by [`StreamSlot::index`].
@@ -189,12 +210,12 @@ impl Batch {
     }
 
     /// The runs that reach into `bytes`, each with its part of it.
-    pub(super) fn runs_in(&self, bytes: &Range<usize>) -> impl Iterator<Item = (StreamSlot, Range<usize>)> {
+    pub(super) fn runs_in(&self, bytes: &Range<usize>) -> impl Iterator<Item = (Run, Range<usize>)> {
         let bytes = bytes.clone();
         let first = self.runs.partition_point(|run| run.start <= bytes.start).saturating_sub(1);
         let past_last = self.runs.partition_point(|run| run.start < bytes.end).max(first);
         let runs = &self.runs[first..past_last];
         let ends = runs.iter().skip(1).map(|next| next.start).chain([bytes.end]);
-        runs.iter().zip(ends).map(move |(run, end)| (run.stream, run.start.max(bytes.start)..end))
+        runs.iter().zip(ends).map(move |(run, end)| (*run, run.start.max(bytes.start)..end))
     }
 }

@@ -90,12 +90,13 @@ impl ContainerParser {
         // After a power cut a log may go on with a hole of any length.
         let nuls = leading_nuls(chunk);
         counts.nul_bytes += nuls as u64;
-        let Some(last_newline) = memchr::memrchr(b'\n', &chunk[nuls..]) else { return nuls };
-        let records = &chunk[..=nuls + last_newline];
+        let (chunk, at) = (&chunk[nuls..], Position { offset: at.offset + nuls as u64, ..at });
+        let Some(last_newline) = memchr::memrchr(b'\n', chunk) else { return nuls };
+        let records = &chunk[..=last_newline];
         let mut validity = utf8::Validity::new(records);
         let mut output = Output { limits: self.limits, counts, sink };
-        let mut start = nuls;
-        for end in memchr::memchr_iter(b'\n', &records[nuls..]).map(|end| end + nuls) {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', records) {
             if !output.sink.has_room() {
                 break;
             }
@@ -103,7 +104,7 @@ impl ContainerParser {
             self.record(&records[start..end], validity.holds(start, end), record_at, scratch, &mut output);
             start = end + 1;
         }
-        start
+        nuls + start
     }
 
     /// Parses `rest`, whose first byte lies at `at`, as one record, with or without its newline: the end of a file that
@@ -151,7 +152,7 @@ impl ContainerParser {
     }
 
     /// Parses one record. `valid`: it is valid UTF-8.
-    #[inline]
+    #[inline(always)]
     fn record<S: Sink>(
         &mut self,
         record: &[u8],
@@ -223,7 +224,7 @@ impl ContainerParser {
     }
 
     /// Adds a record to its stream's line, and gives the line out if that ends it.
-    #[inline]
+    #[inline(always)]
     fn join<S: Sink>(
         &mut self,
         record: &Record<'_>,
@@ -247,6 +248,7 @@ impl ContainerParser {
     }
 
     /// As [`Self::join`], for a line of several pieces.
+    #[inline(never)]
     fn join_piece<S: Sink>(
         &mut self,
         record: &Record<'_>,
@@ -291,7 +293,7 @@ impl ContainerParser {
 }
 
 /// Gives out a line that came in one piece: as it lies in the read buffer, if it is valid and not too long.
-#[inline]
+#[inline(always)]
 fn give_out_whole<S: Sink>(line: Line<'_>, valid: bool, spare: &mut Option<Box<Partial>>, output: &mut Output<'_, S>) {
     if valid && line.text.len() <= output.limits.max_line_bytes {
         output.line(line);

@@ -76,8 +76,9 @@ impl Live {
     fn share_of(&self, stream: StreamId, slots: &[StreamSlot], fraction: f64) -> Share {
         let mut share =
             Share { stream, lines: Lines { bytes: 0, oldest_ns: i64::MAX, newest_ns: i64::MIN }, counted: 0.0 };
-        for slot in slots.iter().map(|slot| &self.batch.streams()[slot.index()]) {
-            share.lines.bytes += slot.bytes;
+        for slot in slots {
+            share.lines.bytes += self.batch.bytes_of(*slot);
+            let slot = &self.batch.streams()[slot.index()];
             share.lines.oldest_ns = share.lines.oldest_ns.min(slot.oldest_ns);
             share.lines.newest_ns = share.lines.newest_ns.max(slot.newest_ns);
             share.counted += slot.counted_bytes as f64 * fraction;
@@ -89,8 +90,7 @@ impl Live {
     /// The streams of a part.
     pub(super) fn shares(&self, part: &Part) -> Vec<Share> {
         let groups = self.groups(part);
-        let all_bytes =
-            |group: &Group| -> u64 { group.slots.iter().map(|slot| self.batch.streams()[slot.index()].bytes).sum() };
+        let all_bytes = |group: &Group| -> u64 { group.slots.iter().map(|slot| self.batch.bytes_of(*slot)).sum() };
         let fraction = match &groups[..] {
             [only] => part.encoded_bytes() as f64 / all_bytes(only).max(1) as f64,
             _ => 1.0,
