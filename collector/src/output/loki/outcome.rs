@@ -39,17 +39,17 @@ impl Schedule {
     /// A request has ended, `took` after its start.
     pub(super) fn finished(&mut self, request: u64, verdict: Verdict, took: Duration, now: Instant) {
         let Some(InFlight { batch, piece, .. }) = self.in_flight.remove(&request) else { return };
-        let stored = matches!(
+        // Everything else may have been stored, in part at least: a connection that broke, an answer 500.
+        let is_not_stored = matches!(
             verdict,
-            Verdict::Accepted
-                | Verdict::Refused(_)
-                | Verdict::StreamRefused(StreamRefusal { limit: StreamLimit::Rate(_), .. })
-                | Verdict::Again(Obstacle { place: Place::Timeout { .. }, .. })
+            Verdict::TooLarge
+                | Verdict::Unknown(_)
+                | Verdict::Again(Obstacle { place: Place::Answer, pace: Pace::Slower, .. })
         );
         for share in &piece.shares {
             let stream = &mut self.streams[share.stream];
             stream.in_flight = false;
-            if !stored {
+            if is_not_stored {
                 stream.bucket.give_back(share.counted);
             }
         }

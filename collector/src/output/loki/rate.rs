@@ -20,15 +20,17 @@ pub(super) struct RateLimit {
 /// One stream's allowance. Bytes are counted as Loki does: text and structured metadata.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// What was taken and is not yet made good; at most the burst, or more by one request.
+    /// What was taken and is not yet made good; at most the burst, or more by one request. Infinite: the whole burst,
+    /// whatever that is.
     used: f64,
     at: Instant,
     learned: Option<(RateLimit, Instant)>,
 }
 
 impl Bucket {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { used: 0.0, at: now, learned: None }
+    /// Empty when the program started: the one before it may just have used all.
+    pub(super) fn new(started: Instant) -> Self {
+        Self { used: f64::INFINITY, at: started, learned: None }
     }
 
     /// How long a request of so many bytes has to wait; `None`: not at all. `limit`: the one in force for all streams, `None`
@@ -87,6 +89,9 @@ impl Bucket {
 
     fn refill(&mut self, limit: RateLimit, now: Instant) {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
+        if self.used.is_infinite() {
+            self.used = limit.burst;
+        }
         self.used = (self.used - since * limit.rate).max(0.0);
         self.at = self.at.max(now);
     }
@@ -100,8 +105,9 @@ mod tests {
 
     #[test]
     fn a_burst_goes_at_once_and_then_only_the_rate() {
-        let now = Instant::now();
-        let mut bucket = Bucket::new(now);
+        let start = Instant::now();
+        let now = start + Duration::from_secs(4);
+        let mut bucket = Bucket::new(start);
         for _ in 0..4 {
             assert_eq!(bucket.wait(1e6, LIMIT, now), None);
             bucket.take(1e6);
@@ -116,6 +122,20 @@ mod tests {
             bucket.wait(9e6, LIMIT, now + Duration::from_secs(4)),
             None,
             "what is more than a burst goes at a full one"
+        );
+    }
+
+    #[test]
+    fn a_program_that_has_just_started_sends_no_burst_as_the_one_before_may_have_sent_it() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(start);
+        assert_eq!(bucket.wait(1e6, LIMIT, start), Some(Duration::from_secs(1)));
+        assert_eq!(bucket.wait(1e6, LIMIT, start + Duration::from_secs(1)), None);
+        let mut later = Bucket::new(start);
+        assert_eq!(
+            later.wait(4e6, LIMIT, start + Duration::from_secs(4)),
+            None,
+            "for a stream that comes later it is over"
         );
     }
 

@@ -44,12 +44,13 @@ pub(super) struct Streams {
     by_labels: HashMap<Arc<str>, StreamId>,
     all: Vec<Stream>,
     free: Vec<StreamId>,
+    started: Instant,
     looked: Instant,
 }
 
 impl Streams {
     pub(super) fn new(now: Instant) -> Self {
-        Self { by_labels: HashMap::new(), all: Vec::new(), free: Vec::new(), looked: now }
+        Self { by_labels: HashMap::new(), all: Vec::new(), free: Vec::new(), started: now, looked: now }
     }
 
     /// The stream with these labels, which [`Self::release`] wants back.
@@ -90,7 +91,7 @@ impl Streams {
         let stream = Stream {
             labels: Arc::clone(labels),
             certainty: Certainty::default(),
-            bucket: Bucket::new(now),
+            bucket: Bucket::new(self.started),
             in_flight: false,
             parked: false,
             dropping: false,

@@ -9,7 +9,10 @@ use crate::{
     batch::BatchStream,
     config::HumanDuration,
     model::{Position, Stream, UnitId},
-    output::loki::answer::{Obstacle, Pace, Place, StreamLimit, StreamRefusal, Unknown, Verdict},
+    output::loki::{
+        answer::{Obstacle, Pace, Place, StreamLimit, StreamRefusal, Unknown, Verdict},
+        rate::RateLimit,
+    },
 };
 
 const STREAMS: usize = 5;
@@ -63,6 +66,36 @@ fn verdict(kind: u8, entries: u64) -> Verdict {
         13 => Verdict::Accepted,
         _ => Verdict::Unknown(Unknown { reason: "refused", text: String::new() }),
     }
+}
+
+#[test]
+fn what_loki_may_have_stored_counts_for_the_streams_rate() {
+    // How often a line is tried in a stream that may bring ten such lines at once, and next to none later.
+    let tries = |kind| {
+        let started = Instant::now();
+        let mut schedule = schedule(started);
+        schedule.limits = Limits::new(Some(RateLimit { rate: 0.001, burst: 90.0 }));
+        let mut now = started + Duration::from_secs(1_000_000);
+        schedule.push(batch(0, &vec![(0, 1)], &mut 0), now);
+        (0..1000)
+            .filter(|_| {
+                now += Duration::from_secs(2);
+                let Some(start) = schedule.next(now) else { return false };
+                let request = start.request;
+                drop(start);
+                schedule.finished(request, verdict(kind, 1), Duration::from_millis(10), now);
+                true
+            })
+            .count()
+    };
+    const ANSWER_500: u8 = 6;
+    const CONNECTION_BROKE: u8 = 7;
+    const NO_ANSWER: u8 = 8;
+    const SLOWER: u8 = 9;
+    for kind in [ANSWER_500, CONNECTION_BROKE, NO_ANSWER] {
+        assert_eq!(tries(kind), 10, "{kind}");
+    }
+    assert!(tries(SLOWER) > 100, "the distributor refuses before anything is stored");
 }
 
 /// The streams of a request, and the newest and oldest line of each.
