@@ -30,8 +30,8 @@ impl Observed {
         for (metric, value) in std::mem::take(&mut self.present) {
             *self.ended.entry(metric).or_default() += value;
         }
-        let Start { signal, reader, shards, .. } = start;
-        *self.starts.entry(format!("{signal} and {reader} in {shards}")).or_default() += 1;
+        let Start { signal, reader, .. } = start;
+        *self.starts.entry(format!("{signal} and {reader}")).or_default() += 1;
     }
 
     /// Looks at the present one, if it answers.
@@ -55,7 +55,7 @@ impl Observed {
         self.starts.values().sum()
     }
 
-    /// The same, by signal, reader and shards.
+    /// The same, by signal and reader.
     pub fn starts_by_backend(&self) -> &BTreeMap<String, u64> {
         &self.starts
     }

@@ -79,8 +79,6 @@ pub struct Start {
     pub signal: &'static str,
     /// `reader.backend`.
     pub reader: &'static str,
-    /// `reader.shards`.
-    pub shards: u16,
     /// `debug.drop_signals`.
     pub drop_signals: f64,
     /// `checkpoint.interval`.
@@ -96,10 +94,10 @@ impl Start {
 
 impl fmt::Display for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { signal, reader, shards, drop_signals, checkpoint_every } = self;
+        let Self { signal, reader, drop_signals, checkpoint_every } = self;
         write!(
             f,
-            "signal {signal}, reader {reader}, {shards} shards, {drop_signals} of the signals dropped, checkpoints every {checkpoint_every:?}"
+            "signal {signal}, reader {reader}, {drop_signals} of the signals dropped, checkpoints every {checkpoint_every:?}"
         )
     }
 }
@@ -133,14 +131,16 @@ pub struct Plan {
     blows: Deck<Blow>,
     starts: Deck<(&'static str, &'static str)>,
     drops: Deck<f64>,
-    shards: Deck<u16>,
-    /// Apart from the others, so that the number of shards changes nothing else of a plan.
-    shards_random: Random,
 }
 
 impl Plan {
-    /// The plan of this seed; every collector has so many shards, or each another number.
-    pub fn new(seed: u64, shards: Option<u16>) -> Self {
+    /// How the first collector is started, and all that happens then: both draw from the same numbers.
+    pub fn begin(seed: u64) -> (Start, Self) {
+        let mut plan = Self::new(seed);
+        (plan.start(), plan)
+    }
+
+    fn new(seed: u64) -> Self {
         use Weather::*;
         let weathers = [
             Fair,
@@ -177,17 +177,14 @@ impl Plan {
             blows: Deck::new(blows),
             starts: Deck::new(starts),
             drops: Deck::new([0.0, 0.3, 0.0, 0.9].into()),
-            shards: Deck::new(shards.map_or([1, 2, 1, 3].into(), |shards| vec![shards])),
-            shards_random: Random::new(seed.rotate_left(32)),
         }
     }
 
     /// How the next collector is started.
-    pub fn start(&mut self) -> Start {
+    fn start(&mut self) -> Start {
         let (signal, reader) = self.starts.deal(&mut self.random);
         let drop_signals = self.drops.deal(&mut self.random);
-        let shards = self.shards.deal(&mut self.shards_random);
-        Start { signal, reader, shards, drop_signals, checkpoint_every: self.between(100, 2000) }
+        Start { signal, reader, drop_signals, checkpoint_every: self.between(100, 2000) }
     }
 
     /// From `least` to `most` milliseconds.
@@ -259,6 +256,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::chaos::{CI_EPISODES, CI_SEEDS};
+
+    /// The first of a seed's episodes, as a storm goes through them.
+    fn episodes(seed: u64, count: usize) -> Vec<Episode> {
+        Plan::begin(seed).1.take(count).collect()
+    }
 
     /// How many kinds of weather and of blows there are.
     fn kinds(episodes: &[Episode]) -> (usize, usize) {
@@ -269,45 +272,30 @@ mod tests {
 
     #[test]
     fn the_seed_determines_the_plan() {
-        let plan = |seed| Plan::new(seed, None).take(100).collect::<Vec<_>>();
-        assert_eq!(plan(7), plan(7));
-        assert_ne!(plan(7), plan(8));
+        assert_eq!(Plan::begin(7).0, Plan::begin(7).0);
+        assert_eq!(episodes(7, 100), episodes(7, 100));
+        assert_ne!(episodes(7, 100), episodes(8, 100));
     }
 
     #[test]
     fn every_kind_of_weather_and_blow_comes_within_the_first_decks() {
         for seed in 0..20 {
-            let episodes: Vec<_> = Plan::new(seed, None).take(40).collect();
-            assert_eq!(kinds(&episodes), (12, 9));
+            assert_eq!(kinds(&episodes(seed, 40)), (12, 9));
         }
     }
 
     #[test]
     fn the_fixed_seeds_together_deal_every_kind() {
-        let episodes: Vec<_> = crate::chaos::CI_SEEDS
-            .into_iter()
-            .flat_map(|seed| Plan::new(seed, None).take(crate::chaos::CI_EPISODES))
-            .collect();
-        assert_eq!(kinds(&episodes), (12, 9));
-        let restarts = episodes.iter().filter(|episode| episode.blow.ends_process());
+        let dealt: Vec<_> = CI_SEEDS.into_iter().flat_map(|seed| episodes(seed, CI_EPISODES)).collect();
+        assert_eq!(kinds(&dealt), (12, 9));
+        let restarts = dealt.iter().filter(|episode| episode.blow.ends_process());
         let backends: BTreeSet<_> = restarts.map(|episode| (episode.start.signal, episode.start.reader)).collect();
         assert_eq!(backends.len(), 4);
-        let shards: BTreeSet<_> = episodes.iter().map(|episode| episode.start.shards).collect();
-        assert_eq!(shards, [1, 2, 3].into());
-    }
-
-    #[test]
-    fn a_fixed_number_of_shards_changes_nothing_else() {
-        let plan = |shards| Plan::new(7, shards).take(100);
-        assert!(plan(Some(2)).all(|episode| episode.start.shards == 2));
-        for (fixed, dealt) in plan(Some(2)).zip(plan(None)) {
-            assert_eq!(fixed, Episode { start: Start { shards: 2, ..dealt.start }, ..dealt });
-        }
     }
 
     #[test]
     fn no_process_ends_while_its_refusals_are_counted() {
-        let refusing = Plan::new(1, None).take(1000).filter(|episode| episode.weather == Weather::Refusing);
+        let refusing = episodes(1, 1000).into_iter().filter(|episode| episode.weather == Weather::Refusing);
         assert!(refusing.into_iter().all(|episode| !episode.blow.ends_process()));
     }
 }

@@ -44,13 +44,12 @@ pub struct ChaosReport {
 
 /// The command that repeats a run.
 pub fn again(seed: u64, scale: Scale, length: Length) -> String {
-    let Scale { containers, lines_per_second, shards } = scale;
-    let shards = shards.map_or(String::new(), |shards| format!(" --shards {shards}"));
+    let Scale { containers, lines_per_second } = scale;
     let length = match length {
         Length::Time(time) => format!("--minutes {:.2}", time.as_secs_f64() / 60.0),
         Length::Episodes(episodes) => format!("--episodes {episodes}"),
     };
-    format!("cargo xtask chaos --seed {seed} {length} --containers {containers} --rate {lines_per_second}{shards}")
+    format!("cargo xtask chaos --seed {seed} {length} --containers {containers} --rate {lines_per_second}")
 }
 
 impl ChaosReport {
@@ -130,7 +129,7 @@ impl fmt::Display for ChaosReport {
         writeln!(f, "  refusals   {} entries refused with 400, counted alike", self.refused_entries)?;
         writeln!(
             f,
-            "  streams    {} entries of streams that were not taken, {} of them without a word",
+            "  streams    {} entries of streams that were new or too fast were not taken, {} of them without a word",
             self.limited_entries, self.silently_dropped
         )?;
         let peaks: Vec<_> = self

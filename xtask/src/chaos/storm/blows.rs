@@ -65,17 +65,23 @@ impl Storm<'_> {
         Ok(())
     }
 
+    /// Before reads fail: a collector that makes them by system calls.
+    pub(super) fn read_by_system_calls(&mut self, episode: &Episode) -> anyhow::Result<()> {
+        if ReadErrors::not_available().is_some() || self.start.reads_by_system_calls() {
+            return Ok(());
+        }
+        self.removals.forbid();
+        self.wait_for_owed()?;
+        self.kill_collector()?;
+        self.start_collector(Start { reader: "pread", ..episode.start })?;
+        self.removals.permit(self.pid());
+        Ok(())
+    }
+
     /// Half of the log files cannot be read for a while; which half, the episode's container says.
     fn fail_reads(&mut self, episode: &Episode) -> anyhow::Result<()> {
         if ReadErrors::not_available().is_some() {
             return Ok(());
-        }
-        if !self.start.reads_by_system_calls() {
-            self.removals.forbid();
-            self.wait_for_owed()?;
-            self.kill_collector()?;
-            self.start_collector(Start { reader: "pread", ..episode.start })?;
-            self.removals.permit(self.pid());
         }
         let (folder, odd) = (self.folder.clone(), episode.container % 2);
         let state = self.state.folder().to_owned();

@@ -7,6 +7,15 @@ use rig::{kubelet::LiveOptions, receiver::Receiver};
 use super::{PUSH_TIMEOUT, Scale};
 use crate::chaos::plan::Start;
 
+/// What a collector sends of one stream: twice what a container writes, so that a stop of some seconds has to be caught up with.
+const STREAM_RATE: &str = "128KiB";
+const STREAM_BURST: &str = "256KiB";
+/// What the receiver takes of one stream, a second and at once: more by what Loki's defaults (3 and 15 MB) are more than the
+/// collector's (2.5 and 10 MiB).
+pub const TAKEN_BYTES_PER_S: usize = 150_000;
+/// See [`TAKEN_BYTES_PER_S`].
+pub const TAKEN_BURST: usize = 375_000;
+
 /// A busy node: everything happens more often than on a real one.
 pub fn live_options(seed: u64, scale: Scale) -> LiveOptions {
     LiveOptions {
@@ -26,14 +35,15 @@ pub fn live_options(seed: u64, scale: Scale) -> LiveOptions {
 /// Everything happens sooner than by default. A line whose rest does not come is given out as it is after
 /// `lines.partial_timeout`: that must be more than a writer is ever held up.
 pub fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Start) -> String {
-    let Start { signal, reader, shards, drop_signals, checkpoint_every } = start;
+    let Start { signal, reader, drop_signals, checkpoint_every } = start;
     format!(
-        "loki:\n  url: {:?}\n  timeout: {}ms\n  batch: {{age: 100ms, bytes: 256KiB}}\n  backoff: {{min: 20ms, max: 500ms}}\n\
+        "loki:\n  url: {:?}\n  timeout: {}ms\n  batch: {{age: 100ms, bytes: 256KiB}}\n  backoff: {{min: 20ms, max: 500ms}}\n  \
+         stream_rate: {STREAM_RATE}\n  stream_burst: {STREAM_BURST}\n\
          labels: {{cluster: chaos}}\n\
          paths: {{pods: {pods:?}, state: {state:?}}}\n\
          kubernetes: {{enabled: false}}\n\
          signal: {signal}\n\
-         reader: {{backend: {reader}, shards: {shards}}}\n\
+         reader: {{backend: {reader}}}\n\
          memory: {{queue: 1MiB}}\n\
          checkpoint: {{interval: {}ms}}\n\
          sweep: {{interval: 500ms}}\n\
