@@ -60,7 +60,7 @@ impl Subject {
                 let loki = sink.url();
                 // Rust's quoting of these strings is YAML's too.
                 let configuration = format!(
-                    "loki: {{url: {loki:?}}}\nlabels: {{cluster: bench}}\npaths: {{pods: {pods:?}, state: {state:?}}}\n\
+                    "loki: {{url: {loki:?}, stream_rate: unlimited}}\nlabels: {{cluster: bench}}\npaths: {{pods: {pods:?}, state: {state:?}}}\n\
                      kubernetes: {{enabled: false}}\nsignal: {signal}\nreader: {{backend: {reader}}}\n"
                 );
                 let setup = Setup::write(program, place.path(), &configuration)?;
@@ -94,6 +94,14 @@ impl Running {
         match self {
             Self::Pilcrow(collector, _) => collector.pid(),
             Self::Peer(process, _) => process.pid(),
+        }
+    }
+
+    /// Requests that have come so far, where that is counted.
+    pub fn requests(&self) -> Option<u64> {
+        match self {
+            Self::Pilcrow(_, sink) => Some(sink.counts().pushes),
+            Self::Peer(..) => None,
         }
     }
 
