@@ -78,7 +78,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $config := dict "loki" $loki }}
 {{- with .Values.labels }}{{ $_ := set $config "labels" (deepCopy .) }}{{ end }}
 {{- if ne (int .Values.port) 9080 }}{{ $_ := set $config "http" (dict "listen" (printf "0.0.0.0:%d" (int .Values.port))) }}{{ end }}
-{{- mergeOverwrite $config (deepCopy .Values.config) | toYaml }}
+{{- mergeOverwrite $config (deepCopy (default dict .Values.config)) | toYaml }}
 {{- end }}
 
 {{/* Of all containers. */}}
