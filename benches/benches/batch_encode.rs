@@ -3,9 +3,13 @@
 
 use std::{hint::black_box, sync::Arc};
 
-use collector::batch::{Batch, EntryAdapter, RequestEncoder, Timestamp, structured_metadata};
+use collector::{
+    batch::{Batch, EntryAdapter, RequestEncoder, Timestamp, structured_metadata},
+    model::{ChannelId, Position, Stream, UnitId},
+};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
+const CHANNEL: ChannelId = ChannelId { unit: UnitId(0), stream: Stream::Stdout };
 const LINES: usize = 4096;
 const FIRST_NS: i64 = 1_767_322_445_123_456_789;
 
@@ -33,9 +37,15 @@ fn entry(criterion: &mut Criterion) {
         group.bench_function("batch append", |b| {
             b.iter(|| {
                 batch.clear(0);
-                let stream = batch.open_stream(&labels);
+                let stream = batch.open_stream(&labels, CHANNEL);
                 for (n, text) in texts.iter().enumerate() {
-                    batch.append(stream, FIRST_NS + n as i64 * 1_000_003, black_box(text.as_bytes()));
+                    batch.append(
+                        stream,
+                        Position::START,
+                        FIRST_NS + n as i64 * 1_000_003,
+                        black_box(text.as_bytes()),
+                        &[],
+                    );
                 }
                 batch.encoded_bytes()
             });
@@ -47,10 +57,10 @@ fn entry(criterion: &mut Criterion) {
         group.bench_function("batch append with structured metadata", |b| {
             b.iter(|| {
                 batch.clear(0);
-                let stream = batch.open_stream(&labels);
+                let stream = batch.open_stream(&labels, CHANNEL);
                 for (n, text) in texts.iter().enumerate() {
                     let timestamp_ns = FIRST_NS + n as i64 * 1_000_003;
-                    batch.append_with_metadata(stream, timestamp_ns, black_box(text.as_bytes()), &metadata);
+                    batch.append(stream, Position::START, timestamp_ns, black_box(text.as_bytes()), &metadata);
                 }
                 batch.encoded_bytes()
             });
@@ -85,10 +95,12 @@ fn seal(criterion: &mut Criterion) {
     for streams in [1, 30] {
         let mut batch = Batch::new(0);
         let slots: Vec<_> = (0..streams)
-            .map(|n| batch.open_stream(&format!(r#"{{app="nginx", namespace="default", pod="nginx-{n}"}}"#).into()))
+            .map(|n| {
+                batch.open_stream(&format!(r#"{{app="nginx", namespace="default", pod="nginx-{n}"}}"#).into(), CHANNEL)
+            })
             .collect();
         for (n, text) in texts(200).iter().enumerate() {
-            batch.append(slots[n % streams], FIRST_NS + n as i64 * 1_000_003, text.as_bytes());
+            batch.append(slots[n % streams], Position::START, FIRST_NS + n as i64 * 1_000_003, text.as_bytes(), &[]);
         }
         let mut group = criterion.benchmark_group(format!("seal {streams} interleaved streams"));
         group.throughput(Throughput::Bytes(batch.encoded_bytes() as u64));

@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use collector::{
     checkpoint::{SavedContainer, Snapshot, Store, Unclaimed, encode},
-    tail::chain::{FileKey, Fingerprint, SavedFile},
+    model::{FileKey, Fingerprint, SavedFile},
 };
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -15,11 +15,16 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 const FILES_EACH: u64 = 3;
 
 fn snapshot(containers: u64) -> Snapshot {
-    let file = |inode: u64| SavedFile {
-        key: FileKey { device: 2049, inode },
-        fingerprint: Fingerprint::of(format!("2026-11-22T11:09:06.{inode:09}Z stdout F begins").as_bytes()),
-        offset: 10_000_019 * (inode % 7),
-        finished: !inode.is_multiple_of(FILES_EACH),
+    let file = |inode: u64| {
+        let fingerprint = Fingerprint::of(format!("2026-11-22T11:09:06.{inode:09}Z stdout F begins").as_bytes());
+        let offset = 10_000_019 * (inode % 7);
+        SavedFile::new(
+            FileKey { device: 2049, inode },
+            fingerprint,
+            [offset; 2],
+            !inode.is_multiple_of(FILES_EACH),
+            offset,
+        )
     };
     let followed = (0..containers).map(|n| {
         let name = format!("default_nginx-{n}_45fa9e4f-bf13-4a91-81bd-{n:012x}/nginx");

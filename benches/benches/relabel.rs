@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use collector::{
     config::{Config, RelabelConfig},
+    model::PodName,
     pipeline::relabel::{Outcome, Relabel, Subject, label_names},
-    source::kubernetes::PodName,
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use collector::{config::Config, logging};
+use collector::{compiled::Compiled, config::Config, logging};
 
 /// How old the number in the file may be.
 const WRITE_EVERY: Duration = Duration::from_millis(20);
@@ -51,9 +51,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Path::new(config);
     let counter = File::create(config.with_file_name("allocations"))?;
     thread::Builder::new().name("counter".into()).spawn(move || write(&counter))?;
-    let config = Config::load(Some(config), &Config::process_environment)?;
-    logging::start(&config.log);
-    Ok(collector::run::run(config)?)
+    let compiled = Compiled::load(Some(config), &Config::process_environment)?;
+    logging::start(&compiled.config.log);
+    Ok(collector::run::run(compiled)?)
 }
 
 /// Allocates nothing itself.

@@ -12,6 +12,7 @@ use std::{env, hint::black_box, process::ExitCode, sync::Arc};
 use benches::{floor::Block, records::Records};
 use collector::{
     batch::{Batch, RequestEncoder, StreamSlot},
+    model::{ChannelId, Position, Stream, UnitId},
     tail::read::BUFFER_BYTES,
 };
 use rig::kubelet::Format;
@@ -129,13 +130,13 @@ fn floor(records: &Records, rounds: u32) {
 
 fn fill(batch: &mut Batch, warm: &mut Warm, records: &Records, generation: u64) {
     batch.clear(generation);
-    let streams: [StreamSlot; 2] = ["\"stdout\"}", "\"stderr\"}"].map(|stream| {
-        let labels: Arc<str> = format!("{LABELS}{stream}").into();
-        batch.open_stream(&labels)
+    let streams: [StreamSlot; 2] = Stream::ALL.map(|stream| {
+        let labels: Arc<str> = format!("{LABELS}\"{}\"}}", stream.name()).into();
+        batch.open_stream(&labels, ChannelId { unit: UnitId(0), stream })
     });
     for _ in 0..CHUNKS {
         warm.feed(&records.bytes, &mut |line| {
-            batch.append(streams[line.stream as usize], line.timestamp_ns, line.text)
+            batch.append(streams[line.stream as usize], Position::START, line.timestamp_ns, line.text, &[])
         });
     }
 }

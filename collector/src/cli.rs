@@ -30,7 +30,7 @@ pub enum Command {
         #[arg(long, conflicts_with = "print")]
         show_relabel: bool,
     },
-    /// Take over the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
+    /// Import the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
     ImportPositions {
         #[command(flatten)]
         config: ConfigFile,

@@ -1,26 +1,30 @@
 //! Pilcrow, the log collector for ARM Kubernetes nodes: from a container's write to a line in Grafana Loki.
 //!
-//! One folder is one step of the way, in this order:
-//! [`signal`] (which files have new bytes), [`discover`] (which files exist, whose they are, in which order),
-//! [`read`] (their bytes), [`parse`] (their lines), [`process`] (their labels), [`batch`] (Loki's wire format), [`push`] (to
-//! Loki and back),
-//! [`checkpoint`] (how far Loki has them). Beside the way: [`config`] and [`status`].
-//!
-//! [`reader_side`] and [`sender_side`] are the two threads that walk it, the first of them several where
-//! there are many cores ([`readers`]); [`run`] starts and stops them.
+//! The folders are the steps of the data flow: [`source`] (what there is to read, and what is known of it), [`tail`] (growing
+//! files: which have new bytes, and what is in them), [`decode`] (records to lines), [`pipeline`] (labels and rules), [`batch`]
+//! (Loki's wire format, and which positions are not acknowledged), [`output`] (to Loki and back), [`checkpoint`] (how far Loki has
+//! them). [`model`] is what they share, [`config`] and [`status`] lie across. [`run`] starts the two threads, [`reader_side`] and
+//! [`sender_side`], and [`admin`] are the other commands.
+
+#![allow(missing_docs, reason = "one program: a comment says what a name cannot")]
 
 pub mod admin;
 pub mod batch;
 pub mod checkpoint;
+pub mod compiled;
 pub mod config;
 pub mod decode;
 pub mod logging;
 pub mod memory;
+pub mod model;
 pub mod output;
 pub mod pipeline;
-pub mod readers;
+pub mod proxy;
+pub mod reader_side;
 pub mod run;
 pub mod sender_side;
 pub mod source;
+pub mod standby;
 pub mod status;
 pub mod tail;
+pub mod threads;

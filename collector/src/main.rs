@@ -13,6 +13,7 @@ use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
     admin::import_positions,
+    compiled::Compiled,
     config::{Config, ConfigError},
     logging, memory,
     output::loki::probe,
@@ -31,27 +32,27 @@ const EXIT_FAILURE: u8 = 1;
 /// The configuration or the command line is wrong; clap exits with the same number.
 const EXIT_USAGE: u8 = 2;
 
-fn load(file: &ConfigFile) -> Result<Config, ConfigError> {
-    Config::load(file.config.as_deref(), &Config::process_environment)
+fn load(file: &ConfigFile) -> Result<Compiled, ConfigError> {
+    Compiled::load(file.config.as_deref(), &Config::process_environment)
 }
 
 fn main() -> ExitCode {
     memory::give_back_at_once();
     let command = CommandLine::parse().command;
-    let config = match load(command.config_file()) {
-        Ok(config) => config,
+    let compiled = match load(command.config_file()) {
+        Ok(compiled) => compiled,
         Err(error) => {
-            eprintln!("{error}");
+            logging::last_words(format_args!("{error}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
     let result = match command {
-        Command::Run(_) => run(config),
-        Command::Check { show_relabel: true, .. } => check::write_rules(&config, &mut io::stdout().lock()),
-        Command::Check { print, .. } => check::write(&config, print, &mut io::stdout().lock()),
-        Command::Doctor { json, .. } => diagnose(&config, json),
+        Command::Run(_) => run(compiled),
+        Command::Check { show_relabel: true, .. } => check::write_rules(&compiled.config, &mut io::stdout().lock()),
+        Command::Check { print, .. } => check::write(&compiled, print, &mut io::stdout().lock()),
+        Command::Doctor { json, .. } => diagnose(&compiled.config, json),
         Command::ImportPositions { file, dry_run, force, once, .. } => import_positions::run(
-            &config,
+            &compiled.config,
             &import_positions::Request { file, dry_run, force, once },
             &mut io::stdout().lock(),
         ),
@@ -59,9 +60,9 @@ fn main() -> ExitCode {
     exit_code(result)
 }
 
-fn run(config: Config) -> anyhow::Result<()> {
-    logging::start(&config.log);
-    collector::run::run(config)
+fn run(compiled: Compiled) -> anyhow::Result<()> {
+    logging::start(&compiled.config.log);
+    collector::run::run(compiled)
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
@@ -76,7 +77,7 @@ fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
     };
     let report = doctor::examine(config, &System::this_machine(), &trials);
     report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;
-    anyhow::ensure!(report.can_work(), "something stands in the way of collecting: see what is marked fail");
+    anyhow::ensure!(report.can_work(), "Pilcrow cannot work here: see what is marked fail");
     Ok(())
 }
 
@@ -86,7 +87,7 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         // Whoever reads our output has seen enough: `pilcrow check --print | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("pilcrow: {error:#}");
+            logging::last_words(format_args!("pilcrow: {error:#}"));
             ExitCode::from(EXIT_FAILURE)
         }
     }

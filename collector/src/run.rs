@@ -3,77 +3,75 @@
 use std::{io, sync::Arc};
 
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
-    checkpoint::{Lock, Parts, Snapshot, Store},
+    checkpoint::{Lock, Snapshot, Store},
+    compiled::Compiled,
     config::Config,
-    pipeline::relabel::{Relabel, RuleError},
-    readers::{Common, Readers, Stops},
+    reader_side::{Common, Reader},
     sender_side,
-    source::kubernetes::{self, Selector},
+    source::kubernetes,
+    standby::{self, Standby, Standing},
     status::{Backend, Health, Metrics, server},
-    tail::notify,
-    tail::shard_of,
+    tail::{Stop, notify},
+    threads,
 };
 
 /// Collects until SIGTERM or SIGINT, then drains.
 ///
 /// # Errors
 /// Where a side cannot be started, or ends of itself.
-pub fn run(config: Config) -> anyhow::Result<()> {
+pub fn run(compiled: Compiled) -> anyhow::Result<()> {
+    let Compiled { config, relabel, pod_selector, warnings } = compiled;
+    for warning in warnings {
+        tracing::warn!("configuration: {warning}");
+    }
     let config = Arc::new(config);
-    let shards = config.reader.shards.here();
-    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new(shards)));
+    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
-        shards, "pilcrow starts");
+        "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
-    let (store, saved, _lock) = open_store(&config)?;
-    let saved = saved.divide(shards, |container| shard_of(container, shards));
-    let parts = Parts::new(&saved);
-    // Before a shard's io_uring exists: loading a probe fails while io_uring work is pending on the thread.
-    let opened = notify::open_for_shards(config.signal, &config.paths.pods, &config.paths.state, shards)?;
-    for opened in &opened {
-        let backend = Backend::new(&opened.backend, opened.fallback_reason.clone());
-        metrics.signal_backend.get_or_create(&backend).set(1);
-    }
+    let runtime = threads::runtime()?;
+    let standby = Standby { status: &status, metrics: &metrics, health: &health };
+    let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
+    // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
+    let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
+    metrics.signal_backend.get_or_create(&Backend::new(&opened.backend, opened.fallback_reason.clone())).set(1);
     if config.debug.drop_signals > 0.0 {
         tracing::warn!(
             share = config.debug.drop_signals,
             "debug.drop_signals: signs of growth are thrown away; the sweep finds those files later"
         );
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let access = open_kubernetes(&runtime, &config, &metrics)?;
-    let interest = interest(&config)?;
+    let interest = kubernetes::Interest { rules: relabel, selector: pod_selector };
     if access.is_none() {
         warn_of_unmet(&interest, &config);
     }
     let common = Common {
         config: Arc::clone(&config),
+        interest: interest.clone(),
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
         hears_of_pods: access.is_some(),
     };
-    let signals = opened.into_iter().map(|opened| opened.signal).collect();
-    let (readers, ends) = Readers::start(&common, signals, saved)?;
+    let (reader, ends) = Reader::start(common, opened.signal, saved)?;
+    let stop = ends.stop;
     let links = sender_side::Links {
         queue: ends.queue,
         snapshots: ends.snapshots,
         snapshots_notify: ends.snapshots_notify,
-        parts,
         pods: access.map(|access| (access, interest, ends.pods)),
-        readers_ended: ends.ended,
+        tailer_ended: ends.ended,
     };
-    let stops = readers.stops();
     let result = runtime.block_on(async {
-        let _stopping = tokio::spawn(stop_at_signal(stops));
+        let _stopping = tokio::spawn(stop_at_signal(stop));
         sender_side::run(config, links, store, status, metrics, health).await
     });
     runtime.shutdown_background();
     result?;
-    readers.join()?;
+    reader.join()?;
     tracing::info!("pilcrow ends");
     Ok(())
 }
@@ -110,31 +108,25 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
     }
 }
 
-/// What is wanted of the pods' metadata. A configuration that was validated has both.
-fn interest(config: &Config) -> anyhow::Result<kubernetes::Interest> {
-    let wrong = |error: RuleError| anyhow::anyhow!("relabel_configs: {}: {}", error.field, error.message);
-    let rules = Relabel::new(config).map_err(wrong)?;
-    let selector = Selector::parse(&config.kubernetes.pod_selector).map_err(anyhow::Error::msg)?;
-    Ok(kubernetes::Interest { rules, selector })
-}
-
-async fn stop_at_signal(stops: Stops) -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
+async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {
+    let name = standby::stop_signal().await?;
     tracing::info!("{name}: sending what is read, then ending");
-    stops.ask();
+    stop.ask();
     Ok(())
 }
 
-/// The positions of an earlier run, and where to save them. Without a folder to save them in Pilcrow goes on: losing
-/// nothing now matters more than repeating lines after a restart.
+/// The positions of an earlier run, and where to save them, once no other Pilcrow has the folder: each would overwrite the
+/// other's positions. Without a folder to save them in Pilcrow goes on: losing nothing now matters more than repeating lines
+/// after a restart. `None`: asked to end while another one had it.
 ///
 /// # Errors
-/// Where another Pilcrow has the folder: each would overwrite the other's positions.
-fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Option<Lock>)> {
+/// Where the status server or the signals fail, or a newer Pilcrow's positions cannot be kept.
+#[allow(clippy::type_complexity, reason = "used once")]
+fn open_store(
+    config: &Config,
+    runtime: &tokio::runtime::Runtime,
+    standby: Standby<'_>,
+) -> anyhow::Result<Option<(Option<Store>, Snapshot, Option<Lock>)>> {
     let folder = config.paths.state.display();
     let store = match Store::open(&config.paths.state) {
         Ok(store) => store,
@@ -142,16 +134,16 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Optio
             tracing::error!(%folder, %error,
                 "cannot use the state folder (paths.state): positions are kept in memory only, and a restart sends \
                  what is on the disk again");
-            return Ok((None, Snapshot::default(), None));
+            return Ok(Some((None, Snapshot::default(), None)));
         }
     };
-    let lock = match store.lock() {
-        Ok(None) => anyhow::bail!("another Pilcrow runs with the state folder {folder} (paths.state)"),
-        Ok(lock) => lock,
-        Err(error) => {
+    let lock = match runtime.block_on(standby.lock(&store, &config.paths.state))? {
+        Standing::Locked(lock) => Some(lock),
+        Standing::Unlockable(error) => {
             tracing::warn!(%folder, %error, "cannot lock the state folder (paths.state); no other Pilcrow may use it");
             None
         }
+        Standing::Stopped => return Ok(None),
     };
     let (snapshot, errors) = store.load();
     for error in errors {
@@ -164,7 +156,7 @@ fn open_store(config: &Config) -> anyhow::Result<(Option<Store>, Snapshot, Optio
             Err(error) => return Err(error).context("the positions of a newer Pilcrow would be overwritten"),
         }
     }
-    Ok((Some(store), snapshot, lock))
+    Ok(Some((Some(store), snapshot, lock)))
 }
 
 /// Every followed file is held open, so that deleting it loses nothing.

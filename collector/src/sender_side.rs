@@ -1,8 +1,7 @@
 //! The sender side: the thread that pushes to Loki, saves positions, follows this node's pods and serves the status.
 //!
-//! In: sealed batches and snapshots of positions from each shard of the reader side. Out: acknowledged batches, back to the
-//! shard that they came from, pod metadata to all of them, and one file of positions. A tokio current-thread runtime; what may
-//! block (saving, resolving names) runs on threads of its own.
+//! In: sealed batches and snapshots of positions from the tailer. Out: batches that ended, pod metadata, and the file of
+//! positions. A tokio current-thread runtime; what may block (saving, resolving names) runs on threads of its own.
 
 use std::{
     convert::Infallible,
@@ -12,13 +11,10 @@ use std::{
 };
 
 use crossbeam_channel::Receiver;
-use tokio::{
-    sync::{Notify, mpsc},
-    time::Instant,
-};
+use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    checkpoint::{Parts, Snapshot, Store},
+    checkpoint::{Snapshot, Store},
     config::Config,
     output::loki,
     source::kubernetes,
@@ -35,16 +31,14 @@ const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 pub struct Links {
     /// Batches to be pushed, and the way back.
     pub queue: loki::Queue,
-    /// Positions to be saved, with the index of the shard whose they are.
-    pub snapshots: Receiver<(usize, Snapshot)>,
+    /// Positions to be saved.
+    pub snapshots: Receiver<Snapshot>,
     /// Woken after a snapshot was made.
     pub snapshots_notify: Arc<Notify>,
-    /// What the shards' snapshots are put together in.
-    pub parts: Parts,
     /// How this node's pods are asked for, what is wanted of them and where news of them go; `None`: they are not.
-    pub pods: Option<(kubernetes::Access, kubernetes::Interest, Vec<kubernetes::Listener>)>,
-    /// Disconnected when every shard of the reader side has ended.
-    pub readers_ended: mpsc::Receiver<Infallible>,
+    pub pods: Option<(kubernetes::Access, kubernetes::Interest, kubernetes::Listener)>,
+    /// Disconnected when the tailer has ended.
+    pub tailer_ended: mpsc::Receiver<Infallible>,
 }
 
 /// Runs until the reader side has ended and its last positions are saved.
@@ -67,19 +61,13 @@ pub async fn run(
         }
     };
     let following = async {
-        if let Some((access, interest, listeners)) = links.pods {
-            kubernetes::follow(access, interest, listeners, &metrics).await;
+        if let Some((access, interest, listener)) = links.pods {
+            kubernetes::follow(access, interest, listener, &metrics).await;
         }
         std::future::pending().await
     };
-    let saving = Saving {
-        // A single shard keeps the interval by itself.
-        pause: if links.parts.count() > 1 { config.checkpoint.interval.0 } else { Duration::ZERO },
-        snapshots: links.snapshots,
-        notify: links.snapshots_notify,
-        parts: links.parts,
-        readers_ended: links.readers_ended,
-    };
+    let saving =
+        Saving { snapshots: links.snapshots, notify: links.snapshots_notify, tailer_ended: links.tailer_ended };
     let saving = saving.until_the_end(store, &metrics);
     tokio::select! {
         () = saving => {}
@@ -94,53 +82,56 @@ pub async fn run(
 
 /// What saving needs of the [`Links`].
 struct Saving {
-    snapshots: Receiver<(usize, Snapshot)>,
+    snapshots: Receiver<Snapshot>,
     notify: Arc<Notify>,
-    parts: Parts,
-    readers_ended: mpsc::Receiver<Infallible>,
-    /// The least time between two saves, but for the last one.
-    pause: Duration,
+    tailer_ended: mpsc::Receiver<Infallible>,
 }
 
 impl Saving {
-    /// Saves positions until the reader side has ended and its last ones are saved. One after the other: a save that is
-    /// under way is never left behind to overwrite a newer one. One that failed is tried again until a newer one takes its
-    /// place: on a full disk there may be room later, when no more lines come.
+    /// Saves positions until the tailer has ended and its last ones are saved. One after the other: a save that is
+    /// in flight is never left behind to overwrite a newer one, and of what came meanwhile only the newest is kept. One that failed is
+    /// tried again until a newer one takes its place: on a full disk there may be room later, when no more lines come.
     async fn until_the_end(mut self, store: Option<Store>, metrics: &Metrics) {
         let (mut unsaved, mut failing, mut ended) = (None, false, false);
-        let mut next_save = Instant::now();
         while !ended {
             tokio::select! {
                 () = self.notify.notified() => {}
                 () = tokio::time::sleep(SAVE_AGAIN_AFTER), if unsaved.is_some() => {}
-                _ = self.readers_ended.recv() => ended = true,
+                _ = self.tailer_ended.recv() => ended = true,
             }
-            if !ended && Instant::now() < next_save {
-                tokio::select! {
-                    () = tokio::time::sleep_until(next_save) => {}
-                    _ = self.readers_ended.recv() => ended = true,
-                }
-            }
-            unsaved = self.newest().or(unsaved);
+            unsaved = self.snapshots.try_iter().last().or(unsaved);
             let Some(store) = &store else {
                 unsaved = None;
                 continue;
             };
             if let Some(snapshot) = unsaved.take() {
-                next_save = Instant::now() + self.pause;
-                unsaved = save(store.clone(), snapshot, &mut failing, metrics).await;
+                unsaved = self.save(store.clone(), snapshot, &mut failing, metrics).await;
             }
         }
     }
 
-    /// What is to be saved, if any shard made a snapshot since the last call.
-    fn newest(&mut self) -> Option<Snapshot> {
-        let mut is_new = false;
-        for (shard, snapshot) in self.snapshots.try_iter() {
-            self.parts.put(shard, snapshot);
-            is_new = true;
+    /// Saves a snapshot, and drops those that come meanwhile but for the newest: a disk that hangs must not fill the memory.
+    /// Returns what is still to be saved.
+    async fn save(
+        &mut self,
+        store: Store,
+        snapshot: Snapshot,
+        failing: &mut bool,
+        metrics: &Metrics,
+    ) -> Option<Snapshot> {
+        let mut newer = None;
+        let mut saving = std::pin::pin!(save(store, snapshot, failing, metrics));
+        loop {
+            tokio::select! {
+                failed = &mut saving => {
+                    if newer.is_some() {
+                        self.notify.notify_one();
+                    }
+                    return newer.or(failed);
+                }
+                () = self.notify.notified() => newer = self.snapshots.try_iter().last().or(newer),
+            }
         }
-        if is_new { self.parts.whole() } else { None }
     }
 }
 

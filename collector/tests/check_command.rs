@@ -20,10 +20,10 @@ fn check(yaml: &str, arguments: &[&str]) -> (String, String, Option<i32>) {
 }
 
 #[test]
-fn a_good_configuration_is_said_in_sentences() {
+fn a_good_configuration_is_explained_in_sentences() {
     let (out, err, code) = check(
         "loki: {url: 'https://loki.example.com', tenant: home, headers: {X-Token: s3cret}}\n\
-         labels: {cluster: home-k8s}\nstart_at: end\nreader: {shards: 2}\n",
+         labels: {cluster: home-k8s}\nstart_at: end\n",
         &[],
     );
     assert_eq!((err.as_str(), code), ("", Some(0)));
@@ -36,8 +36,9 @@ fn a_good_configuration_is_said_in_sentences() {
         "- Logs of all namespaces are collected; pods with the annotation pilcrow.dev/exclude: \"true\" are left out.\n",
         "- Logs are read from /var/log/pods; those without a saved position from their end",
         "- Positions are kept in /var/lib/pilcrow.\n",
-        "Files are read by io_uring if the kernel allows it, else pread, in 2 shards, each those of other pods.\n",
-        "- Metrics, readiness and health are served on http://0.0.0.0:9080/.\n",
+        "Files are read by io_uring if the kernel allows it, else pread.\n",
+        "- A stream is sent at 2.5MiB a second at most, 10MiB at once; one that Loki refuses waits on the disk",
+        "- Metrics, readiness and health are served on http://[::]:9080/; not ready after lines have waited for 2m ",
     ] {
         assert!(out.contains(sentence), "{sentence}\n{out}");
     }
@@ -67,10 +68,12 @@ fn what_works_but_is_likely_not_meant_is_warned_of() {
          {{target_label: l, replacement: x}}]\n",
         labels.join(", ")
     );
+    let yaml = format!("reader: {{shards: 2}}\n{yaml}");
     let (out, _, code) = check(&yaml, &[]);
     assert_eq!(code, Some(0));
     for warning in [
-        "warning: loki.basic_auth.password_file: /nonexistent can not be read on this machine: No such file or directory",
+        "warning: line 1: reader.shards: has no effect any more: one thread reads all files; delete the key\n",
+        "warning: loki.basic_auth.password_file: /nonexistent cannot be read on this machine: No such file or directory",
         "warning: loki.url is http://: the password or token travels unencrypted\n",
         "warning: loki.tls has no effect, as loki.url is http://\n",
         "warning: 17 labels (app, container, job, l, l0, ",
@@ -129,7 +132,7 @@ fn without_a_file_the_environment_is_the_configuration() {
 }
 
 #[test]
-fn the_mistakes_shown_in_the_documentation_are_told_so() {
+fn the_mistakes_shown_in_the_documentation_are_reported_so() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     let page = fs::read_to_string(page).unwrap();
     let shown = page.split("```text\n").nth(1).unwrap().split("```").next().unwrap();

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use collector::{
+    compiled::Compiled,
     config::Config,
     status::{
         Backend, ContainerLabels, FormatLabel, Metrics, PushStatus, Reason,
@@ -69,7 +70,7 @@ fn every_yaml_example_of_a_page_about_the_configuration_is_a_good_one() {
     for example in examples {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), example).unwrap();
-        let loaded = Config::load(Some(file.path()), &|_| None);
+        let loaded = Compiled::load(Some(file.path()), &|_| None);
         assert!(loaded.is_ok(), "{}\n{example}", loaded.unwrap_err());
     }
 }
@@ -78,8 +79,13 @@ fn every_yaml_example_of_a_page_about_the_configuration_is_a_good_one() {
 fn full_scrape() -> String {
     let metrics = Metrics::new();
     metrics.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).inc();
-    let counted_by_reason =
-        [&metrics.malformed_lines, &metrics.dropped_lines, &metrics.skipped_files, &metrics.kubernetes_errors];
+    let counted_by_reason = [
+        &metrics.malformed_lines,
+        &metrics.dropped_lines,
+        &metrics.skipped_files,
+        &metrics.kubernetes_errors,
+        &metrics.refused_streams,
+    ];
     for family in counted_by_reason {
         family.get_or_create(&Reason { reason: "some" }).inc();
     }
@@ -88,7 +94,7 @@ fn full_scrape() -> String {
     for family in [&metrics.signal_backend, &metrics.reader_backend, &metrics.metadata_backend] {
         family.get_or_create(&Backend { backend: "b".into(), fallback_reason: String::new() }).set(1);
     }
-    metrics.set_lags(0, [((), 1)].into_iter(), |()| ContainerLabels::others());
+    metrics.set_lags([((), 1)].into_iter(), |()| ContainerLabels::others());
     metrics.refresh();
     encode(metrics.registry(), Format::Prometheus).unwrap()
 }

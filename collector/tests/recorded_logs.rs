@@ -9,8 +9,8 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use collector::{
     config::Oversize,
-    decode::{ContainerParser, Counts, Limits, Scratch, Stream},
-    tail::read::Position,
+    decode::{ContainerParser, Counts, Limits, Scratch},
+    model::{Line, Position, Stream},
 };
 use flate2::read::GzDecoder;
 use serde::Deserialize;
@@ -109,7 +109,7 @@ impl Replay {
         self.next_file += 1;
         let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
         let mut last_timestamp_ns = i64::MIN;
-        let mut sink = |line: collector::decode::Line<'_>| {
+        let mut sink = |line: Line<'_>| {
             let text = String::from_utf8(line.text.to_vec()).expect("a line is valid UTF-8");
             if line.stream == Stream::Stdout {
                 // A joined line bears its first piece's time, and within one stream the time never goes back.
@@ -123,7 +123,7 @@ impl Replay {
         let (mut begin, mut end) = (0, 0);
         while end < bytes.len() {
             end = end.saturating_add(chunks.next_len()).min(bytes.len());
-            let at = Position { file, offset: begin as u64 };
+            let at = Position { turn: file, offset: begin as u64 };
             begin += self.parser.feed(&bytes[begin..end], at, &mut self.scratch, &mut self.counts, &mut sink);
         }
         assert_eq!(begin, bytes.len(), "the runtimes end each record with a newline");
@@ -132,11 +132,11 @@ impl Replay {
     /// The attempt has ended: its lines of stdout and stderr.
     fn end_attempt(&mut self) -> [(&'static str, Lines); 2] {
         let (stdout, stderr) = (&mut self.stdout, &mut self.stderr);
-        self.parser.flush(&mut self.scratch, &mut self.counts, &mut |line| {
+        self.parser.flush(&mut self.scratch, &mut self.counts, &mut |line: Line<'_>| {
             let text = String::from_utf8(line.text.to_vec()).expect("a line is valid UTF-8");
             if line.stream == Stream::Stdout { stdout.push(text) } else { stderr.push(text) }
         });
-        assert_eq!(self.parser.held_from(), None);
+        assert!(Stream::ALL.iter().all(|stream| self.parser.held_from(*stream).is_none()));
         [("stdout", std::mem::take(&mut self.stdout)), ("stderr", std::mem::take(&mut self.stderr))]
     }
 }

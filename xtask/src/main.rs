@@ -5,6 +5,7 @@ mod bench;
 mod book;
 mod build;
 mod chaos;
+mod conformance;
 mod cross;
 mod demo;
 mod e2e;
@@ -53,6 +54,8 @@ enum Command {
     Build(build::Args),
     /// Let everything go wrong at once and look for lost lines
     Chaos(chaos::Args),
+    /// Compare the pipeline stages with those of Promtail's own library
+    Conformance(conformance::Args),
     /// Run the main job on this machine and watch it
     Demo(demo::Args),
     /// Run the collector against a real Loki and compare what Loki stored
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Chaos(args) => chaos::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::E2e(args) => e2e::run(&args),
         Command::Vm(args) => vm::run(&args),

@@ -4,8 +4,8 @@ use std::hint::black_box;
 
 use collector::{
     config::Oversize,
-    decode::{ContainerParser, Counts, Limits, Line, Scratch},
-    tail::read::Position,
+    decode::{ContainerParser, Counts, Limits, Scratch},
+    model::{Line, Position},
 };
 
 /// `lines.max_bytes`.
@@ -32,7 +32,7 @@ impl Default for Warm {
 impl Warm {
     /// Parses whole records, always as if they were at a file's beginning.
     pub fn feed(&mut self, chunk: &[u8], take: &mut impl FnMut(Line<'_>)) {
-        let at = Position { file: 0, offset: 0 };
+        let at = Position { turn: 0, offset: 0 };
         self.parser.feed(black_box(chunk), at, &mut self.scratch, &mut self.counts, take);
     }
 }

@@ -1,12 +1,15 @@
 //! The configuration: no text panics, every problem has its place in the file, and what is printed means the same.
 
-use collector::config::{Config, ConfigError, Origin};
+use collector::{
+    compiled::Compiled,
+    config::{Config, ConfigError, Origin},
+};
 
 /// A YAML text.
 pub fn check(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    match Config::parse(text, &environment) {
-        Ok(config) => check_printed(config),
+    match Compiled::parse(text, &environment) {
+        Ok(compiled) => check_printed(compiled.config),
         Err(problems) => {
             assert!(!problems.is_empty());
             // YAML knows more ends of a line than `str::lines`.
@@ -31,8 +34,8 @@ fn check_printed(config: Config) {
     // Their values are printed as stars.
     config.loki.headers = Default::default();
     let printed = config.to_yaml().expect("a configuration can be printed");
-    match Config::parse(&printed, &environment) {
-        Ok(again) => assert_eq!(again, config, "{printed}"),
+    match Compiled::parse(&printed, &environment) {
+        Ok(again) => assert_eq!(again.config, config, "{printed}"),
         Err(problems) => panic!("{problems:?}\n{printed}"),
     }
 }

@@ -1,7 +1,7 @@
 //! CRI records: read as the kubelet reads them (`parseCRILog` in kubernetes/cri-client/pkg/logs/logs.go), and what is none
 //! is shipped as it is.
 
-use collector::decode::Stream;
+use collector::model::Stream;
 
 use crate::{parser::only_line, timestamps::slowly};
 

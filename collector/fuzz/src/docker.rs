@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use collector::decode::Stream;
+use collector::model::Stream;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use crate::{parser::only_line, timestamps::slowly};

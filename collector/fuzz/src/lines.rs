@@ -1,6 +1,6 @@
 //! Lines: any way of cutting a log into chunks gives the same ones, and a restart anywhere repeats some and loses none.
 
-use collector::config::Oversize;
+use collector::{config::Oversize, model::Stream};
 
 use crate::parser::{Fed, Owned};
 
@@ -19,34 +19,45 @@ pub fn check(input: &[u8]) {
     assert_eq!(whole.resume(log.len()), chunked.resume(log.len()));
     whole.flush();
     chunked.flush();
-    assert_eq!(without_present(&whole), without_present(&chunked));
+    assert_eq!(whole.lines, chunked.lines);
     assert_eq!(whole.counts, chunked.counts);
     assert!(whole.lines.iter().all(|line| line.text.len() <= max.max(4)), "longer than {max}");
 
-    // A line that seems endless may be resumed in its middle, see parse/partial.rs.
+    // A line that seems endless may be resumed in its middle, see decode/partial.rs.
     if log.len() <= 16 * max {
-        restart(log, log.len() * usize::from(stop) / 255, max, oversize, &without_present(&whole));
+        restart(log, log.len() * usize::from(stop) / 255, max, oversize, &whole.lines);
     }
 }
 
-/// A run up to `stop`, and another from where it says: of all lines, the second has exactly those that the first had not
-/// given out when it was there.
+/// A run up to `stop`, and another from where it says: of all lines of a stream, the second has exactly those that the first had
+/// not given out when it was there.
 fn restart(log: &[u8], stop: usize, max: usize, oversize: Oversize, all: &[Owned]) {
     let mut first = Fed::new(max, oversize);
-    // How many lines were out at the end of each record.
-    let mut given_out = vec![(0, 0)];
+    // How many lines of each stream were out at the end of each record.
+    let mut given_out = vec![(0, [0, 0])];
     let mut done = 0;
     for record in log[..stop].split_inclusive(|byte| *byte == b'\n') {
         done += first.feed(record, done);
-        given_out.push((done, first.lines.len()));
+        given_out.push((done, Stream::ALL.map(|stream| of_stream(&first.lines, stream).len())));
     }
     let resume = first.resume(done);
-    let before = given_out.iter().rev().find(|(at, _)| *at == resume).expect("a record begins there").1;
+    let begin = resume[0].min(resume[1]);
     let mut second = Fed::new(max, oversize);
-    feed_in_chunks(&mut second, &log[resume..], &[usize::MAX]);
+    second.pass_over(resume);
+    let consumed = second.feed(&log[begin..], begin);
+    second.feed_unterminated(&log[begin + consumed..], begin + consumed);
     second.flush();
-    let texts = |lines: &[Owned]| lines.iter().map(|line| (line.stream, line.text.clone())).collect::<Vec<_>>();
-    assert_eq!(texts(&all[before..]), texts(&second.lines), "resumed at {resume}");
+    for stream in Stream::ALL {
+        let resume = resume[stream as usize];
+        let before = given_out.iter().rev().find(|(at, _)| *at == resume).expect("a record begins there").1;
+        let expected = &of_stream(all, stream)[before[stream as usize]..];
+        assert_eq!(expected, of_stream(&second.lines, stream), "resumed at {resume}");
+    }
+}
+
+/// The texts of a stream's lines.
+fn of_stream(lines: &[Owned], stream: Stream) -> Vec<&str> {
+    lines.iter().filter(|line| line.stream == stream).map(|line| &*line.text).collect()
 }
 
 /// Feeds `log` as a reader would: what was not consumed comes again in front.
@@ -60,11 +71,4 @@ fn feed_in_chunks(fed: &mut Fed, log: &[u8], lens: &[usize]) {
         begin += fed.feed(&log[begin..end], begin);
     }
     fed.feed_unterminated(&log[begin..], begin);
-}
-
-/// The lines; without times where some are the present, as a log's first lines are when they are no records.
-fn without_present(fed: &Fed) -> Vec<Owned> {
-    let times_count = fed.counts.raw_records == 0;
-    let line = |line: &Owned| Owned { timestamp_ns: if times_count { line.timestamp_ns } else { 0 }, ..line.clone() };
-    fed.lines.iter().map(line).collect()
 }

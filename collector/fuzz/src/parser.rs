@@ -2,8 +2,8 @@
 
 use collector::{
     config::Oversize,
-    decode::{ContainerParser, Counts, Limits, Line, Scratch, Stream},
-    tail::read::Position,
+    decode::{ContainerParser, Counts, Limits, Scratch},
+    model::{Line, Position, Stream},
 };
 
 /// A line that owns its text.
@@ -35,27 +35,33 @@ impl Fed {
     /// Returns how many bytes of `chunk`, which lies at `offset`, are done.
     pub fn feed(&mut self, chunk: &[u8], offset: usize) -> usize {
         let Self { parser, scratch, counts, lines } = self;
-        parser.feed(chunk, position(offset), scratch, counts, &mut |line| lines.push(owned(line)))
+        parser.feed(chunk, position(offset), scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)))
     }
 
     pub fn feed_unterminated(&mut self, rest: &[u8], offset: usize) {
         let Self { parser, scratch, counts, lines } = self;
-        parser.feed_unterminated(rest, position(offset), scratch, counts, &mut |line| lines.push(owned(line)));
+        parser
+            .feed_unterminated(rest, position(offset), scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)));
     }
 
     pub fn flush(&mut self) {
         let Self { parser, scratch, counts, lines } = self;
-        parser.flush(scratch, counts, &mut |line| lines.push(owned(line)));
+        parser.flush(scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)));
     }
 
-    /// Where a restart begins: at the unfinished lines, else at `done`.
-    pub fn resume(&self, done: usize) -> usize {
-        self.parser.held_from().map_or(done, |held| held.offset as usize)
+    /// From where each stream is read after a restart: its unfinished line, else `done`.
+    pub fn resume(&self, done: usize) -> [usize; 2] {
+        Stream::ALL.map(|stream| self.parser.held_from(stream).map_or(done, |held| held.offset as usize))
+    }
+
+    /// Passes over what each stream has already, as after a restart.
+    pub fn pass_over(&mut self, from: [usize; 2]) {
+        self.parser.pass_over(from.map(|offset| offset as u64));
     }
 }
 
 fn position(offset: usize) -> Position {
-    Position { file: 0, offset: offset as u64 }
+    Position { turn: 0, offset: offset as u64 }
 }
 
 fn owned(line: Line<'_>) -> Owned {

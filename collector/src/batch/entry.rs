@@ -69,7 +69,9 @@ pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], me
         std::ptr::copy_nonoverlapping(text.as_ptr(), out.as_mut_ptr().add(end), text.len());
         out.set_len(end + text.len());
     }
-    out.extend_from_slice(metadata);
+    if !metadata.is_empty() {
+        out.extend_from_slice(metadata);
+    }
 }
 
 /// As [`encode_entry`], for times before 1970, whole seconds and whatever else the words of the other do not hold.

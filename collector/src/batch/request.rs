@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use prost::encoding::{encode_varint, encoded_len_varint};
 
-use super::wire::{Batch, EntryRange, StreamSlot};
+use super::{
+    part::Part,
+    wire::{Batch, StreamSlot},
+};
 
 /// Field 1, length-delimited: `PushRequest.streams`.
 const STREAM_KEY: u8 = 0x0a;
@@ -19,16 +22,18 @@ pub struct RequestEncoder {
 }
 
 impl RequestEncoder {
-    /// Appends the `logproto.PushRequest` with the entries of `range` to `out`: each stream once, its entries in
+    /// Appends the `logproto.PushRequest` with the entries of `part` to `out`: each stream once, its entries in
     /// their order. Takes time in proportion to the bytes, plus n log n for n runs.
-    pub fn encode(&mut self, batch: &Batch, range: &EntryRange, out: &mut Vec<u8>) {
+    pub fn encode(&mut self, batch: &Batch, part: &Part, out: &mut Vec<u8>) {
         self.runs.clear();
-        self.runs.extend(batch.runs_in(range));
+        // Slots with the same labels are one stream: were it there twice, Loki would tell the fate of the second only.
+        let runs = batch.runs_of(part).map(|(run, bytes)| (run.leader, bytes));
+        self.runs.extend(runs);
         // By stream, and a stream's runs by their place: no two are equal, so that the sort that needs no memory
         // keeps their order.
         self.runs.sort_unstable_by_key(|(stream, bytes)| (*stream, bytes.start));
         for runs in self.runs.chunk_by(|a, b| a.0 == b.0) {
-            let labels = &batch.labels()[runs[0].0.0 as usize];
+            let labels = &batch.streams()[runs[0].0.index()].labels;
             let entries_bytes: usize = runs.iter().map(|(_, bytes)| bytes.len()).sum();
             let labels_bytes = 1 + encoded_len_varint(labels.len() as u64) + labels.len();
             out.push(STREAM_KEY);
@@ -41,4 +46,15 @@ impl RequestEncoder {
             }
         }
     }
+}
+
+/// Appends a `logproto.PushRequest` with one stream of encoded `entries` to `out`.
+pub fn encode_single_stream(labels: &str, entries: &[u8], out: &mut Vec<u8>) {
+    let labels_bytes = 1 + encoded_len_varint(labels.len() as u64) + labels.len();
+    out.push(STREAM_KEY);
+    encode_varint((labels_bytes + entries.len()) as u64, out);
+    out.push(LABELS_KEY);
+    encode_varint(labels.len() as u64, out);
+    out.extend_from_slice(labels.as_bytes());
+    out.extend_from_slice(entries);
 }

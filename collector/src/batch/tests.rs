@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::model::{Position, Stream, UnitId};
 
 /// One line: which stream, when, what.
 type Line = (usize, i64, String);
@@ -26,12 +27,20 @@ fn metadata(stream: usize) -> std::collections::BTreeMap<String, String> {
     names.map(|name| (name.to_owned(), if name == "empty" { String::new() } else { name.repeat(stream * 9) })).collect()
 }
 
+fn channel(stream: usize) -> ChannelId {
+    ChannelId { unit: UnitId(stream as u32), stream: Stream::Stdout }
+}
+
+fn at(offset: u64) -> Position {
+    Position { turn: 1, offset }
+}
+
 fn batch_of(lines: &[Line]) -> Batch {
     let mut batch = Batch::new(0);
     let mut slots = [None; 6];
     for (stream, timestamp_ns, text) in lines {
-        let slot = *slots[*stream].get_or_insert_with(|| batch.open_stream(&label_set(*stream)));
-        batch.append_with_metadata(slot, *timestamp_ns, text.as_bytes(), &structured_metadata(&metadata(*stream)));
+        let slot = *slots[*stream].get_or_insert_with(|| batch.open_stream(&label_set(*stream), channel(*stream)));
+        batch.append(slot, at(0), *timestamp_ns, text.as_bytes(), &structured_metadata(&metadata(*stream)));
     }
     batch
 }
@@ -67,7 +76,7 @@ fn request_of(lines: &[Line]) -> PushRequest {
     PushRequest { streams: streams.collect() }
 }
 
-fn encoded(batch: &Batch, range: &EntryRange) -> Vec<u8> {
+fn encoded(batch: &Batch, range: &Part) -> Vec<u8> {
     let mut out = Vec::new();
     batch.encode_push_request(range, &mut out);
     out
@@ -109,7 +118,7 @@ proptest! {
         for _ in 0..depth {
             parts = parts
                 .into_iter()
-                .flat_map(|part| match batch.split(&part) {
+                .flat_map(|part| match batch.halve(&part) {
                     Some((first, second)) => {
                         assert!(first.entries() > 0 && second.entries() > 0);
                         vec![first, second]
@@ -121,8 +130,8 @@ proptest! {
                 })
                 .collect();
         }
-        prop_assert_eq!(parts.iter().map(EntryRange::entries).sum::<u64>(), batch.entries());
-        prop_assert_eq!(parts.iter().map(EntryRange::encoded_bytes).sum::<usize>(), batch.encoded_bytes());
+        prop_assert_eq!(parts.iter().map(Part::entries).sum::<u64>(), batch.entries());
+        prop_assert_eq!(parts.iter().map(Part::encoded_bytes).sum::<usize>(), batch.encoded_bytes());
         let requests: Vec<_> =
             parts.iter().map(|part| PushRequest::decode(&encoded(&batch, part)[..]).unwrap()).collect();
         for (request, part) in requests.iter().zip(&parts) {
@@ -153,6 +162,35 @@ fn a_split_of_uneven_entries_halves_the_bytes() {
     let mut lines: Vec<Line> = (0..100).map(|n| (0, n, "short".to_owned())).collect();
     lines.insert(0, (0, 0, "x".repeat(100_000)));
     let batch = batch_of(&lines);
-    let (first, second) = batch.split(&batch.whole()).unwrap();
+    let (first, second) = batch.halve(&batch.whole()).unwrap();
     assert_eq!((first.entries(), second.entries()), (1, 100));
+}
+
+#[test]
+fn slots_with_equal_labels_are_one_stream_of_the_request() {
+    let mut batch = Batch::new(0);
+    let slots = [batch.open_stream(&label_set(0), channel(0)), batch.open_stream(&label_set(1), channel(1))];
+    let twin = batch.open_stream(&label_set(0), channel(2));
+    for (n, slot) in [slots[0], twin, slots[1], slots[0], twin].into_iter().enumerate() {
+        batch.append(slot, at(n as u64), 1 + n as i64, format!("{n}").as_bytes(), &[]);
+    }
+    let request = PushRequest::decode(&encoded(&batch, &batch.whole())[..]).unwrap();
+    let lines = |stream: &StreamAdapter| stream.entries.iter().map(|entry| entry.line.clone()).collect::<Vec<_>>();
+    assert_eq!(request.streams.iter().map(lines).collect::<Vec<_>>(), [vec!["0", "1", "3", "4"], vec!["2"]]);
+    let (first, second) = batch.halve(&batch.whole()).unwrap();
+    assert_eq!((first.entries(), second.entries()), (4, 1), "and they stay together");
+    let rest = batch.without(&first, |slot| slot == twin).unwrap();
+    assert_eq!(rest, batch.part_of([slots[0]]));
+    assert!(batch.without(&rest, |slot| slot == slots[0]).is_none());
+    let (_, late) = batch.halve(&first).unwrap();
+    assert_eq!(batch.without(&late, |slot| slot == twin).unwrap().entries(), 1, "of a half only what stands in it");
+}
+
+#[test]
+fn a_stream_is_tried_with_its_first_entry() {
+    let batch = batch_of(&[(0, 1, "x".repeat(900)), (1, 1, "y".into()), (0, 2, "x".into())]);
+    let mut request = Vec::new();
+    encode_single_stream("{}", &batch.first_entry(&batch.part_of([StreamSlot(0)])).unwrap(), &mut request);
+    let request = PushRequest::decode(&request[..]).unwrap();
+    assert_eq!(request.streams[0].entries[0].line, "x".repeat(900));
 }

@@ -3,55 +3,65 @@
 //! Lines of several streams interleave, so the arena is a sequence of *runs*, each of one stream; a push request
 //! gathers a stream's runs under one label set. See [`super::logproto`] for the messages.
 
-use std::{ops::Range, sync::Arc};
-
-use super::{
-    entry::{encode_entry, entry_len},
-    request::RequestEncoder,
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+    sync::Arc,
 };
-use crate::{tail::chain::ContainerId, tail::read::Position};
 
-/// What a batch's acknowledgement means for one container: all its bytes before `position` are done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// The container.
-    pub container: ContainerId,
-    /// The first byte that is not done.
-    pub position: Position,
-}
+use super::{entry::encode_entry, part::Part, request::RequestEncoder};
+use crate::model::{ChannelId, Position};
 
 /// A stream's place in one batch; valid until that batch is cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StreamSlot(pub(super) u32);
 
+impl StreamSlot {
+    /// The stream with this index in [`Batch::streams`].
+    pub fn at(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    /// Its index in [`Batch::streams`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The lines of one channel in a batch that have one label set. Several of these may be one stream to Loki.
+#[derive(Clone, Debug)]
+pub struct BatchStream {
+    /// The label set in LogQL's form.
+    pub labels: Arc<str>,
+    /// The first slot of the batch with these labels: slots with one leader are one stream to Loki.
+    pub leader: StreamSlot,
+    /// Whose lines they are.
+    pub channel: ChannelId,
+    /// The smallest position of its lines.
+    pub first: Position,
+    /// Its lines.
+    pub entries: u64,
+    /// Their encoded bytes but for those of its run that is still open, see [`Batch::bytes_of`].
+    closed_bytes: u64,
+    /// Their bytes as Loki's rate limits count them: text and structured metadata.
+    pub counted_bytes: u64,
+    /// The oldest timestamp of its lines, nanoseconds since 1970.
+    pub oldest_ns: i64,
+    /// The newest one.
+    pub newest_ns: i64,
+    /// Of the labels, so that equal ones are found without comparing texts.
+    labels_hash: u64,
+}
+
 /// Entries of one stream that lie together in the arena.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     pub(super) stream: StreamSlot,
+    /// The first stream with the same labels.
+    pub(super) leader: StreamSlot,
     /// First byte in the arena; the run ends where the next one begins. As wide as an address, so that no setting of
     /// the batch's size can overflow it.
     pub(super) start: usize,
-}
-
-/// Which entries of a batch, in arena order: a whole batch, or a part of one that Loki found too large.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryRange {
-    /// Bytes of the arena, on entry borders.
-    pub(super) bytes: Range<usize>,
-    /// How many entries lie in it.
-    entries: u64,
-}
-
-impl EntryRange {
-    /// How many entries lie in it.
-    pub fn entries(&self) -> u64 {
-        self.entries
-    }
-
-    /// Their encoded bytes, without the labels.
-    pub fn encoded_bytes(&self) -> usize {
-        self.bytes.len()
-    }
 }
 
 /// Lines on their way to Loki, as wire bytes.
@@ -59,8 +69,7 @@ impl EntryRange {
 pub struct Batch {
     arena: Vec<u8>,
     runs: Vec<Run>,
-    labels: Vec<Arc<str>>,
-    progress: Vec<Progress>,
+    streams: Vec<BatchStream>,
     entries: u64,
     text_bytes: u64,
     generation: u64,
@@ -70,23 +79,14 @@ impl Batch {
     /// An empty batch. `generation` tells apart batches that are open at the same time; each [`Self::clear`] gives it
     /// a new one.
     pub fn new(generation: u64) -> Self {
-        Self {
-            arena: Vec::new(),
-            runs: Vec::new(),
-            labels: Vec::new(),
-            progress: Vec::new(),
-            entries: 0,
-            text_bytes: 0,
-            generation,
-        }
+        Self { arena: Vec::new(), runs: Vec::new(), streams: Vec::new(), entries: 0, text_bytes: 0, generation }
     }
 
     /// Empties the batch and keeps its memory.
     pub fn clear(&mut self, generation: u64) {
         self.arena.clear();
         self.runs.clear();
-        self.labels.clear();
-        self.progress.clear();
+        self.streams.clear();
         self.entries = 0;
         self.text_bytes = 0;
         self.generation = generation;
@@ -96,8 +96,7 @@ impl Batch {
     pub fn release_spare(&mut self) {
         self.arena.shrink_to_fit();
         self.runs.shrink_to_fit();
-        self.labels.shrink_to_fit();
-        self.progress.shrink_to_fit();
+        self.streams.shrink_to_fit();
     }
 
     /// Bytes of the memory for entries, used or not.
@@ -111,42 +110,72 @@ impl Batch {
         self.generation
     }
 
-    /// Names a stream in this batch. `labels` is the label set in LogQL's form.
-    pub fn open_stream(&mut self, labels: &Arc<str>) -> StreamSlot {
-        let slot = StreamSlot(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
-        self.labels.push(Arc::clone(labels));
+    /// Opens a stream in this batch for the lines of `channel` with these labels, in LogQL's form.
+    pub fn open_stream(&mut self, labels: &Arc<str>, channel: ChannelId) -> StreamSlot {
+        let slot = StreamSlot::at(self.streams.len());
+        let mut hasher = DefaultHasher::new();
+        labels.hash(&mut hasher);
+        let labels_hash = hasher.finish();
+        let equal = |known: &&BatchStream| known.labels_hash == labels_hash && known.labels == *labels;
+        let leader = self.streams.iter().find(equal).map_or(slot, |known| known.leader);
+        self.streams.push(BatchStream {
+            labels: Arc::clone(labels),
+            leader,
+            channel,
+            first: Position { turn: u64::MAX, offset: u64::MAX },
+            entries: 0,
+            closed_bytes: 0,
+            counted_bytes: 0,
+            oldest_ns: i64::MAX,
+            newest_ns: i64::MIN,
+            labels_hash,
+        });
         slot
     }
 
-    /// Appends one entry. `text` must be valid UTF-8 (Loki's `line` is a protobuf string).
-    pub fn append(&mut self, stream: StreamSlot, timestamp_ns: i64, text: &[u8]) {
-        self.append_with_metadata(stream, timestamp_ns, text, &[]);
-    }
-
-    /// As [`Self::append`], with structured metadata as [`super::structured_metadata`] encodes it.
+    /// Appends one entry, whose line begins at `at`. `text` must be valid UTF-8 (Loki's `line` is a protobuf string), `metadata`
+    /// is structured metadata as [`super::structured_metadata`] encodes it.
     #[inline]
-    pub fn append_with_metadata(&mut self, stream: StreamSlot, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
+    pub fn append(&mut self, stream: StreamSlot, at: Position, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
         if self.runs.last().is_none_or(|run| run.stream != stream) {
-            self.runs.push(Run { stream, start: self.arena.len() });
+            self.open_run(stream);
         }
         encode_entry(&mut self.arena, timestamp_ns, text, metadata);
+        let stream = &mut self.streams[stream.index()];
+        stream.entries += 1;
+        stream.counted_bytes += (text.len() + metadata.len()) as u64;
+        // Branches that are seldom taken: as minimum and maximum each would be written for every line.
+        if at < stream.first {
+            stream.first = at;
+        }
+        if timestamp_ns < stream.oldest_ns {
+            stream.oldest_ns = timestamp_ns;
+        }
+        if timestamp_ns > stream.newest_ns {
+            stream.newest_ns = timestamp_ns;
+        }
         self.entries += 1;
         self.text_bytes += text.len() as u64;
     }
 
-    /// Records how far one file of `container` is done once this batch is acknowledged. Once for each file.
-    pub fn push_progress(&mut self, container: ContainerId, position: Position) {
-        self.progress.push(Progress { container, position });
+    #[inline(never)]
+    fn open_run(&mut self, stream: StreamSlot) {
+        if let Some(run) = self.runs.last() {
+            self.streams[run.stream.index()].closed_bytes += (self.arena.len() - run.start) as u64;
+        }
+        let leader = self.streams[stream.index()].leader;
+        self.runs.push(Run { stream, leader, start: self.arena.len() });
     }
 
-    /// The label sets of the streams that were opened, in LogQL's form; one may stand here more than once.
-    pub fn labels(&self) -> &[Arc<str>] {
-        &self.labels
+    /// The encoded bytes of a stream's entries.
+    pub fn bytes_of(&self, stream: StreamSlot) -> u64 {
+        let open = self.runs.last().filter(|run| run.stream == stream);
+        self.streams[stream.index()].closed_bytes + open.map_or(0, |run| (self.arena.len() - run.start) as u64)
     }
 
-    /// How far each container is once this batch is acknowledged.
-    pub fn progress(&self) -> &[Progress] {
-        &self.progress
+    /// The streams that were opened, by [`StreamSlot::index`].
+    pub fn streams(&self) -> &[BatchStream] {
+        &self.streams
     }
 
     /// Encoded bytes, without the labels.
@@ -164,38 +193,15 @@ impl Batch {
         self.text_bytes
     }
 
-    /// Neither a line nor a position to acknowledge.
+    /// Without a line.
     pub fn is_empty(&self) -> bool {
-        self.entries == 0 && self.progress.is_empty()
+        self.entries == 0
     }
 
-    /// All entries.
-    pub fn whole(&self) -> EntryRange {
-        EntryRange { bytes: 0..self.arena.len(), entries: self.entries }
-    }
-
-    /// Two parts of `range` in order, of about half its bytes each, or `None` for a single entry.
-    pub fn split(&self, range: &EntryRange) -> Option<(EntryRange, EntryRange)> {
-        if range.entries < 2 {
-            return None;
-        }
-        let half = range.bytes.start + range.bytes.len() / 2;
-        let (mut middle, mut first_entries) = (range.bytes.start, 0);
-        // At least one entry in the first part, and at least one left for the second.
-        while first_entries + 1 < range.entries && (first_entries == 0 || middle < half) {
-            middle += entry_len(&self.arena[middle..]);
-            first_entries += 1;
-        }
-        Some((
-            EntryRange { bytes: range.bytes.start..middle, entries: first_entries },
-            EntryRange { bytes: middle..range.bytes.end, entries: range.entries - first_entries },
-        ))
-    }
-
-    /// Appends the `logproto.PushRequest` with the entries of `range` to `out`: each stream once, its entries in
+    /// Appends the `logproto.PushRequest` with the entries of `part` to `out`: each stream once, its entries in
     /// their order. [`RequestEncoder`] does the same with reused memory.
-    pub fn encode_push_request(&self, range: &EntryRange, out: &mut Vec<u8>) {
-        RequestEncoder::default().encode(self, range, out);
+    pub fn encode_push_request(&self, part: &Part, out: &mut Vec<u8>) {
+        RequestEncoder::default().encode(self, part, out);
     }
 
     /// The entries' bytes.
@@ -203,13 +209,13 @@ impl Batch {
         &self.arena
     }
 
-    /// The runs that reach into `range`, each with its part of it.
-    pub(super) fn runs_in(&self, range: &EntryRange) -> impl Iterator<Item = (StreamSlot, Range<usize>)> {
-        let bytes = range.bytes.clone();
+    /// The runs that reach into `bytes`, each with its part of it.
+    pub(super) fn runs_in(&self, bytes: &Range<usize>) -> impl Iterator<Item = (Run, Range<usize>)> {
+        let bytes = bytes.clone();
         let first = self.runs.partition_point(|run| run.start <= bytes.start).saturating_sub(1);
         let past_last = self.runs.partition_point(|run| run.start < bytes.end).max(first);
         let runs = &self.runs[first..past_last];
         let ends = runs.iter().skip(1).map(|next| next.start).chain([bytes.end]);
-        runs.iter().zip(ends).map(move |(run, end)| (run.stream, run.start.max(bytes.start)..end))
+        runs.iter().zip(ends).map(move |(run, end)| (*run, run.start.max(bytes.start)..end))
     }
 }

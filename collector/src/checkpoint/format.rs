@@ -122,17 +122,15 @@ mod tests {
     use super::*;
     use crate::{
         checkpoint::SavedContainer,
-        tail::chain::{FileKey, Fingerprint, SavedFile},
+        model::{FileKey, Fingerprint, SavedFile},
     };
 
     fn snapshot() -> Snapshot {
-        let file = SavedFile {
-            key: FileKey { device: 2049, inode: u64::MAX },
-            fingerprint: Fingerprint::of(b"2026-01-02T03:04:05Z stdout F a\n"),
-            offset: 1 << 40,
-            finished: true,
-        };
-        let container = SavedContainer { name: "ns_pod_uid/name".into(), seen_at: 7, files: vec![file] };
+        let key = FileKey { device: 2049, inode: u64::MAX };
+        let fingerprint = Fingerprint::of(b"2026-01-02T03:04:05Z stdout F a\n");
+        let files =
+            [[1 << 40; 2], [7, 1 << 40]].map(|offsets| SavedFile::new(key, fingerprint, offsets, true, 1 << 41));
+        let container = SavedContainer { name: "ns_pod_uid/name".into(), seen_at: 7, files: files.to_vec() };
         Snapshot { containers: vec![container] }
     }
 
@@ -166,6 +164,21 @@ mod tests {
             assert!(write(&snapshot(), &mut Cursor::new(&mut disk[..])).is_err(), "a full disk must be noticed");
             assert!(decode(&disk).is_err(), "{room} bytes were written");
         }
+    }
+
+    #[test]
+    fn what_this_version_adds_is_left_out_where_it_says_nothing_and_the_smaller_offset_is_the_one_that_0_1_0_reads() {
+        let file = |offsets, len| {
+            let fingerprint = Fingerprint::of(b"2026-01-02T03:04:05Z stdout F a\n");
+            serde_json::to_value(SavedFile::new(FileKey::NONE, fingerprint, offsets, false, len)).unwrap()
+        };
+        let same = file([5, 5], 5);
+        assert!(same.get("channels").is_none() && same.get("len").is_none() && same["offset"] == 5, "{same}");
+        let different = file([9, 5], 20);
+        assert_eq!(
+            (&different["offset"], &different["channels"], &different["len"]),
+            (&5.into(), &[9, 5].into(), &20.into())
+        );
     }
 
     #[test]

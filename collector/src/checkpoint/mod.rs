@@ -5,7 +5,6 @@
 //! serves. Knows no reading and no Loki.
 
 mod format;
-mod parts;
 mod store;
 
 use std::{
@@ -16,10 +15,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use format::{DecodeError, decode, encode};
-pub use parts::Parts;
 pub use store::{LoadError, Lock, Store};
 
-use crate::tail::chain::SavedFile;
+use crate::model::SavedFile;
 
 /// What is saved of a container whose folder was not seen again is kept this long, in seconds: the pods folder may only
 /// be away for a while.
@@ -36,7 +34,7 @@ pub struct SavedContainer {
     pub name: String,
     /// When its folder was last there, seconds since 1970.
     pub seen_at: u64,
-    /// Its files, in no order.
+    /// Its files, in reading order.
     pub files: Vec<SavedFile>,
 }
 

@@ -16,7 +16,7 @@ use super::{
     tree::{Entry, Node, Value},
 };
 
-/// Enough to mend a file by, and an end for one that is something else altogether.
+/// Enough to fix a file, and an end for a file that is something else altogether.
 const PROBLEMS_MAX: usize = 20;
 
 /// Decodes what can be decoded; keys that are set to nothing count as left out.
@@ -260,7 +260,7 @@ impl<'de> de::MapAccess<'de> for Keys<'de> {
     }
 }
 
-/// The items of a list; `[0]` stands for a key.
+/// The items of a list; `[0]` is the key of the first.
 struct Items<'de> {
     of: Decoder<'de>,
     items: std::iter::Enumerate<std::slice::Iter<'de, Node>>,

@@ -6,12 +6,11 @@ use std::{
     path::PathBuf,
 };
 
-/// A place in the file; both numbers count from 1.
+/// Counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Line.
     pub line: usize,
-    /// Column, in characters.
+    /// In characters.
     pub column: usize,
 }
 
@@ -26,21 +25,19 @@ pub enum Origin {
     Default,
 }
 
-/// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
-    /// Where.
     pub origin: Origin,
     /// The key with all keys above it, `loki.batch.bytes` or `relabel_configs.[0].regex`; empty for the file as a whole.
     pub key: String,
-    /// What is wrong and what would be right.
+    /// What is wrong and what would be right; without secrets.
     pub message: String,
 }
 
-/// A configuration that can not be used.
+/// A configuration that cannot be used.
 #[derive(Debug)]
 pub enum ConfigError {
-    /// The file can not be read.
+    /// The file cannot be read.
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -54,6 +51,27 @@ pub enum ConfigError {
         /// Everything that was found, in the file's order.
         problems: Vec<Problem>,
     },
+}
+
+impl Problem {
+    fn write_what(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.key.is_empty() {
+            write!(f, "{}: ", OneLine(&self.key.replace(".[", "[")))?;
+        }
+        write!(f, "{}", OneLine(&self.message))
+    }
+}
+
+impl fmt::Display for Problem {
+    /// For where the file is known: `line LINE: KEY: MESSAGE`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::File(place) => write!(f, "line {}: ", place.line)?,
+            Origin::Environment(name) => write!(f, "environment variable {name}: ")?,
+            Origin::Default => {}
+        }
+        self.write_what(f)
+    }
 }
 
 impl fmt::Display for ConfigError {
@@ -74,10 +92,8 @@ impl fmt::Display for ConfigError {
                         (_, Some(path)) => write!(f, "{}", path.display())?,
                         (_, None) => f.write_str("configuration")?,
                     }
-                    if !problem.key.is_empty() {
-                        write!(f, ": {}", OneLine(&problem.key.replace(".[", "[")))?;
-                    }
-                    write!(f, ": {}", OneLine(&problem.message))?;
+                    f.write_str(": ")?;
+                    problem.write_what(f)?;
                 }
                 Ok(())
             }

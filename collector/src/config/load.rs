@@ -1,4 +1,4 @@
-//! From a path, or none, to a validated [`Config`].
+//! From a file's text and the environment to a [`Draft`].
 
 use std::{fs, path::Path};
 
@@ -6,65 +6,98 @@ use super::{
     Config, ConfigError, Origin, Problem,
     decode::decode,
     tree::{self, Node},
-    validate::validate,
 };
 
 /// How a variable is looked up: `None` where it is not set.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Variables that stand for a key which the file leaves out, so that a file is not needed at all.
+/// Variables that fill in a key which the file leaves out, so that no file is needed at all.
 const VARIABLES: [(&str, &[&str]); 2] = [("LOKI_URL", &["loki", "url"]), ("NODE_NAME", &["kubernetes", "node_name"])];
 
-impl Config {
-    /// Reads the file, or without one the environment and the defaults only.
-    ///
-    /// `LOKI_URL` and `NODE_NAME` fill in `loki.url` and `kubernetes.node_name` where the file does not set them; what
-    /// the file says goes first.
+/// Keys of earlier versions: a file that has them still works.
+const RETIRED: [(&[&str], &str); 1] =
+    [(&["reader", "shards"], "has no effect any more: one thread reads all files; delete the key")];
+
+/// A configuration as it was read, not yet compiled: `crate::compiled` decides whether it can be used.
+pub struct Draft {
+    /// Where a value could not be decoded it has its default.
+    pub config: Config,
+    pub findings: Findings,
+}
+
+/// What is known of a file beside its values.
+pub struct Findings {
+    root: Node,
+    filled_in: Vec<(&'static str, String)>,
+    /// What could not be decoded.
+    problems: Vec<Problem>,
+    /// What has no effect, in the file's order.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the file; no path is an empty file.
+///
+/// # Errors
+/// [`ConfigError::Unreadable`].
+pub fn read(path: Option<&Path>) -> Result<String, ConfigError> {
+    let Some(path) = path else { return Ok(String::new()) };
+    fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })
+}
+
+impl Draft {
+    /// Reads the text of a file. `LOKI_URL` and `NODE_NAME` fill in `loki.url` and `kubernetes.node_name` where the file
+    /// does not set them.
     ///
     /// # Errors
-    /// The file can not be read, or at least one thing in it is wrong; never with a secret in the words.
-    pub fn load(path: Option<&Path>, environment: Environment<'_>) -> Result<Self, ConfigError> {
-        let text = match path {
-            Some(path) => {
-                fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?
-            }
-            None => String::new(),
-        };
-        Self::parse(&text, environment)
-            .map_err(|problems| ConfigError::Invalid { path: path.map(Path::to_owned), problems })
-    }
-
-    /// The process's own environment, for [`Config::load`].
-    pub fn process_environment(name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    /// Reads the text of a file, see [`Config::load`].
-    ///
-    /// # Errors
-    /// Everything that is wrong, in the order of the text.
+    /// The text is no YAML, or names variables that are not set.
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        // `kubectl create secret --from-file` and `echo … > file` leave a newline at the end of what becomes a variable.
+        let trimmed = |name: &str| environment(name).map(|value| value.trim_end_matches(['\r', '\n']).to_owned());
+        let environment: Environment<'_> = &trimmed;
         // Some editors begin a file with a byte order mark.
         let mut root = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), environment)?;
         root.expand("reader", "backend");
-        let (mut config, mut problems): (Self, _) = decode(&root, &unknown_key);
+        let mut warnings: Vec<_> = RETIRED.iter().filter_map(|(path, why)| retire(&mut root, path, why)).collect();
+        warnings.sort();
+        let (mut config, problems): (Config, _) = decode(&root, &unknown_key);
         let filled_in = config.fill_in(&root, environment);
         // A label without a value is no label, to Loki as to Prometheus: `cluster: ${CLUSTER:-}` may leave it out.
         config.labels.retain(|_, value| !value.is_empty());
+        Ok(Self { config, findings: Findings { root, filled_in, problems, warnings } })
+    }
+}
+
+impl Findings {
+    /// All problems in the file's order: those of decoding and those that compiling found, each with its place.
+    pub fn problems(self, compiling: Vec<Problem>) -> Vec<Problem> {
+        let Self { root, filled_in, mut problems, .. } = self;
         // Where an item of a list could not be decoded it was left out, and the others have other numbers now.
         let list = |key: &str| key.find(".[").map(|end| key[..end].to_owned());
         let cut_lists: Vec<_> = problems.iter().filter_map(|problem| list(&problem.key)).collect();
-        for (key, message) in validate(&config) {
-            if list(&key).is_some_and(|list| cut_lists.contains(&list)) {
+        for problem in compiling {
+            if list(&problem.key).is_some_and(|list| cut_lists.contains(&list)) {
                 continue;
             }
-            let origin = origin(&key, &root, &filled_in);
-            problems.push(Problem { origin, key, message });
+            let origin = origin(&problem.key, &root, &filled_in);
+            problems.push(Problem { origin, ..problem });
         }
         problems.sort();
-        // Where a value could not be decoded, its default was validated in its stead.
+        // Where a value could not be decoded, its default was compiled in its stead.
         problems.dedup_by(|later, first| later.origin == first.origin && later.key == first.key);
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        problems
+    }
+}
+
+/// Takes a key of an earlier version out of the tree.
+fn retire(root: &mut Node, path: &[&str], why: &str) -> Option<Problem> {
+    let place = root.remove(path)?;
+    Some(Problem { origin: Origin::File(place), key: path.join("."), message: why.to_owned() })
+}
+
+impl Config {
+    /// The process's own environment, as an [`Environment`].
+    pub fn process_environment(name: &str) -> Option<String> {
+        std::env::var(name).ok()
     }
 
     /// Returns the variables that were used, with their keys.
@@ -146,354 +179,5 @@ impl Config {
         let mut keys = Vec::new();
         walk("", &serde_json::to_value(Self::default()).unwrap_or_default(), &mut keys);
         keys
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::config::{ByteSize, Enabled, HumanDuration, Reader, ReaderChoice, ShardCount, SignalChoice};
-
-    fn none(_: &str) -> Option<String> {
-        None
-    }
-
-    fn on_a_node(name: &str) -> Option<String> {
-        match name {
-            "LOKI_URL" => Some("http://loki.monitoring:3100".into()),
-            "NODE_NAME" => Some("pi-3".into()),
-            _ => None,
-        }
-    }
-
-    fn good(text: &str) -> Config {
-        Config::parse(text, &none).unwrap_or_else(|problems| panic!("{problems:#?}"))
-    }
-
-    /// The problems as a user reads them, one a line, for a file named `p.yaml`.
-    fn bad(text: &str) -> String {
-        let problems = Config::parse(text, &none).expect_err("must be refused");
-        ConfigError::Invalid { path: Some("p.yaml".into()), problems }.to_string()
-    }
-
-    #[test]
-    fn dollars_are_printed_so_that_they_are_read_as_the_same_dollars() {
-        let config = good("labels: {a: $$$$, b: '$${HOME}', c: $5, d: 'a$$$${b$}'}\n");
-        assert_eq!(config.labels["a"], "$$");
-        assert_eq!(config.labels["d"], "a$${b$}");
-        assert_eq!(good(&config.to_yaml().unwrap()), config);
-    }
-
-    #[test]
-    fn a_problem_is_one_line_also_where_the_file_has_a_newline_in_the_middle_of_it() {
-        let text = "labels:\n  b: |\n    ${SET\n  \"c\\nd\": ${}\n\"e\\x1b\": 1\n";
-        let said = bad(text);
-        assert_eq!(said.lines().count(), 2, "{said}");
-        assert!(said.starts_with("p.yaml:3:5: \"${SET\\n\" has no closing brace"), "{said}");
-        let said = bad("\"e\\x1b\\n\": 1\n");
-        assert!(said.starts_with("p.yaml:1:1: e\\u{1b}\\n: unknown key"), "{said}");
-    }
-
-    #[test]
-    fn nothing_at_all_is_the_defaults() {
-        for text in ["", "\n\n", "# only a comment\n", "---\n", "loki:\nlabels:\n# none\npaths: {}\n", "\u{feff}", "~"]
-        {
-            assert_eq!(good(text), Config::default(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn the_example_of_the_documentation_is_the_defaults_with_a_cluster_and_a_node() {
-        let text = r#"
-loki:
-  url: http://127.0.0.1:3100        # base, or the full /loki/api/v1/push
-  tenant: ""                        # X-Scope-OrgID
-  basic_auth: {username: "", password_file: ""}
-  bearer_token_file: ""
-  tls: {ca_file: "", cert_file: "", key_file: "", server_name: "", insecure_skip_verify: false}
-  headers: {}
-  timeout: 10s
-  backoff: {min: 500ms, max: 5m}
-  batch: {bytes: 1MiB, age: 1s}
-labels: {cluster: home-k8s}         # static
-paths: {pods: /var/log/pods, state: /var/lib/pilcrow}
-kubernetes: {enabled: auto, node_name: "${NODE_NAME:-}", kubeconfig: ""}
-signal: auto                        # auto | ebpf | inotify | poll
-reader: auto                        # auto | io_uring | pread
-start_at: beginning                 # for files without a checkpoint: beginning | end
-http: {listen: "0.0.0.0:9080"}
-log: {level: info, format: text}    # text | json
-"#;
-        let mut expected = Config::default();
-        expected.labels.insert("cluster".into(), "home-k8s".into());
-        assert_eq!(good(text), expected);
-        expected.kubernetes.node_name = "pi-3".into();
-        expected.loki.url = "http://127.0.0.1:3100".into();
-        assert_eq!(Config::parse(text, &on_a_node).unwrap(), expected);
-    }
-
-    #[test]
-    fn without_a_file_the_environment_fills_in_url_and_node() {
-        let config = Config::load(None, &on_a_node).unwrap();
-        assert_eq!(config.loki.url, "http://loki.monitoring:3100");
-        assert_eq!(config.kubernetes.node_name, "pi-3");
-        let rest = Config { loki: Default::default(), kubernetes: Default::default(), ..config };
-        assert_eq!(rest, Config::default());
-    }
-
-    #[test]
-    fn what_the_file_sets_goes_before_the_environment() {
-        let text = "loki: {url: 'http://other:1'}\nkubernetes: {node_name: pi-9}\n";
-        let config = Config::parse(text, &on_a_node).unwrap();
-        assert_eq!(config.loki.url, "http://other:1");
-        assert_eq!(config.kubernetes.node_name, "pi-9");
-        let config = Config::parse("loki: {tenant: t}\nkubernetes: {node_name: }\n", &on_a_node).unwrap();
-        assert_eq!(config.loki.url, "http://loki.monitoring:3100");
-        assert_eq!(config.kubernetes.node_name, "pi-3");
-    }
-
-    #[test]
-    fn values_of_every_kind_are_read() {
-        let config = good(
-            "loki: {batch: {bytes: 65536, age: 1m30s}, tls: {insecure_skip_verify: True}}\n\
-             labels: {version: 1.10, zone: 07, on: yes, quoted: '$$x'}\n\
-             kubernetes: {enabled: false}\nsignal: ebpf\nreader: io_uring\n",
-        );
-        assert_eq!(config.loki.batch.bytes, ByteSize(65_536));
-        assert_eq!(config.loki.batch.age, HumanDuration::from_secs(90));
-        assert!(config.loki.tls.insecure_skip_verify);
-        let labels: Vec<_> = config.labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        assert_eq!(labels, [("on", "yes"), ("quoted", "$x"), ("version", "1.10"), ("zone", "07")]);
-        assert_eq!(config.kubernetes.enabled, Enabled::False);
-        assert_eq!((config.signal, config.reader.backend), (SignalChoice::Ebpf, ReaderChoice::IoUring));
-        let text = "kubernetes: {enabled: true, node_name: n}";
-        assert_eq!(good(text).kubernetes.enabled, Enabled::True);
-    }
-
-    #[test]
-    fn the_reader_is_a_backend_alone_or_a_group_of_keys() {
-        let pread = Reader { backend: ReaderChoice::Pread, shards: ShardCount::Auto };
-        for text in ["reader: pread\n", "reader: {backend: pread}\n", "reader: {backend: pread, shards: auto}\n"] {
-            assert_eq!(good(text).reader, pread, "{text}");
-        }
-        let two = Reader { backend: ReaderChoice::Auto, shards: ShardCount::Fixed(2) };
-        assert_eq!(good("reader: {shards: 2}\n").reader, two);
-        for (text, error) in [
-            ("reader: preed\n", "p.yaml:1:9: reader.backend: expected one of auto, io_uring, pread, found \"preed\""),
-            ("reader: {shards: 17}\n", "p.yaml:1:18: reader.shards: expected auto or 1 to 16, found \"17\""),
-            ("reader: {shards: 0}\n", "p.yaml:1:18: reader.shards: expected auto or 1 to 16, found \"0\""),
-            ("reader: {shard: 2}\n", "p.yaml:1:10: reader.shard: unknown key; did you mean shards?"),
-            ("shards: 2\n", "p.yaml:1:1: shards: unknown key here; did you mean reader.shards?"),
-        ] {
-            assert_eq!(bad(text), error);
-        }
-    }
-
-    #[test]
-    fn variables_in_comments_are_left_alone_and_empty_ones_leave_a_key_out() {
-        let config =
-            good("# ${NOT_SET}\nloki:\n  url: ${NOT_SET:-}\n  timeout: ${T:-3s} # ${X}\nlabels: {a: '${NONE:-}'}\n");
-        assert_eq!(config.loki.url, Config::default().loki.url);
-        assert_eq!(config.loki.timeout, HumanDuration::from_secs(3));
-        assert!(config.labels.is_empty());
-    }
-
-    #[test]
-    fn an_unset_variable_is_named_with_its_line() {
-        assert_eq!(
-            bad("loki:\n  url: http://${HOST}:3100\n"),
-            "p.yaml:2:8: the environment variable HOST is not set; set it, or give it a default: ${HOST:-default}"
-        );
-    }
-
-    #[test]
-    fn an_unknown_key_is_answered_with_the_nearest_known_one() {
-        for (text, error) in [
-            ("loki:\n  tennant: a\n", "p.yaml:2:3: loki.tennant: unknown key; did you mean tenant?"),
-            ("lables: {a: b}\n", "p.yaml:1:1: lables: unknown key; did you mean labels?"),
-            ("loki: {tls: {caFile: x}}\n", "p.yaml:1:14: loki.tls.caFile: unknown key; did you mean ca_file?"),
-            ("loki: {basic-auth: {}}\n", "p.yaml:1:8: loki.basic-auth: unknown key; did you mean basic_auth?"),
-            ("node_name: pi\n", "p.yaml:1:1: node_name: unknown key here; did you mean kubernetes.node_name?"),
-            (
-                "interval: 5s\n",
-                "p.yaml:1:1: interval: unknown key here; did you mean checkpoint.interval or sweep.interval?",
-            ),
-            ("paths: {frobnicate: 1}\n", "p.yaml:1:9: paths.frobnicate: unknown key; known here: pods, state"),
-        ] {
-            assert_eq!(bad(text), error);
-        }
-    }
-
-    #[test]
-    fn a_value_of_the_wrong_kind_says_what_was_expected() {
-        for (text, error) in [
-            (
-                "loki:\n  timeout: ten\n",
-                "p.yaml:2:12: loki.timeout: expected a duration such as 500ms, 10s, 5m, 1h or 1m30s, found \"ten\"",
-            ),
-            (
-                "loki: {batch: {bytes: 1.5MiB}}\n",
-                "p.yaml:1:23: loki.batch.bytes: expected a size such as 64KiB, 1MiB, 10MB or a number of bytes, found \"1.5MiB\"",
-            ),
-            ("signal: epbf\n", "p.yaml:1:9: signal: expected one of auto, ebpf, inotify, poll, found \"epbf\""),
-            (
-                "kubernetes: {enabled: maybe}\n",
-                "p.yaml:1:23: kubernetes.enabled: expected one of auto, true, false, found \"maybe\"",
-            ),
-            (
-                "loki: {tls: {insecure_skip_verify: 1}}\n",
-                "p.yaml:1:36: loki.tls.insecure_skip_verify: expected true or false, found \"1\"",
-            ),
-            (
-                "http: {listen: ':9080'}\n",
-                "p.yaml:1:16: http.listen: expected an IP address and a port such as 0.0.0.0:9080 or [::]:9080, found \":9080\"",
-            ),
-            ("labels: [a, b]\n", "p.yaml:1:9: labels: expected a group of keys, found a list"),
-            ("labels: {a: {b: c}}\n", "p.yaml:1:13: labels.a: expected text, found a group of keys"),
-            (
-                "relabel_configs:\n- {action: kep}\n",
-                "p.yaml:2:12: relabel_configs[0].action: expected one of replace, keep, drop, keepequal, dropequal, hashmod, \
-                 lowercase, uppercase, labelmap, labeldrop, labelkeep, found \"kep\"",
-            ),
-            ("paths: /var/log\n", "p.yaml:1:8: paths: expected keys (pods, state), found \"/var/log\""),
-        ] {
-            assert_eq!(bad(text), error);
-        }
-    }
-
-    #[test]
-    fn a_value_out_of_bounds_or_without_its_other_half_says_so() {
-        for (text, error) in [
-            (
-                "loki: {url: 'loki:3100/push'}\n",
-                "p.yaml:1:8: loki.url: expected an address such as http://loki:3100 or \
-                 https://loki.example.com/loki/api/v1/push, found \"loki:3100/push\"",
-            ),
-            ("loki: {url: 'loki:3100'}\n", "p.yaml:1:8: loki.url: lacks http:// or https:// in front of \"loki:3100\""),
-            ("loki: {url: 'ftp://a'}\n", "p.yaml:1:8: loki.url: must begin with http:// or https://, not ftp://"),
-            (
-                "loki: {url: 'http://me:pass@a'}\n",
-                "p.yaml:1:8: loki.url: must not hold a user name or password; use loki.basic_auth",
-            ),
-            (
-                "loki: {tenant: 'a b'}\n",
-                "p.yaml:1:8: loki.tenant: a tenant's name is at most 150 letters, digits and ! - _ . * ' ( ), found \"a b\"",
-            ),
-            (
-                "loki:\n  basic_auth:\n    username: me\n",
-                "p.yaml:2:3: loki.basic_auth.password_file: must be set where loki.basic_auth.username is",
-            ),
-            (
-                "loki: {tls: {cert_file: /c}}\n",
-                "p.yaml:1:8: loki.tls.key_file: must be set where loki.tls.cert_file is",
-            ),
-            ("loki: {tls: {key_file: /k}}\n", "p.yaml:1:8: loki.tls.cert_file: must be set where loki.tls.key_file is"),
-            (
-                "loki: {backoff: {min: 10s, max: 1s}}\n",
-                "p.yaml:1:28: loki.backoff.max: must not be less than loki.backoff.min (10s), found 1s",
-            ),
-            (
-                "loki: {batch: {bytes: 100}}\n",
-                "p.yaml:1:16: loki.batch.bytes: must lie between 1KiB and 64MiB, found 100",
-            ),
-            ("debug: {drop_signals: 1.5}\n", "p.yaml:1:9: debug.drop_signals: must lie between 0 and 1, found 1.5"),
-            (
-                "memory: {queue: 512KiB}\n",
-                "p.yaml:1:10: memory.queue: must hold at least one batch (loki.batch.bytes is 1MiB), found 512KiB",
-            ),
-            (
-                "labels: {my-label: x}\n",
-                "p.yaml:1:10: labels.my-label: a label's name is letters, digits and _, and begins with no digit, found \"my-label\"",
-            ),
-            (
-                "labels: {pod: x}\n",
-                "p.yaml:1:10: labels.pod: pod comes from the pod; choose another name for a static label",
-            ),
-            (
-                "loki: {headers: {X-Scope-OrgID: t}}\n",
-                "p.yaml:1:18: loki.headers.X-Scope-OrgID: can not be set here: set loki.tenant instead",
-            ),
-            (
-                "relabel_configs:\n- {action: keep}\n- {source_labels: [a], regex: 'a(', target_label: b}\n",
-                "p.yaml:3:24: relabel_configs[1].regex: is no regular expression: found open group without closing ')'",
-            ),
-            (
-                "kubernetes: {pod_selector: 'a in b'}\n",
-                "p.yaml:1:14: kubernetes.pod_selector: expected a list of values, (a, b), behind a in, found \"b\"",
-            ),
-            (
-                "kubernetes: {enabled: true}\n",
-                "p.yaml:1:1: kubernetes.node_name: must be set where kubernetes.enabled is true (or set NODE_NAME)",
-            ),
-            (
-                "paths: {pods: /a, state: /a/b}\n",
-                "p.yaml:1:19: paths.state: must not lie in paths.pods, which Pilcrow only reads",
-            ),
-        ] {
-            assert_eq!(bad(text), error);
-        }
-    }
-
-    #[test]
-    fn a_bad_value_from_the_environment_names_the_variable() {
-        let problems = Config::parse("", &|name| (name == "LOKI_URL").then(|| "loki:3100".into())).unwrap_err();
-        assert_eq!(
-            ConfigError::Invalid { path: None, problems }.to_string(),
-            "environment variable LOKI_URL: loki.url: lacks http:// or https:// in front of \"loki:3100\""
-        );
-    }
-
-    #[test]
-    fn several_mistakes_are_told_at_once_in_the_order_of_the_file() {
-        let text = "loki:\n  ulr: http://a\n  timeout: x\nsignal: foo\nlabels: {9a: b}\nloki_url: a\n";
-        let errors = bad(text);
-        let keys: Vec<&str> = errors.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
-        assert_eq!(keys, ["loki.ulr", "loki.timeout", "signal", "labels.9a", "loki_url"]);
-    }
-
-    #[test]
-    fn what_is_no_yaml_says_where() {
-        for (text, begin) in [
-            ("loki: {url: a\n", "p.yaml:1:7: not valid YAML: unclosed bracket"),
-            ("loki:\n\turl: a\n", "p.yaml:2:"),
-            ("a: *b\n", "p.yaml:1:4: not valid YAML: "),
-            ("a: &b 1\nc: *b\n", "p.yaml:2:4: YAML aliases (*name) are not supported"),
-            ("loki: {}\nloki: {}\n", "p.yaml:2:1: key loki is set twice, first in line 1"),
-            ("loki: {}\n---\nloki: {}\n", "p.yaml:3:1: a second YAML document"),
-            ("- a\n", "p.yaml:1:1: expected keys (loki, labels, "),
-        ] {
-            let errors = bad(text);
-            assert!(errors.starts_with(begin), "{errors:?}");
-        }
-        let deep = format!("labels: {}{}", "[".repeat(100), "]".repeat(100));
-        assert!(bad(&deep).contains("too deep"));
-    }
-
-    #[test]
-    fn a_secret_header_is_never_repeated_in_an_error() {
-        let errors = bad("loki: {headers: {Authorization: \"s3cret\\n\", 'bad name': s3cret}}\n");
-        assert_eq!(errors.lines().count(), 2);
-        assert!(!errors.contains("s3cret"), "{errors}");
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_a_configuration_or_has_problems_that_can_be_shown(
-            words in prop::collection::vec(
-                prop::sample::select(vec![
-                    "loki", "url", "labels", ":", ": ", "\n", "  ", "- ", "{", "}", "[", "]", ",", "\"", "'", "${", "$$", "A",
-                    "&a ", "*a", "!!x ", "|", ">", "#", "\t", "~", "10s", "http://a", "tls", "batch", "%", "---\n", "é",
-                ]),
-                0..40,
-            )
-        ) {
-            let text = words.concat();
-            if let Err(problems) = Config::parse(&text, &none) {
-                prop_assert!(!problems.is_empty());
-                prop_assert!(problems.iter().all(|problem| !problem.message.is_empty()));
-            }
-        }
     }
 }

@@ -1,10 +1,10 @@
 //! `loki`: where the lines go, and how.
 
-use std::{collections::BTreeMap, fmt, ops::Deref, path::PathBuf};
+use std::{collections::BTreeMap, fmt, ops::Deref, path::PathBuf, str::FromStr};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{ByteSize, HumanDuration};
+use super::{ByteSize, HumanDuration, Rate, units::serde_as_text};
 
 /// `loki`: where the lines go.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -28,13 +28,53 @@ pub struct Loki {
     pub backoff: Backoff,
     /// When a batch is sealed.
     pub batch: BatchLimits,
+    /// Below Loki's default `per_stream_rate_limit` (3 MB/s): past it a Loki that shards streams drops lines and answers 204.
+    pub stream_rate: Rate,
+    /// What a stream may send at once; below Loki's default `per_stream_rate_limit_burst` (15 MB).
+    pub stream_burst: ByteSize,
+    pub refused_streams: RefusedStreams,
 }
+
+/// `loki.refused_streams`: what happens to a stream that Loki refuses while it takes others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefusedStreams {
+    /// Its lines wait on the disk until Loki takes them.
+    #[default]
+    Wait,
+    /// Its lines are dropped and counted after it was refused for this long.
+    DropAfter(HumanDuration),
+}
+
+const DROP_AFTER: &str = "drop after ";
+
+impl FromStr for RefusedStreams {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(DROP_AFTER) {
+            None if text == "wait" => Ok(Self::Wait),
+            None => Err(format!("expected wait, or drop after a duration such as {DROP_AFTER}1h, found {text:?}")),
+            Some(duration) => duration.trim().parse().map(Self::DropAfter),
+        }
+    }
+}
+
+impl fmt::Display for RefusedStreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wait => f.write_str("wait"),
+            Self::DropAfter(duration) => write!(f, "{DROP_AFTER}{duration}"),
+        }
+    }
+}
+
+serde_as_text!(RefusedStreams, "wait or drop after a duration");
 
 /// `loki.basic_auth`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BasicAuth {
-    /// User name; empty: no basic authentication.
+    /// Empty: no basic authentication.
     pub username: String,
     /// File with the password, its trailing newline ignored.
     pub password_file: PathBuf,
@@ -136,6 +176,9 @@ impl Default for Loki {
             timeout: HumanDuration::from_secs(10),
             backoff: Backoff::default(),
             batch: BatchLimits::default(),
+            stream_rate: Rate::PerSecond(ByteSize::kib(2560)),
+            stream_burst: ByteSize::mib(10),
+            refused_streams: RefusedStreams::default(),
         }
     }
 }
@@ -155,6 +198,16 @@ impl Default for BatchLimits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refused_streams_wait_or_are_dropped_after_a_time() {
+        for text in ["wait", "drop after 1h", "drop after 1m30s"] {
+            assert_eq!(text.parse::<RefusedStreams>().unwrap().to_string(), text);
+        }
+        for text in ["", "drop", "drop after", "drop after soon", "drop after 1h later"] {
+            assert!(text.parse::<RefusedStreams>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn neither_debug_nor_serialising_shows_a_secret_header() {

@@ -1,32 +1,35 @@
 //! The configuration: one YAML file, every key with a default.
 //!
-//! In: a file's text and the environment. Out: a [`Config`] that has been validated, or a [`ConfigError`] that names each
-//! wrong key, its line and the nearest known key. Secrets are never printed. Knows nothing of what the settings do.
+//! In: a file's text and the environment. Out: a [`Draft`], with each unknown key or value that cannot be decoded, its line and the
+//! nearest known key. Whether its [`Config`] can be used is decided by `crate::compiled`. Secrets are never printed. Imports nothing of
+//! the rest of the program.
 //! docs/configuration.md describes every key; a test holds the two together.
 //!
-//! The way of a file: `tree` (YAML with places, variables expanded), `decode` (serde), `validate` (what types can not
-//! say), all called by `load`.
+//! `load` calls `tree` (YAML with places, variables expanded), then `decode` (serde).
 
 mod decode;
 mod error;
 mod load;
 mod loki;
 mod relabel;
-mod shards;
+mod stage;
 mod tree;
 mod units;
-mod validate;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use error::{ConfigError, Origin, Place, Problem};
-pub use load::Environment;
-pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, Tls};
+pub use load::{Draft, Environment, Findings, read};
+pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
-pub use shards::{SHARDS_MAX, ShardCount};
-pub use units::{ByteSize, HumanDuration};
+pub use stage::{StageConfig, StageValue};
+pub use units::{ByteSize, HumanDuration, Rate};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -40,19 +43,15 @@ pub struct Config {
     pub relabel_defaults: bool,
     /// The user's rules for labels and for what is left out.
     pub relabel_configs: Vec<RelabelConfig>,
-    /// Folders.
     pub paths: Paths,
     /// Where pod metadata comes from.
     pub kubernetes: Kubernetes,
-    /// How a file's growth is noticed.
+    /// How growth of a file is detected.
     pub signal: SignalChoice,
-    /// How files are read, and by how many threads.
     pub reader: Reader,
     /// Where a file without a checkpoint is begun.
     pub start_at: StartAt,
-    /// Limits of a line.
     pub lines: Lines,
-    /// Limits of memory.
     pub memory: Memory,
     /// What deleted files that are not read to their end may cost.
     pub hold: Hold,
@@ -60,11 +59,10 @@ pub struct Config {
     pub checkpoint: Checkpoint,
     /// How often every tracked file is compared with its position, whatever the signal said.
     pub sweep: Sweep,
-    /// What happens at SIGTERM.
     pub shutdown: Shutdown,
-    /// The status server.
+    /// When `/ready` answers 503.
+    pub ready: Ready,
     pub http: Http,
-    /// Pilcrow's own log.
     pub log: Log,
     /// For tests of Pilcrow itself.
     pub debug: Debug,
@@ -151,10 +149,7 @@ pub enum SignalChoice {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Reader {
-    /// How a file is read.
     pub backend: ReaderChoice,
-    /// How many threads read, each the logs of other pods.
-    pub shards: ShardCount,
 }
 
 /// `reader.backend`.
@@ -234,7 +229,6 @@ pub struct Checkpoint {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sweep {
-    /// Time between two sweeps.
     pub interval: HumanDuration,
 }
 
@@ -255,13 +249,19 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
+/// `ready`: what /ready tells.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ready {
+    /// Not ready when Loki has acknowledged nothing for so long, though lines wait. 0: that does not matter.
+    pub after: HumanDuration,
+}
+
 /// `log`: Pilcrow's own log, on stderr.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// The least level that is written.
     pub level: LogLevel,
-    /// How it is written.
     pub format: LogFormat,
 }
 
@@ -276,7 +276,6 @@ pub struct Debug {
 /// `log.level`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names say it")]
 pub enum LogLevel {
     Error,
     Warn,
@@ -316,6 +315,7 @@ impl Default for Config {
             sweep: Sweep::default(),
             shutdown: Shutdown::default(),
             http: Http::default(),
+            ready: Ready::default(),
             log: Log::default(),
             debug: Debug::default(),
         }
@@ -381,9 +381,15 @@ impl Default for Shutdown {
     }
 }
 
+impl Default for Ready {
+    fn default() -> Self {
+        Self { after: HumanDuration::from_secs(120) }
+    }
+}
+
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([0, 0, 0, 0], 9080)) }
+        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9080)) }
     }
 }
 

@@ -23,11 +23,9 @@ pub struct RelabelConfig {
     pub target_label: String,
     /// What is written, with `$1` for what the first group of `regex` matched.
     pub replacement: String,
-    /// What the rule does.
     pub action: RelabelAction,
 }
 
-/// What a rule does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RelabelAction {
     /// Writes `replacement` to `target_label` where `regex` matches.
@@ -70,7 +68,6 @@ impl RelabelAction {
         ("labelkeep", Self::LabelKeep),
     ];
 
-    /// As it is written.
     #[must_use]
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, action)| *action == self).map_or("", |(name, _)| name)
@@ -78,7 +75,7 @@ impl RelabelAction {
 }
 
 impl RelabelConfig {
-    /// Reads a list of rules: those that Pilcrow itself brings along. Rules that can not be decoded are left out.
+    /// Reads a list of rules: those that are built in. Rules that cannot be decoded are left out.
     #[must_use]
     pub fn list(yaml: &str) -> Vec<Self> {
         match tree::parse(yaml, &|_| None) {

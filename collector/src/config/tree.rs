@@ -52,6 +52,14 @@ impl Node {
         }
     }
 
+    /// Takes out the key with this path; returns its place.
+    pub fn remove(&mut self, path: &[&str]) -> Option<Place> {
+        let (first, rest) = path.split_first()?;
+        let Value::Mapping(entries) = &mut self.value else { return None };
+        let index = entries.iter().position(|entry| entry.key == *first)?;
+        if rest.is_empty() { Some(entries.remove(index).key_place) } else { entries[index].value.remove(rest) }
+    }
+
     /// Where the key at the top holds a value alone, reads it as the value of `inner` below it: `reader: pread` becomes
     /// `reader: {backend: pread}`.
     pub fn expand(&mut self, key: &str, inner: &str) {
@@ -178,6 +186,9 @@ impl<'a> Composer<'a, '_> {
         loop {
             let (key, key_place) = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(Value::Mapping(entries)),
+                (Event::Scalar(key, ScalarStyle::Plain, ..), place) if key == "<<" => {
+                    return Err(problem(place, "YAML merge keys (<<) are not supported; write the keys out"));
+                }
                 (Event::Scalar(key, ..), place) => (key.into_owned(), place),
                 (_, place) => return Err(problem(place, "a key must be a word")),
             };

@@ -20,12 +20,10 @@ const BYTE_UNITS: [(&str, u64); 7] = [
 ];
 
 impl ByteSize {
-    /// `n` times 1024 bytes.
     pub const fn kib(n: u64) -> Self {
         Self(n << 10)
     }
 
-    /// `n` times 1,048,576 bytes.
     pub const fn mib(n: u64) -> Self {
         Self(n << 20)
     }
@@ -36,26 +34,66 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || format!("expected a size such as 64KiB, 1MiB, 10MB or a number of bytes, found {text:?}");
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
         let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| expected())?;
+        let (whole, tenths) = match number.split_once('.') {
+            None => (number, 0),
+            Some((whole, tenth)) if tenth.len() == 1 => (whole, tenth.parse().map_err(|_| expected())?),
+            Some(_) => return Err(expected()),
+        };
+        let whole: u64 = whole.parse().map_err(|_| expected())?;
         let unit = match unit.trim_start() {
+            "" | "B" | "b" if number.contains('.') => return Err(expected()),
             "" => 1,
             name => BYTE_UNITS
                 .iter()
                 .find_map(|(known, bytes)| known.eq_ignore_ascii_case(name).then_some(*bytes))
                 .ok_or_else(expected)?,
         };
-        number.checked_mul(unit).map(Self).ok_or_else(|| format!("{text} is more bytes than fit into 64 bits"))
+        let bytes = (u128::from(whole) * 10 + tenths) * u128::from(unit) / 10;
+        u64::try_from(bytes).map(Self).map_err(|_| format!("{text} is more bytes than fit into 64 bits"))
     }
 }
 
 impl fmt::Display for ByteSize {
-    /// The largest unit that divides the number: what is printed parses to the same value.
+    /// In the largest unit that needs at most one decimal: what is printed parses to the same value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match BYTE_UNITS.iter().find(|(_, bytes)| self.0 != 0 && self.0.is_multiple_of(*bytes)) {
+        let tenths = u128::from(self.0) * 10;
+        let fits = |bytes: u64| self.0 >= bytes && tenths.is_multiple_of(bytes.into());
+        match BYTE_UNITS.iter().find(|(_, bytes)| fits(*bytes)) {
             Some(("B", _)) | None => write!(f, "{}", self.0),
-            Some((name, bytes)) => write!(f, "{}{name}", self.0 / bytes),
+            Some((name, bytes)) => match tenths / u128::from(*bytes) {
+                tenths if tenths.is_multiple_of(10) => write!(f, "{}{name}", tenths / 10),
+                tenths => write!(f, "{}.{}{name}", tenths / 10, tenths % 10),
+            },
+        }
+    }
+}
+
+/// Bytes per second, written like a [`ByteSize`], or `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    PerSecond(ByteSize),
+    Unlimited,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unlimited" {
+            return Ok(Self::Unlimited);
+        }
+        let size = text.strip_suffix("/s").unwrap_or(text).parse().map(Self::PerSecond);
+        size.map_err(|_| format!("expected a size per second such as 2.5MiB, or unlimited, found {text:?}"))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PerSecond(size) => size.fmt(f),
+            Self::Unlimited => f.write_str("unlimited"),
         }
     }
 }
@@ -68,12 +106,10 @@ pub struct HumanDuration(pub Duration);
 const TIME_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl HumanDuration {
-    /// `n` milliseconds.
     pub const fn from_millis(n: u64) -> Self {
         Self(Duration::from_millis(n))
     }
 
-    /// `n` seconds.
     pub const fn from_secs(n: u64) -> Self {
         Self(Duration::from_secs(n))
     }
@@ -119,7 +155,7 @@ impl fmt::Display for HumanDuration {
     }
 }
 
-/// Both are text in YAML and JSON; a plain number of bytes is text like any other to the configuration's decoder.
+/// Text in YAML and JSON; a plain number of bytes is text like any other to the configuration's decoder.
 macro_rules! serde_as_text {
     ($type:ty, $what:literal) => {
         impl Serialize for $type {
@@ -149,7 +185,10 @@ macro_rules! serde_as_text {
 }
 
 serde_as_text!(ByteSize, "a size such as 1MiB");
+serde_as_text!(Rate, "a size per second such as 2.5MiB, or unlimited");
 serde_as_text!(HumanDuration, "a duration such as 10s");
+
+pub(super) use serde_as_text;
 
 #[cfg(test)]
 mod tests {
@@ -169,13 +208,36 @@ mod tests {
             ("10MB", 10_000_000),
             ("2GiB", 2 << 30),
             ("12B", 12),
+            ("2.5MiB", 2_621_440),
+            ("1.5MB", 1_500_000),
         ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
-        for text in ["", "MiB", "-1", "1.5MiB", "1Mib/s", "1 potato", "0x10", "99999999999999999999", "99999999999GiB"]
-        {
+        for text in [
+            "",
+            "MiB",
+            "-1",
+            "1.25MiB",
+            "1.5",
+            "1.MiB",
+            ".5MiB",
+            "1Mib/s",
+            "1 potato",
+            "0x10",
+            "99999999999999999999",
+            "99999999999GiB",
+        ] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rates_are_sizes_per_second_or_unlimited() {
+        let rate = Rate::PerSecond(ByteSize(2_621_440));
+        assert_eq!(("2.5MiB".parse(), "2.5MiB/s".parse(), "2621440".parse()), (Ok(rate), Ok(rate), Ok(rate)));
+        assert_eq!(rate.to_string(), "2.5MiB");
+        assert_eq!("unlimited".parse(), Ok(Rate::Unlimited));
+        assert!("fast".parse::<Rate>().is_err());
     }
 
     #[test]

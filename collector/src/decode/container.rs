@@ -1,13 +1,11 @@
 //! One container's parser: records in, lines out.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::{
-    Counts, Limits, Line, Malformed, Piece, Record, Stream, cri, docker,
-    partial::{self, Output, Partial},
+    Counts, Limits, Malformed, Piece, Record, Sink, cri, docker,
+    partial::{Output, Partial},
     utf8,
 };
-use crate::tail::read::Position;
+use crate::model::{Line, Position, Stream};
 
 /// Longest UTF-8 character: the limit is at least so long, so that each entry makes progress.
 const CHARACTER_BYTES_MAX: usize = 4;
@@ -20,27 +18,35 @@ pub struct Scratch {
     spare: Option<Box<Partial>>,
 }
 
+/// An unfinished line is given out as it is when a piece comes that is so much younger than its first one: what never ends,
+/// such as a progress bar, must not hold the position for hours.
+const PARTIAL_AGE_MAX_NS: i64 = 300 * 1_000_000_000;
+
 /// What is known between two reads of one container's log: its unfinished lines. Needs no heap while it has none.
 pub struct ContainerParser {
     limits: Limits,
-    /// Of the last record that was well formed.
-    last_timestamp_ns: Option<i64>,
+    clock: Clock,
+    /// Records of each stream before this offset of the file are passed over.
+    from: [u64; 2],
     /// The unfinished lines of stdout and stderr.
     partials: [Option<Box<Partial>>; 2],
-    /// What was read since there was last none; of no meaning while there is none.
-    unfinished: Unfinished,
 }
 
-/// A stretch of the log in which a line of one stream or the other is unfinished all the time.
-///
-/// Lines of the two streams overlap. A restart where the open line of one stream begins could fall into the middle of a
-/// line of the other that is finished by now, and would send that one's end once more, as a line of its own. So a restart
-/// goes back to where no line was open.
-#[derive(Clone, Copy)]
-struct Unfinished {
-    from: Position,
-    /// The container's bytes in lines of several pieces.
-    bytes: u64,
+/// What the time of a record without one is derived from. It depends on the file alone, so that a line that is read again has the
+/// same time again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    /// A time that is known, nanoseconds since 1970.
+    pub timestamp_ns: i64,
+    /// Of the record at this offset of the file.
+    pub offset: u64,
+}
+
+impl Clock {
+    /// A nanosecond later for each byte since then: two lines never have the same time.
+    fn at(self, offset: u64) -> i64 {
+        self.timestamp_ns.saturating_add_unsigned(offset.saturating_sub(self.offset))
+    }
 }
 
 impl ContainerParser {
@@ -49,33 +55,56 @@ impl ContainerParser {
         let max_line_bytes = limits.max_line_bytes.max(CHARACTER_BYTES_MAX);
         Self {
             limits: Limits { max_line_bytes, ..limits },
-            last_timestamp_ns: None,
+            clock: Clock::default(),
+            from: [0; 2],
             partials: [None, None],
-            unfinished: Unfinished { from: Position { file: 0, offset: 0 }, bytes: 0 },
         }
     }
 
+    /// Another file follows: records without a time get theirs from `clock`.
+    pub fn enter(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// What records without a time get theirs from now.
+    #[cfg(test)]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// From now on records of a stream before its offset are passed over; `u64::MAX`: all of them.
+    pub fn pass_over(&mut self, from: [u64; 2]) {
+        self.from = from;
+    }
+
     /// Parses the whole records in `chunk`, whose first byte lies at `at` and begins a record, and gives their lines to
-    /// `sink`. Returns the bytes that are done: up to and with the last newline. The next chunk begins after them.
+    /// `sink`, as long as that has room. Returns the bytes that are done; the next chunk begins after them.
     pub fn feed(
         &mut self,
         chunk: &[u8],
         at: Position,
         scratch: &mut Scratch,
         counts: &mut Counts,
-        sink: &mut impl FnMut(Line<'_>),
+        sink: &mut impl Sink,
     ) -> usize {
-        let Some(last_newline) = memchr::memrchr(b'\n', chunk) else { return 0 };
+        // After a power cut a log may go on with a hole of any length.
+        let nuls = leading_nuls(chunk);
+        counts.nul_bytes += nuls as u64;
+        let (chunk, at) = (&chunk[nuls..], Position { offset: at.offset + nuls as u64, ..at });
+        let Some(last_newline) = memchr::memrchr(b'\n', chunk) else { return nuls };
         let records = &chunk[..=last_newline];
         let mut validity = utf8::Validity::new(records);
         let mut output = Output { limits: self.limits, counts, sink };
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', records) {
+            if !output.sink.has_room() {
+                break;
+            }
             let record_at = Position { offset: at.offset + start as u64, ..at };
             self.record(&records[start..end], validity.holds(start, end), record_at, scratch, &mut output);
             start = end + 1;
         }
-        records.len()
+        nuls + start
     }
 
     /// Parses `rest`, whose first byte lies at `at`, as one record, with or without its newline: the end of a file that
@@ -86,7 +115,7 @@ impl ContainerParser {
         at: Position,
         scratch: &mut Scratch,
         counts: &mut Counts,
-        sink: &mut impl FnMut(Line<'_>),
+        sink: &mut impl Sink,
     ) {
         if rest.is_empty() {
             return;
@@ -96,28 +125,35 @@ impl ContainerParser {
         self.record(record, valid, at, scratch, &mut Output { limits: self.limits, counts, sink });
     }
 
-    /// Where a restart must begin for the unfinished lines; the checkpoint must not pass it. `None`: no line is
-    /// unfinished.
-    pub fn held_from(&self) -> Option<Position> {
-        let oldest = self.partials.iter().flatten().map(|partial| partial.held_from(self.limits)).min()?;
-        let endless = self.unfinished.bytes > partial::held_bytes_max(self.limits);
-        Some(if endless { oldest } else { self.unfinished.from })
+    /// Where the unfinished line of a stream begins; its saved position must not pass it. `None`: no line is unfinished.
+    pub fn held_from(&self, stream: Stream) -> Option<Position> {
+        self.partials[stream as usize].as_ref().map(|partial| partial.held_from(self.limits))
+    }
+
+    /// Bytes of unfinished lines.
+    pub fn held_bytes(&self) -> usize {
+        self.partials.iter().flatten().map(|partial| partial.held_bytes()).sum()
+    }
+
+    /// Forgets the unfinished lines: they are read again.
+    pub fn forget_unfinished(&mut self) {
+        self.partials = [None, None];
     }
 
     /// Gives out the unfinished lines as they are, the older one first: the container has ended, or the rest was waited
     /// for too long.
-    pub fn flush(&mut self, scratch: &mut Scratch, counts: &mut Counts, sink: &mut impl FnMut(Line<'_>)) {
+    pub fn flush(&mut self, scratch: &mut Scratch, counts: &mut Counts, sink: &mut impl Sink) {
         let mut output = Output { limits: self.limits, counts, sink };
         let mut open = self.partials.each_mut().map(Option::take);
-        open.sort_by_key(|partial| partial.as_ref().map(|p| p.first()));
+        open.sort_by_key(|partial| partial.as_ref().map(|partial| partial.held_from(self.limits)));
         for partial in open.into_iter().flatten() {
             partial.finish(&mut output, &mut scratch.spare);
         }
     }
 
     /// Parses one record. `valid`: it is valid UTF-8.
-    #[inline]
-    fn record<S: FnMut(Line<'_>)>(
+    #[inline(always)]
+    fn record<S: Sink>(
         &mut self,
         record: &[u8],
         valid: bool,
@@ -125,20 +161,38 @@ impl ContainerParser {
         scratch: &mut Scratch,
         output: &mut Output<'_, S>,
     ) {
-        if record.first() == Some(&b'{') {
-            self.docker_record(record, valid, at, scratch, output);
-            return;
+        match record.first() {
+            Some(b'{') => return self.docker_record(record, valid, at, scratch, output),
+            Some(0) => return self.record_after_nuls(record, valid, at, scratch, output),
+            _ => {}
         }
         match cri::parse(record) {
             Ok(parsed) => {
-                output.counts.cri_records += 1;
-                self.join(&parsed, valid, at, &mut scratch.spare, output);
+                self.join(&parsed, valid, at, &mut scratch.spare, output, |counts| counts.cri_records += 1);
             }
             Err(reason) => self.raw(record, valid, reason, at, scratch, output),
         }
     }
 
-    fn docker_record<S: FnMut(Line<'_>)>(
+    /// A power cut leaves NULs where data was not written any more; the next record follows without a newline between.
+    #[cold]
+    fn record_after_nuls<S: Sink>(
+        &mut self,
+        record: &[u8],
+        valid: bool,
+        at: Position,
+        scratch: &mut Scratch,
+        output: &mut Output<'_, S>,
+    ) {
+        let nuls = leading_nuls(record);
+        output.counts.nul_bytes += nuls as u64;
+        if nuls < record.len() {
+            let at = Position { offset: at.offset + nuls as u64, ..at };
+            self.record(&record[nuls..], valid, at, scratch, output);
+        }
+    }
+
+    fn docker_record<S: Sink>(
         &mut self,
         record: &[u8],
         valid: bool,
@@ -161,35 +215,41 @@ impl ContainerParser {
             docker::parse(repaired, docker)
         };
         match parsed {
-            Ok(parsed) => {
-                output.counts.docker_records += 1;
-                output.counts.invalid_utf8_lines += u64::from(!valid);
-                self.join(&parsed, true, at, spare, output);
-            }
+            Ok(parsed) => self.join(&parsed, true, at, spare, output, |counts| {
+                counts.docker_records += 1;
+                counts.invalid_utf8_lines += u64::from(!valid);
+            }),
             Err(reason) => self.raw(record, valid, reason, at, scratch, output),
         }
     }
 
     /// Adds a record to its stream's line, and gives the line out if that ends it.
-    #[inline]
-    fn join<S: FnMut(Line<'_>)>(
+    #[inline(always)]
+    fn join<S: Sink>(
         &mut self,
         record: &Record<'_>,
         valid: bool,
         at: Position,
         spare: &mut Option<Box<Partial>>,
         output: &mut Output<'_, S>,
+        count: impl FnOnce(&mut Counts),
     ) {
-        self.last_timestamp_ns = Some(record.timestamp_ns);
+        self.clock = Clock { timestamp_ns: record.timestamp_ns, offset: at.offset };
+        if at.offset < self.from[record.stream as usize] {
+            return;
+        }
+        count(output.counts);
         if record.piece == Piece::Last && self.partials[record.stream as usize].is_none() {
-            give_out_whole(record.timestamp_ns, record.stream, record.content, valid, at, spare, output);
+            let line = Line { at, timestamp_ns: record.timestamp_ns, stream: record.stream, text: record.content };
+            give_out_whole(line, valid, spare, output);
         } else {
             self.join_piece(record, valid, at, spare, output);
         }
     }
 
     /// As [`Self::join`], for a line of several pieces.
-    fn join_piece<S: FnMut(Line<'_>)>(
+    #[inline(never)]
+    fn join_piece<S: Sink>(
         &mut self,
         record: &Record<'_>,
         valid: bool,
@@ -197,11 +257,13 @@ impl ContainerParser {
         spare: &mut Option<Box<Partial>>,
         output: &mut Output<'_, S>,
     ) {
-        if self.partials.iter().all(Option::is_none) {
-            self.unfinished = Unfinished { from: at, bytes: 0 };
-        }
-        self.unfinished.bytes += record.content.len() as u64;
         let open = &mut self.partials[record.stream as usize];
+        let is_too_old = |partial: &mut Box<Partial>| {
+            record.timestamp_ns.saturating_sub(partial.timestamp_ns()) > PARTIAL_AGE_MAX_NS
+        };
+        if let Some(endless) = open.take_if(is_too_old) {
+            endless.finish(output, spare);
+        }
         let mut partial = open.take().unwrap_or_else(|| Partial::open(spare, record.timestamp_ns, record.stream, at));
         partial.push(record.content, valid, at, output);
         match record.piece {
@@ -210,10 +272,9 @@ impl ContainerParser {
         }
     }
 
-    /// Gives out a record of neither format as a line of its own. Its time is that of the record before, so that a
-    /// repeated line is the same line; where there is none, the present.
+    /// Gives out a record of neither format as a line of its own, with a time that is the same whenever it is read.
     #[cold]
-    fn raw<S: FnMut(Line<'_>)>(
+    fn raw<S: Sink>(
         &mut self,
         record: &[u8],
         valid: bool,
@@ -222,33 +283,31 @@ impl ContainerParser {
         scratch: &mut Scratch,
         output: &mut Output<'_, S>,
     ) {
+        if at.offset < self.from[Stream::Stdout as usize] {
+            return;
+        }
         output.counts.count_malformed(reason);
-        let timestamp_ns = self.last_timestamp_ns.unwrap_or_else(now_ns);
-        give_out_whole(timestamp_ns, Stream::Stdout, record, valid, at, &mut scratch.spare, output);
+        let line = Line { at, timestamp_ns: self.clock.at(at.offset), stream: Stream::Stdout, text: record };
+        give_out_whole(line, valid, &mut scratch.spare, output);
     }
 }
 
 /// Gives out a line that came in one piece: as it lies in the read buffer, if it is valid and not too long.
-#[inline]
-fn give_out_whole<S: FnMut(Line<'_>)>(
-    timestamp_ns: i64,
-    stream: Stream,
-    content: &[u8],
-    valid: bool,
-    at: Position,
-    spare: &mut Option<Box<Partial>>,
-    output: &mut Output<'_, S>,
-) {
-    if valid && content.len() <= output.limits.max_line_bytes {
-        output.line(timestamp_ns, stream, content);
+#[inline(always)]
+fn give_out_whole<S: Sink>(line: Line<'_>, valid: bool, spare: &mut Option<Box<Partial>>, output: &mut Output<'_, S>) {
+    if valid && line.text.len() <= output.limits.max_line_bytes {
+        output.line(line);
         return;
     }
-    let mut line = Partial::open(spare, timestamp_ns, stream, at);
-    line.push(content, valid, at, output);
-    line.finish(output, spare);
+    let mut partial = Partial::open(spare, line.timestamp_ns, line.stream, line.at);
+    partial.push(line.text, valid, line.at, output);
+    partial.finish(output, spare);
 }
 
-fn now_ns() -> i64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)
+/// How many NULs `bytes` begins with.
+fn leading_nuls(bytes: &[u8]) -> usize {
+    match bytes.first() {
+        Some(0) => bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len()),
+        _ => 0,
+    }
 }

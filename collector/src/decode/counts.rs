@@ -51,6 +51,8 @@ pub struct Counts {
     pub oversize_lines: u64,
     /// Bytes that `oversize: cut` dropped.
     pub cut_bytes: u64,
+    /// NULs before records, which a power cut leaves; they are passed over.
+    pub nul_bytes: u64,
     malformed: [u64; Malformed::ALL.len()],
 }
 
@@ -62,7 +64,7 @@ impl Counts {
 
     /// Lines that are not as they should be, and given out all the same; one that is so in two ways counts twice.
     pub fn odd_lines(&self) -> u64 {
-        self.raw_records + self.invalid_utf8_lines + self.oversize_lines
+        self.raw_records + self.invalid_utf8_lines + self.oversize_lines + self.nul_bytes
     }
 
     pub(super) fn count_malformed(&mut self, reason: Malformed) {

@@ -19,40 +19,30 @@ mod tests;
 mod timestamp;
 mod utf8;
 
-pub use container::{ContainerParser, Scratch};
+pub use container::{Clock, ContainerParser, Scratch};
 pub use counts::{Counts, Malformed};
 pub use timestamp::parse_rfc3339;
 
-use crate::config;
+use crate::{
+    config,
+    model::{Line, Stream},
+};
 
-/// Where a container wrote a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Stream {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
-
-impl Stream {
-    /// `stdout` or `stderr`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Stdout => "stdout",
-            Self::Stderr => "stderr",
-        }
+/// Takes the lines of a [`ContainerParser`]. A closure that takes lines is one that always has room.
+pub trait Sink {
+    /// Whether the lines of one more record may come. Where not, the parser stops before it.
+    fn has_room(&self) -> bool {
+        true
     }
+
+    /// Takes a line.
+    fn line(&mut self, line: Line<'_>);
 }
 
-/// One log line as the container wrote it, joined where the runtime had split it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line<'a> {
-    /// Nanoseconds since 1970-01-01T00:00:00Z, of the line's first piece.
-    pub timestamp_ns: i64,
-    /// Where it was written.
-    pub stream: Stream,
-    /// The text without its newline; valid UTF-8.
-    pub text: &'a [u8],
+impl<F: FnMut(Line<'_>)> Sink for F {
+    fn line(&mut self, line: Line<'_>) {
+        self(line);
+    }
 }
 
 /// How long a line may be, and what happens to a longer one.

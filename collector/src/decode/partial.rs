@@ -4,8 +4,11 @@
 //! Where a long line is split depends on its bytes alone, not on how the runtime or a read divided them: entries are as
 //! long as the limit allows, cut between two characters.
 
-use super::{Counts, Limits, Line, Stream, utf8};
-use crate::{config::Oversize, tail::read::Position};
+use super::{Counts, Limits, Sink, utf8};
+use crate::{
+    config::Oversize,
+    model::{Line, Position, Stream},
+};
 
 /// Unfinished lines hold the checkpoint where they began until they are so many times as long as the limit. Lines that end
 /// before are repeated with identical entries after a restart. A line without end (a program that never writes a newline)
@@ -25,12 +28,12 @@ pub(super) struct Output<'o, S> {
     pub(super) sink: &'o mut S,
 }
 
-impl<S: FnMut(Line<'_>)> Output<'_, S> {
+impl<S: Sink> Output<'_, S> {
     /// Gives out a line, or an entry of a split one: valid UTF-8 of at most the limit.
     #[inline]
-    pub(super) fn line(&mut self, timestamp_ns: i64, stream: Stream, text: &[u8]) {
+    pub(super) fn line(&mut self, line: Line<'_>) {
         self.counts.lines += 1;
-        (self.sink)(Line { timestamp_ns, stream, text });
+        self.sink.line(line);
     }
 }
 
@@ -47,8 +50,8 @@ pub(super) struct Partial {
     /// What is not given out yet; valid UTF-8.
     text: Vec<u8>,
     repair: utf8::Repair,
-    /// Part of the line was given out already.
-    oversize: bool,
+    /// Entries of the line that were given out already.
+    given_out: u32,
 }
 
 impl Partial {
@@ -62,7 +65,7 @@ impl Partial {
             seen_bytes: 0,
             text,
             repair: utf8::Repair::default(),
-            oversize: false,
+            given_out: 0,
         };
         let Some(mut partial) = spare.take() else { return Box::new(new(Vec::new())) };
         let mut text = std::mem::take(&mut partial.text);
@@ -71,24 +74,23 @@ impl Partial {
         partial
     }
 
-    /// The line's first byte that a restart needs.
+    /// The record that a restart must begin with.
     pub(super) fn held_from(&self, limits: Limits) -> Position {
         if self.seen_bytes <= held_bytes_max(limits) { self.first } else { self.resume }
     }
 
-    /// First byte of the line's first record.
-    pub(super) fn first(&self) -> Position {
-        self.first
+    /// The time of its first piece, nanoseconds since 1970.
+    pub(super) fn timestamp_ns(&self) -> i64 {
+        self.timestamp_ns
+    }
+
+    /// Bytes that it holds back.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.text.len()
     }
 
     /// Appends a piece, from the record at `at`. `valid`: the piece is known to be valid UTF-8.
-    pub(super) fn push<S: FnMut(Line<'_>)>(
-        &mut self,
-        piece: &[u8],
-        valid: bool,
-        at: Position,
-        output: &mut Output<'_, S>,
-    ) {
+    pub(super) fn push<S: Sink>(&mut self, piece: &[u8], valid: bool, at: Position, output: &mut Output<'_, S>) {
         let unsent_before = self.text.len();
         let open_before = self.repair.is_open();
         self.seen_bytes += piece.len() as u64;
@@ -118,38 +120,41 @@ impl Partial {
     }
 
     /// Ends the line: gives out what is left. The memory goes to `spare`.
-    pub(super) fn finish<S: FnMut(Line<'_>)>(
-        mut self: Box<Self>,
-        output: &mut Output<'_, S>,
-        spare: &mut Option<Box<Self>>,
-    ) {
+    pub(super) fn finish<S: Sink>(mut self: Box<Self>, output: &mut Output<'_, S>, spare: &mut Option<Box<Self>>) {
         if !self.drops(output.limits) {
             self.repair.finish(&mut self.text);
             self.give_out_full_entries(output);
         }
         if !self.drops(output.limits) {
-            output.line(self.timestamp_ns, self.stream, &self.text);
+            output.line(self.entry(&self.text, output.limits));
         }
-        output.counts.oversize_lines += u64::from(self.oversize);
+        output.counts.oversize_lines += u64::from(self.given_out > 0);
         output.counts.invalid_utf8_lines += u64::from(self.repair.has_replaced());
         *spare = Some(self);
     }
 
+    /// The line's next entry. Entries of one line are a nanosecond apart: to Loki, two neighbours with one timestamp and one text
+    /// are the same entry.
+    fn entry<'a>(&self, text: &'a [u8], limits: Limits) -> Line<'a> {
+        let timestamp_ns = self.timestamp_ns.saturating_add(i64::from(self.given_out));
+        Line { at: self.held_from(limits), timestamp_ns, stream: self.stream, text }
+    }
+
     /// The rest of the line is cut off.
     fn drops(&self, limits: Limits) -> bool {
-        self.oversize && limits.oversize == Oversize::Cut
+        self.given_out > 0 && limits.oversize == Oversize::Cut
     }
 
     /// Gives out entries until what is left fits into one, and returns their bytes. All of a line's last entry is kept
     /// back, as the line's end may bring it.
-    fn give_out_full_entries<S: FnMut(Line<'_>)>(&mut self, output: &mut Output<'_, S>) -> usize {
+    fn give_out_full_entries<S: Sink>(&mut self, output: &mut Output<'_, S>) -> usize {
         let mut given_out = 0;
         while self.text.len() - given_out > output.limits.max_line_bytes {
             let unsent = &self.text[given_out..];
             let entry = &unsent[..utf8::character_border(unsent, output.limits.max_line_bytes)];
-            output.line(self.timestamp_ns, self.stream, entry);
+            output.line(self.entry(entry, output.limits));
             given_out += entry.len();
-            self.oversize = true;
+            self.given_out += 1;
             if output.limits.oversize == Oversize::Cut {
                 output.counts.cut_bytes += (self.text.len() - given_out) as u64;
                 self.text.clear();

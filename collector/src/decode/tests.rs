@@ -1,9 +1,7 @@
 //! The parser as its callers see it.
 
-use proptest::prelude::*;
-
 use super::*;
-use crate::{config::Oversize, tail::read::Position};
+use crate::{config::Oversize, model::Position};
 
 const T1: i64 = 1_795_345_746_100_000_000;
 const T2: i64 = 1_795_345_746_200_000_000;
@@ -36,7 +34,9 @@ impl Fed {
 
     fn feed_at(&mut self, chunk: &[u8], file: u64, offset: u64) -> usize {
         let Self { parser, scratch, counts, lines } = self;
-        parser.feed(chunk, Position { file, offset }, scratch, counts, &mut |line| lines.push(owned(line)))
+        parser.feed(chunk, Position { turn: file, offset }, scratch, counts, &mut |line: Line<'_>| {
+            lines.push(owned(line))
+        })
     }
 
     fn feed(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
@@ -47,14 +47,26 @@ impl Fed {
 
     fn feed_unterminated(&mut self, rest: &[u8]) -> &mut Self {
         let Self { parser, scratch, counts, lines } = self;
-        let at = Position { file: 0, offset: 0 };
-        parser.feed_unterminated(rest, at, scratch, counts, &mut |line| lines.push(owned(line)));
+        let at = Position { turn: 0, offset: 0 };
+        parser.feed_unterminated(rest, at, scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)));
         self
+    }
+
+    /// Feeds what lies behind `offset`, as a file is read after a restart.
+    fn feed_from(&mut self, bytes: &[u8], offset: usize) {
+        let done = offset + self.feed_at(&bytes[offset..], 0, offset as u64);
+        let Self { parser, scratch, counts, lines } = self;
+        let at = Position { turn: 0, offset: done as u64 };
+        parser.feed_unterminated(&bytes[done..], at, scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)));
+    }
+
+    fn held_from(&self) -> Option<Position> {
+        Stream::ALL.into_iter().filter_map(|stream| self.parser.held_from(stream)).min()
     }
 
     fn flush(&mut self) -> &mut Self {
         let Self { parser, scratch, counts, lines } = self;
-        parser.flush(scratch, counts, &mut |line| lines.push(owned(line)));
+        parser.flush(scratch, counts, &mut |line: Line<'_>| lines.push(owned(line)));
         self
     }
 
@@ -126,7 +138,7 @@ fn a_character_across_pieces_is_whole() {
 fn invalid_utf8_is_replaced_and_counted_once_per_line() {
     let mut fed = Fed::roomy();
     fed.feed(b"2026-11-22T11:09:06.1Z stdout F a\xff\xffb\n2026-11-22T11:09:06.2Z stdout F caf\xc3\xa9\nraw \xc3\n");
-    assert_eq!(fed.lines, [out(T1, "a\u{fffd}\u{fffd}b"), out(T2, "café"), out(T2, "raw \u{fffd}")]);
+    assert_eq!(fed.lines, [out(T1, "a\u{fffd}\u{fffd}b"), out(T2, "café"), out(T2 + 38, "raw \u{fffd}")]);
     assert_eq!((fed.counts.invalid_utf8_lines, fed.counts.raw_records), (2, 1));
     fed.feed(b"{\"log\":\"x\xff\\n\",\"stream\":\"stdout\",\"time\":\"2026-11-22T11:09:06.3Z\"}\n");
     assert_eq!(fed.lines[3], out(T3, "x\u{fffd}"));
@@ -141,12 +153,12 @@ fn nul_and_carriage_returns_stay() {
 }
 
 #[test]
-fn what_is_no_record_is_shipped_at_the_time_of_the_record_before() {
+fn what_is_no_record_is_shipped_a_nanosecond_a_byte_behind_the_record_before() {
     let mut fed = Fed::roomy();
     fed.feed(cri(1, "stderr P open") + "panic: oh\n" + "\n" + "{\"level\":\"info\"}\n" + &cri(2, "stderr F !"));
     assert_eq!(
         fed.lines,
-        [out(T1, "panic: oh"), out(T1, ""), out(T1, "{\"level\":\"info\"}"), err(T1, "open!")],
+        [out(T1 + 37, "panic: oh"), out(T1 + 47, ""), out(T1 + 48, "{\"level\":\"info\"}"), err(T1, "open!")],
         "and does not touch the open line"
     );
     assert_eq!(fed.counts.raw_records, 3);
@@ -160,16 +172,8 @@ fn an_object_longer_than_docker_writes_is_shipped_as_it_is() {
     let mut fed = Fed::new(4 << 20, Oversize::Split);
     let record = format!(r#"{{"log":"{}\n","stream":"stdout","time":"2026-11-22T11:09:06.1Z"}}"#, "x".repeat(1 << 20));
     fed.feed(cri(1, "stdout F one") + &record + "\n");
-    assert_eq!(fed.lines[1..], [out(T1, &record)]);
+    assert_eq!(fed.lines[1..], [out(T1 + 36, &record)]);
     assert_eq!(fed.counts.malformed(Malformed::Json), 1);
-}
-
-#[test]
-fn a_first_line_that_is_no_record_gets_the_present() {
-    let before = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
-    let mut fed = Fed::roomy();
-    fed.feed("hello\n");
-    assert!(fed.lines[0].0 >= before);
 }
 
 #[test]
@@ -195,10 +199,10 @@ fn bytes_after_the_last_newline_are_left_to_the_caller() {
 fn flush_gives_out_open_lines_the_older_first() {
     let mut fed = Fed::roomy();
     fed.feed(cri(1, "stderr P e") + &cri(2, "stdout P o"));
-    assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 0 }));
+    assert_eq!(fed.held_from(), Some(Position { turn: 0, offset: 0 }));
     fed.flush();
     assert_eq!(fed.lines, [err(T1, "e"), out(T2, "o")]);
-    assert_eq!(fed.parser.held_from(), None);
+    assert_eq!(fed.held_from(), None);
     fed.flush().feed(cri(3, "stdout F next"));
     assert_eq!(fed.lines[2..], [out(T3, "next")]);
 }
@@ -207,37 +211,90 @@ fn flush_gives_out_open_lines_the_older_first() {
 fn the_checkpoint_is_held_at_the_open_lines_first_byte() {
     let mut fed = Fed::roomy();
     fed.feed_at(cri(1, "stdout F one").as_bytes(), 7, 0);
-    assert_eq!(fed.parser.held_from(), None);
+    assert_eq!(fed.held_from(), None);
     fed.feed_at((cri(1, "stdout F one") + &cri(1, "stderr P e")).as_bytes(), 7, 100);
-    let stderr_at = Position { file: 7, offset: 100 + cri(1, "stdout F one").len() as u64 };
-    assert_eq!(fed.parser.held_from(), Some(stderr_at));
+    let stderr_at = Position { turn: 7, offset: 100 + cri(1, "stdout F one").len() as u64 };
+    assert_eq!(fed.held_from(), Some(stderr_at));
     fed.feed_at(cri(1, "stdout F two").as_bytes(), 8, 0);
-    assert_eq!(fed.parser.held_from(), Some(stderr_at));
+    assert_eq!(fed.held_from(), Some(stderr_at));
     fed.feed_at(cri(1, "stderr F e").as_bytes(), 8, 50);
-    assert_eq!(fed.parser.held_from(), None);
+    assert_eq!(fed.held_from(), None);
     fed.feed_at(cri(1, "stdout P o").as_bytes(), 9, 0);
-    assert_eq!(fed.parser.held_from(), Some(Position { file: 9, offset: 0 }));
+    assert_eq!(fed.held_from(), Some(Position { turn: 9, offset: 0 }));
 }
 
 #[test]
-fn the_checkpoint_is_held_where_no_line_of_either_stream_was_open() {
+fn each_stream_is_held_at_its_own_open_line() {
     let mut fed = Fed::roomy();
     let overlapping = [cri(1, "stderr P e"), cri(1, "stdout P o"), cri(1, "stderr F e"), cri(1, "stderr P f")];
     let mut offset = 0;
     for record in &overlapping {
         fed.feed_at(record.as_bytes(), 0, offset);
         offset += record.len() as u64;
-        assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 0 }), "after {record}");
     }
-    fed.feed_at((cri(1, "stdout F o") + &cri(1, "stderr F f")).as_bytes(), 0, offset);
-    assert_eq!(fed.parser.held_from(), None);
+    let at = |records: usize| Some(Position { turn: 0, offset: records as u64 * overlapping[0].len() as u64 });
+    assert_eq!(fed.parser.held_from(Stream::Stdout), at(1));
+    assert_eq!(fed.parser.held_from(Stream::Stderr), at(3));
+}
+
+#[test]
+fn records_that_a_stream_has_already_are_passed_over_and_the_other_stream_is_read() {
+    let mut fed = Fed::roomy();
+    let log = cri(1, "stdout F a") + &cri(1, "stderr F b") + &cri(2, "stdout P c") + &cri(2, "stdout F d");
+    fed.parser.pass_over([2 * cri(1, "stdout F a").len() as u64, u64::MAX]);
+    fed.feed(log);
+    assert_eq!(fed.lines, [out(T2, "cd")]);
+}
+
+#[test]
+fn a_parser_stops_before_the_record_that_there_is_no_room_for() {
+    struct Two(Vec<String>);
+    impl Sink for Two {
+        fn has_room(&self) -> bool {
+            self.0.len() < 2
+        }
+        fn line(&mut self, line: Line<'_>) {
+            self.0.push(String::from_utf8_lossy(line.text).into_owned());
+        }
+    }
+    let Fed { mut parser, mut scratch, mut counts, .. } = Fed::roomy();
+    let (record, mut two) = (cri(1, "stdout F one"), Two(Vec::new()));
+    let taken = parser.feed(record.repeat(5).as_bytes(), Position::START, &mut scratch, &mut counts, &mut two);
+    assert_eq!((taken, two.0.len()), (2 * record.len(), 2));
+}
+
+#[test]
+fn a_record_behind_a_run_of_nuls_has_its_own_time_and_stream_and_a_hole_is_no_line() {
+    let mut fed = Fed::roomy();
+    let docker = r#"{"log":"d\n","stream":"stderr","time":"2026-11-22T11:09:06.3Z"}"#;
+    fed.feed([&[0; 4096][..], cri(1, "stderr F a").as_bytes(), &[0; 10], docker.as_bytes(), b"\n"].concat());
+    assert_eq!(fed.lines, [err(T1, "a"), err(T3, "d")]);
+    assert_eq!(fed.feed_at(&[0; 1000], 0, 0), 1000, "no newline has to come");
+    assert_eq!((fed.lines.len(), fed.counts.raw_records, fed.counts.nul_bytes), (2, 0, 4096 + 10 + 1000));
+}
+
+#[test]
+fn a_line_without_end_is_given_out_when_it_is_old_by_its_own_clock() {
+    let mut fed = Fed::roomy();
+    fed.feed("2026-11-22T11:09:06.1Z stderr P 10% \n2026-11-22T11:13:06.1Z stderr P 20% \n");
+    assert_eq!(fed.lines, []);
+    fed.feed("2026-11-22T11:15:06.1Z stderr P 30% \n");
+    assert_eq!(fed.lines, [err(T1, "10% 20% ")]);
+}
+
+#[test]
+fn raw_lines_have_the_same_time_whenever_they_are_read_and_no_two_of_them_the_same() {
+    let mut fed = Fed::roomy();
+    fed.parser.enter(Clock { timestamp_ns: 1000, offset: 0 });
+    fed.feed_at(b"raw\nraw\n", 0, 0);
+    assert_eq!(fed.lines, [out(1000, "raw"), out(1004, "raw")]);
 }
 
 #[test]
 fn a_long_line_is_split_between_characters() {
     let mut fed = Fed::new(8, Oversize::Split);
     fed.feed(cri(1, "stdout F aaaaaaa€bbbbbcc") + &cri(2, "stdout F 12345678"));
-    assert_eq!(fed.lines, [out(T1, "aaaaaaa"), out(T1, "€bbbbb"), out(T1, "cc"), out(T2, "12345678")].map(|l| l));
+    assert_eq!(fed.lines, [out(T1, "aaaaaaa"), out(T1 + 1, "€bbbbb"), out(T1 + 2, "cc"), out(T2, "12345678")]);
     assert_eq!((fed.counts.oversize_lines, fed.counts.lines, fed.counts.cut_bytes), (1, 4, 0));
 }
 
@@ -272,11 +329,11 @@ fn a_split_line_holds_the_checkpoint_at_its_beginning_until_it_seems_endless() {
     let record = cri(1, "stdout P 0123456789abc");
     for nth in 0..12 {
         fed.feed_at(record.as_bytes(), 0, nth * record.len() as u64);
-        assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 0 }), "after {nth}");
+        assert_eq!(fed.held_from(), Some(Position { turn: 0, offset: 0 }), "after {nth}");
     }
     // 13 * 13 bytes are over 16 * 10. 160 of the 169 are given out: what is left lies in the last record.
     fed.feed_at(record.as_bytes(), 0, 12 * record.len() as u64);
-    assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 12 * record.len() as u64 }));
+    assert_eq!(fed.held_from(), Some(Position { turn: 0, offset: 12 * record.len() as u64 }));
     let given_out: usize = fed.texts().iter().map(|text| text.len()).sum();
     assert_eq!(given_out, 160);
 }
@@ -288,136 +345,8 @@ fn an_endless_cut_line_does_not_hold_the_checkpoint_for_ever() {
     for nth in 0..100 {
         fed.feed_at(record.as_bytes(), 0, nth * record.len() as u64);
     }
-    assert_eq!(fed.parser.held_from(), Some(Position { file: 0, offset: 99 * record.len() as u64 }));
+    assert_eq!(fed.held_from(), Some(Position { turn: 0, offset: 99 * record.len() as u64 }));
     assert_eq!(fed.texts(), ["0123456789"]);
 }
 
-/// Files' bytes that have everything in them: both formats, all pieces, garbage, cut characters.
-fn log_bytes(with_garbage: bool) -> impl Strategy<Value = Vec<u8>> {
-    let time = (0..60u8, "\\.[0-9]{1,9}|").prop_map(|(s, f)| format!("2026-11-22T11:09:{s:02}{f}Z"));
-    let content = prop_oneof![
-        4 => "[a-z \"\\\\\r\0]{0,20}".prop_map(String::into_bytes),
-        2 => "[é€😀]{0,8}".prop_map(String::into_bytes),
-        2 => proptest::collection::vec(prop_oneof![Just(0xe2), Just(0x82), Just(0xac), Just(0xf0), 0x20..0xffu8], 0..6),
-    ];
-    let stream = prop_oneof![Just("stdout"), Just("stderr")];
-    let cri_record = (time.clone(), stream.clone(), prop_oneof![Just("F"), Just("P"), Just("P:x")], content.clone())
-        .prop_map(|(time, stream, tag, content)| {
-            [format!("{time} {stream} {tag} ").as_bytes(), &content, b"\n"].concat()
-        });
-    let docker_record = (time, stream, content.clone(), any::<bool>()).prop_map(|(time, stream, content, whole)| {
-        let log = String::from_utf8_lossy(&content).into_owned() + if whole { "\n" } else { "" };
-        serde_json::json!({"log": log, "stream": stream, "time": time}).to_string().into_bytes()
-    });
-    let docker_record = docker_record.prop_map(|record| [&record[..], b"\n"].concat());
-    let garbage =
-        content.prop_map(move |content| if with_garbage { [&content[..], b"\n"].concat() } else { Vec::new() });
-    let record = prop_oneof![6 => cri_record, 3 => docker_record, 1 => garbage];
-    let records = proptest::collection::vec(record, 0..40);
-    // A first good record gives a time to garbage at the beginning.
-    (records, any::<bool>()).prop_map(|(records, whole)| {
-        let mut bytes = cri(1, "stdout F first").into_bytes();
-        bytes.extend(records.concat());
-        bytes.truncate(bytes.len() - usize::from(!whole && bytes.len() > 40));
-        bytes
-    })
-}
-
-/// Feeds `bytes` as a reader with buffers of the given lengths would: what was not consumed comes again in front.
-fn feed_in_chunks(fed: &mut Fed, bytes: &[u8], lens: &[usize]) {
-    let (mut begin, mut end) = (0, 0);
-    let mut lens = lens.iter().cycle();
-    while end < bytes.len() {
-        end = (end + lens.next().unwrap()).min(bytes.len());
-        begin += fed.feed_at(&bytes[begin..end], 0, begin as u64);
-    }
-    let Fed { parser, scratch, counts, lines } = fed;
-    let at = Position { file: 0, offset: begin as u64 };
-    parser.feed_unterminated(&bytes[begin..], at, scratch, counts, &mut |line| lines.push(owned(line)));
-}
-
-fn limits() -> impl Strategy<Value = (usize, Oversize)> {
-    (prop_oneof![Just(6usize), Just(17), Just(1 << 20)], prop_oneof![Just(Oversize::Split), Just(Oversize::Cut)])
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
-
-    #[test]
-    fn any_chunking_gives_the_same_lines_counts_and_held_position(
-        bytes in log_bytes(true),
-        lens in proptest::collection::vec(1..200usize, 1..20),
-        (max, oversize) in limits(),
-    ) {
-        let (mut whole, mut chunked) = (Fed::new(max, oversize), Fed::new(max, oversize));
-        feed_in_chunks(&mut whole, &bytes, &[usize::MAX >> 1]);
-        feed_in_chunks(&mut chunked, &bytes, &lens);
-        prop_assert_eq!(whole.parser.held_from(), chunked.parser.held_from());
-        prop_assert_eq!(&whole.flush().lines, &chunked.flush().lines);
-        prop_assert_eq!(whole.counts, chunked.counts);
-    }
-
-    #[test]
-    fn how_a_line_was_divided_does_not_show(
-        line in proptest::collection::vec(prop_oneof![3 => 0x20..0x7fu8, 1 => 0x80..0xffu8], 0..80),
-        lens in proptest::collection::vec(0..9usize, 0..20),
-        (max, oversize) in limits(),
-    ) {
-        let (mut whole, mut divided) = (Fed::new(max, oversize), Fed::new(max, oversize));
-        whole.feed([b"2026-11-22T11:09:06.1Z stdout F ", &line[..], b"\n"].concat());
-        let mut rest = &line[..];
-        for len in lens {
-            let (piece, after) = rest.split_at(len.min(rest.len()));
-            divided.feed([b"2026-11-22T11:09:06.1Z stdout P ", piece, b"\n"].concat());
-            rest = after;
-        }
-        divided.feed([b"2026-11-22T11:09:06.1Z stdout F ", rest, b"\n"].concat());
-        prop_assert_eq!(&whole.lines, &divided.lines);
-        if oversize == Oversize::Split {
-            prop_assert_eq!(divided.texts().concat(), String::from_utf8_lossy(&line));
-        }
-        prop_assert!(divided.texts().iter().all(|text| text.len() <= max));
-    }
-
-    #[test]
-    fn a_restart_at_the_held_position_repeats_lines_and_loses_and_invents_none(
-        bytes in log_bytes(false),
-        stop in any::<prop::sample::Index>(),
-        oversize in prop_oneof![Just(Oversize::Split), Just(Oversize::Cut)],
-    ) {
-        let max = 64;
-        let mut uninterrupted = Fed::new(max, oversize);
-        feed_in_chunks(&mut uninterrupted, &bytes, &[usize::MAX >> 1]);
-        uninterrupted.flush();
-
-        let mut before = Fed::new(max, oversize);
-        let done = before.feed_at(&bytes[..stop.index(bytes.len() + 1)], 0, 0);
-        let resume = before.parser.held_from().map_or(done, |held| held.offset as usize);
-        let mut after = Fed::new(max, oversize);
-        feed_in_chunks(&mut after, &bytes[resume..], &[usize::MAX >> 1]);
-        after.flush();
-
-        let distinct = |lines: &[&[Owned]]| lines.concat().into_iter().collect::<std::collections::HashSet<_>>();
-        prop_assert_eq!(distinct(&[&uninterrupted.lines]), distinct(&[&before.lines, &after.lines]));
-    }
-
-    #[test]
-    fn a_restart_within_an_endless_line_loses_none_of_it(
-        pieces in proptest::collection::vec("[a-zé€😀]{0,30}", 1..60),
-        stop in any::<prop::sample::Index>(),
-    ) {
-        let max = 8;
-        // Each piece is told from the others by its number, so that a lost one shows.
-        let pieces: Vec<String> = pieces.iter().enumerate().map(|(nth, piece)| format!("<{nth}>{piece}")).collect();
-        let records: Vec<String> = pieces.iter().map(|piece| cri(1, &format!("stdout P {piece}"))).collect();
-        let bytes = records.concat().into_bytes();
-        let mut before = Fed::new(max, Oversize::Split);
-        before.feed_at(&bytes[..stop.index(bytes.len() + 1)], 0, 0);
-        let resume = before.parser.held_from().map_or(0, |held| held.offset as usize);
-        let mut after = Fed::new(max, Oversize::Split);
-        feed_in_chunks(&mut after, &bytes[resume..], &[usize::MAX >> 1]);
-        after.flush();
-        let (line, sent, resent) = (pieces.concat(), before.texts().concat(), after.texts().concat());
-        prop_assert!(line.starts_with(&sent) && line.ends_with(&resent) && sent.len() + resent.len() >= line.len());
-    }
-}
+mod properties;

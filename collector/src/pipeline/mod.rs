@@ -1,3 +1,30 @@
-//! What becomes of lines between being read and being sent: labels once per stream.
+//! What becomes of lines between being read and being sent: labels once per stream ([`relabel`]), stages once per line.
+//!
+//! In: a list of stages as Promtail has them ([`crate::config::StageConfig`]) and entries in the order in which they were
+//! written. Out: the entries that leave, in the same order, and what became of each. Guarantees: the meaning of Promtail's
+//! stages but for what docs/pipeline.md lists; no allocation per line once the buffers have grown; one thread; no clock of its
+//! own. What it holds back is bounded and tells its first position ([`State::held_from`]). Must not know files, batches or Loki.
+//!
+//! A new stage is one file in `stages/` and one line in [`stages`]'s list.
 
+pub mod compile;
+pub mod entry;
+pub mod extracted;
+mod go;
+mod pattern;
 pub mod relabel;
+mod run;
+mod selector;
+pub mod stage;
+pub mod stages;
+mod template;
+
+#[cfg(test)]
+mod tests;
+
+pub use compile::{CompileError, Pipeline};
+pub use entry::{Entry, Pairs, Position};
+pub use extracted::{Extracted, Slot, Value};
+pub use run::{Outcome, Verdict};
+pub use stage::State;
+pub use stages::metrics::{Custom, Sample};

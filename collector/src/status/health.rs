@@ -1,11 +1,13 @@
-//! Whether both sides are alive and whether the whole is of use: what /healthz and /ready answer from.
+//! Whether both threads are alive and whether the whole is of use: what /healthz and /ready answer from.
 //!
-//! In: a stamp from the sender side and from each shard of the reader side as often as it goes round its loop, the end of each
-//! shard's first scan, Loki's refusals. Out: the reasons, in words, for not being well. All of it is atomics: stamping costs a
-//! clock reading and a store.
+//! In: a stamp from each thread as often as it goes round its loop, the end of the first scan, Loki's refusals. Out: the
+//! reasons, in words, for not being well. All of it is atomics: stamping costs a clock reading and a store.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,20 +18,21 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// What has a loop that can get stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// A shard of the reader side, by its index: notices, reads, parses and batches.
-    Reader(usize),
+    /// Reads, parses and batches.
+    Reader,
     /// Pushes, saves positions and serves the status.
     Sender,
 }
 
 impl Side {
-    /// What it is called, also as a thread, where the reader side has so many shards.
+    const ALL: [Self; 2] = [Self::Reader, Self::Sender];
+
+    /// What its thread is called.
     #[must_use]
-    pub fn name(self, shards: usize) -> String {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Reader(_) if shards == 1 => "reader".into(),
-            Self::Reader(shard) => format!("reader-{shard}"),
-            Self::Sender => "sender".into(),
+            Self::Reader => "reader",
+            Self::Sender => "sender",
         }
     }
 }
@@ -38,33 +41,105 @@ impl Side {
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
-    readers: Box<[ReaderHealth]>,
-    /// The sender side's stamp, as [`ReaderHealth::stamp`].
-    sender_stamp: AtomicU64,
-    /// The HTTP status of a refusal that only a change of the configuration can end; 0: none.
-    refused: AtomicU16,
-}
-
-/// Of one shard of the reader side.
-#[derive(Debug, Default)]
-struct ReaderHealth {
-    /// Milliseconds since [`Health::started`].
-    stamp: AtomicU64,
+    /// Milliseconds since `started`, by [`Side`].
+    stamps: [AtomicU64; 2],
     scanned: AtomicBool,
     /// The last try to list the pods folder failed.
     pods_unlisted: AtomicBool,
+    /// The HTTP status of a refusal that only a change of the configuration can end; 0: none.
+    refused: AtomicU16,
+    /// Lines wait to be acknowledged.
+    waiting: AtomicBool,
+    /// Since when, or the last acknowledgement since; in milliseconds since `started`.
+    waiting_since: AtomicU64,
+    /// `ready.after`; zero: never.
+    ready_after: Duration,
+    /// Another Pilcrow has the state folder, and this one waits for it.
+    standing_by: AtomicBool,
+    folders: Mutex<Folders>,
+}
+
+/// What is wrong with the folders of logs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Folders {
+    /// Nothing that is known.
+    #[default]
+    Good,
+    /// Some logs cannot be collected, or there may be a reason for none: worth a line in /ready.
+    Doubtful(String),
+    /// No log can be collected.
+    Useless(String),
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Health {
-    /// Healthy and not yet ready; the time for a first stamp runs from now. `shards`: those of the reader side.
+    /// Healthy and not yet ready; the time for a first stamp runs from now.
     #[must_use]
-    pub fn new(shards: usize) -> Self {
+    pub fn new() -> Self {
         Self {
             started: Instant::now(),
-            readers: (0..shards).map(|_| ReaderHealth::default()).collect(),
-            sender_stamp: AtomicU64::new(0),
+            stamps: [AtomicU64::new(0), AtomicU64::new(0)],
+            scanned: AtomicBool::new(false),
+            pods_unlisted: AtomicBool::new(false),
             refused: AtomicU16::new(0),
+            waiting: AtomicBool::new(false),
+            waiting_since: AtomicU64::new(0),
+            ready_after: Duration::ZERO,
+            standing_by: AtomicBool::new(false),
+            folders: Mutex::default(),
         }
+    }
+
+    /// Not ready when nothing was acknowledged for so long though lines wait; zero: that does not matter.
+    #[must_use]
+    pub fn with_ready_after(self, ready_after: Duration) -> Self {
+        Self { ready_after, ..self }
+    }
+
+    /// Whether lines wait to be acknowledged.
+    pub fn waiting(&self, waits: bool) {
+        if waits && !self.waiting.swap(true, Ordering::Relaxed) {
+            self.acknowledged();
+        } else if !waits {
+            self.waiting.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Loki has acknowledged a request with lines.
+    pub fn acknowledged(&self) {
+        self.waiting_since.store(self.millis(Instant::now()), Ordering::Relaxed);
+    }
+
+    /// Whether this Pilcrow waits for another one's state folder: it is then as well as it can be, and must be ready, as a
+    /// DaemonSet with maxSurge ends the old pod only when the new one is.
+    pub fn stand_by(&self, stands_by: bool) {
+        for side in Side::ALL {
+            self.beat(side);
+        }
+        self.standing_by.store(stands_by, Ordering::Relaxed);
+    }
+
+    /// What was found of the folders of logs.
+    pub fn folders(&self, folders: Folders) {
+        *self.folders.lock().unwrap_or_else(PoisonError::into_inner) = folders;
+    }
+
+    /// What is worth knowing though Pilcrow is ready, a sentence each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.standing_by.load(Ordering::Relaxed) {
+            notes.push("standing by: another Pilcrow has the state folder; this one takes over when it ends".into());
+        }
+        if let Folders::Doubtful(why) = &*self.folders.lock().unwrap_or_else(PoisonError::into_inner) {
+            notes.push(why.clone());
+        }
+        notes
     }
 
     /// This side is alive. To be called on every round of its loop, and at least every 20 s.
@@ -73,20 +148,17 @@ impl Health {
     }
 
     fn stamp(&self, side: Side) -> &AtomicU64 {
-        match side {
-            Side::Reader(shard) => &self.readers[shard].stamp,
-            Side::Sender => &self.sender_stamp,
-        }
+        &self.stamps[side as usize]
     }
 
-    /// The pods folder has been looked through once by this shard, and every file in it that is the shard's is tracked.
-    pub fn first_scan_done(&self, shard: usize) {
-        self.readers[shard].scanned.store(true, Ordering::Relaxed);
+    /// The pods folder has been listed once, and every file in it is tracked.
+    pub fn first_scan_done(&self) {
+        self.scanned.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the pods folder could be listed when this shard last tried.
-    pub fn pods_listed(&self, shard: usize, listed: bool) {
-        self.readers[shard].pods_unlisted.store(!listed, Ordering::Relaxed);
+    /// Whether the pods folder could be listed at the last try.
+    pub fn pods_listed(&self, listed: bool) {
+        self.pods_unlisted.store(!listed, Ordering::Relaxed);
     }
 
     /// Loki refuses everything with 401, 403 or 404.
@@ -102,12 +174,23 @@ impl Health {
     /// Why Pilcrow is not ready, a sentence each; none: it is.
     #[must_use]
     pub fn not_ready(&self) -> Vec<String> {
+        self.not_ready_at(Instant::now())
+    }
+
+    fn not_ready_at(&self, now: Instant) -> Vec<String> {
         let mut reasons = Vec::new();
-        if self.readers.iter().any(|reader| reader.pods_unlisted.load(Ordering::Relaxed)) {
+        if self.standing_by.load(Ordering::Relaxed) {
+            return reasons;
+        }
+        if self.pods_unlisted.load(Ordering::Relaxed) {
             reasons.push("paths.pods can not be listed: it is not there, not mounted, or not to be read".into());
-        } else if !self.readers.iter().all(|reader| reader.scanned.load(Ordering::Relaxed)) {
+        } else if !self.scanned.load(Ordering::Relaxed) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
+        if let Folders::Useless(why) = &*self.folders.lock().unwrap_or_else(PoisonError::into_inner) {
+            reasons.push(why.clone());
+        }
+        reasons.extend(self.unacknowledged_at(now));
         let mend = match self.refused.load(Ordering::Relaxed) {
             0 => return reasons,
             status @ 401 => format!("{status}: look at loki.basic_auth, loki.bearer_token_file and loki.headers"),
@@ -119,18 +202,31 @@ impl Health {
         reasons
     }
 
+    fn unacknowledged_at(&self, now: Instant) -> Option<String> {
+        if self.ready_after.is_zero() || !self.waiting.load(Ordering::Relaxed) {
+            return None;
+        }
+        let since = Duration::from_millis(self.waiting_since.load(Ordering::Relaxed));
+        let age = Duration::from_millis(self.millis(now)).saturating_sub(since);
+        (age >= self.ready_after).then(|| {
+            format!(
+                "Loki has acknowledged nothing for {} s, though lines wait (ready.after); the log says why",
+                age.as_secs()
+            )
+        })
+    }
+
     /// Why Pilcrow is not healthy, a sentence each; none: it is.
     #[must_use]
     pub fn not_healthy(&self) -> Vec<String> {
-        self.stuck_at(Instant::now())
+        if self.standing_by.load(Ordering::Relaxed) { Vec::new() } else { self.stuck_at(Instant::now()) }
     }
 
     fn stuck_at(&self, now: Instant) -> Vec<String> {
         let now = self.millis(now);
-        let sides = (0..self.readers.len()).map(Side::Reader).chain([Side::Sender]);
-        let stuck = sides.filter_map(|side| {
+        let stuck = Side::ALL.into_iter().filter_map(|side| {
             let age = Duration::from_millis(now.saturating_sub(self.stamp(side).load(Ordering::Relaxed)));
-            let name = side.name(self.readers.len());
+            let name = side.name();
             (age > STUCK_AFTER).then(|| format!("the {name} side is stuck: no progress for {} s", age.as_secs()))
         });
         stuck.collect()
@@ -138,13 +234,6 @@ impl Health {
 
     fn millis(&self, at: Instant) -> u64 {
         u64::try_from(at.saturating_duration_since(self.started).as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Default for Health {
-    /// Of a reader side with a single shard.
-    fn default() -> Self {
-        Self::new(1)
     }
 }
 
@@ -161,7 +250,7 @@ mod tests {
             health.stuck_at(later),
             ["the reader side is stuck: no progress for 65 s", "the sender side is stuck: no progress for 65 s"]
         );
-        health.readers[0].stamp.store(10_000, Ordering::Relaxed);
+        health.stamp(Side::Reader).store(10_000, Ordering::Relaxed);
         assert_eq!(health.stuck_at(later), ["the sender side is stuck: no progress for 65 s"]);
     }
 
@@ -169,7 +258,7 @@ mod tests {
     fn a_stamp_is_the_time_since_the_start() {
         let health = Health { started: Instant::now() - Duration::from_secs(1000), ..Health::default() };
         assert_eq!(health.not_healthy().len(), 2);
-        health.beat(Side::Reader(0));
+        health.beat(Side::Reader);
         health.beat(Side::Sender);
         assert_eq!(health.not_healthy(), [""; 0]);
     }
@@ -178,12 +267,12 @@ mod tests {
     fn ready_needs_a_pods_folder_that_was_scanned_and_a_loki_that_does_not_refuse_everything() {
         let health = Health::default();
         assert_eq!(health.not_ready(), ["the first scan of paths.pods is not done"]);
-        health.first_scan_done(0);
+        health.first_scan_done();
         assert_eq!(health.not_ready(), [""; 0]);
-        health.pods_listed(0, false);
+        health.pods_listed(false);
         let reason = "paths.pods can not be listed: it is not there, not mounted, or not to be read";
         assert_eq!(health.not_ready(), [reason]);
-        health.pods_listed(0, true);
+        health.pods_listed(true);
         assert_eq!(health.not_ready(), [""; 0]);
         health.push_refused(401);
         let reason =
@@ -194,18 +283,46 @@ mod tests {
     }
 
     #[test]
-    fn with_several_shards_each_must_have_scanned_and_each_can_get_stuck() {
-        let health = Health::new(2);
-        health.first_scan_done(1);
-        assert_eq!(health.not_ready(), ["the first scan of paths.pods is not done"]);
-        health.first_scan_done(0);
-        assert_eq!(health.not_ready(), [""; 0]);
-        health.pods_listed(1, false);
-        health.pods_listed(0, true);
-        assert_eq!(health.not_ready().len(), 1, "one shard does not speak for the other");
-        let later = health.started + STUCK_AFTER + Duration::from_secs(5);
-        health.readers[0].stamp.store(10_000, Ordering::Relaxed);
-        health.sender_stamp.store(10_000, Ordering::Relaxed);
-        assert_eq!(health.stuck_at(later), ["the reader-1 side is stuck: no progress for 65 s"]);
+    fn ready_ends_when_lines_wait_and_nothing_is_acknowledged_for_ready_after() {
+        let health = Health::new().with_ready_after(Duration::from_secs(120));
+        health.first_scan_done();
+        let at = |seconds| health.started + Duration::from_secs(seconds);
+        assert_eq!(health.not_ready_at(at(1000)), [""; 0], "nothing waits");
+        health.waiting(true);
+        health.waiting(true);
+        health.waiting_since.store(1_000_000, Ordering::Relaxed);
+        assert_eq!(health.not_ready_at(at(1119)), [""; 0]);
+        let reason = "Loki has acknowledged nothing for 125 s, though lines wait (ready.after); the log says why";
+        assert_eq!(health.not_ready_at(at(1125)), [reason]);
+        health.acknowledged();
+        assert_eq!(health.not_ready_at(at(100)), [""; 0]);
+        health.waiting_since.store(0, Ordering::Relaxed);
+        assert_eq!(health.not_ready_at(at(1125)).len(), 1);
+        health.waiting(false);
+        health.waiting(false);
+        assert_eq!(health.not_ready_at(at(1125)), [""; 0], "nothing waits any more");
+        let never = Health::new();
+        never.first_scan_done();
+        never.waiting(true);
+        assert_eq!(never.not_ready_at(never.started + Duration::from_secs(10_000)), [""; 0]);
+    }
+
+    #[test]
+    fn standing_by_is_ready_and_healthy_and_says_so() {
+        let health = Health { started: Instant::now() - Duration::from_secs(1000), ..Health::default() };
+        health.stand_by(true);
+        assert_eq!((health.not_ready(), health.not_healthy(), health.notes().len()), (Vec::new(), Vec::new(), 1));
+        health.stand_by(false);
+        assert_eq!((health.not_ready().len(), health.not_healthy(), health.notes().len()), (1, Vec::new(), 0));
+    }
+
+    #[test]
+    fn useless_folders_are_a_reason_and_doubtful_ones_a_note() {
+        let health = Health::default();
+        health.first_scan_done();
+        health.folders(Folders::Useless("no".into()));
+        assert_eq!((health.not_ready(), health.notes()), (vec!["no".to_owned()], Vec::new()));
+        health.folders(Folders::Doubtful("hm".into()));
+        assert_eq!((health.not_ready(), health.notes()), (Vec::new(), vec!["hm".to_owned()]));
     }
 }

@@ -107,6 +107,8 @@ pub struct Metrics {
     pub acknowledged_bytes: Counter,
     pub push_requests: Family<PushStatus, Counter>,
     pub push_duration_seconds: Histogram,
+    pub parked_channels: Gauge,
+    pub refused_streams: Family<Reason, Counter>,
     pub queue_batches: Gauge,
     pub queue_bytes: Gauge,
     pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
@@ -157,6 +159,8 @@ impl Metrics {
             acknowledged_bytes: Counter::default(),
             push_requests: Family::default(),
             push_duration_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 12)),
+            parked_channels: Gauge::default(),
+            refused_streams: Family::default(),
             queue_batches: Gauge::default(),
             queue_bytes: Gauge::default(),
             lag_bytes: Family::default(),
@@ -228,6 +232,16 @@ impl Metrics {
             Unit::Seconds,
             self.push_duration_seconds.clone(),
         );
+        r.register(
+            "parked_channels",
+            "stdout and stderr of containers whose lines wait on the disk because Loki refuses one of their streams",
+            self.parked_channels.clone(),
+        );
+        r.register(
+            "refused_streams",
+            "Times that Loki refused a stream and its channels were parked, by reason",
+            self.refused_streams.clone(),
+        );
         r.register("queue_batches", "Sealed batches that are not acknowledged", self.queue_batches.clone());
         r.register_with_unit(
             "queue",
@@ -270,15 +284,11 @@ impl Metrics {
             Unit::Bytes,
             self.abandoned_bytes.clone(),
         );
-        r.register("signal_backend_info", "How the growth of files is noticed", self.signal_backend.clone());
+        r.register("signal_backend_info", "How growth of files is detected", self.signal_backend.clone());
         r.register("reader_backend_info", "How files are read", self.reader_backend.clone());
         r.register("wakeups", "Times that the reader side woke up", self.wakeups.clone());
         r.register("signals", "Files that the signal reported as grown", self.signals.clone());
-        r.register(
-            "sweep_finds",
-            "Files whose growth the sweep found and the signal had missed",
-            self.sweep_finds.clone(),
-        );
+        r.register("sweep_finds", "Files whose growth the sweep found and the signal missed", self.sweep_finds.clone());
         r.register(
             "skipped_files",
             "Names in a container's log folder that are not read, by reason",
@@ -329,17 +339,12 @@ impl Metrics {
         self.checkpoint_age_seconds.set((now_ms() - saved).max(0) as f64 / 1000.0);
     }
 
-    /// Shows how many bytes each container of a shard lags behind, as of now: the [`LAG_CONTAINERS_MAX`] of all shards that lag
+    /// Shows how many bytes each container lags behind, as of now: the [`LAG_CONTAINERS_MAX`] that lag
     /// most by name, the others as a sum. A container that is not among them any more is shown no longer. `labels` is called
     /// for those that may be shown by name.
-    pub fn set_lags<T>(
-        &self,
-        shard: usize,
-        lags: impl Iterator<Item = (T, u64)>,
-        labels: impl Fn(T) -> ContainerLabels,
-    ) {
+    pub fn set_lags<T>(&self, lags: impl Iterator<Item = (T, u64)>, labels: impl Fn(T) -> ContainerLabels) {
         let mut all = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
-        all.set(shard, lags.collect(), labels, &self.lag_bytes);
+        all.set(lags.collect(), labels, &self.lag_bytes);
     }
 
     /// For the status server.
@@ -376,7 +381,7 @@ mod tests {
     #[test]
     fn the_lags_of_most_containers_are_shown_and_the_rest_is_one_sum() {
         let metrics = Metrics::new();
-        metrics.set_lags(0, (0..LAG_CONTAINERS_MAX + 3).map(|i| (i, 10 + i as u64)), container);
+        metrics.set_lags((0..LAG_CONTAINERS_MAX + 3).map(|i| (i, 10 + i as u64)), container);
         let lines = shown(&metrics);
         assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1);
         let others = "pilcrow_lag_bytes{namespace=\"(others)\",pod=\"(others)\",container=\"(others)\"} 33";
@@ -385,30 +390,13 @@ mod tests {
     }
 
     #[test]
-    fn of_two_shards_those_are_shown_that_lag_most_of_all() {
-        let metrics = Metrics::new();
-        metrics.set_lags(0, (0..LAG_CONTAINERS_MAX).map(|i| (i, 10)), container);
-        metrics.set_lags(1, (1000..1003 + LAG_CONTAINERS_MAX).map(|i| (i, 20)), container);
-        let lines = shown(&metrics);
-        assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1);
-        let others = LAG_CONTAINERS_MAX * 10 + 3 * 20;
-        assert!(lines.iter().any(|line| line.ends_with(&format!("container=\"(others)\"}} {others}"))), "{lines:?}");
-        metrics.set_lags(1, [(1000, 20)].into_iter(), container);
-        let lines = shown(&metrics);
-        assert_eq!(lines.len(), LAG_CONTAINERS_MAX + 1, "the other shard's are shown again");
-        assert!(lines.iter().any(|line| line.ends_with("container=\"(others)\"} 10")), "{lines:?}");
-        metrics.set_lags(0, std::iter::empty(), container);
-        assert_eq!(shown(&metrics), ["pilcrow_lag_bytes{namespace=\"n\",pod=\"p\",container=\"1000\"} 20"]);
-    }
-
-    #[test]
     fn a_container_that_vanished_has_no_lag() {
         let metrics = Metrics::new();
-        metrics.set_lags(0, [(1, 5), (2, 0)].into_iter(), container);
+        metrics.set_lags([(1, 5), (2, 0)].into_iter(), container);
         assert_eq!(shown(&metrics).len(), 2);
-        metrics.set_lags(0, [(2, 7)].into_iter(), container);
+        metrics.set_lags([(2, 7)].into_iter(), container);
         assert_eq!(shown(&metrics), ["pilcrow_lag_bytes{namespace=\"n\",pod=\"p\",container=\"2\"} 7"]);
-        metrics.set_lags(0, std::iter::empty(), container);
+        metrics.set_lags(std::iter::empty(), container);
         assert_eq!(shown(&metrics), [""; 0]);
     }
 

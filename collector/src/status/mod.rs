@@ -10,12 +10,10 @@ mod lags;
 mod metrics;
 mod process;
 pub mod server;
-mod share;
 mod throttle;
 
-pub use health::{Health, STUCK_AFTER, Side};
+pub use health::{Folders, Health, STUCK_AFTER, Side};
 pub use metrics::{
     Backend, ContainerLabels, FormatLabel, LAG_CONTAINERS_MAX, Metrics, PushStatus, Reason, UnsignedGauge,
 };
-pub use share::GaugeShare;
 pub use throttle::Throttle;

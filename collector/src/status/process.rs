@@ -1,7 +1,7 @@
 //! What the kernel says of this process, under the names that all Prometheus clients use.
 //!
 //! In: /proc/self, at every scrape. Out: `process_cpu_seconds_total`, `process_resident_memory_bytes`,
-//! `process_open_fds`. A file that can not be read leaves its metric out.
+//! `process_open_fds`. A file that cannot be read leaves its metric out.
 
 use std::fs;
 

@@ -15,9 +15,11 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use super::{Container, ReaderSide};
+use super::{Tailer, Unit};
 use crate::{
-    tail::chain::{self, ContainerId, FileKey, Source},
+    model::FileKey,
+    model::UnitId,
+    tail::chain::{self, Source},
     tail::read::{BUFFERS, RangeReader},
 };
 
@@ -25,11 +27,11 @@ use crate::{
 /// folders that are listed.
 const RESERVED: usize = 128;
 
-/// The same of each further shard: its ring or epoll, its folders, its probe.
-const RESERVED_PER_SHARD: usize = 32;
-
 /// So many files may be open however low the limit is.
 const FILES_MIN: usize = 32;
+
+/// After the system had no descriptor left, idle files are closed for so long.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// A file that cannot be opened for a passing reason is tried again after this time.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -41,26 +43,37 @@ pub struct Descriptors {
     limit: usize,
     /// Log files that are open.
     pub open: usize,
+    /// The system had no descriptor left: no further file is opened until then.
+    refused_until: Option<Instant>,
+    /// No idle file was found when one was last looked for.
+    none_idle_at: Option<Instant>,
     said: bool,
 }
 
 impl Descriptors {
-    /// What this process's RLIMIT_NOFILE allows each of so many shards, with `per_file` descriptors for a file.
-    pub fn of_process(per_file: usize, shards: usize) -> Self {
+    /// What this process's RLIMIT_NOFILE allows, with `per_file` descriptors for a file.
+    pub fn of_process(per_file: usize) -> Self {
         let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
-        let reserved = RESERVED + RESERVED_PER_SHARD * (shards - 1);
-        let files = limit.saturating_sub(reserved) / per_file.max(1) / shards;
-        Self { limit: files.max(FILES_MIN), open: 0, said: false }
+        let files = (limit.saturating_sub(RESERVED) / per_file.max(1)).max(FILES_MIN);
+        Self { limit: files, open: 0, refused_until: None, none_idle_at: None, said: false }
     }
 
     /// How many more files may be opened.
     pub fn room(&self) -> usize {
-        self.limit.saturating_sub(self.open)
+        match self.refused_until {
+            Some(until) if until > Instant::now() => 0,
+            _ => self.limit.saturating_sub(self.open),
+        }
+    }
+
+    /// The system had no descriptor left, for this process or for all: idle files are closed for a while.
+    fn note_refused(&mut self) {
+        self.refused_until = Some(Instant::now() + REFUSED_FOR);
     }
 }
 
 /// A file that could be closed, the best one least.
-type Candidate = (Class, Duration, ContainerId, usize);
+type Candidate = (Class, Duration, UnitId, usize);
 
 /// Which files are closed first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,11 +86,14 @@ enum Class {
     Rotated,
 }
 
-impl<R: RangeReader> ReaderSide<R> {
+impl<R: RangeReader> Tailer<R> {
     /// Closes idle files where there is no room for another one; where `for_reading` also unread ones.
     pub(super) fn make_room(&mut self, for_reading: bool) {
-        let descriptors = &mut self.state.descriptors;
-        if descriptors.room() > 0 {
+        let descriptors = &mut self.state.files.descriptors;
+        let now = Instant::now();
+        let looked_lately =
+            descriptors.none_idle_at.is_some_and(|at| now.saturating_duration_since(at) < OPEN_AGAIN_AFTER);
+        if descriptors.room() > 0 || (!for_reading && looked_lately) {
             return;
         }
         if !descriptors.said {
@@ -90,11 +106,10 @@ impl<R: RangeReader> ReaderSide<R> {
         }
         // Many at one time, as looking for them costs a look at all containers.
         let wanted = (descriptors.limit / 8).max(BUFFERS) + descriptors.open.saturating_sub(descriptors.limit);
-        let now = Instant::now();
         let mut candidates: Vec<Candidate> = Vec::new();
-        for (&id, container) in &self.state.containers {
-            if !container.picked {
-                add_candidates(id, container, for_reading, now, &mut candidates);
+        for unit in self.state.units.iter() {
+            if !unit.picked {
+                add_candidates(unit.id, unit, for_reading, now, &mut candidates);
             }
         }
         candidates.sort_unstable();
@@ -105,17 +120,18 @@ impl<R: RangeReader> ReaderSide<R> {
             }
             closed += usize::from(self.close_listed(id, index, class));
         }
+        self.state.files.descriptors.none_idle_at = (!for_reading && closed == 0).then_some(now);
     }
 
     /// Closes a file that its name leads to.
-    fn close_listed(&mut self, id: ContainerId, index: usize, class: Class) -> bool {
-        let Some(container) = self.state.containers.get_mut(&id) else { return false };
+    fn close_listed(&mut self, id: UnitId, index: usize, class: Class) -> bool {
+        let Some(container) = self.state.units.get_mut(id) else { return false };
         let file = &mut container.chain.files_mut()[index];
         let Ok(stat) = rustix::fs::stat(&file.path) else { return false };
         let key = FileKey { device: stat.st_dev, inode: stat.st_ino };
         let len = stat.st_size as u64;
         // What was written since is found in the meantime by its mark, and after it by the sweep.
-        if key != file.listed_key() || (class == Class::Idle && len != file.seen) {
+        if key != file.listed_key() || (class == Class::Idle && len != file.progress.seen()) {
             return false;
         }
         if let Source::Slot(slot) = file.source
@@ -129,22 +145,22 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     /// Closes the file at `index`, which is from now on to be had by `source`.
-    pub(super) fn shut(&mut self, id: ContainerId, index: usize, source: Source) {
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
+    pub(super) fn shut(&mut self, id: UnitId, index: usize, source: Source) {
+        let Some(container) = self.state.units.get_mut(id) else { return };
         let file = &mut container.chain.files_mut()[index];
-        self.state.descriptors.open -= usize::from(file.is_open());
+        self.state.files.descriptors.open -= usize::from(file.is_open());
         let before = std::mem::replace(&mut file.source, source);
-        self.state.descriptors.open += usize::from(file.is_open());
+        self.state.files.descriptors.open += usize::from(file.is_open());
         match before {
             Source::Slot(slot) => self.release(slot),
-            Source::Gzip(gzip) => self.state.open_gzips -= usize::from(gzip.is_open()),
+            Source::Gzip(gzip) => self.state.files.open_gzips -= usize::from(gzip.is_open()),
             Source::Closed | Source::Listed | Source::Opened(_) => {}
         }
     }
 
     /// Index of the container's file to be read next, open; `None`: there is nothing to be read now.
-    pub(super) fn begin_reading(&mut self, id: ContainerId) -> Option<usize> {
-        let container = self.state.containers.get_mut(&id)?;
+    pub(super) fn begin_reading(&mut self, id: UnitId) -> Option<usize> {
+        let container = self.state.units.get_mut(id)?;
         container.queued = false;
         let index = container.chain.current()?;
         let file = &container.chain.files()[index];
@@ -152,31 +168,31 @@ impl<R: RangeReader> ReaderSide<R> {
             container.picked = true;
             return Some(index);
         }
-        if file.len == file.seen && !container.chain.is_superseded(index) {
+        if file.len.max(file.progress.seen()) == file.progress.parsed() && !container.chain.is_superseded(index) {
             return None;
         }
         container.picked = true;
         self.make_room(true);
         let opened = self.open_listed(id, index);
         if opened.is_none()
-            && let Some(container) = self.state.containers.get_mut(&id)
+            && let Some(container) = self.state.units.get_mut(id)
         {
             container.picked = false;
         }
         opened
     }
 
-    fn open_listed(&mut self, id: ContainerId, index: usize) -> Option<usize> {
+    fn open_listed(&mut self, id: UnitId, index: usize) -> Option<usize> {
         let now = Instant::now();
-        if self.state.descriptors.open >= self.state.descriptors.limit.saturating_add(BUFFERS) {
-            self.state.waiting.push_back((now + OPEN_AGAIN_AFTER, id));
+        if self.state.files.descriptors.open >= self.state.files.descriptors.limit.saturating_add(BUFFERS) {
+            self.state.schedule.push_later(now + OPEN_AGAIN_AFTER, id);
             return None;
         }
-        let file = &mut self.state.containers.get_mut(&id)?.chain.files_mut()[index];
+        let file = &mut self.state.units.get_mut(id)?.chain.files_mut()[index];
         match file.open() {
             Ok(source) => {
                 file.take_source(source);
-                self.state.descriptors.open += 1;
+                self.state.files.descriptors.open += 1;
                 self.adopt(id);
                 Some(index)
             }
@@ -188,10 +204,10 @@ impl<R: RangeReader> ReaderSide<R> {
             }
             Err(error) => {
                 if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
-                    self.state.descriptors.limit = self.state.descriptors.open.max(FILES_MIN);
+                    self.state.files.descriptors.note_refused();
                 }
-                self.state.complain_of_read(&error);
-                self.state.waiting.push_back((now + OPEN_AGAIN_AFTER, id));
+                self.state.warn_of_read(&error);
+                self.state.schedule.push_later(now + OPEN_AGAIN_AFTER, id);
                 None
             }
         }
@@ -199,13 +215,7 @@ impl<R: RangeReader> ReaderSide<R> {
 }
 
 /// Adds the open files of a container that can be opened again.
-fn add_candidates(
-    id: ContainerId,
-    container: &Container,
-    with_unread: bool,
-    now: Instant,
-    candidates: &mut Vec<Candidate>,
-) {
+fn add_candidates(id: UnitId, container: &Unit, with_unread: bool, now: Instant, candidates: &mut Vec<Candidate>) {
     let since_read = now.saturating_duration_since(container.last_read);
     for (index, file) in container.chain.files().iter().enumerate() {
         let at_rest = match &file.source {
@@ -218,7 +228,7 @@ fn add_candidates(
         }
         if container.chain.is_superseded(index) {
             candidates.extend(with_unread.then_some((Class::Rotated, since_read, id, index)));
-        } else if container.queued || file.len != file.seen {
+        } else if container.queued || file.len != file.progress.seen() {
             // What was read last is read again last.
             candidates.extend(with_unread.then_some((Class::Live, since_read, id, index)));
         } else {

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Container, ReaderSide, State};
+use super::{State, Tailer};
 use crate::{
     config::StartAt,
-    source::kubernetes::PodName,
+    model::PodName,
+    model::UnitId,
     status::Reason,
-    tail::chain::{self, Chain, ContainerId, FolderWatch, Listing, MergeError, Source, UnknownFile},
+    tail::chain::{self, FolderWatch, Listing, MergeError, Source, UnknownFile},
     tail::notify::{Signal, Slot},
     tail::read::RangeReader,
 };
@@ -19,6 +20,9 @@ use crate::{
 /// All folders are listed again this often where some of them cannot be watched: as often as the kubelet looks whether a log
 /// is to be rotated.
 const UNWATCHED_RESCAN_INTERVAL: Duration = Duration::from_secs(10);
+
+/// A file that could not be opened for a reason that may pass, such as an error of the disk, is tried again after this time.
+const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Scans in a row before anything is read again, on a node whose folders never come to rest.
 const SCANS_MAX: usize = 8;
@@ -31,10 +35,10 @@ pub enum Folder {
     /// A pod's folder, by its name.
     Pod(String),
     /// A container's folder, or one in which its files lie.
-    Container(ContainerId),
+    Container(UnitId),
 }
 
-impl<R: RangeReader> ReaderSide<R> {
+impl<R: RangeReader> Tailer<R> {
     /// Looks at the folders that changed, at all of them from time to time.
     ///
     /// Until no more changes are noticed: a folder that changes while it is listed can hide a file, such as one that
@@ -55,7 +59,7 @@ impl<R: RangeReader> ReaderSide<R> {
             tracing::warn!(%error, "cannot read the notices of changed folders; scanning all of them");
             changed.push(FolderWatch::Everything);
         }
-        if now >= self.state.rescan_due || changed.contains(&FolderWatch::Everything) {
+        if now >= self.state.due.rescan || changed.contains(&FolderWatch::Everything) {
             self.scan_everything(now);
             return true;
         }
@@ -74,9 +78,9 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     fn scan_everything(&mut self, now: Instant) {
-        self.state.rescan_due = now + self.state.rescan_interval;
+        self.state.due.rescan = now + self.state.due.rescan_interval;
         let listed = self.scan_pods();
-        let known: Vec<_> = self.state.containers.keys().copied().collect();
+        let known = self.state.units.ids();
         for id in known {
             self.scan_container(id);
         }
@@ -84,32 +88,29 @@ impl<R: RangeReader> ReaderSide<R> {
         self.state.remove_done(now);
         self.state.first_scan = false;
         if listed {
-            self.state.health.first_scan_done(self.state.shard.index());
+            self.state.health.first_scan_done();
         }
     }
 
-    /// Lists the folder of all pods; those of this shard that are new are scanned too. Returns whether it could be listed.
+    /// Lists the folder of all pods; new ones are scanned too. Returns whether it could be listed.
     fn scan_pods(&mut self) -> bool {
         let pods = self.state.config.paths.pods.clone();
         self.watch(&pods, Folder::Pods);
         let names = folder_names(&pods);
-        self.state.health.pods_listed(self.state.shard.index(), names.is_ok());
+        self.state.health.pods_listed(names.is_ok());
         let names = match names {
             Ok(names) => names,
             Err(error) => {
-                // It is the same folder to all shards.
-                if self.state.shard.index() == 0 && self.state.troubles.pods_folder.permit().is_some() {
+                if self.state.throttles.pods_folder.permit().is_some() {
                     tracing::warn!(folder = %pods.display(), %error,
                         "cannot list the folder of pod logs; trying again (paths.pods names it)");
                 }
-                self.state.rescan_due = Instant::now() + self.state.config.sweep.interval.0;
+                self.state.due.rescan = Instant::now() + self.state.config.sweep.interval.0;
                 return false;
             }
         };
         for name in names {
-            if self.state.shard.owns(&name) {
-                self.scan_pod(&name);
-            }
+            self.scan_pod(&name);
         }
         true
     }
@@ -125,7 +126,7 @@ impl<R: RangeReader> ReaderSide<R> {
         // A pod that is gone: its containers are found gone one by one.
         let Ok(names) = folder_names(&folder) else { return };
         for name in names {
-            if !self.state.ids.contains_key(&format!("{folder_name}/{name}")) {
+            if !self.state.units.contains(&format!("{folder_name}/{name}")) {
                 let id = self.state.add_container(pod.clone(), name);
                 self.scan_container(id);
             }
@@ -133,8 +134,8 @@ impl<R: RangeReader> ReaderSide<R> {
     }
 
     /// Lists a container's folder and takes over what is new in it.
-    pub(super) fn scan_container(&mut self, id: ContainerId) {
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
+    pub(super) fn scan_container(&mut self, id: UnitId) {
+        let Some(container) = self.state.units.get_mut(id) else { return };
         let folder = container.folder(&self.state.config.paths.pods);
         if container.exclusion().is_some() {
             container.gone = matches!(folder.try_exists(), Ok(false));
@@ -147,7 +148,9 @@ impl<R: RangeReader> ReaderSide<R> {
             Ok(listing) => (listing, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Listing::default(), true),
             Err(error) => {
-                tracing::warn!(folder = %folder.display(), %error, "cannot list a container's log folder");
+                if let Some(more) = self.state.throttles.unlisted_folder.permit() {
+                    tracing::warn!(folder = %folder.display(), %error, more, "cannot list a container's log folder");
+                }
                 return;
             }
         };
@@ -158,27 +161,15 @@ impl<R: RangeReader> ReaderSide<R> {
         self.state.queue(id);
     }
 
-    /// Files that were short when they were first seen have more to be recognised by now.
-    pub(super) fn extend_fingerprints(&mut self, id: ContainerId) {
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        for file in container.chain.files_mut() {
-            if let Source::Slot(slot) = file.source
-                && let Some(descriptor) = self.reader.file(slot)
-            {
-                file.extend_fingerprint(|| chain::plain_head(descriptor));
-            }
-        }
-    }
-
     /// Takes newly opened files into the reader and the signal.
-    pub(super) fn adopt(&mut self, id: ContainerId) {
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
+    pub(super) fn adopt(&mut self, id: UnitId) {
+        let Some(container) = self.state.units.get_mut(id) else { return };
         for chain_file in container.chain.files_mut() {
             match std::mem::replace(&mut chain_file.source, Source::Closed) {
                 Source::Opened(file) => {
-                    let slot = self.state.slots.take(id);
+                    let slot = self.state.files.slots.take(id);
                     if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), &chain_file.path)
-                        && let Some(more) = self.state.troubles.untracked_file.permit()
+                        && let Some(more) = self.state.throttles.untracked_file.permit()
                     {
                         tracing::warn!(path = %chain_file.path.display(), %error, more,
                                 "cannot watch a log file; the sweep reads it every few seconds");
@@ -195,7 +186,7 @@ impl<R: RangeReader> ReaderSide<R> {
     pub(super) fn release(&mut self, slot: Slot) {
         self.signal.untrack(slot);
         self.reader.release(slot);
-        self.state.slots.give_back(slot);
+        self.state.files.slots.give_back(slot);
     }
 
     fn watch(&mut self, folder: &Path, value: Folder) {
@@ -203,8 +194,8 @@ impl<R: RangeReader> ReaderSide<R> {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                self.state.rescan_due = self.state.rescan_due.min(Instant::now() + UNWATCHED_RESCAN_INTERVAL);
-                if let Some(more) = self.state.troubles.unwatched_folder.permit() {
+                self.state.due.rescan = self.state.due.rescan.min(Instant::now() + UNWATCHED_RESCAN_INTERVAL);
+                if let Some(more) = self.state.throttles.unwatched_folder.permit() {
                     tracing::warn!(folder = %folder.display(), %error, more,
                         "cannot watch a folder, so all of them are listed every 10 s; \
                          raise the sysctl fs.inotify.max_user_watches");
@@ -215,32 +206,22 @@ impl<R: RangeReader> ReaderSide<R> {
 }
 
 impl State {
-    fn add_container(&mut self, pod: PodName, name: String) -> ContainerId {
-        let id = ContainerId(self.next_container);
-        self.next_container += 1;
-        let mut container = Container::new(pod, name, Chain::default(), self.limits);
-        let saved_name = container.saved_name();
-        if let Some(saved) = self.unclaimed.claim(&saved_name) {
-            container.chain = Chain::from_saved(&saved, &mut self.next_file, Instant::now());
-        } else {
-            container.is_new = true;
-        }
-        self.ids.insert(saved_name, id);
-        self.containers.insert(id, Box::new(container));
+    fn add_container(&mut self, pod: PodName, name: String) -> UnitId {
+        let id = self.units.add(pod, name, self.limits());
         self.decide_or_wait(id, Instant::now());
         id
     }
 
-    fn merge(&mut self, id: ContainerId, listing: &Listing, gone: bool) {
-        let Some(container) = self.containers.get_mut(&id) else { return };
+    fn merge(&mut self, id: UnitId, listing: &Listing, gone: bool) {
+        let Some((container, last_file)) = self.units.with_last_file(id) else { return };
         // "From the end" is meant for what lay there before Pilcrow came, not for what appears while it runs.
         let is_old = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
         let skip = std::mem::take(&mut container.resumes_at_end) || is_old;
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
         container.gone = gone;
-        let (before, room) = (container.chain.open_files(), self.descriptors.room());
-        let errors = container.chain.merge(&listing.files, unknown, room, &mut self.next_file, Instant::now());
-        self.descriptors.open = self.descriptors.open + container.chain.open_files() - before;
+        let (before, room) = (container.chain.open_files(), self.files.descriptors.room());
+        let errors = container.chain.merge(&listing.files, unknown, room, last_file, Instant::now());
+        self.files.descriptors.open = self.files.descriptors.open + container.chain.open_files() - before;
         // Docker compresses in place: for a moment the file has no beginning yet.
         let (not_whole, unopened): (Vec<_>, Vec<_>) =
             errors.into_iter().partition(|trouble| trouble.error.kind() == io::ErrorKind::UnexpectedEof);
@@ -248,10 +229,14 @@ impl State {
             tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
         }
         let count = unopened.len();
+        let may_pass = |error: &io::Error| error.kind() != io::ErrorKind::PermissionDenied;
+        if unopened.iter().any(|trouble| may_pass(&trouble.error)) {
+            self.due.rescan = self.due.rescan.min(Instant::now() + OPEN_AGAIN_AFTER);
+        }
         if count > container.unopened {
             for MergeError { path, error } in unopened {
                 self.metrics.skipped_files.get_or_create(&Reason { reason: "unopened" }).inc();
-                if let Some(more) = self.troubles.unopened_file.permit() {
+                if let Some(more) = self.throttles.unopened_file.permit() {
                     tracing::warn!(path = %path.display(), %error, more,
                         "cannot open a log file; trying again at each scan");
                 }
@@ -262,7 +247,12 @@ impl State {
         if skipped > container.skipped {
             for (path, reason) in &listing.skipped {
                 self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
-                tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
+                if *reason == chain::OUTSIDE {
+                    tracing::warn!(path = %path.display(),
+                        "a link in the place of a log leads elsewhere than to Docker's logs; it is not followed");
+                } else {
+                    tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
+                }
             }
         }
         container.skipped = skipped;
@@ -270,18 +260,16 @@ impl State {
 
     /// Forgets containers whose folder is gone and whose lines Loki has.
     fn remove_done(&mut self, now: Instant) {
-        self.metadata.forget_gone(now);
-        let (containers, ids) = (&mut self.containers, &mut self.ids);
-        containers.retain(|_, container| {
-            // The positions of one that is left out are all that is known of its files.
-            if container.exclusion().is_none() {
-                container.chain.forget_missing(now);
+        self.selecting.metadata.forget_gone(now);
+        let unacknowledged = self.lanes.unacknowledged();
+        self.units.remove_if(|unit| {
+            // The positions of one that is excluded are all that is known of its files.
+            if unit.exclusion().is_none() {
+                unit.chain.forget_missing(now);
             }
-            let done = container.gone && container.chain.is_done() && !container.queued && !container.touched;
-            if done {
-                ids.remove(&container.saved_name());
-            }
-            !done
+            let next = unit.next(&unacknowledged);
+            let owes = next.iter().any(Option::is_some);
+            unit.gone && !unit.queued && !owes && unit.chain.is_done(next)
         });
     }
 }

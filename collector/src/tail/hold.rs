@@ -4,14 +4,12 @@
 //! as it is open. Past the limits that is ended first where it loses nothing: by reading the compressed form that is still
 //! listed. Only then the files that were deleted first are given up, each with a warning and counted, never silently.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::{ReaderSide, State};
+use super::{State, Tailer};
 use crate::{
-    tail::chain::{Chain, ChainFile, ContainerId, Source},
+    model::{Stream, UnitId},
+    tail::chain::{Chain, ChainFile, Source},
     tail::read::RangeReader,
 };
 
@@ -23,7 +21,7 @@ const VANISHED_AFTER: Duration = Duration::from_secs(30);
 pub struct Held {
     /// Since which sweep it is known to be deleted.
     since: Instant,
-    container: ContainerId,
+    unit: UnitId,
     /// Its number in the chain.
     file: u64,
     /// What it takes on the disk.
@@ -32,26 +30,23 @@ pub struct Held {
 
 impl Held {
     /// The file, where it is deleted and open. To be called at each sweep, after its length and its names were looked at.
-    pub fn of(container: ContainerId, file: &ChainFile) -> Option<Self> {
-        let since = file.deleted_since.filter(|_| file.is_open() && !file.finished)?;
-        Some(Self { since, container, file: file.id, bytes: file.len })
+    pub fn of(unit: UnitId, file: &ChainFile) -> Option<Self> {
+        let since = file.deleted_since.filter(|_| file.is_open())?;
+        Some(Self { since, unit, file: file.id, bytes: file.len })
     }
 }
 
-impl<R: RangeReader> ReaderSide<R> {
-    /// Keeps what is held within the limits. A file that this sweep was the first to find deleted is let be: it may be read
+impl<R: RangeReader> Tailer<R> {
+    /// Keeps what is held within the limits. A file that this sweep was the first to find deleted is left alone: it may be read
     /// to its end within a moment.
     pub(super) fn limit_held(&mut self, mut held: Vec<Held>, now: Instant) {
-        held.sort_unstable_by_key(|held| (held.since, held.container, held.file));
-        held.retain(|held| held.since >= now || !self.close_if_read(*held));
-        // Of all shards: `hold.bytes` bounds what the node holds.
-        let node = Arc::clone(self.state.shard.node());
-        let mut node_bytes = node.held_bytes();
-        let others = node_bytes.saturating_sub(self.state.held_bytes);
-        let mut bytes: u64 = others + held.iter().map(|held| held.bytes).sum::<u64>();
-        let config = &self.state.config.hold;
-        let (bytes_max, age_max) = (config.bytes.0, config.age.0);
+        held.sort_unstable_by_key(|held| (held.since, held.unit, held.file));
+        for held in held.iter().filter(|held| held.since < now) {
+            self.end_if_read(*held);
+        }
+        let (bytes_max, age_max) = (self.state.config.hold.bytes.0, self.state.config.hold.age.0);
         let is_too_old = |held: &Held| !age_max.is_zero() && now.saturating_duration_since(held.since) >= age_max;
+        let mut bytes: u64 = held.iter().map(|held| held.bytes).sum();
         held.retain(|held| {
             let over = held.since < now && (bytes > bytes_max || is_too_old(held));
             let changed = over && self.change_to_compressed(*held);
@@ -59,79 +54,85 @@ impl<R: RangeReader> ReaderSide<R> {
             !changed
         });
         held.retain(|held| {
-            let why = if is_too_old(held) { "hold.age" } else { "hold.bytes" };
-            let over = held.since < now && (bytes > bytes_max || is_too_old(held));
+            let over = held.since < now && is_too_old(held);
             if over {
-                self.give_up(held.container, held.file, why);
+                self.give_up(held.unit, held.file, "hold.age");
                 bytes -= held.bytes;
             }
             !over
         });
-        self.state.held_bytes = bytes - others;
-        *node_bytes = bytes;
-        self.state.gauges.held_bytes.set((bytes - others) as i64);
-        self.state.gauges.held_files.set(held.len() as i64);
+        while bytes > bytes_max
+            && let Some(index) = oldest_of_largest_holder(&held, now)
+        {
+            let held = held.remove(index);
+            self.give_up(held.unit, held.file, "hold.bytes");
+            bytes -= held.bytes;
+        }
+        self.state.metrics.held_bytes.set(bytes as i64);
+        self.state.metrics.held_files.set(held.len() as i64);
     }
 
-    /// Closes a deleted file that has nothing unread. The reader does so by itself, and not while every batch is on its way.
-    fn close_if_read(&mut self, held: Held) -> bool {
-        let Some((chain, index)) = self.state.chain_at(held.container, held.file) else { return false };
-        let file = &chain.files()[index];
-        let Source::Slot(_) = file.source else { return false };
-        if file.parsed != file.len || file.is_listed() {
-            return false;
+    /// A deleted file that has nothing unread has ended; it is closed when Loki has its lines.
+    fn end_if_read(&mut self, held: Held) {
+        let Some((chain, index)) = self.state.chain_at(held.unit, held.file) else { return };
+        let file = &mut chain.files_mut()[index];
+        let is_read = file.progress.parsed() == file.len && !file.is_listed() && !file.progress.has_ended();
+        if is_read && matches!(file.source, Source::Slot(_)) {
+            file.progress.reach_end();
+            self.end_lines(held.unit, index);
         }
-        self.end_file(held.container, index);
-        true
     }
 
     /// Reads on in the compressed form of a file that is still listed. Returns whether it is so.
     fn change_to_compressed(&mut self, held: Held) -> bool {
-        let Some((chain, index)) = self.state.chain_at(held.container, held.file) else { return false };
+        let Some((chain, index)) = self.state.chain_at(held.unit, held.file) else { return false };
         let file = &mut chain.files_mut()[index];
         if !file.has_compressed_form() {
             return false;
         }
         let Ok(source) = file.open() else { return false };
-        self.shut(held.container, index, Source::Closed);
-        if let Some((chain, index)) = self.state.chain_at(held.container, held.file) {
+        self.shut(held.unit, index, Source::Closed);
+        if let Some((chain, index)) = self.state.chain_at(held.unit, held.file) {
             let file = &mut chain.files_mut()[index];
             file.deleted_since = None;
             file.take_source(source);
-            self.state.descriptors.open += 1;
+            self.state.files.descriptors.open += 1;
         }
         true
     }
 
-    /// Gives up what is unread of a file: says it, counts it, and goes on with the next one.
-    pub(super) fn give_up(&mut self, id: ContainerId, number: u64, why: &'static str) {
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let Some(index) = container.chain.files().iter().position(|file| file.id == number) else { return };
-        let file = &container.chain.files()[index];
-        let unread_bytes = match &file.source {
-            Source::Gzip(gzip) => gzip.content_bytes().saturating_sub(file.parsed),
-            _ => file.unread_bytes(),
+    /// Gives up what is unread or not acknowledged of a file: reports it, counts it, and goes on with the next one.
+    pub(super) fn give_up(&mut self, id: UnitId, number: u64, why: &'static str) {
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let Some(index) = unit.chain.files().iter().position(|file| file.id == number) else { return };
+        let file = &unit.chain.files()[index];
+        let owed = Stream::ALL.map(|stream| file.progress.saved(stream, unit.channels.debt(stream)));
+        let from = owed[0].min(owed[1]).min(file.progress.parsed());
+        let end = match &file.source {
+            Source::Gzip(gzip) => gzip.content_bytes(),
+            _ => file.len,
         };
-        let pod = &container.pod;
-        tracing::warn!(namespace = pod.namespace, pod = pod.pod, container = container.name,
-            file = %file.path.display(), unread_bytes, why, "{}", reason(why));
-        self.state.metrics.abandoned_bytes.inc_by(unread_bytes);
+        let lost_bytes = end.saturating_sub(from);
+        let pod = &unit.pod;
+        tracing::warn!(namespace = pod.namespace, pod = pod.pod, container = unit.name,
+            file = %file.path.display(), lost_bytes, why, "{}", reason(why));
+        self.state.metrics.abandoned_bytes.inc_by(lost_bytes);
         self.state.metrics.abandoned_files.inc();
-        container.end_lines_after(number);
-        self.end_file(id, index);
+        self.shut(id, index, Source::Closed);
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let file = &mut unit.chain.files_mut()[index];
+        file.progress.give_up();
+        file.ends_lines = true;
+        self.state.moved = true;
+        self.state.queue(id);
     }
 
-    /// Nothing more is read of a file.
-    fn end_file(&mut self, id: ContainerId, index: usize) {
-        self.shut(id, index, Source::Closed);
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let file = &mut container.chain.files_mut()[index];
-        file.finished = true;
-        let (number, restart) = (file.id, file.name.restart);
-        let next = container.chain.current().map(|next| container.chain.files()[next].name.restart);
-        if next.is_some_and(|next| next != restart) {
-            container.end_lines_after(number);
-        }
+    /// Nothing more is read of a file: where another run of the container follows, no line goes on there.
+    fn end_lines(&mut self, id: UnitId, index: usize) {
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let restart = unit.chain.files()[index].name.restart;
+        let next = unit.chain.current().map(|next| unit.chain.files()[next].name.restart);
+        unit.chain.files_mut()[index].ends_lines = next.is_some_and(|next| next != restart);
         self.state.queue(id);
     }
 
@@ -139,9 +140,9 @@ impl<R: RangeReader> ReaderSide<R> {
     /// their whole folder is gone.
     pub(super) fn give_up_vanished(&mut self, now: Instant) {
         let mut vanished = Vec::new();
-        for (&id, container) in self.state.containers.iter().filter(|(_, container)| container.exclusion().is_none()) {
-            let wait = if container.gone { Duration::ZERO } else { VANISHED_AFTER };
-            let files = container.chain.files().iter();
+        for unit in self.state.units.iter().filter(|unit| unit.exclusion().is_none()) {
+            let (id, wait) = (unit.id, if unit.gone { Duration::ZERO } else { VANISHED_AFTER });
+            let files = unit.chain.files().iter();
             let lost =
                 files.filter(|file| !file.is_at_hand() && file.unread_bytes() > 0 && file.is_missing_for(wait, now));
             vanished.extend(lost.map(|file| (id, file.id)));
@@ -154,20 +155,29 @@ impl<R: RangeReader> ReaderSide<R> {
 
 impl State {
     /// The chain of a container, and where in it the file with this number is.
-    fn chain_at(&mut self, id: ContainerId, number: u64) -> Option<(&mut Chain, usize)> {
-        let chain = &mut self.containers.get_mut(&id)?.chain;
+    fn chain_at(&mut self, id: UnitId, number: u64) -> Option<(&mut Chain, usize)> {
+        let chain = &mut self.units.get_mut(id)?.chain;
         let index = chain.files().iter().position(|file| file.id == number)?;
         Some((chain, index))
     }
 }
 
-/// What happened, and the mend.
+/// The file that was deleted first of the unit that holds most.
+fn oldest_of_largest_holder(held: &[Held], now: Instant) -> Option<usize> {
+    let bytes_of = |unit: UnitId| held.iter().filter(|held| held.unit == unit).map(|held| held.bytes).sum::<u64>();
+    let old = held.iter().filter(|held| held.since < now);
+    let largest = old.map(|held| held.unit).max_by_key(|unit| bytes_of(*unit))?;
+    held.iter().position(|held| held.unit == largest && held.since < now)
+}
+
+/// What happened, and the fix.
 fn reason(why: &str) -> &'static str {
     match why {
         "hold.bytes" => {
             "gave up a deleted log file before it was read, as deleted files that are held open took more of the disk than \
              hold.bytes; look why Loki is slow or away, or raise hold.bytes"
         }
+        "unreadable" => "gave up a log file that could not be read for 10 minutes; look at the disk",
         "hold.age" => "gave up a deleted log file before it was read, as it was held open for longer than hold.age",
         _ => {
             "a log file was removed or truncated before it was read and while it was not held open; see \

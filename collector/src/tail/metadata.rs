@@ -11,8 +11,8 @@ use std::{
 
 use super::State;
 use crate::{
+    model::UnitId,
     source::kubernetes::{PodExclusion, PodMetadata, PodUpdate},
-    tail::chain::ContainerId,
 };
 
 /// A pod's metadata is kept for so long after the pod is gone: its folder may be found, or its last lines read, only then.
@@ -26,7 +26,7 @@ pub struct Metadata {
     /// Number of the newest list.
     list: u64,
     /// Containers without labels, and until when they wait. All wait equally long, so the first is the first to end.
-    waiting: VecDeque<(Instant, ContainerId)>,
+    waiting: VecDeque<(Instant, UnitId)>,
 }
 
 /// What is known of a pod.
@@ -48,7 +48,7 @@ impl Metadata {
     }
 
     /// Lets a container wait.
-    pub fn wait(&mut self, id: ContainerId, ends: Instant) {
+    pub fn wait(&mut self, id: UnitId, ends: Instant) {
         self.waiting.push_back((ends, id));
     }
 
@@ -98,16 +98,16 @@ impl State {
         let mut changed = Vec::new();
         let mut is_news = false;
         for update in self.links.pods.iter().flat_map(|updates| updates.try_iter()) {
-            self.metadata.take(update, now, &mut changed);
+            self.selecting.metadata.take(update, now, &mut changed);
             is_news = true;
         }
         if is_news {
-            self.metrics.kubernetes_pods.set(self.metadata.count() as i64);
+            self.metrics.kubernetes_pods.set(self.selecting.metadata.count() as i64);
         }
         if !changed.is_empty() {
             self.decide_on_pods(&changed);
         }
-        while self.metadata.wait_ends().is_some_and(|ends| ends <= now) {
+        while self.selecting.metadata.wait_ends().is_some_and(|ends| ends <= now) {
             self.metrics.metadata_timeouts.inc();
             self.decide_on_first_waiting();
         }
@@ -115,15 +115,15 @@ impl State {
 
     /// Lets no container wait any longer: the program ends.
     pub(super) fn end_waiting(&mut self) {
-        while !self.metadata.waiting.is_empty() {
+        while !self.selecting.metadata.waiting.is_empty() {
             self.decide_on_first_waiting();
         }
     }
 
     fn decide_on_pods(&mut self, folders: &[Box<str>]) {
-        let of_pods = |container: &super::Container| folders.contains(&container.pod.folder_name().into());
-        let ids: Vec<_> = self.containers.iter().filter(|(_, c)| of_pods(c)).map(|(&id, _)| id).collect();
-        self.metadata.waiting.retain(|(_, id)| !ids.contains(id));
+        let of_pods = |unit: &&super::Unit| folders.contains(&unit.pod.folder_name().into());
+        let ids: Vec<_> = self.units.iter().filter(of_pods).map(|unit| unit.id).collect();
+        self.selecting.metadata.waiting.retain(|(_, id)| !ids.contains(id));
         for id in ids {
             self.decide(id, true);
             self.queue(id);
@@ -131,9 +131,9 @@ impl State {
     }
 
     fn decide_on_first_waiting(&mut self) {
-        let Some((_, id)) = self.metadata.waiting.pop_front() else { return };
+        let Some((_, id)) = self.selecting.metadata.waiting.pop_front() else { return };
         let is_decided = self.decide(id, true);
-        if let Some(container) = self.containers.get(&id) {
+        if let Some(container) = self.units.get(id) {
             let container = container.saved_name();
             tracing::debug!(container, is_decided, "no metadata came for the pod; its lines go without, or wait");
         }

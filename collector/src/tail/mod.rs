@@ -1,30 +1,32 @@
-//! The reader side: the thread that notices, finds, reads, parses and batches.
+//! Growing files: which there are, which have new bytes, and what is in them.
 //!
-//! In: the pods folder, marks of grown files, acknowledged batches, pod metadata. Out: sealed batches to the sender side
-//! and positions to be saved. Single-threaded, no locks on the way of a line. It never waits for the network: when every batch
-//! is on its way, reading stops until one comes back, and the log files wait on the disk. Where there are several shards each
-//! is such a thread with pods of its own ([`shard`]), and they share nothing but bounds and sums.
+//! In: the pods folder, marks of grown files, pod metadata, batches that ended. Out: sealed batches to the output, and
+//! positions to be saved. One thread, no locks on the way of a line. It never waits for the network: when every batch is in
+//! flight, reading stops until one comes back, and the log files wait on the disk.
 
+mod archives;
 pub mod chain;
-mod container;
+mod channels;
 mod descriptors;
 mod folders;
-mod gauges;
 mod hold;
 mod linger;
 mod metadata;
 pub mod notify;
+mod partials;
+mod positions;
 pub mod read;
 mod reading;
-mod sealing;
+mod schedule;
 mod selection;
-mod shard;
 mod slots;
 mod sweep;
+mod unit;
+mod units;
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::BTreeMap,
     io,
     sync::{
         Arc,
@@ -36,27 +38,31 @@ use std::{
 use tokio::sync::Notify;
 
 use self::{
-    container::Container, descriptors::Descriptors, folders::Folder, gauges::Gauges, metadata::Metadata,
-    reading::Round, selection::Changes, slots::Slots,
-};
-pub use self::{
-    sealing::BatchBudget,
-    shard::{Shard, shard_of},
+    chain::FolderWatcher,
+    descriptors::Descriptors,
+    folders::Folder,
+    metadata::Metadata,
+    notify::{AnySignal, Lossy, Signal, Slot},
+    read::RangeReader,
+    reading::Round,
+    schedule::Schedule,
+    selection::Changes,
+    slots::Slots,
+    unit::Unit,
+    units::Units,
 };
 use crate::{
-    batch::Batch,
+    batch::{FromOutput, Lanes, ToOutput},
     checkpoint::{Snapshot, Unclaimed},
     config::Config,
     decode::{Counts, Limits, Scratch},
+    model::UnitId,
     pipeline::relabel::Relabel,
     source::kubernetes::{PodUpdate, Selector},
     status::{Health, Metrics, Side, Throttle},
-    tail::chain::{ContainerId, FolderWatcher},
-    tail::notify::{AnySignal, Lossy, Signal, Slot},
-    tail::read::RangeReader,
 };
 
-/// A file that something came after is given up when nothing was written to it for this long: the runtime may still
+/// A file that something came after has ended when nothing was written to it for this long: the runtime may still
 /// write the last bytes to the old file after it opened the new one.
 const ROTATION_GRACE: Duration = Duration::from_millis(250);
 
@@ -66,28 +72,28 @@ const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 /// The same where folders cannot be watched: a pod's logs may be gone some seconds after their last line.
 const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
 
-/// The longest time without a round of the loop: how the status server knows that this side is alive.
+/// The longest time without a round of the loop: how the status server knows that this thread is alive.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The least time between two words of the same trouble.
-const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
+/// The least time between two warnings of the same kind.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The same for odd lines, which are counted and no trouble: some programs write them all day.
+/// The same for odd lines, which are counted and no failure: some programs write them all day.
 const ODD_LINES_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// The ends of the channels that join the reader side with the sender side.
+/// The ends of the channels that join the tailer with the output and the checkpoint.
 pub struct Links {
-    /// Sealed batches go to the sender side. Never full: it holds as many as there are batches.
-    pub sealed: crossbeam_channel::Sender<Batch>,
-    /// Wakes the sender side after a batch was sealed.
+    /// Sealed batches go to the output. Never full: it holds as many as there are batches.
+    pub sealed: crossbeam_channel::Sender<ToOutput>,
+    /// Wakes the output after something was sent to it.
     pub sealed_notify: Arc<Notify>,
-    /// Acknowledged batches come back.
-    pub done: crossbeam_channel::Receiver<Batch>,
+    /// Batches that ended come back.
+    pub done: crossbeam_channel::Receiver<FromOutput>,
     /// Woken after a batch came back.
     pub done_notify: Arc<Notify>,
-    /// Positions to be saved, with the shard's index.
-    pub snapshots: crossbeam_channel::Sender<(usize, Snapshot)>,
-    /// Wakes the sender side after a snapshot was made.
+    /// Positions to be saved.
+    pub snapshots: crossbeam_channel::Sender<Snapshot>,
+    /// Wakes who saves them.
     pub snapshots_notify: Arc<Notify>,
     /// News of this node's pods; `None`: they are not asked for, and labels come from the paths.
     pub pods: Option<crossbeam_channel::Receiver<PodUpdate>>,
@@ -97,15 +103,17 @@ pub struct Links {
     pub stop: Arc<Stop>,
 }
 
-/// What a reader side is given besides its backends.
+/// What a tailer is given besides its backends.
 pub struct Setup {
     /// The configuration.
     pub config: Arc<Config>,
-    /// Which of the node's shards it is.
-    pub shard: Shard,
-    /// What joins it with the sender side.
+    /// The rules for labels.
+    pub relabel: Relabel,
+    /// `kubernetes.pod_selector`.
+    pub pod_selector: Selector,
+    /// What joins it with the others.
     pub links: Links,
-    /// What an earlier run saved for this shard.
+    /// What an earlier run saved.
     pub saved: Unclaimed,
     /// Shared by all.
     pub metrics: Arc<Metrics>,
@@ -133,8 +141,8 @@ impl Stop {
     }
 }
 
-/// The reader side's whole state; `R` reads the bytes.
-pub struct ReaderSide<R> {
+/// The tailer; `R` reads the bytes.
+pub struct Tailer<R> {
     reader: R,
     signal: Lossy<AnySignal>,
     watcher: FolderWatcher<Folder>,
@@ -144,148 +152,140 @@ pub struct ReaderSide<R> {
 /// Everything but the backends, so that a round of reads can borrow both.
 struct State {
     config: Arc<Config>,
-    shard: Shard,
     links: Links,
     metrics: Arc<Metrics>,
-    gauges: Gauges,
     health: Arc<Health>,
-    /// Boxed, as a map of many keeps room for more.
-    containers: HashMap<ContainerId, Box<Container>>,
-    ids: HashMap<String, ContainerId>,
+    units: Units,
+    selecting: Selecting,
+    schedule: Schedule,
+    lanes: Lanes,
+    files: OpenFiles,
+    decoding: Decoding,
+    throttles: Throttles,
+    due: Due,
+    /// Since when the growth is known of that the shared batch will hold.
+    grown_since: Option<Instant>,
+    /// Positions moved since the last snapshot.
+    moved: bool,
+    first_scan: bool,
+}
+
+/// What decides which containers are collected, and with which labels.
+struct Selecting {
     relabel: Relabel,
     /// `kubernetes.pod_selector` takes pods without labels.
     selects_unknown_pods: bool,
     metadata: Metadata,
-    /// Containers that are left out or taken in from now on.
     changes: Changes,
+}
+
+/// The files that are open.
+struct OpenFiles {
     slots: Slots,
-    next_container: u32,
-    next_file: u64,
-    /// What an earlier run saved for containers that were not seen yet.
-    unclaimed: Unclaimed,
-    /// Containers with bytes to be read, each once.
-    ready: VecDeque<ContainerId>,
-    /// When to look again at containers whose file waits for its rotation grace.
-    waiting: VecDeque<(Instant, ContainerId)>,
-    /// The batch that is being filled; `None` while all are on their way.
-    filling: Option<Batch>,
-    free: Vec<Batch>,
     descriptors: Descriptors,
     /// Compressed files whose decompressor holds memory.
     open_gzips: usize,
-    batches: BatchBudget,
-    /// What this shard's part of [`shard::Node::held_bytes`] is.
-    held_bytes: u64,
-    generation: u64,
-    /// Since when the oldest line of `filling` is known of.
-    filling_since: Option<Instant>,
-    /// Containers that were read into `filling`.
-    touched: Vec<ContainerId>,
-    /// Lines were read for `filling` that a rule dropped: their positions are to be acknowledged, if no line is.
-    holds_dropped: bool,
+}
+
+/// What reading and decoding need, used again and again.
+#[derive(Default)]
+struct Decoding {
+    limits: Option<Limits>,
     scratch: Scratch,
-    round: Round,
     counts: Counts,
-    troubles: Troubles,
-    limits: Limits,
-    /// Positions moved since the last snapshot.
-    moved: bool,
-    /// What is kept to read and batch with was used since it was last given back.
+    round: Round,
+    /// Bytes of all units' unfinished lines.
+    held_bytes: usize,
+    /// Memory was used since it was last given back.
     holds_memory: bool,
     /// Bytes were read since the last sweep.
     read_since_sweep: bool,
-    snapshot_due: Instant,
-    sweep_due: Instant,
-    rescan_due: Instant,
-    rescan_interval: Duration,
-    first_scan: bool,
 }
 
-/// Troubles that can come for every file and every time: each is said at most once in [`TROUBLE_INTERVAL`].
-struct Troubles {
+/// When what is done from time to time is due.
+struct Due {
+    snapshot: Instant,
+    sweep: Instant,
+    rescan: Instant,
+    rescan_interval: Duration,
+}
+
+/// What can happen for every file and every time is reported at most once in [`WARN_INTERVAL`].
+struct Throttles {
     pods_folder: Throttle,
     untracked_file: Throttle,
     unwatched_folder: Throttle,
     unopened_file: Throttle,
+    unlisted_folder: Throttle,
     unreadable_file: Throttle,
+    damaged_file: Throttle,
+    unfinished_lines: Throttle,
     odd_lines: Throttle,
     labels: RefCell<Throttle>,
 }
 
-impl Default for Troubles {
+impl Default for Throttles {
     fn default() -> Self {
-        let [pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file, labels] =
-            std::array::from_fn(|_| Throttle::new(TROUBLE_INTERVAL));
-        let (labels, odd_lines) = (RefCell::new(labels), Throttle::new(ODD_LINES_INTERVAL));
-        Self { pods_folder, untracked_file, unwatched_folder, unopened_file, unreadable_file, odd_lines, labels }
+        let new = || Throttle::new(WARN_INTERVAL);
+        Self {
+            pods_folder: new(),
+            untracked_file: new(),
+            unwatched_folder: new(),
+            unopened_file: new(),
+            unlisted_folder: new(),
+            unreadable_file: new(),
+            damaged_file: new(),
+            unfinished_lines: new(),
+            odd_lines: Throttle::new(ODD_LINES_INTERVAL),
+            labels: RefCell::new(new()),
+        }
     }
 }
 
-impl<R: RangeReader> ReaderSide<R> {
-    /// A reader side that has not looked at any folder yet. Must be called inside the runtime that `reader` needs. Where
+impl<R: RangeReader> Tailer<R> {
+    /// A tailer that has not looked at any folder yet. Must be called inside the runtime that `reader` needs. Where
     /// there is no inotify instance left for the folders, they are only listed from time to time.
     ///
     /// # Errors
-    /// Where a rule of the configuration is none.
+    /// Where a rule of the configuration is not valid.
     pub fn new(reader: R, signal: AnySignal, setup: Setup) -> io::Result<Self> {
-        let Setup { config, shard, links, saved, metrics, health } = setup;
+        let Setup { config, relabel, pod_selector, links, saved, metrics, health } = setup;
         let now = Instant::now();
         let (watcher, rescan_interval) = match FolderWatcher::new() {
             Ok(watcher) => (watcher, RESCAN_INTERVAL),
             Err(error) => {
-                if shard.is_first_to_say("cannot watch folders") {
-                    tracing::warn!(%error, interval = ?RESCAN_INTERVAL_UNWATCHED,
-                        "cannot watch folders for new files; listing them all instead, which costs more \
-                         (raise the sysctl fs.inotify.max_user_instances)");
-                }
+                tracing::warn!(%error, interval = ?RESCAN_INTERVAL_UNWATCHED,
+                    "cannot watch folders for new files; listing all of them instead, which costs more \
+                     (raise the sysctl fs.inotify.max_user_instances)");
                 (FolderWatcher::blind(), RESCAN_INTERVAL_UNWATCHED)
             }
         };
-        let batches = BatchBudget::of(&config, shard.count());
+        let selecting = Selecting {
+            relabel,
+            selects_unknown_pods: pod_selector.matches(&BTreeMap::new()),
+            metadata: Metadata::default(),
+            changes: Changes::default(),
+        };
         let state = State {
-            limits: Limits::from(&config.lines),
-            gauges: Gauges::of(&metrics),
+            lanes: Lanes::new(&config, links.sealed.clone(), Arc::clone(&links.sealed_notify)),
             links,
             metrics,
             health,
-            containers: HashMap::new(),
-            ids: HashMap::new(),
-            relabel: Relabel::new(&config).map_err(|error| io::Error::other(error.message))?,
-            selects_unknown_pods: Selector::parse(&config.kubernetes.pod_selector)
-                .map_err(io::Error::other)?
-                .matches(&BTreeMap::new()),
-            metadata: Metadata::default(),
-            changes: Changes::default(),
-            slots: Slots::default(),
-            next_container: 0,
-            next_file: 0,
-            unclaimed: saved,
-            ready: VecDeque::new(),
-            waiting: VecDeque::new(),
-            filling: None,
-            free: (0..batches.count).map(|_| Batch::new(0)).collect(),
-            descriptors: Descriptors::of_process(1 + signal.descriptors_per_file(), shard.count()),
-            open_gzips: 0,
-            batches,
-            held_bytes: 0,
-            generation: 0,
-            filling_since: None,
-            touched: Vec::new(),
-            holds_dropped: false,
-            scratch: Scratch::default(),
-            round: Round::default(),
-            counts: Counts::default(),
-            troubles: Troubles::default(),
-            moved: false,
+            units: Units::new(saved),
+            selecting,
+            schedule: Schedule::default(),
+            files: OpenFiles {
+                slots: Slots::default(),
+                descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
+                open_gzips: 0,
+            },
             // What the first scan needed is not needed again.
-            holds_memory: true,
-            read_since_sweep: false,
-            snapshot_due: now,
-            sweep_due: now,
-            rescan_due: now,
-            rescan_interval,
+            decoding: Decoding { limits: Some(Limits::from(&config.lines)), holds_memory: true, ..Decoding::default() },
+            throttles: Throttles::default(),
+            due: Due { snapshot: now, sweep: now, rescan: now, rescan_interval },
+            grown_since: None,
+            moved: false,
             first_scan: true,
-            shard,
             config,
         };
         let signal = Lossy::new(signal, state.config.debug.drop_signals);
@@ -303,24 +303,29 @@ impl<R: RangeReader> ReaderSide<R> {
             if linger {
                 // Not the runtime's sleep: that would be woken by every event of the signal, which the next round takes
                 // all at once, and the writers of the logs would pay for waking it.
-                let since_growth = self.state.filling_since.map_or(Duration::ZERO, |since| since.elapsed());
+                let since_growth = self.state.grown_since.map_or(Duration::ZERO, |since| since.elapsed());
                 std::thread::sleep(linger::after(since_growth, self.state.config.loki.batch.age.0));
             }
-            self.state.health.beat(Side::Reader(self.state.shard.index()));
-            self.state.take_acknowledged();
             self.follow_pods(Instant::now());
-            self.state.read_waiting_again(Instant::now());
             self.follow_folders();
             self.sweep_if_due()?;
             self.mark_dirty(&mut dirty)?;
-            self.read_round().await;
-            self.state.seal_if_due(Instant::now());
+            self.turn().await;
             self.snapshot_if_due();
-            let grown = !self.state.can_read() && self.wait().await?;
+            let grown = !self.state.schedule.has_ready() && self.wait().await?;
             // Files that wait for a batch to come back are read when it does.
-            linger = grown && self.state.ready.is_empty();
+            linger = grown && !self.state.schedule.has_ready();
         }
         self.drain().await
+    }
+
+    /// One turn of reading: what came back, what is read, what is sealed. The same while the program runs and while it drains.
+    async fn turn(&mut self) {
+        self.state.health.beat(Side::Reader);
+        self.take_ended();
+        self.state.read_due_again(Instant::now());
+        self.read_round().await;
+        self.state.seal_if_due(Instant::now());
     }
 
     /// Waits for something to do. Returns whether files have grown.
@@ -336,12 +341,12 @@ impl<R: RangeReader> ReaderSide<R> {
         };
         self.state.metrics.wakeups.inc();
         if grown {
-            self.state.filling_since.get_or_insert_with(Instant::now);
+            self.state.grown_since.get_or_insert_with(Instant::now);
         }
         Ok(grown)
     }
 
-    /// Clears the marks of grown files and puts their containers into the queue.
+    /// Clears the marks of grown files and puts their units into the queue.
     fn mark_dirty(&mut self, dirty: &mut Vec<Slot>) -> io::Result<()> {
         self.signal.drain(dirty)?;
         self.state.metrics.signals.inc_by(dirty.len() as u64);
@@ -358,28 +363,27 @@ impl<R: RangeReader> ReaderSide<R> {
         self.follow_pods(Instant::now());
         self.state.end_waiting();
         // Files that are not open have no mark.
-        self.state.sweep_due = Instant::now();
+        self.state.due.sweep = Instant::now();
         self.sweep_if_due()?;
         self.state.queue_all();
         loop {
-            self.state.health.beat(Side::Reader(self.state.shard.index()));
-            self.state.take_acknowledged();
-            self.read_round().await;
-            if self.state.ready.is_empty() {
-                self.state.seal();
+            self.turn().await;
+            if self.state.schedule.unread() == 0 {
+                self.state.lanes.seal_all();
             }
-            if (self.state.ready.is_empty() && self.state.in_flight() == 0) || Instant::now() >= deadline {
+            let is_done = self.state.schedule.unread() == 0 && self.state.lanes.in_flight() == 0;
+            if is_done || Instant::now() >= deadline {
                 break;
             }
-            if !self.state.can_read() {
-                let wake = tokio::time::Instant::from_std(deadline);
+            if !self.state.schedule.has_ready() {
+                let wake = self.state.next_due().min(deadline);
                 tokio::select! {
                     () = self.state.links.done_notify.notified() => {}
-                    () = tokio::time::sleep_until(wake) => {}
+                    () = tokio::time::sleep_until(wake.into()) => {}
                 }
             }
         }
-        self.state.take_acknowledged();
+        self.take_ended();
         self.state.report_undrained();
         self.snapshot();
         Ok(())
@@ -387,60 +391,57 @@ impl<R: RangeReader> ReaderSide<R> {
 }
 
 impl State {
-    /// Whether a round of reads would get on.
-    fn can_read(&self) -> bool {
-        !self.ready.is_empty() && (self.filling.is_some() || !self.free.is_empty())
+    /// How long lines may be.
+    fn limits(&self) -> Limits {
+        self.decoding.limits.unwrap_or_else(|| Limits::from(&self.config.lines))
     }
 
     /// When something is due, whatever happens before.
     fn next_due(&self) -> Instant {
-        let seal = self.seal_due();
-        let waiting = self.waiting.front().map(|(due, _)| *due);
-        let snapshot = self.moved.then_some(self.snapshot_due);
-        let metadata = self.metadata.wait_ends();
+        let seal = self.lanes.seal_due(self.grown_since);
+        let later = self.schedule.next_due();
+        let snapshot = self.moved.then_some(self.due.snapshot);
+        let metadata = self.selecting.metadata.wait_ends();
         let beat = Instant::now() + BEAT_INTERVAL;
-        [seal, waiting, snapshot, metadata]
+        [seal, later, snapshot, metadata]
             .into_iter()
             .flatten()
-            .fold(self.sweep_due.min(self.rescan_due).min(beat), Instant::min)
+            .fold(self.due.sweep.min(self.due.rescan).min(beat), Instant::min)
     }
 
-    /// Puts a container into the queue that has a file to read. One that has none must not wait there: while it does it is
+    /// Puts a unit into the queue that has a file to read. One that has none must not wait there: while it does it is
     /// not forgotten.
-    fn queue(&mut self, id: ContainerId) {
-        if let Some(container) = self.containers.get_mut(&id)
-            && !container.queued
-            && container.is_labelled()
-            && container.chain.current().is_some()
+    fn queue(&mut self, id: UnitId) {
+        if let Some(unit) = self.units.get_mut(id)
+            && !unit.queued
+            && unit.is_readable()
         {
-            container.queued = true;
-            self.ready.push_back(id);
+            unit.queued = true;
+            self.schedule.push(id);
         }
     }
 
     fn queue_slot(&mut self, slot: Slot) {
-        if let Some(id) = self.slots.container(slot) {
+        if let Some(id) = self.files.slots.unit(slot) {
             self.queue(id);
         }
     }
 
     fn queue_all(&mut self) {
-        let ids: Vec<_> = self.containers.keys().copied().collect();
-        for id in ids {
+        for id in self.units.ids() {
             self.queue(id);
         }
     }
 
-    /// Puts containers into the queue whose rotation grace is over.
-    fn read_waiting_again(&mut self, now: Instant) {
-        while let Some(&(due, id)) = self.waiting.front()
-            && due <= now
-        {
-            self.waiting.pop_front();
+    /// Puts units into the queue whose time has come.
+    fn read_due_again(&mut self, now: Instant) {
+        while let Some(id) = self.schedule.pop_due(now) {
             self.queue(id);
         }
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -1,32 +1,38 @@
-//! Rounds of reads: many files at once, each a bounded part, so that a chatty container cannot starve the others.
+//! Rounds of reads: many files at once, each a bounded part, so that a busy container cannot starve the others.
+//!
+//! In: units with unread bytes. Out: their lines in batches. What the batches have no room for is read again when they have. A
+//! read that fails is no end of a file: it is tried again.
 
 use std::{
     io,
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{Container, ROTATION_GRACE, ReaderSide, State};
+use super::{
+    ROTATION_GRACE, State, Tailer, Unit,
+    chain::{Source, clock_before, read_range},
+    notify::Slot,
+    read::{BUFFER_BYTES, BUFFERS, RangeReader, Wanted},
+    unit::Feed,
+};
 use crate::{
-    batch::Batch,
-    decode::{Counts, Malformed, Scratch},
+    decode::{Clock, Malformed},
+    model::UnitId,
     status::{FormatLabel, Reason},
-    tail::chain::{ContainerId, Source, read_range},
-    tail::notify::Slot,
-    tail::read::{BUFFER_BYTES, BUFFERS, GzipReader, Position, RangeReader, Wanted},
 };
 
 /// A superseded file that was last written to longer ago than this needs no grace.
 const SURELY_QUIET: Duration = Duration::from_secs(2);
 
-/// A compressed file that breaks off and was not written to for this long will not be whole any more.
-const COMPRESSION_PAUSE_MAX: Duration = Duration::from_secs(30);
-
-/// Decompressors that hold memory at the same time.
-const OPEN_GZIPS_MAX: usize = 4;
-
 /// A record without a newline is held together up to this many times `lines.max_bytes`; docker's escapes need up to six
 /// bytes for one.
 const LONG_RECORD_FACTOR: usize = 6;
+
+/// A file that cannot be read is tried again after this time.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// A block that could not be read for so long is passed over, where a later file waits behind it.
+const FAILING_MAX: Duration = Duration::from_secs(600);
 
 /// A round of reads while it is prepared and done: memory that is used again and again.
 #[derive(Default)]
@@ -34,57 +40,64 @@ pub(super) struct Round {
     wanted: Vec<Wanted>,
     /// One for each of `wanted`.
     picks: Vec<Pick>,
-    /// All containers that are looked at.
-    picked: Vec<ContainerId>,
+    /// All units that are looked at.
+    picked: Vec<UnitId>,
 }
 
 /// A file in a round of reads.
 struct Pick {
-    id: ContainerId,
+    id: UnitId,
     file: u64,
     offset: u64,
     outcome: Outcome,
 }
 
 /// What a read found.
-enum Outcome {
+pub(super) enum Outcome {
     /// The buffer was filled: there may be more.
     More,
     /// The end of the file, for now.
     End,
     /// A filled buffer without a newline.
     LongRecord,
+    /// No batch has room for the rest.
+    NoRoom,
+    /// The file cannot be read.
+    Failed(io::Error),
 }
 
-/// What became of a compressed file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum GzipOutcome {
-    /// There is more.
-    More,
-    /// It breaks off, and is still being written.
-    NotWhole,
-    /// It ended, or is broken from here on.
-    End,
+/// How much of some bytes was parsed.
+#[derive(Clone, Copy)]
+pub(super) struct Fed {
+    pub(super) bytes: usize,
+    /// The rest was not looked at, as no batch has room.
+    pub(super) no_room: bool,
 }
 
-impl<R: RangeReader> ReaderSide<R> {
-    /// Reads a part of each of the containers that are first in the queue.
+impl<R: RangeReader> Tailer<R> {
+    /// Reads a part of each of the units that are first in the queue.
     pub(super) async fn read_round(&mut self) {
-        if self.state.ready.is_empty() || !self.state.begin_filling() {
-            return;
-        }
-        let buffers = self.state.buffers_with_room().min(BUFFERS);
-        let Round { mut wanted, mut picks, mut picked } = std::mem::take(&mut self.state.round);
-        for _ in 0..buffers {
-            let Some(id) = self.state.ready.pop_front() else { break };
+        let Round { mut wanted, mut picks, mut picked } = std::mem::take(&mut self.state.decoding.round);
+        while picked.len() < BUFFERS
+            && let Some(id) = self.state.schedule.pop()
+        {
+            if !self.state.has_room(id) {
+                self.state.schedule.push_blocked(id);
+                continue;
+            }
             let Some(index) = self.begin_reading(id) else { continue };
             picked.push(id);
-            let Some(container) = self.state.containers.get_mut(&id) else { continue };
-            let file = &container.chain.files()[index];
+            let Some(unit) = self.state.units.get(id) else { continue };
+            let file = &unit.chain.files()[index];
+            let (number, offset) = (file.id, file.progress.parsed());
             match file.source {
                 Source::Slot(slot) => {
-                    wanted.push(Wanted { slot, offset: file.parsed });
-                    picks.push(Pick { id, file: file.id, offset: file.parsed, outcome: Outcome::End });
+                    wanted.push(Wanted { slot, offset });
+                    picks.push(Pick { id, file: number, offset, outcome: Outcome::End });
+                    if unit.is_elsewhere(number) {
+                        let clock = self.reader.file(slot).map(|file| clock_before(file, offset));
+                        self.state.enter(id, number, clock.unwrap_or_default());
+                    }
                 }
                 Source::Gzip(_) => self.read_gzip(id, index),
                 Source::Opened(_) | Source::Listed | Source::Closed => {}
@@ -93,8 +106,8 @@ impl<R: RangeReader> ReaderSide<R> {
         let state = &mut self.state;
         self.reader.read_round(&wanted, |index, result| state.take_bytes(&mut picks[index], result)).await;
         for id in picked.drain(..) {
-            if let Some(container) = self.state.containers.get_mut(&id) {
-                container.picked = false;
+            if let Some(unit) = self.state.units.get_mut(id) {
+                unit.picked = false;
             }
         }
         for pick in picks.drain(..) {
@@ -102,29 +115,32 @@ impl<R: RangeReader> ReaderSide<R> {
                 Outcome::More => self.state.queue(pick.id),
                 Outcome::LongRecord => self.read_long_record(pick.id),
                 Outcome::End => self.end_reached(pick.id),
+                Outcome::NoRoom => self.state.block(pick.id),
+                Outcome::Failed(error) => self.read_failed(pick.id, &error),
             }
         }
         wanted.clear();
-        self.state.round = Round { wanted, picks, picked };
+        self.state.decoding.round = Round { wanted, picks, picked };
         self.state.publish_counts();
     }
 
-    /// Nothing more is in the container's current file: if another one follows, goes on to that one.
-    fn end_reached(&mut self, id: ContainerId) {
+    /// Nothing more is in the unit's current file: if another one follows, goes on to that one.
+    fn end_reached(&mut self, id: UnitId) {
         let now = Instant::now();
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let Some(index) = container.chain.current() else { return };
-        if !container.chain.is_superseded(index) {
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        unit.note_read(0, true);
+        let Some(index) = unit.chain.current() else { return };
+        if !unit.chain.is_superseded(index) {
             return;
         }
-        let file = &mut container.chain.files_mut()[index];
+        let file = &mut unit.chain.files_mut()[index];
         let since = *file.at_end_since.get_or_insert(now);
         let slot = match file.source {
             Source::Slot(slot) => Some(slot),
             _ => None,
         };
         if now - since < ROTATION_GRACE && slot.is_some_and(|slot| !self.is_surely_quiet(slot)) {
-            self.state.waiting.push_back((since + ROTATION_GRACE, id));
+            self.state.schedule.push_later(since + ROTATION_GRACE, id);
             return;
         }
         self.finish(id, index);
@@ -137,152 +153,198 @@ impl<R: RangeReader> ReaderSide<R> {
         now.checked_sub(modified).is_some_and(|age| age > SURELY_QUIET)
     }
 
-    /// Closes the container's file at `index`, whose end is reached for good, and goes on to the next one.
-    fn finish(&mut self, id: ContainerId, index: usize) {
+    /// The end of the unit's file at `index` is reached for good: reads what no newline ends, and goes on to the next file. The
+    /// file stays open until Loki has its lines.
+    pub(super) fn finish(&mut self, id: UnitId, index: usize) {
         self.extend_fingerprints(id);
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let file = &mut container.chain.files_mut()[index];
-        let (number, parsed, seen, restart) = (file.id, file.parsed, file.seen, file.name.restart);
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let file = &unit.chain.files()[index];
+        let (number, parsed, seen) = (file.id, file.progress.parsed(), file.progress.seen());
         if let Source::Slot(slot) = file.source
             && let Some(descriptor) = self.reader.file(slot)
             && parsed < seen
         {
-            let rest = read_range(descriptor, parsed, (seen - parsed) as usize).unwrap_or_default();
-            self.state.feed_unterminated(id, Position { file: number, offset: parsed }, &rest);
+            match read_range(descriptor, parsed, (seen - parsed) as usize) {
+                Ok(rest) if self.state.feed_unterminated(id, number, parsed, &rest) => {}
+                Ok(_) => return self.state.block(id),
+                Err(error) => return self.read_failed(id, &error),
+            }
         }
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let file = &mut container.chain.files_mut()[index];
-        file.finished = true;
-        let next = container.chain.current().map(|next| container.chain.files()[next].name.restart);
-        if next.map_or(container.gone, |next| next != restart) {
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let file = &mut unit.chain.files_mut()[index];
+        let restart = file.name.restart;
+        file.progress.reach_end();
+        let next = unit.chain.current().map(|next| unit.chain.files()[next].name.restart);
+        if next.map_or(unit.gone, |next| next != restart) {
+            unit.chain.files_mut()[index].ends_lines = true;
             self.state.flush(id);
         }
-        self.shut(id, index, Source::Closed);
+        self.state.moved = true;
         self.state.queue(id);
     }
 
-    /// Decompresses and parses a part of a compressed file.
-    fn read_gzip(&mut self, id: ContainerId, index: usize) {
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let file = &mut container.chain.files_mut()[index];
-        let Source::Gzip(mut gzip) = std::mem::replace(&mut file.source, Source::Closed) else { return };
-        let was_open = gzip.is_open();
-        if !was_open && self.state.open_gzips >= OPEN_GZIPS_MAX {
-            file.source = Source::Gzip(gzip);
-            self.state.queue(id);
-            return;
+    /// A file cannot be read now. It is tried again, as an error may pass; one that stays costs a block where later files wait.
+    pub(super) fn read_failed(&mut self, id: UnitId, error: &io::Error) {
+        let now = Instant::now();
+        self.state.warn_of_read(error);
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let Some(index) = unit.chain.current() else { return };
+        let is_waited_for = unit.chain.is_superseded(index);
+        let file = &mut unit.chain.files_mut()[index];
+        let since = *file.failing_since.get_or_insert(now);
+        if is_waited_for && now - since >= FAILING_MAX {
+            file.failing_since = None;
+            let parsed = file.progress.parsed();
+            let end = (parsed + BUFFER_BYTES as u64).min(file.len.max(parsed));
+            tracing::error!(file = %file.path.display(), %error, offset = parsed, bytes = end - parsed,
+                "passing over a part of a log file that could not be read for 10 minutes; its lines are lost");
+            self.state.metrics.abandoned_bytes.inc_by(end - parsed);
+            if end == parsed || matches!(file.source, Source::Gzip(_)) {
+                let number = file.id;
+                return self.give_up(id, number, "unreadable");
+            }
+            file.progress.advance(end, end);
+            self.state.flush(id);
         }
-        let at = Position { file: file.id, offset: file.parsed };
-        let outcome = self.state.take_gzip_bytes(id, at, &mut gzip);
-        self.state.open_gzips = self.state.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        container.chain.files_mut()[index].source = Source::Gzip(gzip);
-        match outcome {
-            GzipOutcome::More => self.state.queue(id),
-            GzipOutcome::NotWhole => self.state.waiting.push_back((Instant::now() + ROTATION_GRACE, id)),
-            GzipOutcome::End => self.finish(id, index),
-        }
+        self.state.schedule.push_later(now + READ_AGAIN_AFTER, id);
     }
 
     /// A record that does not fit into a buffer: read into memory of its own, up to a limit.
-    fn read_long_record(&mut self, id: ContainerId) {
+    fn read_long_record(&mut self, id: UnitId) {
         let limit = self.state.long_record_bytes_max();
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
-        let Some(index) = container.chain.current() else { return };
-        let file = &mut container.chain.files_mut()[index];
-        let at = Position { file: file.id, offset: file.parsed };
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let Some(index) = unit.chain.current() else { return };
+        let file = &unit.chain.files()[index];
+        let (number, offset, seen) = (file.id, file.progress.parsed(), file.progress.seen());
         let Source::Slot(slot) = file.source else { return };
         let Some(descriptor) = self.reader.file(slot) else { return };
-        let Ok(mut record) = read_range(descriptor, at.offset, limit) else { return };
-        file.seen = file.seen.max(at.offset + record.len() as u64);
+        let mut record = match read_range(descriptor, offset, limit) {
+            Ok(record) => record,
+            Err(error) => return self.read_failed(id, &error),
+        };
         if let Some(end) = memchr::memrchr(b'\n', &record) {
             record.truncate(end + 1);
-            self.state.feed(id, at, &record);
-            self.state.queue(id);
+            match self.state.feed(id, number, offset, &record).no_room {
+                true => self.state.block(id),
+                false => self.state.queue(id),
+            }
         } else if record.len() >= limit {
-            self.state.feed_unterminated(id, at, &record);
-            self.state.queue(id);
+            match self.state.feed_unterminated(id, number, offset, &record) {
+                true => self.state.queue(id),
+                false => self.state.block(id),
+            }
         } else {
+            self.state.advance(id, number, offset, seen.max(offset + record.len() as u64));
             self.end_reached(id);
         }
     }
 }
 
 impl State {
+    /// Whether the batch that the unit's lines go to has room.
+    fn has_room(&mut self, id: UnitId) -> bool {
+        let Some(unit) = self.units.get_mut(id) else { return true };
+        self.lanes.has_room(unit.choose_lane(self.lanes.has_own(id)))
+    }
+
+    /// Puts a unit aside until a batch comes back.
+    pub(super) fn block(&mut self, id: UnitId) {
+        if let Some(unit) = self.units.get_mut(id)
+            && !unit.queued
+        {
+            unit.queued = true;
+            self.schedule.push_blocked(id);
+        }
+    }
+
+    /// The cursor of a unit enters a file.
+    pub(super) fn enter(&mut self, id: UnitId, file: u64, clock: Clock) {
+        let ends_lines = self.units.get_mut(id).is_some_and(Unit::take_end_of_lines);
+        if ends_lines {
+            self.flush(id);
+        }
+        if let Some(unit) = self.units.get_mut(id) {
+            unit.enter(file, clock);
+        }
+    }
+
     /// Parses what a read brought.
     fn take_bytes(&mut self, pick: &mut Pick, result: io::Result<&[u8]>) {
         let bytes = match result {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.complain_of_read(&error);
+                pick.outcome = Outcome::Failed(error);
                 return;
             }
         };
+        if let Some(file) = self.units.get_mut(pick.id).and_then(|unit| unit.chain.file_mut(pick.file)) {
+            file.failing_since = None;
+        }
         if bytes.is_empty() {
             return;
         }
-        let at = Position { file: pick.file, offset: pick.offset };
-        let consumed = self.feed(pick.id, at, bytes);
-        if bytes.len() == BUFFER_BYTES {
-            pick.outcome = if consumed == 0 { Outcome::LongRecord } else { Outcome::More };
-        }
+        let fed = self.feed(pick.id, pick.file, pick.offset, bytes);
+        pick.outcome = match fed {
+            Fed { no_room: true, .. } => Outcome::NoRoom,
+            Fed { bytes: 0, .. } if bytes.len() == BUFFER_BYTES => Outcome::LongRecord,
+            _ if bytes.len() == BUFFER_BYTES => Outcome::More,
+            _ => Outcome::End,
+        };
     }
 
     /// A longer record is parsed in parts.
-    fn long_record_bytes_max(&self) -> usize {
-        self.limits.max_line_bytes.saturating_mul(LONG_RECORD_FACTOR).max(2 * BUFFER_BYTES)
+    pub(super) fn long_record_bytes_max(&self) -> usize {
+        self.limits().max_line_bytes.saturating_mul(LONG_RECORD_FACTOR).max(2 * BUFFER_BYTES)
     }
 
-    pub(super) fn complain_of_read(&mut self, error: &io::Error) {
-        if let Some(more) = self.troubles.unreadable_file.permit() {
-            tracing::warn!(%error, more, "cannot read a log file");
+    pub(super) fn warn_of_read(&mut self, error: &io::Error) {
+        if let Some(more) = self.throttles.unreadable_file.permit() {
+            tracing::warn!(%error, more, "cannot read a log file; trying again");
         }
     }
 
-    /// Parses bytes of a container's file; returns how many whole records' bytes that were.
-    fn feed(&mut self, id: ContainerId, at: Position, bytes: &[u8]) -> usize {
-        let consumed = self
-            .with_batch(id, |container, scratch, counts, batch| container.feed(bytes, at, scratch, counts, batch))
-            .unwrap_or(0);
-        self.advance(id, at, consumed, bytes.len());
-        consumed
-    }
-
-    fn feed_unterminated(&mut self, id: ContainerId, at: Position, rest: &[u8]) {
-        self.with_batch(id, |container, scratch, counts, batch| {
-            container.feed_unterminated(rest, at, scratch, counts, batch);
-        });
-        self.advance(id, at, rest.len(), rest.len());
-    }
-
-    /// Gives out a container's partial lines as they are.
-    pub(super) fn flush(&mut self, id: ContainerId) {
-        if self.begin_filling() {
-            self.with_batch(id, |container, scratch, counts, batch| container.flush(scratch, counts, batch));
-        }
-    }
-
-    /// Decompresses and parses a part of a file.
-    fn take_gzip_bytes(&mut self, id: ContainerId, at: Position, gzip: &mut GzipReader) -> GzipOutcome {
-        let (bytes, ended) = match gzip.fill() {
-            Ok(filled) => filled,
-            Err(error) => return self.broke_off(id, at, gzip, &error),
-        };
-        let mut consumed = self.feed(id, at, bytes);
-        if ended || (consumed == 0 && bytes.len() >= self.long_record_bytes_max()) {
-            let rest = Position { file: at.file, offset: at.offset + consumed as u64 };
-            if consumed < bytes.len() {
-                self.feed_unterminated(id, rest, &bytes[consumed..]);
+    /// Parses bytes of a unit's file, into as many batches as there are.
+    pub(super) fn feed(&mut self, id: UnitId, file: u64, offset: u64, bytes: &[u8]) -> Fed {
+        let mut parsed = 0;
+        let no_room = loop {
+            let rest = &bytes[parsed..];
+            let Some((taken, has_room)) = self.with_batch(id, |unit, feed| {
+                let taken = unit.feed(rest, offset + parsed as u64, feed);
+                (taken, feed.batch.encoded_bytes() < feed.batch_bytes)
+            }) else {
+                break true;
+            };
+            parsed += taken;
+            // A batch that is full may have taken the last record.
+            if has_room || memchr::memchr(b'\n', &bytes[parsed..]).is_none() {
+                break false;
             }
-            consumed = bytes.len();
+        };
+        self.note_read(id, parsed);
+        self.advance(id, file, offset + parsed as u64, offset + bytes.len() as u64);
+        Fed { bytes: parsed, no_room }
+    }
+
+    /// Parses bytes that no newline will end; returns whether a batch had room.
+    pub(super) fn feed_unterminated(&mut self, id: UnitId, file: u64, offset: u64, rest: &[u8]) -> bool {
+        let fed = self.with_batch(id, |unit, feed| unit.feed_unterminated(rest, offset, feed));
+        if fed.is_some() {
+            let end = offset + rest.len() as u64;
+            self.note_read(id, rest.len());
+            self.advance(id, file, end, end);
         }
-        gzip.consume(consumed);
-        if ended { GzipOutcome::End } else { GzipOutcome::More }
+        fed.is_some()
+    }
+
+    /// Gives out a unit's partial lines as they are; returns whether a batch had room.
+    pub(super) fn flush(&mut self, id: UnitId) -> bool {
+        let holds = self.units.get(id).is_some_and(Unit::holds_partial_line);
+        !holds || self.with_batch(id, Unit::flush).is_some()
     }
 
     /// Adds what was parsed to the metrics.
     fn publish_counts(&mut self) {
-        let counts = std::mem::take(&mut self.counts);
+        let counts = std::mem::take(&mut self.decoding.counts);
         for (format, lines) in
             [("cri", counts.cri_records), ("docker", counts.docker_records), ("raw", counts.raw_records)]
         {
@@ -290,7 +352,11 @@ impl State {
                 self.metrics.parsed_lines.get_or_create(&FormatLabel { format }).inc_by(lines);
             }
         }
-        let repaired = [("invalid_utf8", counts.invalid_utf8_lines), ("oversize", counts.oversize_lines)];
+        let repaired = [
+            ("invalid_utf8", counts.invalid_utf8_lines),
+            ("oversize", counts.oversize_lines),
+            ("nul", u64::from(counts.nul_bytes > 0)),
+        ];
         let malformed = Malformed::ALL.map(|reason| (reason.reason(), counts.malformed(reason)));
         for (reason, lines) in repaired.into_iter().chain(malformed) {
             if lines > 0 {
@@ -299,73 +365,54 @@ impl State {
         }
     }
 
-    /// A compressed file cannot be read from here on. Docker compresses in place: what ends too early may be whole a moment
-    /// later.
-    fn broke_off(&mut self, id: ContainerId, at: Position, gzip: &mut GzipReader, error: &io::Error) -> GzipOutcome {
-        let not_whole = error.kind() == io::ErrorKind::UnexpectedEof && is_being_written(gzip);
-        if not_whole && gzip.begin_again(at.offset).is_ok() {
-            return GzipOutcome::NotWhole;
-        }
-        self.complain_of_read(error);
-        self.feed_unterminated(id, at, gzip.unconsumed());
-        GzipOutcome::End
-    }
-
-    /// Calls `parse` with what it needs to put a container's lines into the batch.
-    fn with_batch<T>(
-        &mut self,
-        id: ContainerId,
-        parse: impl FnOnce(&mut Container, &mut Scratch, &mut Counts, &mut Batch) -> T,
-    ) -> Option<T> {
-        let container = self.containers.get_mut(&id)?;
-        let batch = self.filling.as_mut()?;
-        if !container.touched {
-            container.touched = true;
-            self.touched.push(id);
-        }
-        let odd_before = self.counts.odd_lines();
-        let result = parse(container, &mut self.scratch, &mut self.counts, batch);
-        if self.counts.odd_lines() > odd_before
-            && let Some(more) = self.troubles.odd_lines.permit()
+    /// Calls `parse` with what it needs to put a unit's lines into the batch that they go to; `None`: no batch has room.
+    fn with_batch<T>(&mut self, id: UnitId, parse: impl FnOnce(&mut Unit, &mut Feed<'_>) -> T) -> Option<T> {
+        let unit = self.units.get_mut(id)?;
+        let lane = unit.lane();
+        let batch_bytes = self.lanes.batch_bytes();
+        let batch = self.lanes.open(lane, Instant::now())?;
+        let (odd_before, held_before) = (self.decoding.counts.odd_lines(), unit.held_bytes());
+        let (scratch, counts) = (&mut self.decoding.scratch, &mut self.decoding.counts);
+        let result = parse(unit, &mut Feed { batch, batch_bytes, scratch, counts });
+        if self.decoding.counts.odd_lines() > odd_before
+            && let Some(more) = self.throttles.odd_lines.permit()
         {
             tracing::info!(
-                pod = container.pod.pod,
-                namespace = container.pod.namespace,
-                container = container.name,
+                pod = unit.pod.pod,
+                namespace = unit.pod.namespace,
+                container = unit.name,
                 more,
-                "a container's log has lines that are neither CRI nor docker's, no UTF-8, or longer than lines.max_bytes; \
+                "a container's log has lines that are neither CRI nor docker's, not UTF-8, or longer than lines.max_bytes; \
                  they are sent all the same, and pilcrow_malformed_lines_total counts them by reason"
             );
         }
-        let dropped = std::mem::take(&mut container.dropped_lines);
+        let dropped = std::mem::take(&mut unit.dropped_lines);
         if dropped > 0 {
-            self.holds_dropped = true;
             self.metrics.dropped_lines.get_or_create(&Reason { reason: "relabel" }).inc_by(dropped);
         }
-        self.filling_since.get_or_insert_with(Instant::now);
+        let held_after = unit.held_bytes();
+        if held_after != held_before {
+            self.note_held(held_before, held_after);
+        }
         Some(result)
     }
 
-    /// Notes how far a file is parsed and seen.
-    fn advance(&mut self, id: ContainerId, at: Position, consumed: usize, seen: usize) {
-        self.metrics.read_bytes.inc_by(consumed as u64);
-        self.read_since_sweep |= consumed > 0;
-        if let Some(container) = self.containers.get_mut(&id) {
-            container.last_read = Instant::now();
-            if let Some(file) = container.chain.file_mut(at.file) {
-                file.parsed = at.offset + consumed as u64;
-                file.seen = at.offset + seen as u64;
-                if consumed > 0 {
-                    file.at_end_since = None;
-                }
-            }
+    fn note_read(&mut self, id: UnitId, bytes: usize) {
+        self.metrics.read_bytes.inc_by(bytes as u64);
+        self.decoding.read_since_sweep |= bytes > 0;
+        self.moved |= bytes > 0;
+        if let Some(unit) = self.units.get_mut(id) {
+            unit.note_read(bytes as u64, false);
         }
-        self.seal_if_full();
     }
-}
 
-/// Whether a compressed file was written to not long ago.
-fn is_being_written(gzip: &GzipReader) -> bool {
-    let age = gzip.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_none_or(|age| age < COMPRESSION_PAUSE_MAX)
+    /// Notes how far a file is parsed and seen.
+    fn advance(&mut self, id: UnitId, file: u64, parsed: u64, seen: u64) {
+        if let Some(file) = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file)) {
+            if parsed > file.progress.parsed() {
+                file.at_end_since = None;
+            }
+            file.progress.advance(parsed, seen);
+        }
+    }
 }

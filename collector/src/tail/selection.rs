@@ -6,12 +6,12 @@
 
 use std::time::Instant;
 
-use super::{Container, ReaderSide, State};
+use super::{State, Tailer, Unit};
 use crate::{
-    decode::Stream,
+    model::{Stream, UnitId},
     pipeline::relabel::{Outcome, StreamLabels, Subject},
     source::kubernetes::PodExclusion,
-    tail::chain::{ContainerId, Source},
+    tail::chain::Source,
     tail::read::RangeReader,
 };
 
@@ -39,36 +39,33 @@ enum Decision {
 /// Containers on which something else was decided than before, until their files are seen to.
 #[derive(Debug, Default)]
 pub struct Changes {
-    excluded: Vec<(ContainerId, &'static str)>,
-    resumed: Vec<ContainerId>,
+    excluded: Vec<(UnitId, &'static str)>,
+    resumed: Vec<UnitId>,
 }
 
-impl<R: RangeReader> ReaderSide<R> {
+impl<R: RangeReader> Tailer<R> {
     /// Takes the news of pods, closes the files of containers that are left out from now on and looks for those of containers
     /// that are collected again.
     pub(super) fn follow_pods(&mut self, now: Instant) {
         self.state.take_metadata(now);
-        for (id, reason) in std::mem::take(&mut self.state.changes.excluded) {
-            let holds_partial_line =
-                self.state.containers.get(&id).is_some_and(|container| container.holds_partial_line());
-            if holds_partial_line && !self.state.begin_filling() {
+        for (id, reason) in std::mem::take(&mut self.state.selecting.changes.excluded) {
+            if !self.state.flush(id) {
                 // Its first piece was read, so it is sent: as soon as there is a batch to take it.
-                self.state.changes.excluded.push((id, reason));
+                self.state.selecting.changes.excluded.push((id, reason));
                 continue;
             }
-            self.state.flush(id);
             self.close_files(id);
-            if let Some(container) = self.state.containers.get_mut(&id) {
+            if let Some(container) = self.state.units.get_mut(id) {
                 container.exclude(reason);
             }
         }
-        for id in std::mem::take(&mut self.state.changes.resumed) {
+        for id in std::mem::take(&mut self.state.selecting.changes.resumed) {
             self.scan_container(id);
         }
     }
 
-    fn close_files(&mut self, id: ContainerId) {
-        let files = self.state.containers.get(&id).map_or(0, |container| container.chain.files().len());
+    fn close_files(&mut self, id: UnitId) {
+        let files = self.state.units.get(id).map_or(0, |container| container.chain.files().len());
         for index in 0..files {
             self.shut(id, index, Source::Closed);
         }
@@ -77,35 +74,36 @@ impl<R: RangeReader> ReaderSide<R> {
 
 impl State {
     /// Decides on a container that was just found.
-    pub(super) fn decide_or_wait(&mut self, id: ContainerId, now: Instant) {
+    pub(super) fn decide_or_wait(&mut self, id: UnitId, now: Instant) {
         if !self.decide(id, false) {
-            self.metadata.wait(id, now + self.config.kubernetes.wait.0);
+            self.selecting.metadata.wait(id, now + self.config.kubernetes.wait.0);
         }
     }
 
     /// Decides on a container with what is known now; returns whether that is enough. `has_waited`: what the rules do not
     /// ask for, such as the label `app`, may be missing.
-    pub(super) fn decide(&mut self, id: ContainerId, has_waited: bool) -> bool {
-        let decision = match self.containers.get(&id) {
+    pub(super) fn decide(&mut self, id: UnitId, has_waited: bool) -> bool {
+        let limits = self.limits();
+        let decision = match self.units.get(id) {
             Some(container) => self.decision(container, has_waited),
             None => return true,
         };
-        self.changes.excluded.retain(|(other, _)| *other != id);
-        let Some(container) = self.containers.get_mut(&id) else { return true };
+        self.selecting.changes.excluded.retain(|(other, _)| *other != id);
+        let Some(container) = self.units.get_mut(id) else { return true };
         match decision {
             Decision::Wait => return false,
             Decision::Exclude(reason) => {
                 tracing::debug!(container = container.saved_name(), reason, "left out");
                 if container.chain.is_at_hand() {
-                    self.changes.excluded.push((id, reason));
+                    self.selecting.changes.excluded.push((id, reason));
                 } else {
                     container.exclude(reason);
                 }
             }
             Decision::Collect(streams) => {
                 if container.exclusion().is_some() {
-                    container.resume(self.limits);
-                    self.changes.resumed.push(id);
+                    container.resume(limits);
+                    self.selecting.changes.resumed.push(id);
                 }
                 container.set_labels(streams);
             }
@@ -113,11 +111,11 @@ impl State {
         true
     }
 
-    fn decision(&self, container: &Container, has_waited: bool) -> Decision {
+    fn decision(&self, container: &Unit, has_waited: bool) -> Decision {
         if !self.config.kubernetes.namespaces.contain(&container.pod.namespace) {
             return Decision::Exclude(NAMESPACE);
         }
-        let pod = self.metadata.pod(&container.pod.folder_name());
+        let pod = self.selecting.metadata.pod(&container.pod.folder_name());
         match pod.and_then(|pod| pod.exclusion) {
             Some(PodExclusion::Annotation) => return Decision::Exclude(ANNOTATION),
             Some(PodExclusion::Selector) => return Decision::Exclude(SELECTOR),
@@ -127,7 +125,7 @@ impl State {
         let folder = container.folder(&self.config.paths.pods).display().to_string();
         let mut is_final = true;
         let streams = [Stream::Stdout, Stream::Stderr].map(|stream| {
-            let outcome = self.relabel.apply(&Subject {
+            let outcome = self.selecting.relabel.apply(&Subject {
                 pod: &container.pod,
                 container: &container.name,
                 folder: &folder,
@@ -146,7 +144,7 @@ impl State {
             }
         });
         let none = streams.iter().all(Option::is_none);
-        if may_come && !(none && is_final) && !(has_waited && is_final && self.selects_unknown_pods) {
+        if may_come && !(none && is_final) && !(has_waited && is_final && self.selecting.selects_unknown_pods) {
             // After its time a pod counts as one without labels. What that leaves out waits on, as the API may say more, and
             // its lines are safe on the disk.
             Decision::Wait
@@ -157,9 +155,9 @@ impl State {
         }
     }
 
-    fn warn_of_labels(&self, container: &Container, trouble: Option<String>) {
+    fn warn_of_labels(&self, container: &Unit, trouble: Option<String>) {
         if let Some(trouble) = trouble
-            && let Some(more) = self.troubles.labels.borrow_mut().permit()
+            && let Some(more) = self.throttles.labels.borrow_mut().permit()
         {
             let container = container.saved_name();
             tracing::warn!(container, more, "{trouble} (relabel_configs makes the labels)");

@@ -1,29 +1,29 @@
 //! Which open file is in which slot of the reader and the signal.
 
-use crate::{tail::chain::ContainerId, tail::notify::Slot};
+use crate::{model::UnitId, tail::notify::Slot};
 
 /// Slots, dense and used again.
 #[derive(Debug, Default)]
 pub struct Slots {
-    containers: Vec<Option<ContainerId>>,
+    units: Vec<Option<UnitId>>,
     free: Vec<u32>,
 }
 
 impl Slots {
-    /// A free slot, from now on of this container.
-    pub fn take(&mut self, container: ContainerId) -> Slot {
+    /// A free slot, from now on of this unit.
+    pub fn take(&mut self, unit: UnitId) -> Slot {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.containers.push(None);
-            self.containers.len() as u32 - 1
+            self.units.push(None);
+            self.units.len() as u32 - 1
         });
-        self.containers[index as usize] = Some(container);
+        self.units[index as usize] = Some(unit);
         Slot(index)
     }
 
     /// Makes a slot free.
     pub fn give_back(&mut self, slot: Slot) {
-        if let Some(container) = self.containers.get_mut(slot.0 as usize)
-            && container.take().is_some()
+        if let Some(unit) = self.units.get_mut(slot.0 as usize)
+            && unit.take().is_some()
         {
             self.free.push(slot.0);
         }
@@ -32,11 +32,11 @@ impl Slots {
     /// How many there are, taken or free.
     #[cfg(test)]
     pub fn capacity(&self) -> usize {
-        self.containers.len()
+        self.units.len()
     }
 
     /// Whose file is in a slot.
-    pub fn container(&self, slot: Slot) -> Option<ContainerId> {
-        *self.containers.get(slot.0 as usize)?
+    pub fn unit(&self, slot: Slot) -> Option<UnitId> {
+        *self.units.get(slot.0 as usize)?
     }
 }

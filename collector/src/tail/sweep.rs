@@ -6,10 +6,14 @@
 
 use std::{collections::HashSet, io, time::Instant};
 
-use super::{Container, ReaderSide, State, descriptors::len_and_named, hold::Held, selection::REASONS};
+use super::{State, Tailer, Unit, descriptors::len_and_named, hold::Held, selection::REASONS};
 use crate::{
-    status::ContainerLabels,
-    tail::chain::{self, ChainFile, ContainerId, FileKey, Source},
+    decode::Scratch,
+    memory,
+    model::FileKey,
+    model::UnitId,
+    status::{ContainerLabels, Reason},
+    tail::chain::{self, ChainFile, Source},
     tail::notify::{Signal, Slot},
     tail::read::RangeReader,
 };
@@ -18,24 +22,24 @@ use crate::{
 #[derive(Default)]
 struct Found {
     /// Files to be read; the slot of those that the signal should have told of.
-    grown: Vec<(ContainerId, Option<Slot>)>,
+    grown: Vec<(UnitId, Option<Slot>)>,
     /// Numbers of files that became shorter, or begin otherwise than they did.
-    truncated: Vec<(ContainerId, u64)>,
+    truncated: Vec<(UnitId, u64)>,
     /// Containers of which a file is not where it was.
-    moved: Vec<ContainerId>,
+    moved: Vec<UnitId>,
     /// Deleted files.
     held: Vec<Held>,
     open: usize,
 }
 
-impl<R: RangeReader> ReaderSide<R> {
+impl<R: RangeReader> Tailer<R> {
     /// Looks at all files, gives up partial lines that waited too long, and refreshes the gauges, when it is time.
     pub(super) fn sweep_if_due(&mut self) -> io::Result<()> {
         let now = Instant::now();
-        if now < self.state.sweep_due {
+        if now < self.state.due.sweep {
             return Ok(());
         }
-        self.state.sweep_due = now + self.state.config.sweep.interval.0;
+        self.state.due.sweep = now + self.state.config.sweep.interval.0;
         // What the signal knows of is no find: take its marks before and after the comparison.
         let mut dirty = Vec::new();
         self.mark_dirty(&mut dirty)?;
@@ -61,15 +65,17 @@ impl<R: RangeReader> ReaderSide<R> {
         self.give_up_vanished(now);
         self.state.flush_silent(now);
         self.publish_gauges();
-        self.state.release_memory_if_idle();
+        self.close_saved_files();
+        self.release_memory_if_idle();
         Ok(())
     }
 
     fn look_at_files(&mut self, now: Instant) -> Found {
         let mut found = Found::default();
-        for (&id, container) in &mut self.state.containers {
-            let current = container.chain.current().filter(|_| !container.queued && container.is_labelled());
-            for (index, file) in container.chain.files_mut().iter_mut().enumerate() {
+        for unit in self.state.units.iter_mut() {
+            let id = unit.id;
+            let current = unit.chain.current().filter(|_| !unit.queued && unit.is_readable());
+            for (index, file) in unit.chain.files_mut().iter_mut().enumerate() {
                 found.open += usize::from(file.is_open());
                 let is_current = Some(index) == current;
                 match &file.source {
@@ -80,9 +86,15 @@ impl<R: RangeReader> ReaderSide<R> {
                         let was_written = len != std::mem::replace(&mut file.len, len);
                         note_name(file, named, now);
                         let head = || chain::plain_head(descriptor);
-                        if len < file.parsed || (was_written && head().is_ok_and(|head| !file.begins_with(&head))) {
+                        if len < file.progress.parsed()
+                            || (was_written && head().is_ok_and(|head| !file.begins_with(&head)))
+                        {
                             found.truncated.push((id, file.id));
-                        } else if is_current && len != file.seen {
+                        } else if file.progress.has_ended() && len > file.progress.parsed() {
+                            // Written to after all, longer after it was rotated than any runtime should.
+                            file.progress.reopen();
+                            found.grown.push((id, None));
+                        } else if is_current && len != file.progress.seen() {
                             found.grown.push((id, Some(slot)));
                         }
                     }
@@ -95,10 +107,10 @@ impl<R: RangeReader> ReaderSide<R> {
                     Source::Listed if is_current => match rustix::fs::stat(&file.path) {
                         Ok(stat)
                             if file.listed_key() == (FileKey { device: stat.st_dev, inode: stat.st_ino })
-                                && stat.st_size as u64 >= file.parsed =>
+                                && stat.st_size as u64 >= file.progress.parsed() =>
                         {
                             file.len = stat.st_size as u64;
-                            if file.len != file.seen {
+                            if file.len != file.progress.seen() {
                                 found.grown.push((id, None));
                             }
                         }
@@ -109,57 +121,49 @@ impl<R: RangeReader> ReaderSide<R> {
                 found.held.extend(Held::of(id, file));
             }
         }
-        self.state.descriptors.open = found.open;
+        self.state.files.descriptors.open = found.open;
         found
     }
 
     /// A file was truncated: it is read from its new beginning, and what was unread from a copy, where one is listed.
-    fn begin_anew(&mut self, id: ContainerId, file: u64, now: Instant) {
-        let Some(container) = self.state.containers.get_mut(&id) else { return };
+    fn begin_anew(&mut self, id: UnitId, file: u64, now: Instant) {
+        let Some((container, last_file)) = self.state.units.with_last_file(id) else { return };
         let Some(before) = container.chain.file_mut(file) else { return };
         self.state.metrics.truncated_files.inc();
-        tracing::warn!(path = %before.path.display(), read = before.parsed, now = before.len,
+        tracing::warn!(path = %before.path.display(), read = before.progress.parsed(), now = before.len,
             "a log file was truncated; it is read from its new beginning, and what was not read from a copy if there is one");
-        container.chain.split_truncated(file, &mut self.state.next_file, now);
+        container.chain.split_truncated(file, last_file, now);
         self.scan_container(id);
     }
 
     fn publish_gauges(&mut self) {
-        let State { containers, gauges, metrics, descriptors, shard, .. } = &mut self.state;
-        let all = containers.values();
-        for (reason, gauge) in REASONS.iter().zip(&mut gauges.excluded_containers) {
-            let excluded = all.clone().filter(|container| container.exclusion() == Some(reason)).count();
-            gauge.set(excluded as i64);
+        let State { units, metrics, files, lanes, .. } = &self.state;
+        for reason in REASONS {
+            let excluded = units.iter().filter(|unit| unit.exclusion() == Some(reason)).count();
+            metrics.excluded_containers.get_or_create(&Reason { reason }).set(excluded as i64);
         }
-        let followed = all.filter(|container| container.exclusion().is_none());
-        gauges.containers.set(followed.clone().count() as i64);
-        gauges.open_files.set(descriptors.open as i64);
-        let lags = followed.map(|container| (&**container, container.chain.lag_bytes()));
-        metrics.set_lags(shard.index(), lags, |container: &Container| ContainerLabels {
-            namespace: container.pod.namespace.clone(),
-            pod: container.pod.pod.clone(),
-            container: container.name.clone(),
+        let followed = units.iter().filter(|unit| unit.exclusion().is_none());
+        metrics.containers.set(followed.clone().count() as i64);
+        metrics.open_files.set(files.descriptors.open as i64);
+        let unacknowledged = lanes.unacknowledged();
+        let lags = followed.map(|unit| (unit, unit.chain.lag_bytes(unit.next(&unacknowledged))));
+        metrics.set_lags(lags, |unit: &Unit| ContainerLabels {
+            namespace: unit.pod.namespace.clone(),
+            pod: unit.pod.pod.clone(),
+            container: unit.name.clone(),
         });
     }
-}
 
-impl State {
-    /// Gives out partial lines of containers that have been silent for `lines.partial_timeout`.
-    fn flush_silent(&mut self, now: Instant) {
-        let timeout = self.config.lines.partial_timeout.0;
-        let silent: Vec<_> = self
-            .containers
-            .iter()
-            .filter(|(_, container)| container.holds_partial_line() && now - container.last_read >= timeout)
-            // One that waits to be read, or has a further file, is not silent: the rest may be on the disk.
-            .filter(|(_, container)| {
-                let chain = &container.chain;
-                !container.queued && chain.current().is_none_or(|index| !chain.is_superseded(index))
-            })
-            .map(|(&id, _)| id)
-            .collect();
-        for id in silent {
-            self.flush(id);
+    /// Gives back the memory of batches and decoding where nothing was read since the last sweep. A node that goes on to write
+    /// pays for it with page faults once, not for each batch.
+    pub(super) fn release_memory_if_idle(&mut self) {
+        let decoding = &mut self.state.decoding;
+        if std::mem::take(&mut decoding.read_since_sweep) {
+            decoding.holds_memory = true;
+        } else if std::mem::take(&mut decoding.holds_memory) {
+            decoding.scratch = Scratch::default();
+            self.state.lanes.release_spare();
+            memory::give_back();
         }
     }
 }

@@ -9,6 +9,7 @@ use std::{
 
 use super::*;
 use crate::{
+    compiled::Compiled,
     tail::notify::PollSignal,
     tail::read::{PreadReader, Wanted},
 };
@@ -41,10 +42,10 @@ impl RangeReader for MeddlingReader {
 /// A reader side and the far ends of its channels.
 struct Rig {
     folder: tempfile::TempDir,
-    side: ReaderSide<MeddlingReader>,
-    sealed: crossbeam_channel::Receiver<Batch>,
-    done: crossbeam_channel::Sender<Batch>,
-    snapshots: crossbeam_channel::Receiver<(usize, Snapshot)>,
+    side: Tailer<MeddlingReader>,
+    sealed: crossbeam_channel::Receiver<ToOutput>,
+    done: crossbeam_channel::Sender<FromOutput>,
+    snapshots: crossbeam_channel::Receiver<Snapshot>,
 }
 
 impl Rig {
@@ -67,15 +68,17 @@ impl Rig {
         };
         let reader = MeddlingReader { inner: PreadReader::new(), meddle: Box::new(meddle) };
         let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
+        let Compiled { config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
         let setup = Setup {
             config: Arc::new(config),
-            shard: Shard::all(1).remove(0),
+            relabel,
+            pod_selector,
             links,
             saved: Unclaimed::default(),
             metrics: Arc::default(),
             health: Arc::default(),
         };
-        let side = ReaderSide::new(reader, signal, setup).unwrap();
+        let side = Tailer::new(reader, signal, setup).unwrap();
         Self { folder, side, sealed, done, snapshots }
     }
 
@@ -88,14 +91,16 @@ impl Rig {
     /// Reads until nothing is left, and has all of it acknowledged.
     async fn read_all(&mut self) {
         self.side.follow_folders();
-        while self.side.state.can_read() {
+        while self.side.state.schedule.has_ready() {
             self.side.read_round().await;
-            self.side.state.seal();
-            for batch in self.sealed.try_iter() {
-                self.done.send(batch).unwrap();
+            self.side.state.lanes.seal_all();
+            for message in self.sealed.try_iter() {
+                let ToOutput::Batch(batch) = message else { continue };
+                self.done.send(FromOutput::Done { batch, refused: Vec::new() }).unwrap();
             }
-            self.side.state.take_acknowledged();
+            self.side.take_ended();
         }
+        self.side.close_saved_files();
     }
 }
 
@@ -127,7 +132,7 @@ async fn folders_that_change_while_they_are_scanned_are_scanned_until_they_are_a
     };
     let mut rig = Rig::new(meddle, folder);
     rig.side.follow_folders();
-    let container = rig.side.state.containers.values().next().unwrap();
+    let container = rig.side.state.units.iter().next().unwrap();
     let names: Vec<_> = container.chain.files().iter().map(|file| file.path.file_name().unwrap()).collect();
     assert_eq!(names, ["0.log.20260102-000001", "0.log.20260102-000002", "0.log.20260102-000003", "0.log"]);
 }
@@ -143,39 +148,39 @@ async fn pods_that_come_and_go_for_weeks_leave_nothing_behind() {
             write(&folder.join("0.log"), "a line");
         }
         rig.read_all().await;
-        assert_eq!(rig.side.state.containers.len(), PODS);
+        assert_eq!(rig.side.state.units.counts().0, PODS);
         for folder in folders {
             fs::remove_dir_all(folder.parent().unwrap()).unwrap();
         }
         rig.read_all().await;
-        rig.side.state.rescan_due = Instant::now();
+        rig.side.state.due.rescan = Instant::now();
         rig.read_all().await;
         let state = &rig.side.state;
-        assert_eq!((state.containers.len(), state.ids.len(), state.descriptors.open), (0, 0, 0));
+        assert_eq!((state.units.counts(), state.files.descriptors.open), ((0, 0), 0));
     }
     assert_eq!(
         rig.side.state.metrics.parsed_lines.get_or_create(&crate::status::FormatLabel { format: "cri" }).get(),
         (ROUNDS * PODS) as u64
     );
     let state = &rig.side.state;
-    assert_eq!((state.ready.len(), state.waiting.len(), state.touched.len()), (0, 0, 0));
-    assert!(state.slots.capacity() <= PODS, "{}", state.slots.capacity());
+    assert!(state.schedule.is_empty());
+    assert!(state.files.slots.capacity() <= PODS, "{}", state.files.slots.capacity());
     assert!(rig.side.watcher.watched() <= 1, "only the pods folder: {}", rig.side.watcher.watched());
     rig.side.snapshot();
-    assert_eq!(rig.snapshots.try_iter().last().unwrap(), (0, Snapshot::default()), "nothing to be saved of them");
+    assert_eq!(rig.snapshots.try_iter().last().unwrap(), Snapshot::default(), "nothing to be saved of them");
 }
 
 #[tokio::test]
 async fn a_node_that_comes_to_rest_gives_the_memory_of_its_batches_back() {
     let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
-    let reserved = |rig: &Rig| rig.side.state.free.iter().map(Batch::reserved_bytes).sum::<usize>();
+    let reserved = |rig: &Rig| rig.side.state.lanes.reserved_bytes();
     for text in ["a line", "a line after a rest"] {
         write(&rig.container(0).join("0.log"), text);
-        rig.side.state.rescan_due = Instant::now();
+        rig.side.state.due.rescan = Instant::now();
         rig.read_all().await;
-        rig.side.state.release_memory_if_idle();
+        rig.side.release_memory_if_idle();
         assert!(reserved(&rig) > 0, "more may come");
-        rig.side.state.release_memory_if_idle();
+        rig.side.release_memory_if_idle();
         assert_eq!(reserved(&rig), 0);
     }
 }

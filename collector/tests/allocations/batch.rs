@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use collector::{
     batch::{Batch, RequestEncoder, structured_metadata},
-    tail::chain::ContainerId,
-    tail::read::Position,
+    model::{ChannelId, Position, Stream, UnitId},
 };
 
 use crate::allocated;
@@ -15,18 +14,16 @@ fn filling_and_encoding_a_recycled_batch_allocates_nothing() {
     let labels: Vec<Arc<str>> = (0..20).map(|n| format!("{{app=\"{n}\"}}").into()).collect();
     let metadata = structured_metadata(&[("node".to_owned(), "pi-3".to_owned())].into());
     let (mut batch, mut encoder, mut request) = (Batch::new(0), RequestEncoder::default(), Vec::new());
+    let channel = |n| ChannelId { unit: UnitId(n as u32), stream: Stream::Stdout };
     let mut round = |generation| {
         batch.clear(generation);
         request.clear();
         let before = allocated();
-        let slots: [_; 20] = std::array::from_fn(|n| batch.open_stream(&labels[n]));
+        let slots: [_; 20] = std::array::from_fn(|n| batch.open_stream(&labels[n], channel(n)));
         for line in 0..5_000u64 {
             let slot = slots[line as usize % 20];
-            batch.append(slot, line as i64, b"a line of some length, as lines are");
-            batch.append_with_metadata(slot, line as i64, b"and one with structured metadata", &metadata);
-        }
-        for container in 0..20 {
-            batch.push_progress(ContainerId(container), Position { file: 1, offset: generation });
+            batch.append(slot, Position::START, line as i64, b"a line of some length, as lines are", &[]);
+            batch.append(slot, Position::START, line as i64, b"and one with structured metadata", &metadata);
         }
         encoder.encode(&batch, &batch.whole(), &mut request);
         allocated() - before

@@ -3,7 +3,7 @@
 use collector::{
     config::Oversize,
     decode::{ContainerParser, Counts, Limits, Scratch},
-    tail::read::Position,
+    model::{Line, Position},
 };
 
 use crate::allocated;
@@ -16,9 +16,9 @@ fn allocations_when_warm(log: &str) -> (u64, u64) {
     for _ in 0..2 {
         counts = Counts::default();
         let before = allocated();
-        let at = Position { file: 0, offset: 0 };
-        let consumed =
-            parser.feed(log.as_bytes(), at, &mut scratch, &mut counts, &mut |line| text_bytes += line.text.len());
+        let at = Position { turn: 0, offset: 0 };
+        let consumed = parser
+            .feed(log.as_bytes(), at, &mut scratch, &mut counts, &mut |line: Line<'_>| text_bytes += line.text.len());
         allocations = allocated() - before;
         assert_eq!(consumed, log.len());
     }
@@ -64,7 +64,7 @@ fn repaired_lines_allocate_nothing() {
     let mut allocations = 0;
     for _ in 0..2 {
         let before = allocated();
-        parser.feed(&log, Position { file: 0, offset: 0 }, &mut scratch, &mut counts, &mut |_| ());
+        parser.feed(&log, Position { turn: 0, offset: 0 }, &mut scratch, &mut counts, &mut |_: Line<'_>| ());
         allocations = allocated() - before;
     }
     assert_eq!((allocations, counts.invalid_utf8_lines), (0, 600));
@@ -78,10 +78,10 @@ fn an_idle_container_has_no_heap() {
     let allocations_of_scratch = allocated() - before;
     parser.feed(
         b"2026-11-22T11:09:06Z stdout F x\n",
-        Position { file: 0, offset: 0 },
+        Position { turn: 0, offset: 0 },
         &mut scratch,
         &mut counts,
-        &mut |_| (),
+        &mut |_: Line<'_>| (),
     );
     assert_eq!(allocated() - before, allocations_of_scratch);
     assert!(std::mem::size_of::<ContainerParser>() <= 96);

@@ -1,17 +1,22 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod bounds;
 mod descriptors;
 mod exclusion;
 mod hold;
 mod hostile;
+mod hostile_pods;
 mod import;
 mod kill;
 mod kubernetes;
+mod last_stream;
+mod losses;
 mod pods_api;
 mod positions;
 mod program;
+mod read_errors;
 mod recorded;
+mod refusals;
 mod relabel;
 mod rotation;
-mod shards;
 mod start_and_stop;

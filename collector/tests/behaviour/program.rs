@@ -22,6 +22,8 @@ pub struct Node {
     pub receiver: Receiver,
     /// Lines to be added to the configuration file.
     pub extra_config: String,
+    /// Keys to be added to the section `loki`, each on a line of its own and indented by two blanks.
+    pub extra_loki: String,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
     /// A shell command that is run before the program and takes from it what it then lacks, such as `ulimit -n 1024`.
@@ -44,6 +46,7 @@ impl Node {
             folder,
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
+            extra_loki: String::new(),
             kubernetes: "{enabled: false}".into(),
             before: "true".into(),
             checkpoint_interval: "100ms",
@@ -93,10 +96,11 @@ impl Node {
     fn write_config(&self) -> (PathBuf, SocketAddr) {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
-            "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n\
+            "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n{}\n\
              labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {}\n\
              checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
             self.receiver.url(),
+            self.extra_loki,
             self.pods().display(),
             self.state().display(),
             self.kubernetes,
@@ -150,8 +154,22 @@ impl Program {
     /// Its anonymous memory in MiB: what does not lie in the binary, which is large where it is made for debugging.
     pub fn anonymous_mib(&self) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.borrow().id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+        // A process that has just ended has no memory.
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or("0 kB");
         line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// The most anonymous memory in MiB that was seen until `done` says so or the program has ended; looked at every few milliseconds.
+    pub fn peak_anonymous_mib_until(&self, what: &str, mut done: impl FnMut() -> bool) -> f64 {
+        let mut peak = 0.0_f64;
+        wait_for(what, || {
+            let ended = self.child.borrow_mut().try_wait().unwrap().is_some();
+            if !ended {
+                peak = peak.max(self.anonymous_mib());
+            }
+            (ended || done()).then_some(())
+        });
+        peak
     }
 
     /// What its descriptors lead to, as /proc shows it.
@@ -219,6 +237,44 @@ pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether it comes about soon enough; for what need not come about.
+pub fn settles(within: Duration, mut ask: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + within;
+    while !ask() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    true
+}
+
+/// Text that does not compress well, another one for each seed.
+pub fn noise(seed: u64, bytes: usize) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut letter = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(LETTERS[(state >> 40) as usize % LETTERS.len()])
+    };
+    (0..bytes).map(|_| letter()).collect()
+}
+
+/// Waits until the positions that are known now are saved: writes that began before count for nothing. Appends to the file, as
+/// nothing is saved without news, and gives the number of the records it added.
+pub fn wait_for_a_save_of_now(program: &Program, live: &Path) -> u64 {
+    let writes = || program.metric("pilcrow_checkpoint_writes_total", &[]);
+    let (before, mut added) = (writes(), 0);
+    wait_for("two saves", || {
+        append(live, record(80_000 + added, &format!("news {added}")));
+        added += 1;
+        settles(Duration::from_millis(250), || writes() >= before + 2.0).then_some(())
+    });
+    added
 }
 
 /// One CRI record of a whole line, its timestamp made of `second`.

@@ -103,3 +103,59 @@ fn the_metrics_tell_what_was_done() {
     assert_eq!(program.metric("pilcrow_read_bytes_total", &[]), fs::metadata(&live).unwrap().len() as f64);
     wait_for("no lag", || (program.metric("pilcrow_lag_bytes", &["counted"]) == 0.0).then_some(()));
 }
+
+/// A DaemonSet with maxSurge starts the new pod beside the old one, and ends the old one when the new one is ready.
+#[test]
+fn a_second_pilcrow_stands_by_ready_and_takes_over_when_the_first_ends() {
+    let node = Node::new();
+    let live = node.container("web", "handed").join("0.log");
+    append(&live, record(0, "by the first"));
+    let first = node.start();
+    node.wait_until(&first, "the first line", |counts| counts.entries == 1);
+    let second = node.start();
+    let standing_by = || second.get("/ready").filter(|(status, body)| *status == 200 && body.contains("standing by"));
+    wait_for("the second to stand by", standing_by);
+    assert_eq!(second.get("/healthz").unwrap().0, 200);
+    assert!(first.terminate().success());
+    wait_for("the second to take over", || second.log().contains("took over the state folder").then_some(()));
+    append(&live, record(1, "by the second"));
+    node.wait_until(&second, "the second line", |counts| counts.entries >= 2);
+    assert_eq!(texts(&node, "handed"), ["by the first", "by the second"]);
+    assert!(!second.log().contains(" WARN ") && !second.log().contains("ERROR"), "{}", second.log());
+}
+
+/// It was an abort at the next log line.
+#[test]
+fn a_stderr_that_takes_nothing_stops_nothing() {
+    for before in ["exec 2>/dev/full", "exec 2>&-", "rm -f f; mkfifo f && exec 3<>f && exec 2>f && exec 3>&- && rm f"] {
+        let mut node = Node::new();
+        node.before = format!("cd {} && {before}", node.folder().display());
+        let live = node.container("web", "mute").join("0.log");
+        append(&live, record(0, "first"));
+        let program = node.start();
+        node.wait_until(&program, "the first line", |counts| counts.entries == 1);
+        node.receiver.set_down(true);
+        append(&live, record(1, "second"));
+        wait_for("something to log", || (program.metric("pilcrow_push_requests_total", &[]) > 1.0).then_some(()));
+        node.receiver.set_down(false);
+        node.wait_until(&program, "the second line", |counts| counts.entries >= 2);
+        assert!(program.terminate().success(), "{before}");
+    }
+}
+
+/// The kubelet restarted a pod whose /healthz was behind 64 idle connections; /ready was 200 while nothing was acknowledged.
+#[test]
+fn ready_ends_while_lines_wait_and_nothing_is_acknowledged() {
+    let mut node = Node::new();
+    node.extra_config = "ready: {after: 500ms}".into();
+    let live = node.container("web", "waits").join("0.log");
+    append(&live, record(0, "first"));
+    let program = node.start();
+    node.wait_until(&program, "the first line", |counts| counts.entries == 1);
+    node.receiver.set_down(true);
+    append(&live, record(1, "second"));
+    let not_ready = || program.get("/ready").filter(|(status, body)| *status == 503 && body.contains("ready.after"));
+    wait_for("a reason for not being ready", not_ready);
+    node.receiver.set_down(false);
+    wait_for("readiness", || program.get("/ready").filter(|(status, _)| *status == 200));
+}

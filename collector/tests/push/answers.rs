@@ -15,8 +15,10 @@ fn an_acknowledged_batch_comes_back_with_its_progress_and_is_counted() {
         let loki = Receiver::start(|_, _| Reply::ok()).await;
         let running = Running::start(&config(&loki.url()));
         let done = running.deliver(batch(1, &[(1, "one"), (2, "two"), (1, "three")])).await;
-        assert_eq!(done.progress().len(), 3);
-        assert_eq!(loki.stored_texts(), ["one", "three", "two"]);
+        assert_eq!(done.streams().len(), 2);
+        let mut stored = loki.stored_texts();
+        stored.sort();
+        assert_eq!(stored, ["one", "three", "two"]);
         let seen = &loki.seen()[0];
         assert_eq!(seen.target, "/loki/api/v1/push");
         assert_eq!(seen.header("content-type"), "application/x-protobuf");
@@ -25,24 +27,19 @@ fn an_acknowledged_batch_comes_back_with_its_progress_and_is_counted() {
         let metrics = &running.metrics;
         assert_eq!((metrics.sent_lines.get(), metrics.acknowledged_lines.get()), (3, 3));
         assert_eq!(metrics.acknowledged_bytes.get(), 11);
-        assert_eq!(metrics.sent_bytes.get(), seen.body.len() as u64);
-        assert_eq!(running.requests("204"), 1);
+        assert_eq!(metrics.sent_bytes.get(), loki.seen().iter().map(|seen| seen.body.len() as u64).sum::<u64>());
+        assert_eq!(running.requests("204"), 2, "new streams go alone");
         assert_eq!((metrics.queue_batches.get(), metrics.queue_bytes.get()), (0, 0));
         running.finish().await;
     });
 }
 
 #[test]
-fn a_batch_without_lines_only_passes_its_progress_on() {
+fn a_batch_without_lines_comes_back_without_a_request() {
     block_on(async {
         let loki = Receiver::start(|_, _| Reply::ok()).await;
         let running = Running::start(&config(&loki.url()));
-        let mut empty = batch(1, &[]);
-        empty.push_progress(
-            collector::tail::chain::ContainerId(1),
-            collector::tail::read::Position { file: 1, offset: 9 },
-        );
-        assert_eq!(running.deliver(empty).await.progress()[0].position.offset, 9);
+        running.deliver(batch(1, &[])).await;
         running.finish().await;
         assert_eq!(loki.seen().len(), 0);
     });
@@ -111,7 +108,7 @@ fn a_small_request_is_not_split_however_often_loki_says_too_much() {
 }
 
 #[test]
-fn a_misconfiguration_keeps_the_lines_and_says_what_to_mend_once() {
+fn a_misconfiguration_keeps_the_lines_and_reports_what_to_fix_once() {
     for (status, text, key) in [
         (401, "no org id", "loki.tenant"),
         (403, "forbidden", "may write"),
@@ -205,21 +202,74 @@ fn blocked_ingestion_is_not_taken_for_success() {
 }
 
 #[test]
-fn a_request_that_loki_cannot_decode_is_dropped_with_an_error() {
+fn a_400_that_explains_nothing_drops_the_one_line_that_stays_refused_and_only_when_loki_takes_others() {
+    for (text, reason) in [("snappy: corrupt input", "undecodable"), ("the moon is full", "refused")] {
+        block_on(async {
+            let log = Log::collect();
+            let bad = |seen: &Seen| seen.texts().iter().any(|line| line == "bad");
+            let answer = move |_, seen: &Seen| if bad(seen) { Reply::text(400, text) } else { Reply::ok() };
+            let loki = Receiver::start(answer).await;
+            let running = Running::start(&config(&loki.url()));
+            running.deliver(batch(1, &[(1, "a"), (1, "b"), (1, "bad"), (1, "c"), (1, "d")])).await;
+            assert_eq!(loki.stored_texts(), ["a", "b", "c", "d"]);
+            assert_eq!(running.dropped(reason), 1);
+            assert_eq!(running.metrics.acknowledged_lines.get(), 4);
+            running.finish().await;
+            assert_eq!(log.count("ERROR"), 1, "{}", log.text());
+        });
+    }
+}
+
+#[test]
+fn a_gateways_passing_400_drops_nothing() {
     block_on(async {
-        let log = Log::collect();
-        let loki = Receiver::start(|n, _| match n {
-            0 => Reply::text(400, "snappy: corrupt input"),
-            _ => Reply::ok(),
+        let loki = Receiver::start(|n, seen| match n < 20 || seen.texts().is_empty() && n < 40 {
+            true => Reply::text(400, "unexpected EOF"),
+            false => Reply::ok(),
         })
         .await;
         let running = Running::start(&config(&loki.url()));
-        running.deliver(batch(1, &[(1, "a"), (1, "b")])).await;
-        running.deliver(batch(2, &[(1, "c")])).await;
-        assert_eq!(running.dropped("undecodable"), 2);
-        assert_eq!(loki.stored_texts(), ["c"]);
+        running.deliver(batch(1, &[(1, "a"), (1, "b"), (1, "c")])).await;
+        assert_eq!(loki.stored_texts(), ["a", "b", "c"]);
+        assert_eq!((running.dropped("undecodable"), running.metrics.acknowledged_lines.get()), (0, 3));
         running.finish().await;
-        assert_eq!(log.count("ERROR"), 1, "{}", log.text());
+    });
+}
+
+#[test]
+fn a_page_with_status_200_is_no_acknowledgement() {
+    block_on(async {
+        let log = Log::collect();
+        let loki = Receiver::start(|n, _| match n < 2 {
+            true => Reply::text(200, "<!doctype html><title>Log in</title>"),
+            false => Reply::text(200, "{}"),
+        })
+        .await;
+        let running = Running::start(&config(&loki.url()));
+        running.deliver(batch(1, &[(1, "kept")])).await;
+        assert_eq!(loki.seen().len(), 3);
+        assert_eq!(running.metrics.acknowledged_lines.get(), 1);
+        running.finish().await;
+        assert_eq!(log.count("this is not Loki"), 1, "{}", log.text());
+    });
+}
+
+#[test]
+fn a_request_that_takes_too_long_for_its_size_goes_in_parts() {
+    block_on(async {
+        // As over a slow uplink: no more than 100 kB get through in time.
+        let loki = Receiver::start(|_, seen| match seen.texts().iter().map(String::len).sum::<usize>() > 100_000 {
+            true => Reply::Never,
+            false => Reply::ok(),
+        })
+        .await;
+        let mut config = config(&loki.url());
+        config.timeout = collector::config::HumanDuration::from_millis(300);
+        let running = Running::start(&config);
+        let texts: Vec<String> = (0..300).map(|n| format!("{n:01000}")).collect();
+        running.deliver(batch(1, &texts.iter().map(|text| (1, text.as_str())).collect::<Vec<_>>())).await;
+        assert_eq!(loki.stored_texts(), texts, "each once and in order");
+        running.finish().await;
     });
 }
 

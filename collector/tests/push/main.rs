@@ -1,21 +1,20 @@
 //! The sender against HTTP servers that answer in every way in which Loki and what stands before it may answer.
 
 mod answers;
-mod lanes;
 mod log;
 mod order;
+mod parking;
 mod receiver;
 mod transport;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use collector::{
-    batch::Batch,
+    batch::{Batch, FromOutput, StreamSlot, ToOutput},
     config::{self, HumanDuration},
-    output::loki::{Lane, Proxies, Queue, Sender},
+    model::{ChannelId, Position, Stream, UnitId},
+    output::loki::{Proxies, Queue, Sender},
     status::{Metrics, Reason},
-    tail::chain::ContainerId,
-    tail::read::Position,
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -41,9 +40,9 @@ fn config(url: &str) -> config::Loki {
 
 /// A sender at work, seen from the reader side.
 struct Running {
-    sealed: Option<crossbeam_channel::Sender<Batch>>,
+    sealed: Option<crossbeam_channel::Sender<ToOutput>>,
     sealed_notify: Arc<Notify>,
-    done: crossbeam_channel::Receiver<Batch>,
+    done: crossbeam_channel::Receiver<FromOutput>,
     done_notify: Arc<Notify>,
     metrics: Arc<Metrics>,
     task: JoinHandle<()>,
@@ -58,26 +57,45 @@ impl Running {
         let metrics = Arc::new(Metrics::new());
         let sender = Sender::with_proxies(config, proxies, Arc::clone(&metrics), Arc::default()).unwrap();
         let (sealed_sender, sealed) = crossbeam_channel::bounded(1000);
-        let (done, done_receiver) = crossbeam_channel::bounded(1000);
+        let (done, done_receiver) = crossbeam_channel::unbounded();
         let (sealed_notify, done_notify) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let lanes = vec![Lane { sealed, done, done_notify: Arc::clone(&done_notify) }];
-        let queue = Queue { lanes, sealed_notify: Arc::clone(&sealed_notify) };
+        let (notify, other_notify) = (Arc::clone(&sealed_notify), Arc::clone(&done_notify));
+        let queue = Queue { sealed, sealed_notify: notify, done, done_notify: other_notify };
         let task = tokio::task::spawn_local(sender.run(queue));
         Self { sealed: Some(sealed_sender), sealed_notify, done: done_receiver, done_notify, metrics, task }
     }
 
     fn send(&self, batch: Batch) {
-        self.sealed.as_ref().unwrap().send(batch).unwrap();
+        self.tell(ToOutput::Batch(batch));
+    }
+
+    fn tell(&self, message: ToOutput) {
+        self.sealed.as_ref().unwrap().send(message).unwrap();
         self.sealed_notify.notify_one();
     }
 
-    async fn next_done(&self) -> Batch {
+    async fn next_message(&self) -> FromOutput {
         loop {
             match self.done.try_recv() {
-                Ok(batch) => return batch,
+                Ok(message) => return message,
                 Err(_) => self.done_notify.notified().await,
             }
         }
+    }
+
+    /// The next batch that ends, and its refused streams.
+    async fn next_end(&self) -> (Batch, Vec<StreamSlot>) {
+        match self.next_message().await {
+            FromOutput::Done { batch, refused } => (batch, refused),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next batch that ends, every line of which Loki took or refused for good.
+    async fn next_done(&self) -> Batch {
+        let (batch, refused) = self.next_end().await;
+        assert_eq!(refused, []);
+        batch
     }
 
     /// Sends one batch and waits until it is done.
@@ -108,11 +126,17 @@ fn batch(generation: u64, lines: &[(u32, &str)]) -> Batch {
     let mut batch = Batch::new(generation);
     let mut slots = BTreeMap::new();
     for (n, (container, text)) in lines.iter().enumerate() {
-        let slot = *slots.entry(container).or_insert_with(|| batch.open_stream(&labels(*container).into()));
-        batch.append(slot, generation as i64 * 1_000_000 + n as i64, text.as_bytes());
-        batch.push_progress(ContainerId(*container), Position { file: 0, offset: generation * 1000 + n as u64 });
+        let slot = *slots
+            .entry(container)
+            .or_insert_with(|| batch.open_stream(&labels(*container).into(), channel(*container)));
+        let at = Position { turn: 1, offset: generation * 1000 + n as u64 };
+        batch.append(slot, at, generation as i64 * 1_000_000 + n as i64, text.as_bytes(), &[]);
     }
     batch
+}
+
+fn channel(container: u32) -> ChannelId {
+    ChannelId { unit: UnitId(container), stream: Stream::Stdout }
 }
 
 fn labels(container: u32) -> String {

@@ -7,6 +7,7 @@
 //!   came in.
 //! - [`metrics`] reads what the collector says of itself.
 //! - [`program`] is the collector as a process, of which the path is all that is known.
+//! - [`read_errors`] has a process's reads of chosen files fail.
 //! - [`tally::Tally::compare`] holds the two together: written, acknowledged, missing, repeated, out of order, late.
 
 #![deny(unsafe_code)]
@@ -19,5 +20,6 @@ pub mod mark;
 pub mod metrics;
 pub mod program;
 pub mod random;
+pub mod read_errors;
 pub mod receiver;
 pub mod tally;

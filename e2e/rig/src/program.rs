@@ -19,6 +19,8 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
 
+use crate::read_errors::ReadErrors;
+
 /// More than the collector's own deadline for draining, which is 10 s.
 const EXIT_DEADLINE: Duration = Duration::from_secs(30);
 /// Where every instruction is emulated, attaching the probe takes its time.
@@ -33,6 +35,7 @@ pub struct Setup {
     log: PathBuf,
     status_address: String,
     own_group: bool,
+    read_errors: Option<ReadErrors>,
 }
 
 impl Setup {
@@ -46,7 +49,8 @@ impl Setup {
         let status_address = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let (config, log) = (folder.join("pilcrow.yaml"), folder.join("pilcrow.log"));
         fs::write(&log, "")?;
-        let setup = Self { program: program.to_owned(), config, log, status_address, own_group: false };
+        let setup =
+            Self { program: program.to_owned(), config, log, status_address, own_group: false, read_errors: None };
         setup.reconfigure(configuration)?;
         Ok(setup)
     }
@@ -68,6 +72,11 @@ impl Setup {
     #[must_use]
     pub fn in_own_group(self) -> Self {
         Self { own_group: true, ..self }
+    }
+
+    /// Whether reads of collectors that are started from now on can fail.
+    pub fn set_read_errors(&mut self, errors: Option<ReadErrors>) {
+        self.read_errors = errors;
     }
 }
 
@@ -92,7 +101,10 @@ impl Collector {
         if setup.own_group {
             command.process_group(0);
         }
-        let child = spawn(&mut command)?;
+        let child = match &setup.read_errors {
+            Some(errors) => errors.spawn(&mut command)?,
+            None => spawn(&mut command)?,
+        };
         Ok(Self { child, status_address: setup.status_address.clone(), log: setup.log.clone() })
     }
 
@@ -142,6 +154,14 @@ impl Collector {
     /// # Errors
     /// Where it ended before, does not end in time, or not well.
     pub fn terminate(&mut self) -> anyhow::Result<()> {
+        self.terminate_watching(|_| {})
+    }
+
+    /// The same; `look` is called with its process every few milliseconds until the end.
+    ///
+    /// # Errors
+    /// As [`Self::terminate`].
+    pub fn terminate_watching(&mut self, mut look: impl FnMut(u32)) -> anyhow::Result<()> {
         self.check_running()?;
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         let end = Instant::now() + EXIT_DEADLINE;
@@ -153,6 +173,7 @@ impl Collector {
                 }
                 None => ensure!(Instant::now() < end, "the collector still runs {EXIT_DEADLINE:?} after SIGTERM"),
             }
+            look(self.child.id());
             thread::sleep(POLL);
         }
     }

@@ -30,6 +30,11 @@ pub enum Weather {
     Unanswered,
     /// Some entries of some pushes are refused for good, with 400.
     Refusing,
+    /// No stream is created: what was never stored before is refused with 429, the rest of the push is stored, and the answer is
+    /// that of the last stream.
+    NoNewStreams,
+    /// Bodies go over a slow line; some take longer than the collector waits.
+    SlowUplink,
 }
 
 /// What happens to the collector or to its disk.
@@ -51,6 +56,8 @@ pub enum Blow {
     Truncate,
     /// The same, while the collector is down.
     TruncateWhileDown,
+    /// Reads of half of the log files fail with EIO. A collector that reads in another way than by system calls is started anew.
+    ReadErrors,
 }
 
 impl Blow {
@@ -78,6 +85,13 @@ pub struct Start {
     pub drop_signals: f64,
     /// `checkpoint.interval`.
     pub checkpoint_every: Duration,
+}
+
+impl Start {
+    /// Whether its reads are system calls, which can be made to fail.
+    pub fn reads_by_system_calls(&self) -> bool {
+        self.reader == "pread"
+    }
 }
 
 impl fmt::Display for Start {
@@ -128,8 +142,21 @@ impl Plan {
     /// The plan of this seed; every collector has so many shards, or each another number.
     pub fn new(seed: u64, shards: Option<u16>) -> Self {
         use Weather::*;
-        let weathers =
-            [Fair, Down, Slow, Throttled, Failing, Unavailable, TooLarge, CutOff, Unanswered, Refusing].into();
+        let weathers = [
+            Fair,
+            Down,
+            Slow,
+            Throttled,
+            Failing,
+            Unavailable,
+            TooLarge,
+            CutOff,
+            Unanswered,
+            Refusing,
+            NoNewStreams,
+            SlowUplink,
+        ]
+        .into();
         let blows = [
             Blow::None,
             Blow::Kill,
@@ -140,6 +167,7 @@ impl Plan {
             Blow::KillWithFullStateDisk,
             Blow::Truncate,
             Blow::TruncateWhileDown,
+            Blow::ReadErrors,
         ]
         .into();
         let starts = [("auto", "auto"), ("inotify", "pread"), ("poll", "io_uring"), ("auto", "pread")].into();
@@ -176,20 +204,22 @@ impl Iterator for Plan {
         let dealt = self.blows.deal(&mut self.random);
         // Refusals are compared with the collector's own count of them, which ends with the process, and an answer that
         // comes too late is one that it did not count.
-        let blow = if weather == Weather::Refusing && (dealt.ends_process() || dealt == Blow::Freeze) {
-            Blow::None
-        } else {
-            dealt
-        };
+        let may_end = dealt.ends_process() || matches!(dealt, Blow::Freeze | Blow::ReadErrors);
+        let blow = if weather == Weather::Refusing && may_end { Blow::None } else { dealt };
         let blow_for = match blow {
             // Often the next one starts at once, as after a crash.
             Blow::Kill if self.random.one_in(2) => Duration::ZERO,
-            Blow::Freeze => self.between(500, 6500),
+            Blow::Freeze | Blow::ReadErrors => self.between(500, 6500),
             _ => self.between(300, 3500),
         };
         Some(Episode {
             weather,
-            weather_for: self.between(1000, if weather == Weather::Down { 7000 } else { 4000 }),
+            weather_for: match weather {
+                Weather::Down => self.between(1000, 7000),
+                // Long enough for new pods.
+                Weather::NoNewStreams => self.between(5000, 9000),
+                _ => self.between(1000, 4000),
+            },
             blow,
             blow_after: self.between(0, 1500),
             blow_for,
@@ -230,6 +260,13 @@ mod tests {
 
     use super::*;
 
+    /// How many kinds of weather and of blows there are.
+    fn kinds(episodes: &[Episode]) -> (usize, usize) {
+        let weathers: BTreeSet<_> = episodes.iter().map(|episode| episode.weather).collect();
+        let blows: BTreeSet<_> = episodes.iter().map(|episode| episode.blow).collect();
+        (weathers.len(), blows.len())
+    }
+
     #[test]
     fn the_seed_determines_the_plan() {
         let plan = |seed| Plan::new(seed, None).take(100).collect::<Vec<_>>();
@@ -241,8 +278,7 @@ mod tests {
     fn every_kind_of_weather_and_blow_comes_within_the_first_decks() {
         for seed in 0..20 {
             let episodes: Vec<_> = Plan::new(seed, None).take(40).collect();
-            assert_eq!(episodes.iter().map(|episode| episode.weather).collect::<BTreeSet<_>>().len(), 10);
-            assert_eq!(episodes.iter().map(|episode| episode.blow).collect::<BTreeSet<_>>().len(), 8);
+            assert_eq!(kinds(&episodes), (12, 9));
         }
     }
 
@@ -252,8 +288,7 @@ mod tests {
             .into_iter()
             .flat_map(|seed| Plan::new(seed, None).take(crate::chaos::CI_EPISODES))
             .collect();
-        assert_eq!(episodes.iter().map(|episode| episode.weather).collect::<BTreeSet<_>>().len(), 10);
-        assert_eq!(episodes.iter().map(|episode| episode.blow).collect::<BTreeSet<_>>().len(), 8);
+        assert_eq!(kinds(&episodes), (12, 9));
         let restarts = episodes.iter().filter(|episode| episode.blow.ends_process());
         let backends: BTreeSet<_> = restarts.map(|episode| (episode.start.signal, episode.start.reader)).collect();
         assert_eq!(backends.len(), 4);

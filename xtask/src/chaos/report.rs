@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::{
+    memory,
     removals::RemovalCounts,
     storm::{Length, Scale, Summary},
 };
@@ -23,6 +24,11 @@ pub struct ChaosReport {
     repeated: u64,
     refused: u64,
     refused_entries: u64,
+    limited_entries: u64,
+    silently_dropped: u64,
+    read_errors: u64,
+    peak_bytes: BTreeMap<String, u64>,
+    peak_mib_max: u64,
     is_complete: bool,
     blows: BTreeMap<String, u64>,
     weather: BTreeMap<String, u64>,
@@ -49,7 +55,7 @@ pub fn again(seed: u64, scale: Scale, length: Length) -> String {
 
 impl ChaosReport {
     /// Of a run that has ended.
-    pub fn new(seed: u64, scale: Scale, length: Length, summary: &Summary) -> Self {
+    pub fn new(seed: u64, scale: Scale, length: Length, summary: &Summary, peak_mib_max: u64) -> Self {
         fn named<K: fmt::Debug>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
             counts.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect()
         }
@@ -65,6 +71,11 @@ impl ChaosReport {
             repeated: report.faults.repeated,
             refused: report.refused,
             refused_entries: summary.refused_entries,
+            limited_entries: summary.limited_entries,
+            silently_dropped: summary.silently_dropped,
+            read_errors: summary.read_errors,
+            peak_bytes: summary.peaks.clone(),
+            peak_mib_max,
             is_complete: report.is_complete_but_for_refused(),
             blows: named(&summary.blows),
             weather: named(&summary.weathers),
@@ -88,7 +99,7 @@ impl ChaosReport {
     pub fn judge(&self) -> anyhow::Result<()> {
         ensure!(self.violations.is_empty(), "pushes that were not as they must be: {:?}", self.violations);
         ensure!(self.is_complete, "not every line arrived as it was written, in order: {}", self.lines);
-        Ok(())
+        memory::judge(&self.peak_bytes, self.peak_mib_max)
     }
 
     /// As JSON.
@@ -117,6 +128,18 @@ impl fmt::Display for ChaosReport {
         writeln!(f, "seed {}, {} s", self.seed, self.seconds)?;
         writeln!(f, "  lines      {}", self.lines)?;
         writeln!(f, "  refusals   {} entries refused with 400, counted alike", self.refused_entries)?;
+        writeln!(
+            f,
+            "  streams    {} entries of streams that were not taken, {} of them without a word",
+            self.limited_entries, self.silently_dropped
+        )?;
+        let peaks: Vec<_> = self
+            .peak_bytes
+            .iter()
+            .map(|(phase, bytes)| format!("{phase} {:.1}", *bytes as f64 / 1_048_576.0))
+            .collect();
+        writeln!(f, "  peak MiB   {} (at most {})", peaks.join(", "), self.peak_mib_max)?;
+        writeln!(f, "  reads      {} failed", self.read_errors)?;
         writeln!(f, "  blows      {}", counts(&self.blows))?;
         writeln!(f, "  weather    {}", counts(&self.weather))?;
         writeln!(f, "  node       {}", of(&self.node))?;

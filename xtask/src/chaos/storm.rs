@@ -4,6 +4,9 @@
 //! fate, which the summary tells. Only such things are done as must not lose a line: a file that nobody has open is not removed
 //! before its lines have arrived, a log is truncated only then, and the collector is not ended while lines are owed.
 
+mod blows;
+mod settings;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -15,21 +18,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use rig::{
-    kubelet::{Container, Live, LiveOptions, Node},
-    metrics::Metrics,
+    kubelet::{Live, Node},
     program::{Collector, Setup},
     random::Random,
+    read_errors::ReadErrors,
     receiver::{Keep, Options, Receiver},
     tally::Report,
 };
 
 use super::{
+    memory::{self, Memory},
     observed::Observed,
     plan::{Blow, Episode, Plan, Start, Weather},
     removals::{RemovalCounts, Removals},
     state_disk::StateDisk,
+    streams::Streams,
     weather,
 };
 use crate::{figures::thousands, interrupt::Interrupts};
@@ -92,6 +97,14 @@ pub struct Summary {
     pub observed: Observed,
     /// Entries refused with 400, as often as they came.
     pub refused_entries: u64,
+    /// The receiver's own count of what it dropped with an answer that says nothing of it.
+    pub silently_dropped: u64,
+    /// Entries of streams that it did not take, as often as they came.
+    pub limited_entries: u64,
+    /// Reads that failed.
+    pub read_errors: u64,
+    /// The largest resident size of each phase, in bytes.
+    pub peaks: BTreeMap<String, u64>,
     /// From the first line to the last arrival.
     pub took: Duration,
 }
@@ -102,15 +115,19 @@ pub struct Storm<'a> {
     plan: Plan,
     random: Random,
     receiver: Arc<Receiver>,
+    streams: Streams,
     removals: Removals,
     live: Live,
+    folder: PathBuf,
     pods: PathBuf,
     state: &'a StateDisk,
     setup: Setup,
+    read_errors: ReadErrors,
+    memory: Memory,
     collector: Option<Collector>,
     frozen: bool,
     /// Of the present collector.
-    shards: u16,
+    start: Start,
     /// Files that had been removed when the positions were known to be saved.
     removed_and_saved: u64,
     /// Entries that the receiver had refused when the present collector started.
@@ -134,8 +151,10 @@ impl<'a> Storm<'a> {
         interrupts: &'a Interrupts,
     ) -> anyhow::Result<Self> {
         let mut plan = Plan::new(seed, scale.shards);
+        let streams = Streams::default();
         let receiver = Arc::new(Receiver::start(Options {
             keep: Keep::Counts,
+            limits: streams.limits(),
             answer_after: Duration::from_millis(2),
             ..Options::default()
         })?);
@@ -143,23 +162,27 @@ impl<'a> Storm<'a> {
         let node = Node::new(folder, seed)?;
         let pods = node.pods();
         let start = plan.start();
-        let setup =
-            Setup::write(program, folder, &configuration(&receiver, &pods, state.folder(), start))?.in_own_group();
-        let live =
-            Live::start_asking(node, live_options(seed, scale), removals.question()).context("cannot write logs")?;
+        let setup = Setup::write(program, folder, &settings::configuration(&receiver, &pods, state.folder(), start))?
+            .in_own_group();
+        let live = Live::start_asking(node, settings::live_options(seed, scale), removals.question())
+            .context("cannot write logs")?;
         let mut storm = Self {
             interrupts,
             plan,
             random: Random::new(!seed),
             receiver,
+            streams,
             removals,
             live,
+            folder: folder.to_owned(),
             pods,
             state,
             setup,
+            read_errors: ReadErrors::default(),
+            memory: Memory::at_the_start(),
             collector: None,
             frozen: false,
-            shards: start.shards,
+            start,
             removed_and_saved: 0,
             refused_before: 0,
             observed: Observed::default(),
@@ -202,6 +225,8 @@ impl<'a> Storm<'a> {
             self.removals.permit(self.pid());
         }
         let fair_at = Instant::now() + episode.weather_for;
+        let pid = self.running_pid();
+        self.memory.enter(format!("{weather:?}"), pid);
         self.set_weather(weather);
         if !blow.wants_fair_weather() {
             self.pass(episode.blow_after)?;
@@ -234,95 +259,14 @@ impl<'a> Storm<'a> {
     fn wait_for_saved_positions(&mut self) -> anyhow::Result<()> {
         let saved = |storm: &mut Self| storm.observed_now("pilcrow_checkpoint_writes_total");
         // The first one may have been under way, and one of several shards may be late with its part.
-        let enough = saved(self) + 2 * u64::from(self.shards);
+        let enough = saved(self) + 2 * u64::from(self.start.shards);
         self.wait_until("the positions to be saved", |storm| Ok(saved(storm) >= enough))
     }
 
     fn set_weather(&mut self, weather: Weather) {
         self.receiver.set_faults(weather::faults(weather, Random::new(self.random.bits())));
         self.receiver.set_down(weather == Weather::Down);
-    }
-
-    fn strike(&mut self, episode: &Episode) -> anyhow::Result<()> {
-        match episode.blow {
-            Blow::None => {}
-            Blow::Kill => {
-                self.kill_collector()?;
-                self.pass(episode.blow_for)?;
-                self.start_collector(episode.start)?;
-            }
-            Blow::Terminate => {
-                // Before it serves, it does not listen to SIGTERM either.
-                self.wait_until("the collector to serve", |storm| {
-                    Ok(Metrics::fetch(storm.collector()?.status_address()).is_ok())
-                })?;
-                self.observe();
-                self.collector.take().context("no collector runs")?.terminate()?;
-                self.pass(episode.blow_for)?;
-                self.start_collector(episode.start)?;
-            }
-            Blow::Freeze => {
-                self.collector()?.pause()?;
-                self.frozen = true;
-                self.pass(episode.blow_for)?;
-                self.frozen = false;
-                self.collector()?.resume()?;
-            }
-            Blow::FillStateDisk => {
-                self.state.fill()?;
-                self.pass(episode.blow_for)?;
-                self.state.free()?;
-            }
-            Blow::KillWithFullStateDisk => {
-                self.state.fill()?;
-                self.pass(episode.blow_for / 2)?;
-                self.kill_collector()?;
-                self.start_collector(episode.start)?;
-                self.pass(episode.blow_for / 2)?;
-                self.state.free()?;
-            }
-            Blow::Truncate => {
-                let truncated = |storm: &mut Self| storm.observed_now("pilcrow_truncated_files_total");
-                let before = truncated(self);
-                self.truncate(episode, |storm| {
-                    // Lines that came before the collector looks could make the log longer than it was: then nobody could tell.
-                    storm.wait_until("the collector's notice of the truncation", |storm| Ok(truncated(storm) > before))
-                })?;
-            }
-            Blow::TruncateWhileDown => {
-                let (start, pause) = (episode.start, episode.blow_for);
-                self.truncate(episode, |_| Ok(()))?;
-                self.pass(pause)?;
-                self.start_collector(start)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Truncates a container's log once all its lines have arrived, and has `meanwhile` done before it writes again. Before a
-    /// truncation while it is down, the collector is killed here.
-    fn truncate(
-        &mut self,
-        episode: &Episode,
-        meanwhile: impl FnOnce(&mut Self) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let running = self.live.running();
-        let running = &running[episode.container % running.len()];
-        running.alone(|container: &mut Container| {
-            container.finish_lines()?;
-            let written = container.next_lines();
-            self.wait_until("all lines of a log", |storm| Ok(storm.receiver.has_all(&written)))?;
-            if episode.blow.ends_process() {
-                // Where a rotation split a line, its beginning would be read again, and its rest be gone.
-                self.wait_for_saved_positions()?;
-                self.kill_collector()?;
-            }
-            if std::fs::metadata(container.log())?.len() == 0 {
-                return Ok(());
-            }
-            container.truncate()?;
-            meanwhile(self)
-        })
+        self.streams.refuse_new(weather == Weather::NoNewStreams);
     }
 
     /// The collector counts what the receiver refused, no more and no less.
@@ -335,17 +279,20 @@ impl<'a> Storm<'a> {
 
     fn start_collector(&mut self, start: Start) -> anyhow::Result<()> {
         self.note(&format!("start: {start}"))?;
-        self.setup.reconfigure(&configuration(&self.receiver, &self.pods, self.state.folder(), start))?;
+        self.setup.reconfigure(&settings::configuration(&self.receiver, &self.pods, self.state.folder(), start))?;
+        self.setup.set_read_errors(start.reads_by_system_calls().then(|| self.read_errors.clone()));
         self.refused_before = self.receiver.counts().refused_entries;
         self.collector = Some(Collector::start(&self.setup)?);
-        self.shards = start.shards;
+        self.start = start;
         self.observed.begin(start);
         Ok(())
     }
 
     fn kill_collector(&mut self) -> anyhow::Result<()> {
         self.observe();
-        self.collector.take().context("no collector runs")?.kill()
+        let collector = self.collector.take().context("no collector runs")?;
+        self.memory.look(collector.pid());
+        collector.kill()
     }
 
     fn collector(&mut self) -> anyhow::Result<&mut Collector> {
@@ -353,7 +300,18 @@ impl<'a> Storm<'a> {
     }
 
     fn pid(&self) -> u32 {
-        self.collector.as_ref().map_or(0, Collector::pid)
+        self.running_pid().unwrap_or(0)
+    }
+
+    fn running_pid(&self) -> Option<u32> {
+        self.collector.as_ref().map(Collector::pid)
+    }
+
+    /// SIGTERM, and waits for the end; the drain is a phase of its own.
+    fn end_collector(&mut self) -> anyhow::Result<()> {
+        self.observe();
+        let collector = self.collector.take().context("no collector runs")?;
+        self.memory.drain(collector)
     }
 
     fn observe(&mut self) {
@@ -397,6 +355,7 @@ impl<'a> Storm<'a> {
     fn watch(&mut self) -> anyhow::Result<()> {
         if let Some(collector) = &mut self.collector {
             collector.check_running()?;
+            self.memory.look(collector.pid());
         }
         ensure!(self.live.is_at_work(), "a thread that writes logs has ended");
         ensure!(!self.interrupts.insisted(), "interrupted");
@@ -432,7 +391,8 @@ impl<'a> Storm<'a> {
             .map(|count| count.load(Relaxed));
         let ledger = Arc::clone(self.live.ledger());
         self.live.stop().context("the log writer failed")?;
-        let Some(mut collector) = self.collector.take() else { bail!("no collector runs") };
+        let mut collector = self.collector.take().context("no collector runs")?;
+        self.memory.enter(memory::SETTLING, Some(collector.pid()));
         let (mut last, mut last_at) = (0, Instant::now());
         loop {
             let report = self.receiver.report(&ledger);
@@ -443,11 +403,12 @@ impl<'a> Storm<'a> {
                 (last, last_at) = (report.acknowledged, Instant::now());
             }
             collector.check_running()?;
+            self.memory.look(collector.pid());
             thread::sleep(STEP);
         }
         self.observed.look(&collector);
         let took = self.started.elapsed();
-        collector.terminate()?;
+        self.memory.drain(collector)?;
         let counts = self.receiver.counts();
         Ok(Summary {
             report: self.receiver.report(&ledger),
@@ -459,48 +420,13 @@ impl<'a> Storm<'a> {
             violations: self.receiver.violations(),
             observed: self.observed,
             refused_entries: counts.refused_entries,
+            silently_dropped: counts.silently_dropped,
+            limited_entries: counts.limited_entries,
+            read_errors: self.read_errors.given(),
+            peaks: self.memory.peaks().clone(),
             took,
         })
     }
-}
-
-fn live_options(seed: u64, scale: Scale) -> LiveOptions {
-    LiveOptions {
-        containers: scale.containers,
-        lines_per_second: scale.lines_per_second,
-        rotate_every: Duration::from_millis(900),
-        restart_every: Duration::from_secs(8),
-        replace_pod_every: Duration::from_secs(5),
-        docker_one_in: 3,
-        long_one_in: 300,
-        halved_one_in: 50,
-        keep: 5,
-        seed,
-    }
-}
-
-/// Everything happens sooner than by default. A line whose rest does not come is given out as it is after
-/// `lines.partial_timeout`: that must be more than a writer is ever held up.
-fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Start) -> String {
-    let Start { signal, reader, shards, drop_signals, checkpoint_every } = start;
-    format!(
-        "loki:\n  url: {:?}\n  timeout: {}ms\n  batch: {{age: 100ms, bytes: 256KiB}}\n  backoff: {{min: 20ms, max: 500ms}}\n\
-         labels: {{cluster: chaos}}\n\
-         paths: {{pods: {pods:?}, state: {state:?}}}\n\
-         kubernetes: {{enabled: false}}\n\
-         signal: {signal}\n\
-         reader: {{backend: {reader}, shards: {shards}}}\n\
-         memory: {{queue: 1MiB}}\n\
-         checkpoint: {{interval: {}ms}}\n\
-         sweep: {{interval: 500ms}}\n\
-         lines: {{partial_timeout: 5s}}\n\
-         shutdown: {{deadline: 2s}}\n\
-         log: {{level: debug}}\n\
-         debug: {{drop_signals: {drop_signals}}}\n",
-        receiver.url(),
-        PUSH_TIMEOUT.as_millis(),
-        checkpoint_every.as_millis(),
-    )
 }
 
 /// The time of day as the collector's log has it.

@@ -94,6 +94,11 @@ impl Comparison {
         *self == Self { exact: self.exact, ..Self::default() }
     }
 
+    /// Lines that Loki has as they were written, wherever they stand.
+    pub fn stored(&self) -> u64 {
+        self.exact + self.out_of_order
+    }
+
     /// Takes the next line of source number `index`.
     fn take(&mut self, index: u32, seen: &mut Seen, timestamp_ns: i64, text: &str) {
         let count = match seen.judge(index, timestamp_ns, text) {

@@ -16,8 +16,9 @@ use serde::{Deserialize, de::IgnoredAny};
 
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Loki's own: it splits a stream that comes too fast, unless `shard_streams` is off. Left out of all answers here.
-const SHARD_LABEL: &str = "__stream_shard__";
+/// Loki's own labels, left out of all answers here: it splits a stream that comes too fast, unless `shard_streams` is off, and
+/// names a service, unless `discover_service_name` is empty.
+const ADDED_LABELS: [&str; 2] = ["__stream_shard__", "service_name"];
 
 /// A stream's labels.
 pub type Labels = BTreeMap<String, String>;
@@ -88,7 +89,7 @@ impl Client {
             data: Vec<Labels>,
         }
         let mut series = serde_json::from_slice::<Answer>(&body)?.data;
-        series.iter_mut().for_each(|labels| drop(labels.remove(SHARD_LABEL)));
+        series.iter_mut().for_each(remove_added);
         Ok(series)
     }
 
@@ -101,7 +102,7 @@ impl Client {
             let parameters =
                 [("query", selector), ("start", &*start), ("end", &*end), ("limit", &*limit), ("direction", "forward")];
             let mut streams: Vec<Stream> = self.query("/loki/api/v1/query_range", &parameters)?.result;
-            streams.iter_mut().for_each(|stream| drop(stream.stream.remove(SHARD_LABEL)));
+            streams.iter_mut().for_each(|stream| remove_added(&mut stream.stream));
             // The shards of one stream.
             if streams.windows(2).any(|pair| pair[0].stream != pair[1].stream) {
                 bail!("{selector} chooses several streams: {:?} and others", streams[0].stream);
@@ -171,6 +172,10 @@ impl Client {
         };
         self.runtime.block_on(async { tokio::time::timeout(TIMEOUT, answer).await })?
     }
+}
+
+fn remove_added(labels: &mut Labels) {
+    ADDED_LABELS.iter().for_each(|name| drop(labels.remove(*name)));
 }
 
 #[derive(Deserialize)]

@@ -1,9 +1,9 @@
 //! A real Loki: built from the Go module in e2e/loki, started on free ports with all it stores in a temporary folder.
 //!
-//! In: nothing, or the path of a Loki program. Out: the base URL of one that is ready; dropping it stops it.
+//! In: nothing, or the path of a Loki program; which limits it has. Out: the base URL of one that is ready; dropping it stops it.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
@@ -29,24 +29,48 @@ pub const PROGRAM: go::Program = go::Program {
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
+/// Which limits a Loki has for all tenants.
+#[derive(Clone, Copy, Debug)]
+pub enum Limits {
+    /// None.
+    Lifted,
+    /// Its own.
+    Default,
+}
+
+impl Limits {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Lifted => "lifted",
+            Self::Default => "default",
+        }
+    }
+}
+
 /// A running Loki.
 pub struct Loki {
     /// Base URL.
     pub url: String,
     process: Child,
     // Last, so that the folder is removed after the process that writes to it has ended.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Loki {
     /// Starts `program` and waits until it is ready.
-    pub fn start(program: &Path) -> anyhow::Result<Self> {
+    pub fn start(program: &Path, limits: Limits) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("pilcrow-loki-").tempdir()?;
-        let log = PROGRAM.folder()?.join("loki.log");
+        let log = PROGRAM.folder()?.join(format!("loki-limits-{}.log", limits.name()));
         let log_file = File::create(&log)?;
+        let config = folder.path().join("loki.yaml");
+        let module = process::workspace_root().join("e2e/loki");
+        let parts = ["loki.yaml".to_owned(), format!("limits-{}.yaml", limits.name())]
+            .map(|name| fs::read_to_string(module.join(&name)).with_context(|| format!("e2e/loki/{name}")));
+        fs::write(&config, parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?.join("\n"))?;
+        write_overrides(folder.path(), "")?;
         let [http, grpc] = free_ports()?;
         let process = Command::new(program)
-            .arg(format!("-config.file={}", process::workspace_root().join("e2e/loki/loki.yaml").display()))
+            .arg(format!("-config.file={}", config.display()))
             .arg("-config.expand-env=true")
             .env("LOKI_DIR", folder.path())
             .env("LOKI_HTTP_PORT", http.to_string())
@@ -57,9 +81,17 @@ impl Loki {
             .stderr(log_file)
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut loki = Self { url: format!("http://127.0.0.1:{http}"), process, _folder: folder };
+        let mut loki = Self { url: format!("http://127.0.0.1:{http}"), process, folder };
         loki.wait_until_ready(&log)?;
         Ok(loki)
+    }
+
+    /// Limits of single tenants, one `TENANT: {KEY: VALUE}` a line, instead of those before; Loki takes them in about a second.
+    pub fn set_overrides(&self, overrides: &str) -> anyhow::Result<()> {
+        write_overrides(self.folder.path(), overrides)?;
+        // One period of runtime_config, and as much again.
+        thread::sleep(Duration::from_secs(2));
+        Ok(())
     }
 
     fn wait_until_ready(&mut self, log: &Path) -> anyhow::Result<()> {
@@ -85,6 +117,14 @@ impl Drop for Loki {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn write_overrides(folder: &Path, overrides: &str) -> anyhow::Result<()> {
+    let lines: String = overrides.lines().map(|line| format!("  {line}\n")).collect();
+    // Renamed into its place, so that Loki never reads half of it.
+    let (new, path) = (folder.join("overrides.new"), folder.join("overrides.yaml"));
+    fs::write(&new, if lines.is_empty() { "overrides: {}\n".to_owned() } else { format!("overrides:\n{lines}") })?;
+    Ok(fs::rename(new, path)?)
 }
 
 /// Two ports that were free a moment ago.

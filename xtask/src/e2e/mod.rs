@@ -3,12 +3,14 @@
 //! In: nothing, or a Loki that is already there. Out: an error unless Loki has every line of a generated pods folder
 //! once, in its place, order and time, with exactly the labels and the text that were written. Twice: the
 //! second time the collector is killed and started again on the way, with a backlog in hand, and while containers write and
-//! their logs are rotated. The only judge is what LogQL answers.
+//! their logs are rotated. Before that against a Loki with its own default limits ([`limits`]). The only judge is what LogQL
+//! answers.
 
 mod collector;
 pub mod compare;
 mod dashboard;
 pub mod kube;
+mod limits;
 pub mod logql;
 pub mod loki;
 mod metadata;
@@ -49,14 +51,17 @@ pub struct Args {
     /// A running Loki to use, such as http://127.0.0.1:3100
     #[arg(long, value_name = "URL", conflicts_with = "loki_bin")]
     loki: Option<String>,
-    /// Size of the backlog that the collector begins with [default: 64]
+    /// Size of the backlog that the collector begins with [default: 64; with Loki's own limits 100]
     #[arg(long)]
     mib: Option<u64>,
     /// How long containers then go on writing [default: 15]
     #[arg(long)]
     seconds: Option<u64>,
+    /// Only the runs against Loki's own default limits
+    #[arg(long, conflicts_with = "loki")]
+    limits: bool,
     /// Test pod metadata with a real kube-apiserver instead
-    #[arg(long, conflicts_with_all = ["loki_bin", "loki", "mib", "seconds"])]
+    #[arg(long, conflicts_with_all = ["loki_bin", "loki", "mib", "seconds", "limits"])]
     kube: bool,
     /// A kube-apiserver program to start instead of building one
     #[arg(long, value_name = "PATH", requires = "kube")]
@@ -64,6 +69,9 @@ pub struct Args {
     /// Build the collector with optimization
     #[arg(long)]
     release: bool,
+    /// A collector to take instead of building one
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["kube", "release"])]
+    program: Option<PathBuf>,
 }
 
 /// Runs it all and says what was found.
@@ -71,16 +79,24 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if args.kube {
         return kube::run(args.kube_apiserver_bin.as_deref(), args.release);
     }
-    let program = build::build(None, !args.release)?;
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => build::build(None, !args.release)?,
+    };
     let started;
     let (url, page) = match &args.loki {
         Some(url) => (url, PAGES[0]),
         None => {
             let loki_program = match &args.loki_bin {
-                Some(program) => program.clone(),
+                // It is started in a folder of its own.
+                Some(program) => program.canonicalize().with_context(|| program.display().to_string())?,
                 None => loki::PROGRAM.build()?,
             };
-            started = loki::Loki::start(&loki_program)?;
+            limits::run(&program, &loki_program, args.mib)?;
+            if args.limits {
+                return Ok(());
+            }
+            started = loki::Loki::start(&loki_program, loki::Limits::Lifted)?;
             (&started.url, PAGES[1])
         }
     };

@@ -5,6 +5,7 @@
 //! Every step runs, whatever the ones before it did, so that one run shows all that is wrong.
 
 mod chart;
+mod layering;
 mod libtest;
 mod packages;
 mod skips;

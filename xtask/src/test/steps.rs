@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 
 use anyhow::Context;
 
-use super::{Report, chart, libtest, packages};
+use super::{Report, chart, layering, libtest, packages};
 use crate::{apt, build, chaos, cross, e2e, ebpf, image, links, process, vm, workflows};
 
 /// One step.
@@ -33,9 +33,15 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 14] = [
+pub const ALL: [Step; 15] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
+    Step {
+        name: "layering",
+        what: "which part may import which, and how long a file may be",
+        long: false,
+        run: layering::run,
+    },
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
     Step { name: "docs", what: "rustdoc, warnings are errors, and the links of the documents", long: false, run: docs },
     Step { name: "tests", what: "unit, property, behaviour and probe tests", long: false, run: tests },

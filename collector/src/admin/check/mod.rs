@@ -10,19 +10,24 @@ use std::{io, path::Path};
 
 use self::relabelling::Relabelling;
 pub use self::relabelling::write_rules;
-use crate::config::{Config, Enabled, Kubernetes, Oversize, ReaderChoice, ShardCount, SignalChoice, StartAt};
+use crate::{
+    compiled::Compiled,
+    config::{Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt},
+};
 
 /// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
 ///
 /// # Errors
-/// `out` can not be written to.
-pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
-    let relabelling = Relabelling::of(config)?;
+/// `out` cannot be written to.
+pub fn write(compiled: &Compiled, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
+    let config = &compiled.config;
+    let relabelling = Relabelling::of(compiled);
     writeln!(out, "The configuration is good. It means:")?;
     for sentence in sentences(config, &relabelling) {
         writeln!(out, "- {sentence}")?;
     }
-    for warning in warnings(config).into_iter().chain(relabelling.warnings(config)) {
+    let retired = compiled.warnings.iter().map(ToString::to_string);
+    for warning in retired.chain(warnings(config)).chain(relabelling.warnings(config)) {
         writeln!(out, "warning: {warning}")?;
     }
     if print {
@@ -31,15 +36,16 @@ pub fn write(config: &Config, print: bool, out: &mut impl io::Write) -> anyhow::
     Ok(())
 }
 
-fn sentences(config: &Config, relabelling: &Relabelling) -> Vec<String> {
+fn sentences(config: &Config, relabelling: &Relabelling<'_>) -> Vec<String> {
     let loki = &config.loki;
     let mut sentences = vec![
         format!("Lines go to Loki at {}{}{}.", loki.url, tenant(config), authentication(config)),
         format!(
-            "A batch leaves when it holds {} or is {} old; a failed push is repeated after {}, later {} at most, until \
-             Loki takes it.",
+            "A batch is sent when it holds {} or is {} old; a failed push is retried after {}, later after {} at most, until \
+             Loki accepts it.",
             loki.batch.bytes, loki.batch.age, loki.backoff.min, loki.backoff.max
         ),
+        streams(config),
         relabelling.sentence(config),
         format!("Logs are read from {}; {}.", config.paths.pods.display(), start(config)),
         format!("Positions are kept in {}.", config.paths.state.display()),
@@ -56,7 +62,11 @@ fn sentences(config: &Config, relabelling: &Relabelling) -> Vec<String> {
     if loki.tls.insecure_skip_verify {
         sentences.insert(1, "Loki's certificate is NOT verified.".into());
     }
-    sentences.push(format!("Metrics, readiness and health are served on http://{}/.", config.http.listen));
+    sentences.push(format!(
+        "Metrics, readiness and health are served on http://{}/; not ready after lines have waited for {} without an \
+         acknowledgement.",
+        config.http.listen, config.ready.after
+    ));
     sentences
 }
 
@@ -79,6 +89,21 @@ fn authentication(config: &Config) -> String {
     }
 }
 
+fn streams(config: &Config) -> String {
+    let rate = match config.loki.stream_rate {
+        Rate::PerSecond(rate) => {
+            format!("A stream is sent at {rate} a second at most, {} at once", config.loki.stream_burst)
+        }
+        Rate::Unlimited => "Streams are sent as fast as Loki answers".into(),
+    };
+    match config.loki.refused_streams {
+        RefusedStreams::Wait => format!("{rate}; one that Loki refuses waits on the disk until Loki takes it."),
+        RefusedStreams::DropAfter(after) => {
+            format!("{rate}; the lines of one that Loki refuses for {after} are dropped, and counted.")
+        }
+    }
+}
+
 fn start(config: &Config) -> &'static str {
     match config.start_at {
         StartAt::Beginning => "those without a saved position from their beginning",
@@ -98,13 +123,8 @@ fn backends(config: &Config) -> String {
         ReaderChoice::IoUring => "io_uring, and Pilcrow does not start where that is not possible",
         ReaderChoice::Pread => "pread",
     };
-    let shards = match config.reader.shards {
-        ShardCount::Auto => "one shard, on machines with 8 cores and more by one for every four, up to 4".into(),
-        ShardCount::Fixed(1) => "one shard".into(),
-        ShardCount::Fixed(count) => format!("{count} shards, each those of other pods"),
-    };
     format!(
-        "New lines are noticed by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}, in {shards}.",
+        "Growth of log files is detected by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}.",
         config.sweep.interval
     )
 }
@@ -180,7 +200,7 @@ fn warnings(config: &Config) -> Vec<String> {
     ];
     for (key, file) in files {
         if let Some(error) = missing(file) {
-            warnings.push(format!("{key}: {} can not be read on this machine: {error}", file.display()));
+            warnings.push(format!("{key}: {} cannot be read on this machine: {error}", file.display()));
         }
     }
     let plain = loki.url.starts_with("http://");
@@ -190,9 +210,16 @@ fn warnings(config: &Config) -> Vec<String> {
     if plain && loki.tls != Default::default() {
         warnings.push("loki.tls has no effect, as loki.url is http://".into());
     }
+    if loki.stream_rate == Rate::Unlimited {
+        warnings.push(
+            "loki.stream_rate is unlimited: lines past Loki's per_stream_rate_limit may be lost, as Loki does not always \
+             report them"
+                .into(),
+        );
+    }
     if config.debug.drop_signals > 0.0 {
         warnings.push(format!(
-            "debug.drop_signals is {}: that many of the signs of growth are thrown away, and lines come as late as the sweep",
+            "debug.drop_signals is {}: that many of the events are thrown away, and lines come as late as the sweep",
             config.debug.drop_signals
         ));
     }

@@ -3,14 +3,15 @@
 use std::io;
 
 use crate::{
+    compiled::Compiled,
     config::{Config, Enabled},
+    model::PodName,
     pipeline::relabel::{self, Outcome, Relabel, Relabelled, Subject, why_unknown},
-    source::kubernetes::PodName,
 };
 
 /// The rules of a configuration, and what they make of the standard error of a container.
-pub(super) struct Relabelling {
-    rules: Relabel,
+pub(super) struct Relabelling<'c> {
+    rules: &'c Relabel,
     example: Option<Relabelled>,
 }
 
@@ -18,7 +19,7 @@ pub(super) struct Relabelling {
 /// built-in ones.
 ///
 /// # Errors
-/// `out` can not be written to.
+/// `out` cannot be written to.
 pub fn write_rules(config: &Config, out: &mut impl io::Write) -> anyhow::Result<()> {
     writeln!(out, "relabel_defaults: false\nrelabel_configs:")?;
     if config.relabel_defaults {
@@ -31,11 +32,9 @@ pub fn write_rules(config: &Config, out: &mut impl io::Write) -> anyhow::Result<
     Ok(())
 }
 
-impl Relabelling {
-    /// # Errors
-    /// A rule is none, which a validated configuration has not.
-    pub fn of(config: &Config) -> anyhow::Result<Self> {
-        let rules = Relabel::new(config).map_err(|error| anyhow::anyhow!("{}: {}", error.field, error.message))?;
+impl<'c> Relabelling<'c> {
+    pub fn of(compiled: &'c Compiled) -> Self {
+        let Compiled { config, relabel: rules, .. } = compiled;
         let pod = PodName { namespace: "default".into(), pod: "nginx-6d9c6b5f4-x2x7k".into(), uid: "467433c9".into() };
         let [app, _] = relabel::label_names("app.kubernetes.io/name");
         let subject = Subject {
@@ -51,7 +50,7 @@ impl Relabelling {
             Outcome::Keep(relabelled) => Some(relabelled),
             Outcome::Drop { .. } => None,
         };
-        Ok(Self { rules, example })
+        Self { rules, example }
     }
 
     pub fn sentence(&self, config: &Config) -> String {

@@ -16,8 +16,9 @@ use flate2::read::MultiGzDecoder;
 use crate::{
     config::Oversize,
     decode::{ContainerParser, Counts, Limits, Scratch},
-    tail::chain::{Age, Chain, ChainFile, SavedFile},
-    tail::read::Position,
+    model::SavedFile,
+    model::{Line, Position, Stream},
+    tail::chain::{Age, Chain, ChainFile},
 };
 
 /// An offset may be as old as Promtail's and Alloy's default sync period when it is saved, and the save itself late: a
@@ -52,7 +53,7 @@ pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, u64>) ->
 /// Decides where each file is gone on with.
 pub(super) fn decide(chain: &Chain, wanted: &Wanted, saved_at_ns: i64) -> Outcome {
     let mut outcome = Outcome::default();
-    let saved: Vec<_> = chain.saved().collect();
+    let saved: Vec<_> = chain.saved([None; 2]).collect();
     let files = chain.files();
     for &(named, offset) in wanted {
         let path = files[named].path.display();
@@ -127,9 +128,10 @@ fn line_start(path: &Path, gzip: bool, offset: u64) -> Result<u64, String> {
     let from = if at == 0 { 0 } else { memchr::memchr(b'\n', &window).map_or(0, |newline| newline + 1) };
     let limits = Limits { max_line_bytes: window.len(), oversize: Oversize::Cut };
     let mut parser = ContainerParser::new(limits);
-    let begin = Position { file: 0, offset: at + from as u64 };
-    parser.feed(&window[from..], begin, &mut Scratch::default(), &mut Counts::default(), &mut |_| {});
-    Ok(parser.held_from().map_or(at + last_newline as u64 + 1, |held| held.offset))
+    let begin = Position { turn: 0, offset: at + from as u64 };
+    parser.feed(&window[from..], begin, &mut Scratch::default(), &mut Counts::default(), &mut |_: Line<'_>| {});
+    let held = Stream::ALL.into_iter().filter_map(|stream| parser.held_from(stream)).min();
+    Ok(held.map_or(at + last_newline as u64 + 1, |held| held.offset))
 }
 
 /// Up to [`LOOK_BACK_BYTES`] of a file's content before `offset`, and where they begin. They end earlier where the file

@@ -25,16 +25,14 @@ use crate::{
     config::Config,
 };
 
-/// What the command line asks for.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The positions file.
     pub file: PathBuf,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Replace positions that Pilcrow has saved itself.
     pub force: bool,
-    /// Do nothing where Pilcrow has saved positions before, or where there is no positions file.
+    /// Do nothing where Pilcrow has saved positions before, or where there is not a positions file.
     pub once: bool,
 }
 
@@ -51,7 +49,7 @@ struct Plan {
 /// Imports, and says what it did.
 ///
 /// # Errors
-/// The positions file or the folders can not be read or written; Pilcrow runs; there are positions and no `--force`.
+/// The positions file or the folders cannot be read or written; Pilcrow runs; there are positions and no `--force`.
 pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyhow::Result<()> {
     let state = &config.paths.state;
     if request.once && !request.file.exists() {
@@ -59,7 +57,7 @@ pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyh
         return Ok(());
     }
     let (text, saved_at) = read(&request.file)?;
-    let entries = parse(&text).with_context(|| format!("{} is no positions file", request.file.display()))?;
+    let entries = parse(&text).with_context(|| format!("{} is not a positions file", request.file.display()))?;
 
     let cannot_use = || format!("cannot use the state folder {} (paths.state)", state.display());
     // A dry run makes no folder either.
@@ -71,7 +69,7 @@ pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyh
     };
     let (saved, errors) = store.as_ref().map(Store::load).unwrap_or_default();
     if let Some(error) = errors.first() {
-        bail!("{error}; remove the file to begin anew");
+        bail!("{error}; remove the file to start again");
     }
     if request.once && !saved.containers.is_empty() {
         writeln!(out, "{} holds positions already: nothing is imported.", state.display())?;
@@ -143,12 +141,12 @@ fn plan(pods: &Path, entries: &[Entry], saved_at_ns: i64) -> anyhow::Result<Plan
     let mut others: Vec<_> = offsets.into_keys().collect();
     others.sort();
     let not_ours =
-        |file: PathBuf| format!("skipped {}: it is no container's log in {}", file.display(), pods.display());
+        |file: PathBuf| format!("skipped {}: it is not a container's log in {}", file.display(), pods.display());
     plan.skipped.extend(others.into_iter().map(not_ours));
     Ok(plan)
 }
 
-/// The file that an entry names, links resolved, and its offset in bytes; else why it can not be used.
+/// The file that an entry names, links resolved, and its offset in bytes; else why it cannot be used.
 fn file_and_offset(entry: &Entry) -> Result<(PathBuf, u64), String> {
     if entry.path.starts_with("cursor-") || entry.path.starts_with("journal-") {
         return Err("it is a place in the journal or in an API's stream, not in a file".into());
@@ -157,7 +155,7 @@ fn file_and_offset(entry: &Entry) -> Result<(PathBuf, u64), String> {
         return Err("positions in compressed files count lines".into());
     }
     let Ok(offset) = entry.position.parse() else {
-        return Err(format!("{:?} is no offset in bytes", entry.position));
+        return Err(format!("{:?} is not an offset in bytes", entry.position));
     };
     match fs::canonicalize(&entry.path) {
         Ok(file) => Ok((file, offset)),

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, time::Instant};
 
 use crate::{
-    source::kubernetes::PodName,
+    model::PodName,
     tail::chain::{Chain, UnknownFile, list},
 };
 
@@ -11,7 +11,7 @@ use crate::{
 pub(super) struct Found {
     /// The name that its positions are saved under: `NAMESPACE_POD_UID/CONTAINER`.
     pub name: String,
-    /// Its files, oldest first; those that can not be opened are missing.
+    /// Its files, oldest first; those that cannot be opened are missing.
     pub chain: Chain,
 }
 

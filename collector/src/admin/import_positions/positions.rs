@@ -25,7 +25,7 @@ pub struct Entry {
     pub position: String,
 }
 
-/// Why a text is no positions file.
+/// Why a text is not a positions file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PositionsError {
     /// Counts from 1.

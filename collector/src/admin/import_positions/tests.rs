@@ -3,7 +3,7 @@
 use std::{fs::File, io::Write, os::unix::fs::symlink, time::Duration};
 
 use super::*;
-use crate::tail::chain::{FileKey, SavedFile};
+use crate::model::{FileKey, SavedFile};
 
 /// When the positions were saved: 2026-01-02T01:00:00Z.
 const SAVED_AT: u64 = 1_767_315_600;
@@ -225,9 +225,9 @@ fn what_is_no_position_in_a_containers_file_is_skipped_with_its_reason() {
     for reason in [
         "skipped cursor-systemd: it is a place in the journal",
         "skipped /var/log/a.gz: positions in compressed files count lines\n",
-        "skipped /syslog: it is no container's log in /pods\n",
+        "skipped /syslog: it is not a container's log in /pods\n",
         "skipped /pods/default_web-0_6a/web/7.log: the file is gone\n",
-        "skipped /odd: \"many\" is no offset in bytes\n",
+        "skipped /odd: \"many\" is not an offset in bytes\n",
         "0 positions imported into /state, 5 skipped.\n",
     ] {
         assert!(said.contains(reason), "{reason}\n{said}");
@@ -284,5 +284,5 @@ fn a_file_that_is_missing_or_something_else_is_an_error_and_once_forgives_only_t
     let request = place.request();
     fs::write(&request.file, "clients: []\n").unwrap();
     let error = format!("{:#}", place.import(&Request { once: true, ..request }).unwrap_err());
-    assert!(error.contains("is no positions file: line 1: expected the key positions"), "{error}");
+    assert!(error.contains("is not a positions file: line 1: expected the key positions"), "{error}");
 }

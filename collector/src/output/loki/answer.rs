@@ -1,13 +1,17 @@
 //! What an answer of Loki means for the lines that were sent.
 //!
 //! The texts are those of Loki's pkg/validation/validate.go, pkg/ingester/stream.go, pkg/distributor/{distributor,http}.go
-//! and pkg/loghttp/push/push.go; Loki says most things in text only.
+//! and pkg/loghttp/push/push.go; Loki tells most things in text only. What stands in label values decides nothing
+//! ([`super::sentence`]).
 
 use std::{borrow::Cow, time::Duration};
 
 use hyper::StatusCode;
 
-use super::refusal::{self, Refusal};
+use super::{
+    refusal::{self, Refusal},
+    sentence::sentences,
+};
 
 /// What is to be done with the lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,10 +22,49 @@ pub(super) enum Verdict {
     Refused(Refusal),
     /// The request is too large for Loki or for something on the way.
     TooLarge,
-    /// Loki cannot read the request: our mistake, which a repetition does not mend. With Loki's words.
-    Undecodable(String),
+    /// Loki does not take one of the request's streams now; it may have stored the others.
+    StreamRefused(StreamRefusal),
+    /// A 400 whose text is none of Loki's reasons: the request may have been damaged on the way, or is one that Loki cannot read.
+    Unknown(Unknown),
     /// They must be sent again.
     Again(Obstacle),
+}
+
+/// Why Loki does not take a stream now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StreamRefusal {
+    /// Which limit.
+    pub(super) limit: StreamLimit,
+    /// The first line of Loki's text.
+    pub(super) text: String,
+}
+
+/// Loki's limits for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamLimit {
+    /// `max_streams_per_user`, `max_global_streams_per_user`: no new stream is created.
+    Streams,
+    /// `per_stream_rate_limit`, in bytes a second where the text names it.
+    Rate(Option<u64>),
+}
+
+impl StreamLimit {
+    /// Loki's word for it.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Streams => "stream_limit",
+            Self::Rate(_) => "rate_limited",
+        }
+    }
+}
+
+/// A 400 that Loki's texts do not explain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unknown {
+    /// What lines are counted as that are given up for it.
+    pub(super) reason: &'static str,
+    /// The first line of the text.
+    pub(super) text: String,
 }
 
 /// Why lines must be sent again.
@@ -32,9 +75,11 @@ pub(super) struct Obstacle {
     /// The other side's own words, which may differ from request to request.
     pub(super) detail: String,
     /// What the user can do, where there is something.
-    pub(super) mend: Option<String>,
+    pub(super) advice: Option<String>,
     /// How to go on.
     pub(super) pace: Pace,
+    /// Where it was met.
+    pub(super) place: Place,
     /// The answer's `Retry-After`.
     pub(super) retry_after: Option<Duration>,
 }
@@ -46,8 +91,22 @@ pub(super) enum Pace {
     Soon,
     /// Loki asks to go slower: exponential backoff.
     Slower,
-    /// Until somebody mends it, nothing changes.
-    Mend,
+    /// Until somebody changes something, it stays as it is.
+    Fix,
+}
+
+/// How far the request got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// There was no connection, or it broke.
+    Connection,
+    /// No answer within `loki.timeout`.
+    Timeout {
+        /// The whole body had been handed to the connection.
+        all_sent: bool,
+    },
+    /// There was an answer.
+    Answer,
 }
 
 /// An answer, read.
@@ -58,8 +117,8 @@ pub(super) struct Answer {
     pub(super) retry_after: Option<Duration>,
     /// `Location`, if there is one.
     pub(super) location: Option<String>,
-    /// The body is HTML, which Loki's push API never writes.
-    pub(super) is_html: bool,
+    /// `Content-Type`, empty if there is none.
+    pub(super) content_type: String,
     /// The body's first kilobytes.
     pub(super) text: String,
 }
@@ -70,8 +129,8 @@ const TOO_LARGE: [&str; 3] = ["larger than max", "request body too large", "enti
 /// A server that expects TLS and was spoken to in plain text (Go's net/http, nginx).
 const PLAIN_TEXT_TO_TLS: [&str; 2] = ["http request to an https server", "http request was sent to https port"];
 
-/// Problems with the tenant that some versions answer with 400.
-const TENANT: [&str; 2] = ["no org id", "tenant id"];
+/// Problems with the tenant that some versions answer with 400 (dskit's tenant/tenant.go).
+const TENANT: [&str; 3] = ["no org id", "tenant id ", "multiple org ids"];
 
 /// Loki could not take the request apart. These begin Loki's words or those of the snappy, protobuf and MIME readers.
 const UNDECODABLE: [&str; 8] = [
@@ -85,64 +144,120 @@ const UNDECODABLE: [&str; 8] = [
     "content-encoding",
 ];
 
+/// Where something else than Loki answers.
+const NOT_LOKI: &str = "this is not Loki but something in front of it: check loki.url and what it leads to";
+
 impl Answer {
     /// What to do with the `entries` lines that were sent.
     pub(super) fn verdict(&self, entries: u64) -> Verdict {
-        let text = self.text.to_ascii_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        let words = sentences(&self.text).into_iter().next().map(|first| first.words).unwrap_or_default();
+        let says = |all: &[&str]| all.iter().any(|some| words.contains(some));
+        let begins = |all: &[&str]| all.iter().any(|some| words.starts_with(some));
         match self.status.as_u16() {
             // Loki's answer while ingestion is blocked for the tenant (limits_config.block_ingestion_status_code).
-            _ if text.contains("ingestion blocked") => {
+            _ if begins(&["ingestion blocked for "]) => {
                 Verdict::Refused(Refusal::of_all(refusal::BLOCKED, entries, &self.text))
             }
-            200..300 => Verdict::Accepted,
+            200..300 if self.is_lokis_success() => Verdict::Accepted,
+            200..300 => self.again(Pace::Fix, Some(NOT_LOKI.into())),
             413 => Verdict::TooLarge,
-            400.. if says(&TOO_LARGE) => Verdict::TooLarge,
-            400 if says(&PLAIN_TEXT_TO_TLS) => {
-                self.again(Pace::Mend, Some("this port speaks TLS: write https:// in loki.url".into()))
+            400 => self.bad_request(entries, &words),
+            401.. if says(&TOO_LARGE) => Verdict::TooLarge,
+            429 if begins(&["per stream rate limit exceeded"]) => {
+                self.stream_refused(StreamLimit::Rate(rate_limit_in(&words)))
             }
-            400 if says(&TENANT) => self.again(Pace::Mend, Some("check loki.tenant".into())),
-            400 if self.is_html => self.again(
-                Pace::Mend,
-                Some("this is not Loki but something in front of it: check loki.url and what it leads to".into()),
-            ),
-            400 if says(&UNDECODABLE) => Verdict::Undecodable(self.text.clone()),
-            400 => Verdict::Refused(Refusal::read(&self.text, entries)),
+            429 if begins(&["maximum active stream limit exceeded"]) => self.stream_refused(StreamLimit::Streams),
             429 => self.again(Pace::Slower, None),
             408 | 425 | 500.. => self.again(Pace::Soon, None),
-            300..400 => {
-                let to = self.location.as_deref().unwrap_or("another address");
-                self.again(Pace::Mend, Some(format!("set loki.url to where it redirects to ({to})")))
-            }
-            401 if says(&TENANT) => self.again(Pace::Mend, Some("this Loki has tenants: set loki.tenant".into())),
-            401 => self.again(
-                Pace::Mend,
-                Some("check loki.basic_auth, loki.bearer_token_file or the credentials that the proxy wants".into()),
-            ),
-            403 => self.again(
-                Pace::Mend,
-                Some("check that the credentials may write logs, and loki.tenant; see also the proxy's rules".into()),
-            ),
-            404 | 405 => self.again(
-                Pace::Mend,
-                Some(
-                    "nothing takes logs at this path: check loki.url (the base, or the full /loki/api/v1/push)".into(),
-                ),
-            ),
-            407 => self.again(Pace::Mend, Some("the proxy wants credentials: put them into HTTPS_PROXY".into())),
-            _ => self.again(Pace::Mend, Some("check loki.url and what stands between here and Loki".into())),
+            status => self.again(Pace::Fix, Some(self.advice(status, begins(&TENANT)))),
         }
     }
 
-    fn again(&self, pace: Pace, mend: Option<String>) -> Verdict {
+    /// Loki's push API writes nothing; what imitates it may write JSON. Whatever else has 2xx is a proxy, a login page or a wrong
+    /// address.
+    fn is_lokis_success(&self) -> bool {
+        let text = self.text.trim_start();
+        let is_json = !self.is_html() && (self.content_type.contains("json") || text.starts_with('{'));
+        self.status == StatusCode::NO_CONTENT || self.status == StatusCode::OK && (text.is_empty() || is_json)
+    }
+
+    fn is_html(&self) -> bool {
+        self.content_type.trim_start().starts_with("text/html") || self.text.trim_start().starts_with("<")
+    }
+
+    fn bad_request(&self, entries: u64, words: &str) -> Verdict {
+        if self.is_html() {
+            return self.again(Pace::Fix, Some(NOT_LOKI.into()));
+        }
+        if let Some(refusal) = Refusal::read(&self.text, entries) {
+            return Verdict::Refused(refusal);
+        }
+        let says = |all: &[&str]| all.iter().any(|some| words.contains(some));
+        let begins = |all: &[&str]| all.iter().any(|some| words.starts_with(some));
+        if says(&TOO_LARGE) {
+            Verdict::TooLarge
+        } else if says(&PLAIN_TEXT_TO_TLS) {
+            self.again(Pace::Fix, Some("this port speaks TLS: write https:// in loki.url".into()))
+        } else if begins(&TENANT) {
+            self.again(Pace::Fix, Some("check loki.tenant".into()))
+        } else {
+            let reason = if begins(&UNDECODABLE) { "undecodable" } else { "refused" };
+            Verdict::Unknown(Unknown { reason, text: first_line(&self.text) })
+        }
+    }
+
+    fn advice(&self, status: u16, tenant: bool) -> String {
+        match status {
+            300..=399 => {
+                let to = self.location.as_deref().unwrap_or("another address");
+                return format!("set loki.url to where it redirects to ({to})");
+            }
+            401 if tenant => "this Loki has tenants: set loki.tenant",
+            401 => "check loki.basic_auth, loki.bearer_token_file or the credentials that the proxy wants",
+            403 => "check that the credentials may write logs, and loki.tenant; see also the proxy's rules",
+            404 | 405 => "nothing takes logs at this path: check loki.url (the base, or the full /loki/api/v1/push)",
+            407 => "the proxy wants credentials: put them into HTTPS_PROXY",
+            _ => "check loki.url and what stands between here and Loki",
+        }
+        .into()
+    }
+
+    fn stream_refused(&self, limit: StreamLimit) -> Verdict {
+        Verdict::StreamRefused(StreamRefusal { limit, text: first_line(&self.text) })
+    }
+
+    fn again(&self, pace: Pace, advice: Option<String>) -> Verdict {
         Verdict::Again(Obstacle {
             summary: format!("Loki answers {}", self.status).into(),
             detail: first_line(&self.text),
-            mend,
+            advice,
             pace,
+            place: Place::Answer,
             retry_after: self.retry_after,
         })
     }
+}
+
+/// `limit: 3MB/sec` in Loki's words, in bytes a second.
+fn rate_limit_in(words: &str) -> Option<u64> {
+    let (_, rest) = words.split_once("(limit: ")?;
+    bytes_in(rest.split_once("/sec")?.0)
+}
+
+/// A size as Loki writes it: `3MB`, `1.5KB`, `100B` (pkg/util/flagext/bytesize.go counts by 1,024).
+pub(super) fn bytes_in(text: &str) -> Option<u64> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number: f64 = text[..digits].parse().ok()?;
+    let unit = match text[digits..].trim().trim_end_matches('b').trim_end_matches('i') {
+        "" => 1u64,
+        "k" => 1 << 10,
+        "m" => 1 << 20,
+        "g" => 1 << 30,
+        "t" => 1 << 40,
+        _ => return None,
+    };
+    Some((number * unit as f64) as u64)
 }
 
 /// As much of a text from elsewhere as belongs into one log line.
@@ -161,7 +276,7 @@ mod tests {
 
     fn verdict(status: u16, text: &str) -> Verdict {
         let status = StatusCode::from_u16(status).unwrap();
-        Answer { status, retry_after: None, location: None, is_html: false, text: text.into() }.verdict(10)
+        Answer { status, retry_after: None, location: None, content_type: String::new(), text: text.into() }.verdict(10)
     }
 
     fn obstacle(status: u16, text: &str) -> Obstacle {
@@ -172,9 +287,50 @@ mod tests {
     }
 
     #[test]
-    fn success_is_any_2xx() {
-        assert_eq!(verdict(204, ""), Verdict::Accepted);
-        assert_eq!(verdict(200, "ok"), Verdict::Accepted);
+    fn success_is_204_or_200_with_nothing_or_json() {
+        for (status, text) in [(204, ""), (200, ""), (200, " {\"status\": \"ok\"}")] {
+            assert_eq!(verdict(status, text), Verdict::Accepted);
+        }
+        for (status, text) in [(200, "<!doctype html><title>Log in</title>"), (200, "ok"), (202, ""), (206, "{}")] {
+            let obstacle = obstacle(status, text);
+            assert!(obstacle.pace == Pace::Fix && obstacle.advice.unwrap().contains("not Loki"), "{status} {text}");
+        }
+    }
+
+    #[test]
+    fn a_streams_limits_are_told_from_the_tenants() {
+        let rate = "entry with timestamp 2026-03-01 14:42:46.1 +0000 UTC ignored, reason: 'Per stream rate limit exceeded \
+                    (limit: 3MB/sec) while attempting to ingest for stream '{app=\"x\"}' totaling 8238B, consider',\n\
+                    user 'fake', total ignored: 3 out of 4 for stream: {app=\"x\"}";
+        let Verdict::StreamRefused(refusal) = verdict(429, rate) else { panic!() };
+        assert_eq!(refusal.limit, StreamLimit::Rate(Some(3 << 20)));
+        let streams = "Maximum active stream limit exceeded when trying to create stream {a=\"b\"}, reduce the number";
+        let Verdict::StreamRefused(refusal) = verdict(429, streams) else { panic!() };
+        assert_eq!(refusal.limit, StreamLimit::Streams);
+        let tenant = "ingestion rate limit exceeded for user fake (limit: 4194304 bytes/sec)";
+        assert_eq!(obstacle(429, tenant).pace, Pace::Slower);
+    }
+
+    #[test]
+    fn a_label_value_with_lokis_words_in_it_decides_nothing() {
+        for words in ["tenant id", "request body too large", "ingestion blocked for user", "no org id", "snappy:"] {
+            let text = format!("entry for stream '{{a=\"{words}\"}}' has timestamp too old: 2020-01-01T00:00:00Z");
+            let Verdict::Refused(refusal) = verdict(400, &text) else { panic!("{text}") };
+            assert_eq!(refusal.counts, [("greater_than_max_sample_age", 1)]);
+            let text = format!("stream '{{}}' has label value too long: '{words}'");
+            assert!(matches!(verdict(400, &text), Verdict::Refused(_)), "{text}");
+            assert_eq!(obstacle(429, &format!("slow down {{a=\"{words}\"}}")).pace, Pace::Slower);
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_loki_writes_them() {
+        for (text, bytes) in
+            [("3MB", 3 << 20), ("1.5kb", 1536), ("100B", 100), ("15728640", 15 << 20), ("3MiB", 3 << 20)]
+        {
+            assert_eq!(bytes_in(text), Some(bytes), "{text}");
+        }
+        assert_eq!(bytes_in("much"), None);
     }
 
     #[test]
@@ -210,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_must_mend_names_the_key_to_look_at() {
+    fn what_somebody_must_fix_names_the_key_to_look_at() {
         for (status, text, key) in [
             (401, "no org id", "loki.tenant"),
             (400, "no org id", "loki.tenant"),
@@ -224,8 +380,8 @@ mod tests {
             (400, "Client sent an HTTP request to an HTTPS server.", "https://"),
         ] {
             let obstacle = obstacle(status, text);
-            assert_eq!(obstacle.pace, Pace::Mend);
-            assert!(obstacle.mend.as_ref().unwrap().contains(key), "{status} {text}: {obstacle:?}");
+            assert_eq!(obstacle.pace, Pace::Fix);
+            assert!(obstacle.advice.as_ref().unwrap().contains(key), "{status} {text}: {obstacle:?}");
         }
     }
 
@@ -236,16 +392,23 @@ mod tests {
             status: StatusCode::BAD_REQUEST,
             retry_after: None,
             location: None,
-            is_html: true,
+            content_type: "text/html".into(),
             text: text.into(),
         };
-        assert!(matches!(answer.verdict(1), Verdict::Again(Obstacle { pace: Pace::Mend, .. })));
+        assert!(matches!(answer.verdict(1), Verdict::Again(Obstacle { pace: Pace::Fix, .. })));
     }
 
     #[test]
-    fn a_request_that_loki_cannot_read_is_our_mistake() {
-        for text in ["snappy: corrupt input", "proto: wrong wireType = 2 for field Seconds", "unexpected EOF\n"] {
-            assert_eq!(verdict(400, text), Verdict::Undecodable(text.into()));
+    fn a_400_that_names_no_reason_refuses_nothing_yet() {
+        for (text, reason) in [
+            ("snappy: corrupt input", "undecodable"),
+            ("proto: wrong wireType = 2 for field Seconds", "undecodable"),
+            ("unexpected EOF\n", "undecodable"),
+            ("couldn't parse push request: x", "undecodable"),
+            ("the moon is full", "refused"),
+            ("", "refused"),
+        ] {
+            assert_eq!(verdict(400, text), Verdict::Unknown(Unknown { reason, text: text.trim().into() }));
         }
     }
 

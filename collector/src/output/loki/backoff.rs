@@ -7,14 +7,14 @@ use std::{
 
 use crate::config;
 
-/// Waits after answers that only a person can mend are at least this long, where `loki.backoff.max` allows it.
+/// Waits after answers that only a person can change are at least this long, where `loki.backoff.max` allows it.
 const SLOW: Duration = Duration::from_secs(30);
-/// A longer `Retry-After` is taken for a mistake.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+/// A longer `Retry-After` is cut: what sends it cannot know when Loki will be back.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// Exponential waiting with full jitter: the n-th wait is anywhere between nothing and min * 2^n, at most max, so that
 /// the nodes of a cluster do not come back to a restarted Loki all at once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Backoff {
     min: Duration,
     max: Duration,
@@ -38,7 +38,7 @@ impl Backoff {
         }
     }
 
-    /// The next wait where nothing changes until somebody mends something.
+    /// The next wait where nothing changes until somebody changes something.
     pub(super) fn next_slow(&mut self, retry_after: Option<Duration>) -> Duration {
         self.ceiling = self.ceiling.max(SLOW).min(self.max);
         let floor = self.ceiling / 2;

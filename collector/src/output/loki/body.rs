@@ -1,14 +1,14 @@
 //! Request bodies: a batch's part gathered and compressed, in memory that is used again and again.
 //!
-//! Compressing is most of what the sender side does for a line. With several shards one thread would be too few for it, so each
-//! body is made on a thread of its own then; with one shard they are made one after the other, on the sender side's.
+//! Compressing is most of what the sender side does for a line. Where there are cores for it each body is made on a thread of its
+//! own; else, and where no thread can be started, one after the other on the sender side's.
 
-use std::{cell::RefCell, panic, sync::Arc};
+use std::{cell::RefCell, sync::Arc};
 
 use hyper::body::Bytes;
-use tokio::task::spawn_blocking;
 
-use crate::batch::{Batch, EntryRange, RequestEncoder};
+use super::workers::Workers;
+use crate::batch::{Batch, Part, RequestEncoder, encode_single_stream};
 
 /// Batches differ a little in size: rounded up, memory fits the next body too.
 const STORAGE_STEP_BYTES: usize = 256 << 10;
@@ -18,32 +18,45 @@ const STORAGE_STEP_BYTES: usize = 256 << 10;
 pub(super) struct BodyMakers {
     /// As many as have been at work at once.
     idle: RefCell<Vec<BodyMaker>>,
-    on_threads: bool,
+    workers: Workers,
 }
 
 impl BodyMakers {
-    /// `on_threads`: not on the caller's.
-    pub(super) fn new(on_threads: bool) -> Self {
-        Self { idle: RefCell::default(), on_threads }
+    pub(super) fn new(workers: Workers) -> Self {
+        Self { idle: RefCell::default(), workers }
     }
 
-    /// The push request of `part`, and the batch again. `None` where it is larger than a snappy block can be, 4 GiB.
-    pub(super) async fn make(&self, batch: Batch, part: &EntryRange) -> (Batch, Option<Body>) {
+    /// The push request of `part`. `None` where it is larger than a snappy block can be, 4 GiB. No reference to the batch is
+    /// left when it returns.
+    pub(super) async fn make(&self, batch: Arc<Batch>, part: Part) -> Option<Body> {
         let mut maker = self.idle.borrow_mut().pop().unwrap_or_else(BodyMaker::new);
-        let (maker, batch, body) = if self.on_threads {
-            let part = part.clone();
-            let making = spawn_blocking(move || {
-                let body = maker.make(&batch, &part);
-                (maker, batch, body)
-            });
-            // It is cancelled only with the runtime, which this runs on.
-            making.await.unwrap_or_else(|error| panic::resume_unwind(error.into_panic()))
-        } else {
-            let body = maker.make(&batch, part);
-            (maker, batch, body)
-        };
+        let making = self.workers.run(move || {
+            let body = maker.make(&batch, &part);
+            drop(batch);
+            (maker, body)
+        });
+        let (maker, body) = making.await?;
         self.idle.borrow_mut().push(maker);
-        (batch, body)
+        body
+    }
+
+    /// A push request with one stream of encoded entries.
+    pub(super) fn make_single(&self, labels: &str, entries: &[u8]) -> Option<Body> {
+        let mut maker = self.idle.borrow_mut().pop().unwrap_or_else(BodyMaker::new);
+        maker.request.clear();
+        encode_single_stream(labels, entries, &mut maker.request);
+        let body = maker.compress();
+        self.idle.borrow_mut().push(maker);
+        body
+    }
+
+    /// A push request without streams.
+    pub(super) fn make_empty(&self) -> Option<Body> {
+        let mut idle = self.idle.borrow_mut();
+        if idle.is_empty() {
+            idle.push(BodyMaker::new());
+        }
+        idle.last_mut()?.make_empty()
     }
 
     /// Takes a body's memory back.
@@ -98,11 +111,11 @@ impl BodyMaker {
         }
     }
 
-    fn make(&mut self, batch: &Batch, range: &EntryRange) -> Option<Body> {
+    fn make(&mut self, batch: &Batch, part: &Part) -> Option<Body> {
         self.request.clear();
         // The labels come on top of it, and seldom take more than a sixteenth.
-        self.request.reserve(range.encoded_bytes() + range.encoded_bytes() / 16);
-        self.encoder.encode(batch, range, &mut self.request);
+        self.request.reserve(part.encoded_bytes() + part.encoded_bytes() / 16);
+        self.encoder.encode(batch, part, &mut self.request);
         self.compress()
     }
 
@@ -152,12 +165,15 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{ChannelId, Position, Stream, UnitId};
 
     fn batch(lines: usize) -> Batch {
         let mut batch = Batch::new(0);
-        let stream = batch.open_stream(&"{a=\"b\"}".into());
+        let channel = ChannelId { unit: UnitId(1), stream: Stream::Stdout };
+        let stream = batch.open_stream(&"{a=\"b\"}".into(), channel);
         for line in 0..lines {
-            batch.append(stream, line as i64, format!("line {line}").as_bytes());
+            let at = Position { turn: 1, offset: line as u64 };
+            batch.append(stream, at, line as i64, format!("line {line}").as_bytes(), &[]);
         }
         batch
     }
@@ -178,14 +194,13 @@ mod tests {
 
     #[tokio::test]
     async fn bodies_that_are_made_at_once_on_threads_are_each_that_of_its_batch() {
-        let makers = BodyMakers::new(true);
+        let makers = BodyMakers::new(Workers::with_threads(3));
         let make = async |lines| {
-            let batch = batch(lines);
-            let whole = batch.whole();
-            let (batch, body) = makers.make(batch, &whole).await;
+            let batch = Arc::new(batch(lines));
+            let body = makers.make(Arc::clone(&batch), batch.whole()).await.unwrap();
+            let batch = Arc::try_unwrap(batch).expect("no reference is left");
             let mut expected = Vec::new();
-            batch.encode_push_request(&whole, &mut expected);
-            let body = body.unwrap();
+            batch.encode_push_request(&batch.whole(), &mut expected);
             assert_eq!(snap::raw::Decoder::new().decompress_vec(&body.bytes()).unwrap(), expected);
             makers.recycle(body);
         };
@@ -197,6 +212,14 @@ mod tests {
         assert_eq!(makers.idle.borrow().len(), makers_made, "they are used again");
         makers.release();
         assert_eq!(makers.idle.borrow().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn without_threads_bodies_are_made_all_the_same() {
+        let makers = BodyMakers::new(Workers::with_threads(0));
+        let batch = Arc::new(batch(10));
+        assert!(makers.make(Arc::clone(&batch), batch.whole()).await.is_some());
+        assert_eq!(Arc::strong_count(&batch), 1);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! One HTTP exchange with Loki.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Either, Empty};
 use hyper::{
     Method, Request, Response, Uri,
     body::{Bytes, Incoming},
@@ -12,17 +12,19 @@ use hyper::{
 };
 use hyper_rustls::{DefaultServerNameResolver, FixedServerNameResolver, HttpsConnector};
 use hyper_util::{
-    client::{legacy, proxy::matcher::Matcher},
+    client::legacy,
     rt::{TokioExecutor, TokioTimer},
 };
 use tracing::{info, warn};
 
 use super::{
+    Proxies,
     answer::{Answer, Obstacle},
     connector::{Route, RouteConnector},
     endpoint::{Endpoint, UserInfo},
     failure,
     files::{WatchedFiles, read_secret},
+    sent_body::SentBody,
     tls,
 };
 use crate::config;
@@ -53,7 +55,7 @@ pub(super) struct Client {
 
 /// What depends on the files.
 struct Exchange {
-    http: legacy::Client<HttpsConnector<RouteConnector>, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<RouteConnector>, Either<SentBody, Empty<Bytes>>>,
     headers: HeaderMap,
 }
 
@@ -62,7 +64,7 @@ impl Client {
     ///
     /// # Errors
     /// Names the key of the configuration that cannot be used.
-    pub(super) fn new(config: &config::Loki, proxies: &Matcher) -> Result<Self> {
+    pub(super) fn new(config: &config::Loki, proxies: &Proxies) -> Result<Self> {
         let endpoint = Endpoint::parse(&config.url)?;
         let route = Route::to(&endpoint.uri, proxies)?;
         // Before they are read: a change in between is then noticed.
@@ -105,16 +107,38 @@ impl Client {
 
     /// Starts to send `body`, a snappy block of a push request. The future borrows nothing.
     pub(super) fn push(&self, body: Bytes) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.endpoint.uri.clone();
-        *request.headers_mut() = self.exchange.headers.clone();
-        let answer = self.exchange.http.request(request);
+        let body = SentBody::new(body);
+        let all_sent = body.all_sent();
+        let exchange = self.exchange(Method::POST, self.endpoint.uri.clone(), Either::Left(body));
         let timeout = self.config.timeout.0;
         async move {
-            let exchange = async { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await };
-            tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(failure::timed_out(timeout)))
+            let late = |_| Err(failure::timed_out(timeout, all_sent.load(Ordering::Relaxed)));
+            tokio::time::timeout(timeout, exchange).await.unwrap_or_else(late)
         }
+    }
+
+    /// Asks for the limits that Loki publishes. The future borrows nothing.
+    pub(super) fn published_limits(&self) -> impl Future<Output = Option<Answer>> + use<> {
+        let exchange = self
+            .endpoint
+            .beside_push("drilldown-limits")
+            .map(|uri| self.exchange(Method::GET, uri, Either::Right(Empty::new())));
+        let timeout = self.config.timeout.0;
+        async move { tokio::time::timeout(timeout, exchange?).await.ok()?.ok() }
+    }
+
+    fn exchange(
+        &self,
+        method: Method,
+        uri: Uri,
+        body: Either<SentBody, Empty<Bytes>>,
+    ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.exchange.headers.clone();
+        let answer = self.exchange.http.request(request);
+        async move { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await }
     }
 }
 
@@ -224,7 +248,7 @@ async fn read_answer(response: Response<Incoming>) -> Result<Answer, Obstacle> {
         status: head.status,
         retry_after: field(header::RETRY_AFTER).and_then(retry_after),
         location: field(header::LOCATION).map(str::to_owned),
-        is_html: field(header::CONTENT_TYPE).is_some_and(|kind| kind.trim_start().starts_with("text/html")),
+        content_type: field(header::CONTENT_TYPE).map(str::to_ascii_lowercase).unwrap_or_default(),
         text: String::from_utf8_lossy(&text).into_owned(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    io,
+    fmt, io,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -13,14 +13,13 @@ use hyper::{
     rt::{Read, ReadBufCursor, Write},
 };
 use hyper_util::{
-    client::{
-        legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
-        proxy::matcher::Matcher,
-    },
+    client::legacy::connect::{Connected, Connection, HttpConnector, proxy::Tunnel},
     rt::TokioIo,
 };
 use tokio::net::TcpStream;
 use tower_service::Service;
+
+use crate::proxy::{Proxies, Proxy};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -46,23 +45,18 @@ pub(super) enum Route {
 }
 
 impl Route {
-    /// What the environment says of `uri` (`HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, as curl reads them).
+    /// What the environment says of `uri`.
     ///
     /// # Errors
     /// For a proxy that is not spoken to in plain HTTP.
-    pub(super) fn to(uri: &Uri, proxies: &Matcher) -> anyhow::Result<Self> {
-        let Some(intercept) = proxies.intercept(uri) else { return Ok(Self::Direct) };
-        let proxy = intercept.uri().clone();
+    pub(super) fn to(uri: &Uri, proxies: &Proxies) -> anyhow::Result<Self> {
+        let Some(Proxy { uri: proxy, auth }) = proxies.to(uri) else { return Ok(Self::Direct) };
         anyhow::ensure!(
             proxy.scheme_str() == Some("http"),
             "the proxy that the environment names for {uri} is {}://…; only http:// proxies can be used (set NO_PROXY to \
              go without)",
             proxy.scheme_str().unwrap_or_default(),
         );
-        let mut auth = intercept.basic_auth().cloned();
-        if let Some(auth) = &mut auth {
-            auth.set_sensitive(true);
-        }
         Ok(match uri.scheme_str() {
             Some("https") => Self::Tunnel { proxy, auth },
             _ => Self::Forward { proxy, auth },
@@ -75,6 +69,47 @@ impl Route {
             Self::Direct => None,
             Self::Tunnel { proxy, .. } | Self::Forward { proxy, .. } => Some(proxy),
         }
+    }
+}
+
+/// No connection to the proxy itself: Loki has no part in it.
+#[derive(Debug)]
+pub(super) struct ProxyUnreachable {
+    /// The proxy, without credentials.
+    pub(super) proxy: Uri,
+    error: BoxError,
+}
+
+impl fmt::Display for ProxyUnreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no connection to the proxy {}", self.proxy)
+    }
+}
+
+impl Error for ProxyUnreachable {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.error)
+    }
+}
+
+/// Opens TCP connections to a proxy, with errors that name it.
+#[derive(Clone, Debug)]
+struct ToProxy(HttpConnector);
+
+impl Service<Uri> for ToProxy {
+    type Response = TokioIo<TcpStream>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<TcpStream>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, proxy: Uri) -> Self::Future {
+        let connecting = self.0.call(proxy.clone());
+        Box::pin(
+            async move { connecting.await.map_err(|error| ProxyUnreachable { proxy, error: error.into() }.into()) },
+        )
     }
 }
 
@@ -112,7 +147,7 @@ impl Service<Uri> for RouteConnector {
                 Ok(RouteStream { stream, forwarded: false })
             }),
             Route::Tunnel { proxy, auth } => Box::pin(async move {
-                let mut tunnel = Tunnel::new(proxy, tcp);
+                let mut tunnel = Tunnel::new(proxy, ToProxy(tcp));
                 if let Some(auth) = auth {
                     tunnel = tunnel.with_auth(auth);
                 }
@@ -120,7 +155,7 @@ impl Service<Uri> for RouteConnector {
                 Ok(RouteStream { stream, forwarded: false })
             }),
             Route::Forward { proxy, .. } => Box::pin(async move {
-                let stream = tcp.call(proxy).await?;
+                let stream = ToProxy(tcp).call(proxy).await?;
                 Ok(RouteStream { stream, forwarded: true })
             }),
         }

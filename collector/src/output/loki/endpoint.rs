@@ -76,6 +76,14 @@ impl Endpoint {
         }
         Ok(Self { uri, user })
     }
+
+    /// The address of another part of the same API, such as `/loki/api/v1/NAME`, where the push address is Loki's own.
+    pub(super) fn beside_push(&self, name: &str) -> Option<Uri> {
+        let base = self.uri.path().strip_suffix("push").filter(|base| base.ends_with("/loki/api/v1/"))?;
+        let mut parts = self.uri.clone().into_parts();
+        parts.path_and_query = Some(format!("{base}{name}").parse().ok()?);
+        Uri::from_parts(parts).ok()
+    }
 }
 
 impl UserInfo {
@@ -132,6 +140,14 @@ mod tests {
         ] {
             assert_eq!(Endpoint::parse(given).unwrap().uri.to_string(), expected, "{given}");
         }
+    }
+
+    #[test]
+    fn what_stands_beside_the_push_address_is_known_only_where_that_is_lokis_own() {
+        let beside = |url| Endpoint::parse(url).unwrap().beside_push("drilldown-limits");
+        let expected = "https://host/a/loki/api/v1/drilldown-limits";
+        assert_eq!(beside("https://host/a?x=1").unwrap().to_string(), expected);
+        assert_eq!(beside("https://host/api/prom/push"), None);
     }
 
     #[test]

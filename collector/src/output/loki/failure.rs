@@ -4,36 +4,50 @@ use std::{error::Error, io, time::Duration};
 
 use rustls::{AlertDescription, CertificateError};
 
-use super::answer::{Obstacle, Pace, first_line};
+use super::{
+    answer::{Obstacle, Pace, Place, first_line},
+    connector::ProxyUnreachable,
+    tls::IS_AUTHORITY,
+};
 
 /// The whole request took longer than `loki.timeout`.
-pub(super) fn timed_out(after: Duration) -> Obstacle {
-    obstacle(format!("Loki does not answer within {after:?} (loki.timeout)"), String::new(), None, Pace::Soon)
+///
+/// `all_sent`: the whole body had been handed to the connection.
+pub(super) fn timed_out(after: Duration, all_sent: bool) -> Obstacle {
+    let summary = format!("Loki does not answer within {after:?} (loki.timeout)");
+    Obstacle { place: Place::Timeout { all_sent }, ..obstacle(summary, String::new(), None, Pace::Soon) }
 }
 
 /// The connection could not be made or broke before the answer was whole.
 pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
     let detail = chain_text(error);
+    if let Some(unreachable) = find::<ProxyUnreachable>(error) {
+        let why = unreachable.source().map(chain_text).unwrap_or_default();
+        let summary = format!("the proxy {} takes no connection", unreachable.proxy);
+        let mend = "is it running, and is its address in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY right? A Loki that needs no \
+                    proxy belongs into NO_PROXY";
+        return obstacle(summary, why, Some(mend), Pace::Soon);
+    }
     if let Some(error) = find::<rustls::Error>(error) {
         return explain_tls(error);
     }
     let says = |words: &str| detail.contains(words);
     if says("dns error") {
-        let mend = "check the host in loki.url; in a pod also its dnsPolicy";
-        return obstacle("the name of Loki's host cannot be resolved", detail, Some(mend), Pace::Soon);
+        let advice = "check the host in loki.url; in a pod also its dnsPolicy";
+        return obstacle("the name of Loki's host cannot be resolved", detail, Some(advice), Pace::Soon);
     }
     if says("proxy authorization required") {
-        let mend = "put user and password into HTTPS_PROXY (http://user:password@proxy:port)";
-        return obstacle("the proxy wants credentials", String::new(), Some(mend), Pace::Mend);
+        let advice = "put user and password into HTTPS_PROXY (http://user:password@proxy:port)";
+        return obstacle("the proxy wants credentials", String::new(), Some(advice), Pace::Fix);
     }
     if says("tunnel error: unsuccessful") {
-        let mend = "check that the proxy may connect to the host of loki.url, or add that to NO_PROXY";
-        return obstacle("the proxy refuses to connect to Loki", String::new(), Some(mend), Pace::Soon);
+        let advice = "check that the proxy may connect to the host of loki.url, or add that to NO_PROXY";
+        return obstacle("the proxy refuses to connect to Loki", String::new(), Some(advice), Pace::Soon);
     }
     match find::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => {
-            let mend = "is Loki running, and is the port in loki.url right?";
-            obstacle("the connection to Loki is refused", String::new(), Some(mend), Pace::Soon)
+            let advice = "is Loki running, and is the port in loki.url right?";
+            obstacle("the connection to Loki is refused", String::new(), Some(advice), Pace::Soon)
         }
         Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
             obstacle("Loki's host cannot be reached", detail, None, Pace::Soon)
@@ -45,11 +59,16 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
 fn explain_tls(error: &rustls::Error) -> Obstacle {
     let summary = "the TLS connection to Loki fails";
     let detail = error.to_string();
-    let mend = match error {
+    let advice = match error {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             // The latter where an authority of the same name has another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "name the PEM file of the authority that signed Loki's certificate in loki.tls.ca_file"
+            }
+            // curl and Go before 1.15 fell back to the common name.
+            CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
+                "Loki's certificate names no host: make one with a subjectAltName (openssl req -x509 … -addext \
+                 subjectAltName=DNS:loki.example)"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "use a name of Loki's certificate in loki.url, or set loki.tls.server_name to one"
@@ -60,6 +79,15 @@ fn explain_tls(error: &rustls::Error) -> Obstacle {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "set this machine's clock (a Pi has none that runs without power)"
             }
+            CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+                "Loki's certificate, or its authority's, has a key or signature that Pilcrow cannot check, such as P-521 or \
+                 SHA-1: make it with P-256, P-384, Ed25519 or RSA from 2048 bits on, and SHA-256 or more"
+            }
+            CertificateError::Other(other) if other.to_string().contains(IS_AUTHORITY) => {
+                "Loki's certificate is one of an authority (CA:TRUE, as openssl req -x509 makes it): name this very \
+                 certificate in loki.tls.ca_file, or make one with -addext basicConstraints=critical,CA:FALSE"
+            }
             _ => "Loki's certificate cannot be used",
         },
         rustls::Error::InvalidMessage(_) => "this port seems not to speak TLS: write http:// in loki.url",
@@ -67,25 +95,39 @@ fn explain_tls(error: &rustls::Error) -> Obstacle {
             AlertDescription::CertificateRequired
             | AlertDescription::BadCertificate
             | AlertDescription::UnknownCA
-            | AlertDescription::HandshakeFailure
             | AlertDescription::CertificateUnknown
             | AlertDescription::AccessDenied,
         ) => "Loki wants another client certificate: check loki.tls.cert_file and loki.tls.key_file",
+        rustls::Error::AlertReceived(AlertDescription::HandshakeFailure) => {
+            "Loki's host and Pilcrow have no cipher or signature in common, or it wants a client certificate \
+             (loki.tls.cert_file and loki.tls.key_file). A server certificate with a P-521 key cannot be used: make it with \
+             P-256, P-384, Ed25519 or RSA"
+        }
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            "Loki's host speaks neither TLS 1.2 nor 1.3: switch one of them on there"
+        }
         rustls::Error::AlertReceived(AlertDescription::UnrecognisedName) => {
             "Loki's host does not know that name: check loki.url and loki.tls.server_name"
         }
         _ => return obstacle(summary, detail, None, Pace::Soon),
     };
-    obstacle(summary, detail, Some(mend), Pace::Mend)
+    obstacle(summary, detail, Some(advice), Pace::Fix)
 }
 
 fn obstacle(
     summary: impl Into<std::borrow::Cow<'static, str>>,
     detail: String,
-    mend: Option<&str>,
+    advice: Option<&str>,
     pace: Pace,
 ) -> Obstacle {
-    Obstacle { summary: summary.into(), detail, mend: mend.map(str::to_owned), pace, retry_after: None }
+    Obstacle {
+        summary: summary.into(),
+        detail,
+        advice: advice.map(str::to_owned),
+        pace,
+        place: Place::Connection,
+        retry_after: None,
+    }
 }
 
 /// The first error of this type in the chain. An `io::Error` hides the error that it wraps from `source`.

@@ -1,71 +1,83 @@
 //! Sealed batches go to Loki and come back acknowledged.
 //!
-//! In: [`crate::batch::Batch`]es from a bounded queue, in the order in which they were sealed. Out: the same batches,
-//! once Loki has acknowledged every line in them (or has refused lines for good, which are counted). Several requests
-//! are in flight, but never two that hold lines of one container, so that each stream stays in order. Retries for as
-//! long as it takes. Knows no files.
+//! In: [`crate::batch::ToOutput`] from a bounded queue, in order. Out: the same batches, once Loki has acknowledged every line in
+//! them, or has refused lines for good, which are counted, or has refused streams, whose lines are to be read again. [`schedule`]
+//! decides what goes when, [`outcome`] what follows from an answer, [`parking`] what becomes of refused streams, [`attempt`] talks
+//! to Loki. Retries for as long as it takes. Knows no files.
 
 mod answer;
+mod attempt;
 mod backoff;
 mod body;
+mod certain;
 mod client;
 mod connector;
-mod delivery;
 mod endpoint;
 mod failure;
 mod files;
-mod order;
+mod limits;
 mod outage;
+mod outcome;
+mod parking;
+mod pieces;
 mod probe;
+mod rate;
 mod refusal;
+mod schedule;
+mod sent_body;
+mod sentence;
 mod size;
+mod streams;
 mod tls;
+mod workers;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::TryRecvError;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-pub use hyper_util::client::proxy::matcher::Matcher as Proxies;
 use tokio::sync::Notify;
 
 pub use self::probe::{Reached, probe, probe_through};
-use self::{delivery::Delivery, order::WaitingBatches};
+use self::{
+    attempt::{Attempts, Event},
+    limits::Limits,
+    schedule::{Schedule, Settings},
+};
+pub use crate::proxy::Proxies;
 use crate::{
-    batch::Batch,
+    batch::{FromOutput, ToOutput},
     config,
     status::{Health, Metrics},
 };
 
-/// Requests in flight at once. Enough to hide a network's round trip, where the batches have no container in common.
-const REQUESTS_MAX: usize = 4;
 /// After the last request, its memory is kept so long for the next one.
 const KEEP_MEMORY_FOR: Duration = Duration::from_secs(10);
 
-/// The ways between the shards of the reader side and a [`Sender`].
+/// The ways between the reader side and a [`Sender`].
 #[derive(Debug)]
 pub struct Queue {
-    /// One for each shard.
-    pub lanes: Vec<Lane>,
-    /// `notify_one` after each send to a lane's `sealed`, and after its last sender was dropped.
+    /// Sealed batches and released channels, in their order. Disconnected: no more will come.
+    pub sealed: crossbeam_channel::Receiver<ToOutput>,
+    /// `notify_one` after each send to `sealed`, and after its last sender was dropped.
     pub sealed_notify: Arc<Notify>,
-}
-
-/// The way of one shard's batches, there and back.
-#[derive(Debug)]
-pub struct Lane {
-    /// Sealed batches, in their order. Disconnected: no more will come.
-    pub sealed: crossbeam_channel::Receiver<Batch>,
-    /// Finished batches. Needs room for all batches that exist, so that sending never blocks.
-    pub done: crossbeam_channel::Sender<Batch>,
+    /// Finished batches. Unbounded, so that sending never blocks.
+    pub done: crossbeam_channel::Sender<FromOutput>,
     /// Notified after each send to `done`.
     pub done_notify: Arc<Notify>,
 }
 
 /// Sends batches to Loki. Lives on one thread.
 pub struct Sender {
-    delivery: Delivery,
-    metrics: Arc<Metrics>,
+    attempts: Attempts,
+    schedule: Schedule,
 }
+
+type Events<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Event> + 'a>>>;
 
 impl Sender {
     /// Reads what `config` names (certificates, secrets) and the environment's proxies; connects to nothing yet.
@@ -86,77 +98,127 @@ impl Sender {
         metrics: Arc<Metrics>,
         health: Arc<Health>,
     ) -> anyhow::Result<Self> {
-        let delivery = Delivery::new(config, proxies, Arc::clone(&metrics), health)?;
-        Ok(Self { delivery, metrics })
+        let attempts = Attempts::new(config, proxies, Arc::clone(&metrics), health)?;
+        let mut schedule = Schedule::new(Settings::of(config), Limits::of(config), metrics, Instant::now());
+        schedule.outage.url = attempts.url();
+        Ok(Self { attempts, schedule })
     }
 
-    /// Sends until every lane's `sealed` is disconnected and every batch is done. May be dropped at any moment: batches that
-    /// are under way are lost then, and their lines are read again after a restart.
+    /// Sends until `sealed` is disconnected and every batch is done. May be dropped at any moment: batches that are under way are
+    /// lost then, and their lines are read again after a restart.
     ///
     /// Needs a tokio runtime with time and I/O. The future is not `Send`: it is awaited where it was made.
-    pub async fn run(mut self, queue: Queue) {
-        self.delivery.announce();
-        if queue.lanes.len() > 1 {
-            self.delivery.compress_on_threads();
-        }
-        let mut waiting = WaitingBatches::default();
-        let mut under_way = FuturesUnordered::new();
+    pub async fn run(self, queue: Queue) {
+        let Self { attempts, mut schedule } = self;
+        attempts.announce();
+        let mut events = Events::new();
         // The start has left some, too.
-        let (mut open, mut memory_held) = (true, true);
+        let (mut open, mut memory_held, mut watching) = (true, true, false);
         loop {
             if open {
-                open = self.take_sealed(&queue.lanes, &mut waiting);
+                open = take_sealed(&queue, &mut schedule);
             }
-            while under_way.len() < REQUESTS_MAX
-                && let Some((batch, turn)) = waiting.start_next()
-            {
-                under_way.push(async { (self.delivery.deliver(batch).await, turn) });
+            start_what_may(&mut schedule, &attempts, &mut events);
+            if !watching && schedule.outage.waits_for_a_fix() && !schedule.is_idle() {
+                watching = true;
+                events.push(Box::pin(attempts.files_changed()));
             }
-            // Nothing waits either: without a batch under way, the first one may always start.
-            let idle = under_way.is_empty();
+            hand_back(&queue, &mut schedule);
+            let idle = schedule.is_idle();
+            attempts.health.waiting(!idle);
             if idle && !open {
                 return;
             }
             memory_held |= !idle;
+            let wake_at = schedule.next_wake();
             tokio::select! {
                 () = queue.sealed_notify.notified(), if open => {}
                 () = tokio::time::sleep(KEEP_MEMORY_FOR), if idle && memory_held => {
-                    self.delivery.release_memory();
+                    attempts.release_memory();
                     memory_held = false;
                 }
-                Some((batch, turn)) = under_way.next() => {
-                    waiting.finish(&turn);
-                    self.count_queued(&batch, -1);
-                    let lane = &queue.lanes[turn.lane];
-                    // Disconnected: the reader side is gone, and nobody waits for the batch.
-                    let _ = lane.done.send(batch);
-                    lane.done_notify.notify_one();
+                () = sleep_until(wake_at), if wake_at.is_some() => {}
+                Some(event) = events.next() => {
+                    watching &= !matches!(event, Event::Files(_));
+                    schedule.take_event(event);
                 }
             }
         }
     }
+}
 
-    /// Takes what was sealed meanwhile; returns whether more can come.
-    fn take_sealed(&self, lanes: &[Lane], waiting: &mut WaitingBatches) -> bool {
-        let mut open = false;
-        for (index, lane) in lanes.iter().enumerate() {
-            open |= loop {
-                match lane.sealed.try_recv() {
-                    Ok(batch) => {
-                        self.count_queued(&batch, 1);
-                        waiting.push(batch, index);
-                    }
-                    Err(TryRecvError::Empty) => break true,
-                    Err(TryRecvError::Disconnected) => break false,
-                }
-            };
+/// Takes what the reader has sent meanwhile; returns whether more can come.
+fn take_sealed(queue: &Queue, schedule: &mut Schedule) -> bool {
+    loop {
+        match queue.sealed.try_recv() {
+            Ok(ToOutput::Batch(batch)) => schedule.push(batch, Instant::now()),
+            Ok(ToOutput::Unparked(channel)) => schedule.unparked(channel),
+            Err(TryRecvError::Empty) => return true,
+            Err(TryRecvError::Disconnected) => return false,
         }
-        open
+    }
+}
+
+fn start_what_may<'a>(schedule: &mut Schedule, attempts: &'a Attempts, events: &mut Events<'a>) {
+    let now = Instant::now();
+    while let Some(start) = schedule.next(now) {
+        events.push(Box::pin(attempts.request(start)));
+    }
+    if let Some(trial) = schedule.next_trial(now) {
+        events.push(Box::pin(attempts.trial(trial)));
+    }
+    if schedule.outage.probe_is_due(now) {
+        events.push(Box::pin(attempts.probe()));
+    }
+    if std::mem::take(&mut schedule.wants_limits) {
+        events.push(Box::pin(attempts.published_limits()));
+    }
+    schedule.remind(now);
+}
+
+/// Tells the reader what has ended.
+fn hand_back(queue: &Queue, schedule: &mut Schedule) {
+    if schedule.messages.is_empty() {
+        return;
+    }
+    for message in schedule.messages.drain(..) {
+        // Disconnected: the reader side is gone, and nobody waits for it.
+        let _ = queue.done.send(message);
+    }
+    queue.done_notify.notify_one();
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    if let Some(at) = at {
+        tokio::time::sleep_until(at.into()).await;
+    }
+}
+
+impl Schedule {
+    fn take_event(&mut self, event: Event) {
+        let now = Instant::now();
+        match event {
+            Event::Request(request, verdict, took) => self.finished(request, verdict, took, now),
+            Event::Trial(stream, verdict) => self.trial_ended(stream, &verdict, now),
+            Event::Probe(true) | Event::Files(true) => self.reached(now),
+            Event::Probe(false) | Event::Files(false) | Event::Limits(None) => {}
+            Event::Limits(Some(answer)) => self.limits.answered(&answer),
+        }
     }
 
-    /// The queue's gauges: from the hand-over to the acknowledgement.
-    fn count_queued(&self, batch: &Batch, sign: i64) {
-        self.metrics.queue_batches.inc_by(sign);
-        self.metrics.queue_bytes.inc_by(sign * batch.encoded_bytes() as i64);
+    fn next_wake(&self) -> Option<Instant> {
+        let parking = self.parking.wake_at(self.settings.drop_refused_after);
+        // While nothing waits, an outage is over or nobody asks.
+        let outage = if self.is_idle() { None } else { self.outage.wake_at() };
+        [self.wake_at(), parking, outage].into_iter().flatten().min()
+    }
+
+    fn remind(&mut self, now: Instant) {
+        let batches = || self.batches.iter().map(|live| &live.batch);
+        let waiting = || {
+            let lines = batches().map(|batch| batch.entries()).sum();
+            (batches().count(), lines, batches().map(|batch| batch.encoded_bytes() as u64).sum())
+        };
+        self.outage.remind(waiting, now);
     }
 }

@@ -1,4 +1,4 @@
-//! Is Loki there, and would it take lines? For `pilcrow doctor`.
+//! Is Loki there, and would it take lines? For `pilcrow doctor`, and to find the end of an outage.
 
 use anyhow::{Result, bail};
 
@@ -44,13 +44,15 @@ pub async fn probe_through(config: &config::Loki, proxies: &Proxies) -> Result<R
         },
         Err(obstacle) => obstacle,
     };
-    let Obstacle { summary, detail, mend, .. } = obstacle;
+    let Obstacle { summary, detail, advice, .. } = obstacle;
     let colon = if detail.is_empty() { "" } else { ": " };
-    let mend = mend.map(|mend| format!("; {mend}")).unwrap_or_default();
-    bail!("{url}: {summary}{colon}{detail}{mend}")
+    let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+    bail!("{url}: {summary}{colon}{detail}{advice}")
 }
 
-fn takes_lines(answer: &Answer) -> bool {
+/// Whether this is what Loki answers to a push request without lines.
+pub(super) fn takes_lines(answer: &Answer) -> bool {
     // "error at least one valid stream is required for ingestion" (pkg/validation/validate.go)
-    answer.status.is_success() || answer.status.is_client_error() && answer.text.contains("at least one valid stream")
+    answer.verdict(0) == Verdict::Accepted
+        || answer.status.is_client_error() && answer.text.contains("at least one valid stream")
 }

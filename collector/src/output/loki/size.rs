@@ -5,12 +5,19 @@ use std::time::{Duration, Instant};
 /// For how long a size that was too large is not tried again.
 pub(super) const REMEMBER_FOR: Duration = Duration::from_secs(600);
 
+/// No request is made smaller than this because it took too long.
+pub(super) const SLOW_BYTES_MIN: usize = 16 << 10;
+/// From this size on slowness is no matter any more.
+const SLOW_BYTES_MAX: usize = 64 << 20;
+
 /// Learns from each answer, so that not every batch must be refused before it is split. Sizes are encoded bytes before
-/// compression and without labels, as [`crate::batch::EntryRange::encoded_bytes`].
+/// compression and without labels, as [`crate::batch::Part::encoded_bytes`].
 #[derive(Debug, Default)]
 pub(super) struct RequestSize {
     accepted_max: usize,
     too_large: Option<(usize, Instant)>,
+    /// Requests of this size do not get through within `loki.timeout`.
+    too_slow: Option<usize>,
 }
 
 impl RequestSize {
@@ -32,9 +39,27 @@ impl RequestSize {
         }
     }
 
+    /// A request of this size took longer than the timeout, and not because nothing gets through.
+    pub(super) fn timed_out(&mut self, bytes: usize) {
+        let known = self.too_slow.unwrap_or(usize::MAX);
+        self.too_slow = Some(known.min(bytes).max(SLOW_BYTES_MIN));
+    }
+
+    /// A request of this size got through. Where one of twice the size would have taken less than half of the timeout, larger
+    /// ones are tried again.
+    pub(super) fn passed(&mut self, bytes: usize, took: Duration, timeout: Duration) {
+        if let Some(slow) = self.too_slow
+            && bytes >= slow / 4
+            && took < timeout / 4
+        {
+            let larger = slow.saturating_mul(2);
+            self.too_slow = (larger < SLOW_BYTES_MAX).then_some(larger);
+        }
+    }
+
     /// Whether a request of this size had better be split without trying it.
     pub(super) fn is_too_large(&self, bytes: usize, now: Instant) -> bool {
-        self.limit(now).is_some_and(|known| bytes >= known)
+        self.limit(now).is_some_and(|known| bytes >= known) || self.too_slow.is_some_and(|slow| bytes >= slow)
     }
 
     fn limit(&self, now: Instant) -> Option<usize> {
@@ -68,5 +93,23 @@ mod tests {
         assert!(size.is_too_large(2000, now));
         size.accepted(3000);
         assert!(!size.is_too_large(2000, now));
+    }
+
+    #[test]
+    fn what_takes_too_long_is_made_smaller_and_grows_again_while_it_is_quick() {
+        let (mut size, now, timeout) = (RequestSize::default(), Instant::now(), Duration::from_secs(10));
+        size.timed_out(1 << 20);
+        assert!(size.is_too_large(1 << 20, now) && !size.is_too_large((1 << 20) - 1, now));
+        size.timed_out(100_000);
+        size.passed(60_000, timeout / 2, timeout);
+        assert!(size.is_too_large(100_000, now), "a slow one shows that larger ones would take too long");
+        size.passed(60_000, timeout / 5, timeout);
+        assert!(!size.is_too_large(199_999, now) && size.is_too_large(200_000, now));
+        size.passed(1000, timeout / 5, timeout);
+        assert!(size.is_too_large(200_000, now), "a small one shows nothing");
+        (0..20).for_each(|_| size.passed(64 << 20, timeout / 5, timeout));
+        assert!(!size.is_too_large(usize::MAX, now));
+        size.timed_out(1);
+        assert!(!size.is_too_large(SLOW_BYTES_MIN - 1, now));
     }
 }

@@ -5,10 +5,15 @@ use std::{path::Path, sync::Arc};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use hyper_rustls::ConfigBuilderExt;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    server::ParsedCertificate,
 };
 
 use crate::config;
@@ -31,7 +36,8 @@ pub(super) fn client_config(tls: &config::Tls) -> Result<ClientConfig> {
             )
         })?
     } else {
-        builder.with_root_certificates(roots(&tls.ca_file)?)
+        let pinned = certificates("loki.tls.ca_file", &tls.ca_file)?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Pinned::new(pinned, provider, &tls.ca_file)?))
     };
     match (tls.cert_file.as_os_str().is_empty(), tls.key_file.as_os_str().is_empty()) {
         (true, true) => Ok(builder.with_no_client_auth()),
@@ -63,14 +69,76 @@ pub(super) fn server_name(tls: &config::Tls) -> Result<Option<ServerName<'static
     Ok(Some(name))
 }
 
-fn roots(file: &Path) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("loki.tls.ca_file", file)? {
-        roots
-            .add(certificate)
-            .with_context(|| format!("loki.tls.ca_file: a certificate in {} is broken", file.display()))?;
+/// In the text of webpki's error for a server certificate that may sign others.
+pub(super) const IS_AUTHORITY: &str = "CaUsedAsEndEntity";
+
+/// `loki.tls.ca_file`: the server's certificate must be signed by one of these, or be one of these itself.
+///
+/// webpki takes no certificate of an authority for a server's. But that is what `openssl req -x509` makes, and who names it in
+/// `ca_file` trusts this very certificate, as curl and Go do.
+#[derive(Debug)]
+struct Pinned {
+    certificates: Vec<CertificateDer<'static>>,
+    signed: Arc<WebPkiServerVerifier>,
+}
+
+impl Pinned {
+    fn new(certificates: Vec<CertificateDer<'static>>, provider: Arc<CryptoProvider>, file: &Path) -> Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone()).with_context(|| {
+                format!("loki.tls.ca_file: {} holds a certificate that is no certificate authority's", file.display())
+            })?;
+        }
+        let signed = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+        Ok(Self { certificates, signed })
     }
-    Ok(roots)
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verdict = self.signed.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        // webpki looks at the dates before it looks at what the certificate is for (verify_cert.rs,
+        // check_issuer_independent_properties): an expired one has another error.
+        match &verdict {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(error)))
+                if error.to_string().contains(IS_AUTHORITY) && self.certificates.contains(end_entity) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            _ => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signed.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.signed.supported_verify_schemes()
+    }
 }
 
 fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {

@@ -3,7 +3,7 @@
 //!
 //! Whole pods are never asked for, so what stands in their spec and status is not known: [`why_unknown`] says so.
 
-use crate::source::kubernetes::PodName;
+use crate::model::PodName;
 
 use super::Labels;
 

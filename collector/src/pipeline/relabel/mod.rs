@@ -7,10 +7,10 @@
 
 mod meta;
 mod pattern;
-mod relabel;
 mod rule;
+mod rules;
 mod template;
 
 pub use meta::{Subject, annotation_names, controller_names, is_from_api, label_names, why_unknown};
-pub use relabel::{BUILT_IN, Outcome, Relabel, Relabelled, StreamLabels, built_in};
 pub use rule::{Labels, Rule, RuleError};
+pub use rules::{BUILT_IN, Outcome, Relabel, Relabelled, StreamLabels, built_in};

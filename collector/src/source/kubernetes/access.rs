@@ -3,23 +3,39 @@
 use std::{fmt, path::Path, time::Duration};
 
 use anyhow::Context;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::{
+    client::legacy::{
+        self,
+        connect::{HttpConnector, proxy::Tunnel},
+    },
+    rt::TokioExecutor,
+};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client,
     api::{ListParams, VersionMatch},
+    client::{Body, ClientBuilder, ConfigExt},
     config::{KubeConfigOptions, Kubeconfig},
     core::PartialObjectMeta,
     runtime::watcher,
 };
+use tower::ServiceExt;
 
 use super::Trouble;
-use crate::config::{self, Enabled};
+use crate::{
+    config::{self, Enabled},
+    proxy::{Proxies, Proxy},
+};
 
 /// How long a list may take.
 pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long an attempt for `pilcrow doctor` may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Stands in a kubeconfig for "no proxy of the environment".
+const NOT_ASKED: &str = "http://not-asked.invalid";
 
 /// A connection on which nothing came for so long is dead. Longer than the 290 s after which the API server ends a watch.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
@@ -149,26 +165,83 @@ async fn connect(config: &config::Kubernetes) -> Result<Access, Impossible> {
         return Err(Impossible { reason: "the node's name is not known".into(), mend });
     }
     let path = config.kubeconfig.as_path();
-    let mut access = if path.as_os_str().is_empty() { service_account()? } else { kubeconfig(path).await? };
+    let (mut access, proxy) = if path.as_os_str().is_empty() {
+        // Directly, whatever the proxies: the address is one of the cluster's own, to which no proxy outside leads.
+        (service_account()?, None)
+    } else {
+        kubeconfig(path, &Proxies::from_env()).await?
+    };
     access.read_timeout = Some(SILENCE_MAX);
     access.reset_reader_on_write = true;
-    let server = access.cluster_url.to_string();
+    let mut server = access.cluster_url.to_string();
     // The other result is that one is chosen already, by whom it does not matter: this binary has no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::try_from(access).map_err(|error| Impossible {
-        reason: format!("the credentials for the Kubernetes API can not be used: {error}"),
+    let client = match proxy {
+        None => Client::try_from(access),
+        Some(proxy) => {
+            server = format!("{server} (through the proxy {})", proxy.uri);
+            through(proxy, &access)
+        }
+    };
+    let client = client.map_err(|error| Impossible {
+        reason: format!("the credentials for the Kubernetes API cannot be used: {error}"),
         mend: "look at the files that the kubeconfig names, or at the pod's service account",
     })?;
     Ok(Access { client, node: config.node_name.clone(), server })
 }
 
-async fn kubeconfig(path: &Path) -> Result<kube::Config, Impossible> {
+/// A client whose connections go through a tunnel of the proxy.
+fn through(proxy: Proxy, access: &kube::Config) -> kube::Result<Client> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    let mut tunnel = Tunnel::new(proxy.uri, tcp);
+    if let Some(auth) = proxy.auth {
+        tunnel = tunnel.with_auth(auth);
+    }
+    let mut connector = TimeoutConnector::new(access.rustls_https_connector_with_connector(tunnel)?);
+    connector.set_connect_timeout(access.connect_timeout);
+    connector.set_read_timeout(access.read_timeout);
+    connector.set_write_timeout(access.write_timeout);
+    connector.set_reset_reader_on_write(access.reset_reader_on_write);
+    let http = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+    let builder = ClientBuilder::new(http.map_err(tower::BoxError::from), &access.default_namespace);
+    Ok(match access.auth_layer()? {
+        Some(auth) => builder.with_layer(&auth).with_layer(&access.base_uri_layer()).build(),
+        None => builder.with_layer(&access.base_uri_layer()).build(),
+    })
+}
+
+/// What the file says, and the proxy: the cluster's own `proxy-url`, else the environment's.
+async fn kubeconfig(path: &Path, proxies: &Proxies) -> Result<(kube::Config, Option<Proxy>), Impossible> {
     let impossible = |error: kube::config::KubeconfigError| Impossible {
-        reason: format!("the kubeconfig {} can not be used: {error}", path.display()),
+        reason: format!("the kubeconfig {} cannot be used: {error}", path.display()),
         mend: "name a good one in kubernetes.kubeconfig, or none in a pod with a service account",
     };
-    let read = Kubeconfig::read_from(path).map_err(impossible)?;
-    kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(impossible)
+    let mut read = Kubeconfig::read_from(path).map_err(impossible)?;
+    // kube would take HTTPS_PROXY where the file names no proxy, whatever NO_PROXY says.
+    let in_the_file = current_cluster(&mut read).and_then(|cluster| cluster.proxy_url.replace(NOT_ASKED.into()));
+    let mut access =
+        kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.map_err(impossible)?;
+    access.proxy_url = None;
+    let proxy = match in_the_file.filter(|url| !url.is_empty()) {
+        Some(url) => Proxies::builder().all(url).build().to(&access.cluster_url),
+        None => proxies.to(&access.cluster_url),
+    };
+    match proxy {
+        Some(proxy) if proxy.uri.scheme_str() != Some("http") => Err(Impossible {
+            reason: format!("the proxy for {} is no http:// proxy", access.cluster_url),
+            mend: "set proxy-url in the kubeconfig or HTTPS_PROXY to an http:// address, or add the API server to NO_PROXY",
+        }),
+        proxy => Ok((access, proxy)),
+    }
+}
+
+/// The cluster that the current context names.
+fn current_cluster(kubeconfig: &mut Kubeconfig) -> Option<&mut kube::config::Cluster> {
+    let current = kubeconfig.current_context.as_ref()?;
+    let context = kubeconfig.contexts.iter().find(|context| context.name == *current)?.context.as_ref()?;
+    let cluster = kubeconfig.clusters.iter_mut().find(|cluster| cluster.name == context.cluster)?;
+    cluster.cluster.as_mut()
 }
 
 fn service_account() -> Result<kube::Config, Impossible> {
@@ -180,4 +253,40 @@ fn service_account() -> Result<kube::Config, Impossible> {
         reason: format!("the pod has no service account: {error}"),
         mend: "do not set automountServiceAccountToken to false, or name a kubeconfig in kubernetes.kubeconfig",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KUBECONFIG: &str = "apiVersion: v1\nkind: Config\ncurrent-context: home\n\
+        contexts: [{name: home, context: {cluster: home, user: me}}]\nusers: [{name: me, user: {token: t}}]\n\
+        clusters: [{name: home, cluster: {server: 'https://api.example.com:6443'PROXY}}]\n";
+
+    /// The proxy for the API server of a kubeconfig.
+    fn proxy(in_the_file: &str, environment: &Proxies) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        std::fs::write(&path, KUBECONFIG.replace("PROXY", in_the_file)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (access, proxy) = runtime.block_on(kubeconfig(&path, environment)).unwrap();
+        assert_eq!(access.proxy_url, None);
+        proxy.map(|proxy| proxy.uri.to_string())
+    }
+
+    #[test]
+    fn the_environments_proxy_leads_to_the_api_unless_no_proxy_names_its_host() {
+        let https = || Proxies::builder().https("http://proxy:3128");
+        assert_eq!(proxy("", &https().build()).as_deref(), Some("http://proxy:3128/"));
+        assert_eq!(proxy("", &https().no("*.example.com").build()), None);
+        assert_eq!(proxy("", &https().no("api.example.com:6443, ,").build()), None);
+        assert_eq!(proxy("", &Proxies::builder().build()), None);
+    }
+
+    #[test]
+    fn the_kubeconfigs_own_proxy_goes_before_the_environments() {
+        let environment = Proxies::builder().https("http://proxy:3128").no("*").build();
+        let in_the_file = ", proxy-url: 'http://own:8080'";
+        assert_eq!(proxy(in_the_file, &environment).as_deref(), Some("http://own:8080/"));
+    }
 }

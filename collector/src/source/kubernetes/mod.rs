@@ -1,20 +1,18 @@
-//! What the Kubernetes API knows of this node's pods and their paths do not say.
+//! What the Kubernetes API knows about this node's pods and their paths do not say.
 //!
 //! In: the metadata of this node's pods, by a watch ([`follow`]). Out: [`PodUpdate`]s, small and in order; no whole object is
 //! kept, and of one only what an [`Interest`] names. Guarantees that an update follows for every pod that is there once the
-//! API answers, however long it was away, and that every pod that vanished meanwhile is seen to be missing in a list. Never
-//! fails: trouble is said, counted and tried again. Knows no containers and no files.
+//! API answers, however long it was away, and that a pod that vanished meanwhile is missing in a list. Never
+//! fails: an error is reported, counted and retried. Knows no containers and no files.
 
 mod access;
 mod pod;
-mod pod_path;
 mod selector;
 mod trouble;
 mod watch;
 
 pub use access::{Access, Impossible, Origin, Probe, open, probe};
 pub use pod::{Interest, PodExclusion, PodMetadata};
-pub use pod_path::PodName;
 pub use selector::Selector;
 pub use trouble::Trouble;
 pub use watch::{Listener, follow};

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{ResourceExt, core::PartialObjectMeta};
 
 use super::Selector;
-use crate::{pipeline::relabel, source::kubernetes::PodName};
+use crate::{model::PodName, pipeline::relabel};
 
 /// The annotation by which a pod's author leaves its logs out; its value is `true`.
 const EXCLUDE: &str = "pilcrow.dev/exclude";

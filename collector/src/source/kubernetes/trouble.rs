@@ -9,9 +9,8 @@ use kube::{core::Status, runtime::watcher};
 pub struct Trouble {
     /// For the metrics: `unauthorized`, `forbidden`, `expired`, `refused`, `credentials`, `timeout` or `unreachable`.
     pub reason: &'static str,
-    /// What happened.
     pub what: String,
-    /// What to do about it; empty where nothing can be said.
+    /// Empty where there is no advice.
     pub mend: &'static str,
 }
 
@@ -55,7 +54,7 @@ impl Trouble {
         }
     }
 
-    /// Whether it belongs to a watch's ordinary life.
+    /// Whether it is a normal event of a watch.
     pub(super) fn is_ordinary(&self) -> bool {
         self.reason == "expired"
     }
@@ -63,7 +62,7 @@ impl Trouble {
     fn credentials(error: &dyn Error) -> Self {
         Self {
             reason: "credentials",
-            what: format!("could not be asked, as the credentials can not be read ({error})"),
+            what: format!("could not be asked, as the credentials cannot be read ({error})"),
             mend: "is the service account's token mounted, or what the kubeconfig names there?",
         }
     }
@@ -128,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_expired_is_no_trouble_worth_a_word() {
+    fn a_watch_that_expired_is_normal() {
         assert!(Trouble::of_watch(&watcher::Error::WatchError(status(410).boxed())).is_ordinary());
         assert!(!Trouble::of_watch(&watcher::Error::WatchError(status(500).boxed())).is_ordinary());
     }

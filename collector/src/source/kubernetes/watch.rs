@@ -1,4 +1,4 @@
-//! Following this node's pods: list, watch, and both again after any trouble.
+//! Following this node's pods: list, watch, and both again after any error.
 
 use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
 
@@ -17,10 +17,9 @@ use tokio::sync::Notify;
 use super::{Access, Interest, PodMetadata, PodUpdate, Trouble, access::LIST_TIMEOUT};
 use crate::status::{Metrics, Reason, Throttle};
 
-/// The least time between two words of the same trouble.
-const TROUBLE_INTERVAL: Duration = Duration::from_secs(60);
+/// The least time between two warnings with the same reason.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Somebody to whom the news go, all of them.
 pub struct Listener {
     /// Never full: an update is smaller than a log line, and its reader takes them all at every turn.
     pub updates: Sender<PodUpdate>,
@@ -29,40 +28,40 @@ pub struct Listener {
 }
 
 /// Follows this node's pods; never ends.
-pub async fn follow(access: Access, interest: Interest, listeners: Vec<Listener>, metrics: &Metrics) {
+pub async fn follow(access: Access, interest: Interest, listener: Listener, metrics: &Metrics) {
     let mut follower = Follower {
         access,
         interest,
-        listeners,
+        listener,
         metrics,
         backoff: DefaultBackoff::default(),
-        troubles: HashMap::new(),
-        in_trouble: false,
+        throttles: HashMap::new(),
+        failing: false,
         has_listed: false,
     };
     loop {
         let trouble = follower.list_and_watch().await;
         follower.note(&trouble);
         // 0.8 s to 30 s, with jitter; the iterator has no end.
-        tokio::time::sleep(follower.backoff.next().unwrap_or(TROUBLE_INTERVAL)).await;
+        tokio::time::sleep(follower.backoff.next().unwrap_or(WARNING_INTERVAL)).await;
     }
 }
 
 struct Follower<'m> {
     access: Access,
     interest: Interest,
-    listeners: Vec<Listener>,
+    listener: Listener,
     metrics: &'m Metrics,
     backoff: DefaultBackoff,
     /// By [`Trouble::reason`].
-    troubles: HashMap<&'static str, Throttle>,
-    /// Something was said of it, so its end must be said too.
-    in_trouble: bool,
+    throttles: HashMap<&'static str, Throttle>,
+    /// A warning was logged, so the recovery is logged too.
+    failing: bool,
     has_listed: bool,
 }
 
 impl Follower<'_> {
-    /// Lists and watches until the first trouble. Listing anew costs little for one node's pods, and what the watcher would
+    /// Lists and watches until the first error. Listing again costs little for one node's pods, and what the watcher would
     /// do by itself (going on from where it was) leaves no sign of whether it works again.
     async fn list_and_watch(&mut self) -> Trouble {
         let mut events = pin!(watcher(self.access.pods(), self.access.watch_config()));
@@ -70,7 +69,7 @@ impl Follower<'_> {
         let mut listed = 0;
         loop {
             let next = events.next();
-            // The watcher itself notices when a watch falls silent, but not when a list does.
+            // The watcher itself detects when a watch falls silent, but not when a list does.
             let event = if listing { tokio::time::timeout(LIST_TIMEOUT, next).await } else { Ok(next.await) };
             match event {
                 Ok(Some(Ok(event))) => {
@@ -97,21 +96,19 @@ impl Follower<'_> {
             Event::Apply(pod) => (metadata(pod).map(PodUpdate::Known), true),
             Event::Delete(pod) => (metadata(pod).map(|pod| PodUpdate::Gone(pod.folder)), true),
         };
-        for listener in &self.listeners {
-            if let Some(update) = &update {
-                // Nobody listens any more when the reader side has ended, and the program with it.
-                let _ = listener.updates.send(update.clone());
-            }
-            if is_news {
-                listener.notify.notify_one();
-            }
+        if let Some(update) = update {
+            // Nobody listens any more when the reader side has ended, and the program with it.
+            let _ = self.listener.updates.send(update);
+        }
+        if is_news {
+            self.listener.notify.notify_one();
         }
     }
 
     fn note_listed(&mut self, pods: usize) {
         self.backoff.reset();
         self.metrics.kubernetes_watching.set(1);
-        if std::mem::take(&mut self.in_trouble) {
+        if std::mem::take(&mut self.failing) {
             tracing::info!(pods, "the Kubernetes API answers again");
         }
         if !std::mem::replace(&mut self.has_listed, true) && pods == 0 {
@@ -129,9 +126,9 @@ impl Follower<'_> {
             tracing::debug!("the Kubernetes API {trouble}");
             return;
         }
-        let throttle = self.troubles.entry(trouble.reason).or_insert_with(|| Throttle::new(TROUBLE_INTERVAL));
+        let throttle = self.throttles.entry(trouble.reason).or_insert_with(|| Throttle::new(WARNING_INTERVAL));
         if let Some(more) = throttle.permit() {
-            self.in_trouble = true;
+            self.failing = true;
             tracing::warn!(
                 more,
                 server = self.access.server,

@@ -15,59 +15,10 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 use rustix::fs::OFlags;
-use serde::{Deserialize, Serialize};
 
-/// How many first bytes the fingerprint covers at most.
-pub const FINGERPRINT_BYTES: usize = 1024;
-
-/// A file as the file system knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct FileKey {
-    /// `st_dev`.
-    pub device: u64,
-    /// `st_ino`.
-    pub inode: u64,
-}
-
-impl FileKey {
-    /// No file has it.
-    pub const NONE: Self = Self { device: 0, inode: 0 };
-
-    /// The key of a file whose metadata is at hand.
-    pub fn of(metadata: &std::fs::Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
-    }
-}
-
-/// A hash of a file's first bytes; of fewer where the file was shorter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// Bytes covered, at most [`FINGERPRINT_BYTES`]; 0: the file was empty and cannot be told from others.
-    pub len: u16,
-    /// FNV-1a, 64 bits: stable over versions of this program.
-    pub hash: u64,
-}
-
-impl Fingerprint {
-    /// The fingerprint of a file that begins with `head`.
-    pub fn of(head: &[u8]) -> Self {
-        let head = &head[..head.len().min(FINGERPRINT_BYTES)];
-        let hash = head.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        Self { len: head.len() as u16, hash }
-    }
-
-    /// Whether a file that begins with `head` is the one that this was taken of, grown since or not.
-    pub fn matches(&self, head: &[u8]) -> bool {
-        self.len > 0 && head.get(..usize::from(self.len)).is_some_and(|covered| Self::of(covered).hash == self.hash)
-    }
-
-    /// Whether it covers all that a fingerprint can.
-    pub fn is_full(&self) -> bool {
-        usize::from(self.len) == FINGERPRINT_BYTES
-    }
-}
+#[cfg(test)]
+use crate::model::work;
+use crate::model::{FINGERPRINT_BYTES, FileKey};
 
 /// An opened log file and how it begins.
 #[derive(Debug)]
@@ -90,10 +41,18 @@ pub struct Inspected {
 /// Whatever opening or reading says; `InvalidInput` where it is no regular file; `UnexpectedEof` where a `.gz`
 /// file is not whole yet; `InvalidData` where it is broken at its beginning.
 pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)?;
+    #[cfg(test)]
+    work::count(|work| work.opened += 1);
+    // The listing has resolved links: one that stands here now was put in the place of the log since.
+    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    let file_system = rustix::fs::fstatfs(&file)?.f_type;
+    if KERNELS_OWN.contains(&(file_system as i64)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the kernel's own file, not a log"));
     }
     if gzip && metadata.len() == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
@@ -107,6 +66,10 @@ pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
         file: Some(file),
     })
 }
+
+/// File systems whose files are made up by the kernel and may block or never end: proc, sysfs, debugfs, tracefs, securityfs,
+/// cgroup2 (include/uapi/linux/magic.h).
+const KERNELS_OWN: [i64; 6] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0x6367_7270];
 
 /// When a file was last written to, nanoseconds since 1970.
 pub fn modified_ns(metadata: &std::fs::Metadata) -> i64 {
@@ -152,6 +115,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::model::Fingerprint;
 
     #[test]
     fn a_fingerprint_matches_the_file_when_it_has_grown_and_no_other() {

@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    head::{FileKey, modified_ns},
+    head::modified_ns,
     log_name::{Age, LogName},
 };
+use crate::model::FileKey;
 
 /// One log file in a listing.
 #[derive(Clone, Debug)]
@@ -24,6 +25,9 @@ pub struct ListedFile {
     /// When it was last written to, nanoseconds since 1970.
     pub modified_ns: i64,
 }
+
+/// A link that leads elsewhere than to Docker's logs.
+pub const OUTSIDE: &str = "outside_roots";
 
 /// All log files of one container.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +55,11 @@ pub fn list(folder: &Path, mut watch: impl FnMut(&Path)) -> io::Result<Listing> 
             }
             continue;
         };
-        if name.age == Age::Live && entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        if is_link && name.age == Age::Live {
             list_docker(&path, name.restart, &mut listing, &mut watch);
+        } else if is_link {
+            listing.skipped.push((path, OUTSIDE));
         } else {
             add(path, name, &mut listing);
         }
@@ -70,6 +77,10 @@ fn list_docker(link: &Path, restart: u32, listing: &mut Listing, watch: &mut imp
         listing.skipped.push((link.into(), "broken_link"));
         return;
     };
+    if !is_dockers(folder, live) {
+        listing.skipped.push((link.into(), OUTSIDE));
+        return;
+    }
     watch(folder);
     let Ok(entries) = fs::read_dir(folder) else {
         add(target.clone(), LogName { restart, age: Age::Live, gzip: false }, listing);
@@ -80,6 +91,13 @@ fn list_docker(link: &Path, restart: u32, listing: &mut Listing, watch: &mut imp
             add(entry.path(), name, listing);
         }
     }
+}
+
+/// Whether a link leads to what Docker makes, `ID/ID-json.log`: a link to anything else would have the collector, which may read
+/// all files of the node, send a file that is no log.
+fn is_dockers(folder: &Path, live: &str) -> bool {
+    let id = folder.file_name().and_then(|id| id.to_str());
+    id.is_some_and(|id| live.strip_prefix(id) == Some("-json.log"))
 }
 
 /// Where Docker's link leads to. The log itself is not there for a moment in each rotation.
@@ -94,11 +112,12 @@ fn target_of(link: &Path) -> Option<PathBuf> {
 }
 
 fn add(path: PathBuf, name: LogName, listing: &mut Listing) {
-    match fs::metadata(&path) {
+    match fs::symlink_metadata(&path) {
         Ok(metadata) if metadata.is_file() => {
             let (key, len, modified_ns) = (FileKey::of(&metadata), metadata.len(), modified_ns(&metadata));
             listing.files.push(ListedFile { path, name, key, len, modified_ns });
         }
+        Ok(metadata) if metadata.is_symlink() => listing.skipped.push((path, OUTSIDE)),
         Ok(_) => listing.skipped.push((path, "not_a_file")),
         // Renamed or removed since the folder was read: the next listing will tell.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

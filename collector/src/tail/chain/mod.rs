@@ -1,21 +1,19 @@
 //! Which log files exist, whose they are and in which order they come.
 //!
 //! In: the kubelet's folder of pod logs, and what an earlier run saved. Out: containers, each a [`Chain`] of files, oldest
-//! first, and notice when a folder changes. What the folders' names do not say of a pod comes by [`kubernetes`]. Knows no
+//! first, and notice when a folder changes. Knows no
 //! Loki; of lines it knows only the time of a file's first.
 
+mod clock;
 mod head;
 mod listing;
 mod log_name;
 mod order;
 mod watch;
 
-pub use head::{FINGERPRINT_BYTES, FileKey, Fingerprint, plain_head, read_range};
-pub use listing::{ListedFile, Listing, list};
+pub use clock::clock_before;
+pub use head::{plain_head, read_range};
+pub use listing::{ListedFile, Listing, OUTSIDE, list};
 pub use log_name::{Age, LogName};
-pub use order::{Chain, ChainFile, MergeError, SavedFile, Source, UnknownFile};
+pub use order::{Chain, ChainFile, MergeError, Progress, Source, UnknownFile};
 pub use watch::{FolderWatch, FolderWatcher};
-
-/// A container, as the reader side numbers them. Never reused while the program runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ContainerId(pub u32);

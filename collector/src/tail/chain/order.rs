@@ -6,6 +6,8 @@
 //! Guarantees: a file is finished only at its end; the next one is not begun before.
 
 mod file;
+mod index;
+mod progress;
 
 use std::{
     io,
@@ -14,12 +16,17 @@ use std::{
 };
 
 use self::file::Copy;
-pub use self::file::{ChainFile, SavedFile, Source};
+use self::index::{Beginnings, ByKey};
+pub use self::{
+    file::{ChainFile, Source},
+    progress::Progress,
+};
 use super::{
     head::{self, Inspected},
     listing::ListedFile,
     log_name::Age,
 };
+use crate::model::{Position, SavedFile};
 
 /// A finished file that is gone from its folder is remembered this long: a folder that changes while it is listed can
 /// hide a file for a moment.
@@ -70,17 +77,17 @@ impl Chain {
         self.files.iter_mut().find(|file| file.id == id)
     }
 
-    /// Index of the file to read: the oldest that can be had and is not finished.
+    /// Index of the file to read: the first that is at hand and has not ended.
     pub fn current(&self) -> Option<usize> {
-        self.files.iter().position(|file| !file.finished && file.is_at_hand())
+        self.files.iter().position(|file| !file.progress.has_ended() && file.is_at_hand())
     }
 
     /// Whether nothing more is expected to be appended to the file at `index`: another one came after it, it was
     /// compressed, or it is gone from its folder.
     pub fn is_superseded(&self, index: usize) -> bool {
         let file = &self.files[index];
-        let is_there = |file: &ChainFile| file.is_listed() || file.is_open();
-        !file.is_listed() || matches!(file.source, Source::Gzip(_)) || self.files[index + 1..].iter().any(is_there)
+        let is_newer = |other: &ChainFile| (other.is_listed() || other.is_open()) && other.is_after(file);
+        !file.is_listed() || matches!(file.source, Source::Gzip(_)) || self.files.iter().any(is_newer)
     }
 
     /// Takes over what the container's folder holds now. Files that could not be opened are left out and come again
@@ -93,69 +100,77 @@ impl Chain {
         next_id: &mut u64,
         now: Instant,
     ) -> Vec<MergeError> {
-        let mut seen = Vec::with_capacity(listing.len());
+        let mut seen = vec![false; self.files.len()];
         let (strangers, errors) = self.recognise_by_inode(listing, keep_open, &mut seen);
+        let known = Beginnings::of(&self.files);
         let mut newcomers: Vec<ChainFile> = Vec::new();
+        let mut new_beginnings = Beginnings::default();
         for (listed, inspected) in strangers {
-            let matching = |file: &ChainFile| file.fingerprint.matches(&inspected.head);
-            let unseen = self.files.iter().position(|file| matching(file) && !seen.contains(&file.id));
-            match unseen.or_else(|| self.files.iter().position(matching)) {
+            let matching = known.matching(&inspected.head);
+            let unseen = matching.iter().copied().filter(|&index| !seen[index]).min();
+            match unseen.or_else(|| matching.into_iter().min()) {
                 Some(index) if unseen.is_none() => {
                     self.files[index].copy = Some(Copy::of(listed, &inspected));
                 }
                 Some(index) => {
                     self.files[index].recognise(listed, inspected);
-                    seen.push(self.files[index].id);
+                    seen[index] = true;
                 }
                 // A compressed form or a copy stands beside the file for a moment: one of the two is enough.
-                None if newcomers.iter().any(|file| file.fingerprint.matches(&inspected.head)) => {}
+                None if !new_beginnings.matching(&inspected.head).is_empty() => {}
                 // A copy that is about to be written; rotated files have something in them.
                 None if matches!(listed.name.age, Age::RotatedByNumber(_)) && inspected.head.is_empty() => {}
-                None => newcomers.push(ChainFile::new(listed, inspected, unknown)),
+                None => {
+                    let newcomer = ChainFile::new(listed, inspected, unknown);
+                    new_beginnings.add(newcomers.len(), newcomer.fingerprint);
+                    newcomers.push(newcomer);
+                }
             }
         }
-        for file in &mut self.files {
-            if seen.contains(&file.id) {
+        for (file, seen) in self.files.iter_mut().zip(seen) {
+            if seen {
                 file.missing_since = None;
             } else {
                 file.missing_since.get_or_insert(now);
             }
         }
         newcomers.sort_by_key(ChainFile::order);
-        for mut newcomer in newcomers {
-            newcomer.id = take_id(next_id);
-            self.insert(newcomer);
-        }
+        put_new_counts_last(&mut newcomers);
+        newcomers.iter_mut().for_each(|newcomer| newcomer.id = take_id(next_id));
+        self.insert(newcomers);
         // Most containers have one file, and a vector makes room for four, 650 bytes more.
         self.files.shrink_to_fit();
         errors
     }
 
-    /// Finds the listed files that are known by their inode, and adds their numbers to `seen`. Returns the others, opened:
+    /// Finds the listed files that are known by their inode, and marks them as seen. Returns the others, opened:
     /// the live one first, then plain ones, then compressed ones, as where two have the same content the first is to be read.
     fn recognise_by_inode<'a>(
         &mut self,
         listing: &'a [ListedFile],
         keep_open: usize,
-        seen: &mut Vec<u64>,
+        seen: &mut [bool],
     ) -> (Vec<(&'a ListedFile, Inspected)>, Vec<MergeError>) {
         let (mut strangers, mut errors) = (Vec::new(), Vec::new());
         let mut unsure = Vec::new();
+        let mut by_key = ByKey::of(self.files.iter().map(|file| Some(file.key)));
         for listed in listing {
-            match self.files.iter().position(|file| file.is_certainly(listed)) {
+            match by_key.get(listed.key).find(|&index| self.files[index].is_certainly(listed)) {
                 Some(index) => {
                     self.files[index].take_name(listed);
-                    seen.push(self.files[index].id);
+                    seen[index] = true;
                 }
                 None => unsure.push(listed),
             }
         }
+        let copies = ByKey::of(self.files.iter().map(|file| file.copy.as_ref().map(|copy| copy.key)));
         let mut opened = 0;
         for listed in unsure {
-            if let Some(file) = self.files.iter_mut().find(|file| file.has_copy(listed)) {
-                if !seen.contains(&file.id) {
-                    file.take_name(listed);
-                    seen.push(file.id);
+            if let Some(index) = copies.get(listed.key).find(|&index| self.files[index].has_copy(listed)) {
+                if !seen[index] {
+                    self.files[index].take_name(listed);
+                    by_key.add(index, self.files[index].key);
+                    seen[index] = true;
                 }
                 continue;
             }
@@ -165,12 +180,12 @@ impl Chain {
                     if opened > keep_open {
                         inspected.file = None;
                     }
-                    let same =
+                    let is_same =
                         |file: &ChainFile| file.key == inspected.key && file.fingerprint.matches(&inspected.head);
-                    match self.files.iter().position(same) {
+                    match by_key.get(inspected.key).find(|&index| is_same(&self.files[index])) {
                         Some(index) => {
                             self.files[index].recognise(listed, inspected);
-                            seen.push(self.files[index].id);
+                            seen[index] = true;
                         }
                         None => strangers.push((listed, inspected)),
                     }
@@ -197,13 +212,21 @@ impl Chain {
         }
     }
 
-    /// Puts a newcomer into its place among the files that are listed. Those that are known keep theirs: one that is gone
-    /// from its folder has a name of before, and by now others may have come under that name.
-    fn insert(&mut self, newcomer: ChainFile) {
-        let order = newcomer.order();
-        let is_later = |file: &ChainFile| file.missing_since.is_none() && file.order() > order;
-        let index = self.files.iter().position(is_later).unwrap_or(self.files.len());
-        self.files.insert(index, newcomer);
+    /// Puts newcomers, in their order, into their places among the files that are listed. Those that are known keep theirs:
+    /// one that is gone from its folder has a name of before, and by now others may have come under that name.
+    fn insert(&mut self, newcomers: Vec<ChainFile>) {
+        if newcomers.is_empty() {
+            return;
+        }
+        let mut known = std::mem::take(&mut self.files).into_iter().peekable();
+        for newcomer in newcomers {
+            let is_later = |file: &ChainFile| file.missing_since.is_none() && file.is_after(&newcomer);
+            while let Some(earlier) = known.next_if(|file| !is_later(file)) {
+                self.files.push(earlier);
+            }
+            self.files.push(newcomer);
+        }
+        self.files.extend(known);
     }
 
     /// Drops what is finished, acknowledged and gone from its folder for a while.
@@ -216,29 +239,65 @@ impl Chain {
         self.files.iter().any(ChainFile::is_at_hand)
     }
 
-    /// Whether nothing can be read any more, and what was is acknowledged.
-    pub fn is_done(&self) -> bool {
-        self.files.iter().all(|file| (file.finished || !file.is_at_hand()) && file.acknowledged >= file.parsed)
+    /// Whether nothing can be read any more, and what was is acknowledged. `next`: each channel's first position that is not.
+    pub fn is_done(&self, next: [Option<Position>; 2]) -> bool {
+        self.files.iter().all(|file| {
+            let saved = file.progress.saved_offsets(next);
+            let ended = file.progress.has_ended() || !file.is_at_hand();
+            ended && saved.iter().all(|&saved| saved >= file.progress.parsed())
+        })
     }
 
     /// Bytes that are not acknowledged, as far as they are known; of compressed files only those that were parsed.
-    pub fn lag_bytes(&self) -> u64 {
+    pub fn lag_bytes(&self, next: [Option<Position>; 2]) -> u64 {
         let end = |file: &ChainFile| match file.source {
             Source::Slot(_) | Source::Opened(_) => file.len,
             Source::Listed if !file.name.gzip => file.len,
-            _ => file.parsed,
+            _ => file.progress.parsed(),
         };
-        self.files.iter().map(|file| end(file).saturating_sub(file.acknowledged)).sum()
+        let saved = |file: &ChainFile| file.progress.saved_offsets(next).into_iter().min().unwrap_or(0);
+        self.files.iter().map(|file| end(file).saturating_sub(saved(file))).sum()
     }
 
     /// What to save.
-    pub fn saved(&self) -> impl Iterator<Item = SavedFile> {
-        self.files.iter().map(|file| SavedFile {
-            key: file.key,
-            fingerprint: file.fingerprint,
-            offset: file.acknowledged,
-            finished: file.finished && file.acknowledged >= file.parsed,
+    pub fn saved(&self, next: [Option<Position>; 2]) -> impl Iterator<Item = SavedFile> {
+        self.files.iter().map(move |file| {
+            let progress = &file.progress;
+            let len = if file.name.gzip { progress.seen() } else { file.len.max(progress.seen()) };
+            let finished = progress.is_saved_to_its_end(next);
+            SavedFile::new(file.key, file.fingerprint, progress.saved_offsets(next), finished, len)
         })
+    }
+
+    /// The cursor goes back to the first byte of any channel that is not acknowledged. Returns the indexes of the files that are
+    /// read again.
+    pub fn rewind(&mut self, next: [Option<Position>; 2]) -> Vec<usize> {
+        let files = self.files.iter_mut().enumerate();
+        files.filter_map(|(index, file)| file.progress.rewind(next).then_some(index)).collect()
+    }
+}
+
+/// Where restart counts began again at 0, the files of the new counts come last: each began after the others were last written
+/// to.
+fn put_new_counts_last(files: &mut Vec<ChainFile>) {
+    let Some(highest) = files.last().map(|file| file.name.restart) else { return };
+    let last_write = |restart| {
+        let others = files.iter().filter(|file| file.name.restart > restart);
+        others.map(|file| file.modified_ns).max().unwrap_or(i64::MAX)
+    };
+    let began = |restart| {
+        let own = files.iter().filter(|file| file.name.restart == restart);
+        own.map(ChainFile::began_ns).min().unwrap_or(i64::MIN)
+    };
+    let is_new = |restart| restart < highest && began(restart) > last_write(restart);
+    let new: Vec<bool> = files.iter().map(|file| is_new(file.name.restart)).collect();
+    if new.contains(&true) {
+        let (mut old, mut later) = (Vec::new(), Vec::new());
+        for (file, is_new) in files.drain(..).zip(new) {
+            if is_new { later.push(file) } else { old.push(file) }
+        }
+        old.append(&mut later);
+        *files = old;
     }
 }
 

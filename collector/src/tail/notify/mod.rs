@@ -166,24 +166,6 @@ pub fn open(choice: SignalChoice, pods: &Path, state: &Path) -> Result<Opened, R
     Ok(opened)
 }
 
-/// As [`open`], once for each shard of the reader side. With eBPF each has a probe of its own, which every write on the node
-/// passes through.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_for_shards(choice: SignalChoice, pods: &Path, state: &Path, shards: usize) -> Result<Vec<Opened>, Refusal> {
-    let mut all = vec![open(choice, pods, state)?];
-    while all.len() < shards {
-        let opened = choose(choice, pods, state)?;
-        // They differ only where there was enough of something for the first ones.
-        if all.iter().all(|before| before.backend != opened.backend) {
-            opened.announce();
-        }
-        all.push(opened);
-    }
-    Ok(all)
-}
-
 fn choose(choice: SignalChoice, pods: &Path, state: &Path) -> Result<Opened, Refusal> {
     Ok(match choice {
         SignalChoice::Auto => open_first(pods, state),

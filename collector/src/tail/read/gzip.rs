@@ -15,6 +15,8 @@ pub struct GzipReader {
     state: State,
     /// Decompressed bytes still to be passed over.
     skip: u64,
+    /// What is wrong behind the bytes that were returned.
+    broken: Option<io::Error>,
 }
 
 enum State {
@@ -31,7 +33,7 @@ impl std::fmt::Debug for GzipReader {
 impl GzipReader {
     /// `file`'s cursor stands at its beginning.
     pub fn new(file: File, offset: u64) -> Self {
-        Self { state: State::Unopened(Some(file)), skip: offset }
+        Self { state: State::Unopened(Some(file)), skip: offset, broken: None }
     }
 
     /// Whether it holds a decoder and a buffer, 120 KiB together.
@@ -45,6 +47,9 @@ impl GzipReader {
     /// # Errors
     /// Where the file cannot be read, or is broken from here on.
     pub fn fill(&mut self) -> io::Result<(&[u8], bool)> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
         if let State::Unopened(file) = &mut self.state {
             let file = file.take().ok_or_else(|| io::Error::other("the file was closed"))?;
             self.state = State::Open { decoder: Box::new(MultiGzDecoder::new(file)), buffer: Vec::new() };
@@ -59,7 +64,10 @@ impl GzipReader {
         match decoder.take(BUFFER_BYTES as u64).read_to_end(buffer) {
             Ok(added) => Ok((buffer, added < BUFFER_BYTES)),
             // The bytes before the broken place are good; the next call says the error.
-            Err(_) if buffer.len() > before => Ok((buffer, false)),
+            Err(error) if buffer.len() > before => {
+                self.broken = Some(error);
+                Ok((buffer, false))
+            }
             Err(error) => Err(error),
         }
     }
@@ -77,7 +85,7 @@ impl GzipReader {
         if let Some(file) = &file {
             io::Seek::rewind(&mut &*file)?;
         }
-        *self = Self { state: State::Unopened(file), skip: offset };
+        *self = Self { state: State::Unopened(file), skip: offset, broken: None };
         Ok(())
     }
 

@@ -27,15 +27,6 @@ pub const BUFFER_BYTES: usize = 64 << 10;
 /// Buffers in the pool, the most files in a round.
 pub const BUFFERS: usize = 16;
 
-/// A place in a log file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Position {
-    /// The file's number, [`crate::tail::chain::ChainFile::id`]: later files of a container have higher ones.
-    pub file: u64,
-    /// Bytes from the (decompressed) file's beginning.
-    pub offset: u64,
-}
-
 /// A range to read: as much as there is from `offset` on, at most [`BUFFER_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {

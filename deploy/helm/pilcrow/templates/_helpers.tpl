@@ -77,8 +77,23 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with $tls }}{{ $_ := set $loki "tls" . }}{{ end }}
 {{- $config := dict "loki" $loki }}
 {{- with .Values.labels }}{{ $_ := set $config "labels" (deepCopy .) }}{{ end }}
-{{- if ne (int .Values.port) 9080 }}{{ $_ := set $config "http" (dict "listen" (printf "0.0.0.0:%d" (int .Values.port))) }}{{ end }}
+{{- if or .Values.listenAddress (ne (int .Values.port) 9080) }}
+{{- $address := default "::" .Values.listenAddress }}
+{{- $listen := printf (ternary "[%s]:%d" "%s:%d" (contains ":" $address)) $address (int .Values.port) }}
+{{- $_ := set $config "http" (dict "listen" $listen) }}
+{{- end }}
 {{- mergeOverwrite $config (deepCopy (default dict .Values.config)) | toYaml }}
+{{- end }}
+
+{{/* Where the state folder is mounted. */}}
+{{- define "pilcrow.state" -}}
+{{- dig "paths" "state" "/var/lib/pilcrow" .Values.config }}
+{{- end }}
+
+{{/* The kubelet's podLogsDir, where it is not below /var/log and so needs a mount of its own. */}}
+{{- define "pilcrow.pods" -}}
+{{- $pods := dig "paths" "pods" "/var/log/pods" .Values.config }}
+{{- if not (hasPrefix "/var/log/" $pods) }}{{ $pods }}{{ end }}
 {{- end }}
 
 {{/* Of all containers. */}}

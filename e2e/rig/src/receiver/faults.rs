@@ -37,6 +37,16 @@ pub enum Verdict {
     },
     /// The connection is closed when a part of the body has been read.
     CloseMidBody,
+    /// The body is read and then nothing happens: not stored, no answer, the connection stays open.
+    NoAnswer,
+    /// 200 with an HTML page, as a proxy, a login page or another service gives it. Not stored.
+    HtmlPage,
+    /// Stored and answered after the time that the body takes at this rate; not stored where the client gives up before. A body of the
+    /// same size always takes the same time.
+    Slow {
+        /// Of the body as it is sent.
+        bytes_per_s: u64,
+    },
 }
 
 impl Verdict {
@@ -50,6 +60,11 @@ impl Verdict {
             503 => "at least 1 live replicas required, could only find 0",
             _ => "refused by the fault script",
         };
+        Self::text(status, body)
+    }
+
+    /// A refusal with a text of its own.
+    pub fn text(status: u16, body: impl Into<String>) -> Self {
         Self::Refuse { status, body: body.into(), retry_after_s: None }
     }
 }

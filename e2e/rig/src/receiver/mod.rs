@@ -7,6 +7,7 @@
 
 mod faults;
 pub mod labels;
+mod limits;
 pub mod push;
 mod server;
 mod store;
@@ -26,6 +27,7 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 pub use faults::{Arrival, FaultScript, Verdict};
+pub use limits::{Limits, Refusal, Told};
 pub use store::{Keep, KeptEntry, StreamContents};
 
 use crate::{
@@ -46,6 +48,8 @@ pub struct Options {
     pub stamps: Stamps,
     /// What it does wrong on purpose.
     pub faults: FaultScript,
+    /// What it refuses of pushes that the script accepts.
+    pub limits: Limits,
     /// Time that every push stays in flight, as a real Loki needs some. Two pushes of one stream at the same time are
     /// only noticed in this time.
     pub answer_after: Duration,
@@ -62,6 +66,7 @@ impl Default for Options {
             keep: Keep::default(),
             stamps: Stamps::default(),
             faults: FaultScript::default(),
+            limits: Limits::default(),
             answer_after: Duration::ZERO,
             decoded_bytes_max: 64 << 20,
             line_bytes_max: 256 << 10,
@@ -80,6 +85,12 @@ pub struct Counts {
     pub marked_lines: u64,
     /// Entries that were refused for good, as often as they came.
     pub refused_entries: u64,
+    /// Entries that [`Limits`] refused, as often as they came.
+    pub limited_entries: u64,
+    /// Those of them whose push was answered with 204.
+    pub silently_dropped: u64,
+    /// Bytes of the largest push, decompressed, whatever became of it.
+    pub largest_push: u64,
     /// Bytes of stored pushes, decompressed.
     pub decoded_bytes: u64,
     /// Bytes of the bodies of stored pushes.
@@ -120,7 +131,7 @@ impl Receiver {
     /// When the address cannot be listened on or no thread can be made.
     pub fn start(options: Options) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            store: Mutex::new(Store::new(options.keep, options.stamps, options.faults)),
+            store: Mutex::new(Store::new(options.keep, options.stamps, options.faults, options.limits)),
             changed: Condvar::new(),
             answer_after: options.answer_after,
             decoded_bytes_max: options.decoded_bytes_max,
@@ -157,6 +168,16 @@ impl Receiver {
     /// Replaces the fault script; pushes that already have their verdict keep it.
     pub fn set_faults(&self, faults: FaultScript) {
         self.shared.store().faults = faults;
+    }
+
+    /// Replaces the limits.
+    pub fn set_limits(&self, limits: Limits) {
+        self.shared.store().limits = limits;
+    }
+
+    /// Has every stream created again by its next push ([`Limits::flush`]).
+    pub fn flush_streams(&self) {
+        self.shared.store().limits.flush();
     }
 
     /// Every violation of the protocol, in words.
@@ -214,6 +235,9 @@ fn counts(store: &Store) -> Counts {
         entries: store.entries,
         marked_lines: store.tally.lines(),
         refused_entries: store.refused_entries,
+        limited_entries: store.limited_entries,
+        silently_dropped: store.silently_dropped,
+        largest_push: store.largest_push,
         decoded_bytes: store.decoded_bytes,
         wire_bytes: store.wire_bytes,
         answers: store.answers.clone(),

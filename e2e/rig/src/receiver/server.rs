@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     Shared,
     faults::{Arrival, Verdict},
+    limits::Refusal,
     push,
     store::Flight,
 };
@@ -33,6 +34,8 @@ const OVERLAP_CHECK: Duration = Duration::from_millis(20);
 /// A port that was just left may be taken for a moment.
 const BIND_ATTEMPTS: usize = 200;
 const BIND_PAUSE: Duration = Duration::from_millis(10);
+
+const TENANT: &str = "x-scope-orgid";
 
 /// What the test wants of the server.
 pub(super) enum Control {
@@ -156,6 +159,7 @@ enum Outcome {
 
 async fn take_push(request: Request<Incoming>, shared: &Shared, flight: &Arc<Flight>) -> Outcome {
     let mut verdict = admit(&request, shared);
+    let tenant = header_text(&request, TENANT).unwrap_or_default();
     if let Err((status, reason)) = check_head(&request) {
         return Outcome::Violation(status, reason);
     }
@@ -165,18 +169,33 @@ async fn take_push(request: Request<Incoming>, shared: &Shared, flight: &Arc<Fli
         return Outcome::Hangup;
     }
     let Some(body) = read_whole(body).await else { return Outcome::Hangup };
+    match verdict {
+        Verdict::NoAnswer => std::future::pending().await,
+        // Nothing is stored where the client gives up meanwhile: this is dropped with the connection.
+        Verdict::Slow { bytes_per_s } => {
+            tokio::time::sleep(Duration::from_secs_f64(body.len() as f64 / bytes_per_s as f64)).await;
+        }
+        _ => {}
+    }
     let arrived_ns = now_ns();
     let decoded = match decompress(&body, shared.decoded_bytes_max) {
         Ok(Some(decoded)) => decoded,
         Ok(None) => return Outcome::Answer(respond(413, "request body too large\n")),
         Err(reason) => return Outcome::Violation(400, reason),
     };
-    let overlapping = match push::decode(&decoded, shared.line_bytes_max) {
+    let (overlapping, refusal) = match push::decode(&decoded, shared.line_bytes_max) {
         Ok(streams) => {
             if let Verdict::RefuseSome { entries } = &mut verdict {
                 *entries = streams.iter().map(|stream| stream.entries.len()).sum::<usize>().min(*entries);
             }
-            judge(&streams, &verdict, shared, flight, arrived_ns, (decoded.len(), body.len()))
+            let push = Push {
+                streams: &streams,
+                tenant: &tenant,
+                arrived_ns,
+                decoded_bytes: decoded.len(),
+                wire_bytes: body.len(),
+            };
+            judge(&push, &verdict, shared, flight)
         }
         Err(reason) => return Outcome::Violation(400, reason),
     };
@@ -195,7 +214,10 @@ async fn take_push(request: Request<Incoming>, shared: &Shared, flight: &Arc<Fli
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
-    finish(verdict)
+    match refusal {
+        Some(Refusal { status, body }) => Outcome::Answer(respond(status, &body)),
+        None => finish(verdict),
+    }
 }
 
 /// Counts the push and asks the fault script.
@@ -210,34 +232,51 @@ fn admit(request: &Request<Incoming>, shared: &Shared) -> Verdict {
     store.faults.decide(&arrival)
 }
 
-/// Stores the streams if the verdict is so; gives the requests that name one of them and are in flight.
+/// A push that could be read.
+struct Push<'a> {
+    streams: &'a [push::Stream<'a>],
+    tenant: &'a str,
+    arrived_ns: i64,
+    decoded_bytes: usize,
+    wire_bytes: usize,
+}
+
+/// Stores the streams if the verdict is so; gives the requests that name one of them and are in flight, and what a limit answers.
 fn judge(
-    streams: &[push::Stream<'_>],
+    push: &Push<'_>,
     verdict: &Verdict,
     shared: &Shared,
     flight: &Arc<Flight>,
-    arrived_ns: i64,
-    (decoded_bytes, wire_bytes): (usize, usize),
-) -> Vec<(Arc<Flight>, String)> {
+) -> (Vec<(Arc<Flight>, String)>, Option<Refusal>) {
     let mut store = shared.store();
-    let overlapping = store.take_off(streams, flight);
+    let overlapping = store.take_off(push.streams, flight);
+    store.largest_push = store.largest_push.max(push.decoded_bytes as u64);
     let refused = match verdict {
-        Verdict::Refuse { .. } | Verdict::CloseMidBody => return overlapping,
+        Verdict::Refuse { .. } | Verdict::CloseMidBody | Verdict::NoAnswer | Verdict::HtmlPage => {
+            return (overlapping, None);
+        }
         Verdict::RefuseSome { entries } => *entries,
-        Verdict::Accept | Verdict::AcceptAfter(_) | Verdict::AcceptWithoutAnswer => 0,
+        Verdict::Accept | Verdict::AcceptAfter(_) | Verdict::AcceptWithoutAnswer | Verdict::Slow { .. } => 0,
     };
-    store.accept(streams, refused, arrived_ns);
-    store.decoded_bytes += decoded_bytes as u64;
-    store.wire_bytes += wire_bytes as u64;
+    let limited = store.limits.judge(push.tenant, push.streams);
+    store.accept(push.streams, refused, &limited, push.arrived_ns);
+    store.decoded_bytes += push.decoded_bytes as u64;
+    store.wire_bytes += push.wire_bytes as u64;
     drop(store);
     shared.changed.notify_all();
-    overlapping
+    (overlapping, limited.answer)
 }
 
 fn finish(verdict: Verdict) -> Outcome {
     match verdict {
-        Verdict::Accept | Verdict::AcceptAfter(_) => Outcome::Answer(respond(204, "")),
-        Verdict::AcceptWithoutAnswer | Verdict::CloseMidBody => Outcome::Hangup,
+        Verdict::Accept | Verdict::AcceptAfter(_) | Verdict::Slow { .. } => Outcome::Answer(respond(204, "")),
+        Verdict::AcceptWithoutAnswer | Verdict::CloseMidBody | Verdict::NoAnswer => Outcome::Hangup,
+        Verdict::HtmlPage => {
+            let mut response = respond(200, "<!DOCTYPE html>\n<html><body>Please log in</body></html>\n");
+            let html = header::HeaderValue::from_static("text/html; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, html);
+            Outcome::Answer(response)
+        }
         Verdict::Refuse { status, body, retry_after_s } => {
             let mut response = respond(status, &body);
             if let Some(seconds) = retry_after_s {
@@ -263,7 +302,7 @@ fn check_head(request: &Request<Incoming>) -> Result<(), (u16, String)> {
     if let Some(query) = request.uri().query() {
         return Err((400, format!("query {query:?}")));
     }
-    let header = |name| request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let header = |name: header::HeaderName| header_text(request, name.as_str());
     match header(header::CONTENT_TYPE).as_deref() {
         Some("application/x-protobuf") => {}
         other => return Err((400, format!("Content-Type {other:?}"))),
@@ -272,6 +311,10 @@ fn check_head(request: &Request<Incoming>) -> Result<(), (u16, String)> {
         None | Some("snappy") => Ok(()),
         Some(other) => Err((400, format!("Content-Encoding {other}"))),
     }
+}
+
+fn header_text(request: &Request<Incoming>, name: &str) -> Option<String> {
+    request.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
 /// The body, or nothing when the connection ends before it.

@@ -10,7 +10,12 @@ use std::{
     },
 };
 
-use super::{faults::FaultScript, labels::Labels, push};
+use super::{
+    faults::FaultScript,
+    labels::Labels,
+    limits::{self, Limits},
+    push,
+};
 use crate::{
     mark::checksum,
     tally::{Stamps, Tally},
@@ -100,6 +105,7 @@ impl Flight {
 pub(super) struct Store {
     pub(super) keep: Keep,
     pub(super) faults: FaultScript,
+    pub(super) limits: Limits,
     pub(super) tally: Tally,
     pub(super) violations: Vec<String>,
     /// Answers by status; 0 where the connection was closed without one.
@@ -108,6 +114,9 @@ pub(super) struct Store {
     pub(super) pushes: u64,
     pub(super) entries: u64,
     pub(super) refused_entries: u64,
+    pub(super) limited_entries: u64,
+    pub(super) silently_dropped: u64,
+    pub(super) largest_push: u64,
     pub(super) decoded_bytes: u64,
     pub(super) wire_bytes: u64,
     numbers: HashMap<String, u32>,
@@ -123,8 +132,8 @@ struct Stream {
 }
 
 impl Store {
-    pub(super) fn new(keep: Keep, stamps: Stamps, faults: FaultScript) -> Self {
-        Self { keep, faults, tally: Tally::new(stamps), ..Self::default() }
+    pub(super) fn new(keep: Keep, stamps: Stamps, faults: FaultScript, limits: Limits) -> Self {
+        Self { keep, faults, limits, tally: Tally::new(stamps), ..Self::default() }
     }
 
     pub(super) fn violate(&mut self, violation: String) {
@@ -153,11 +162,22 @@ impl Store {
         overlapping
     }
 
-    /// Stores a request but for its first `refused` entries.
-    pub(super) fn accept(&mut self, streams: &[push::Stream<'_>], mut refused: usize, arrived_ns: i64) {
-        for stream in streams {
+    /// Stores a request but for its first `refused` entries and those that a limit refuses.
+    pub(super) fn accept(
+        &mut self,
+        streams: &[push::Stream<'_>],
+        mut refused: usize,
+        limited: &limits::Outcome,
+        arrived_ns: i64,
+    ) {
+        for (position, stream) in streams.iter().enumerate() {
             let number = self.number_of(stream);
-            for entry in &stream.entries {
+            for (index, entry) in stream.entries.iter().enumerate() {
+                if limited.refused[position].contains(&index) {
+                    self.limited_entries += 1;
+                    self.silently_dropped += u64::from(limited.answer.is_none());
+                    continue;
+                }
                 if refused > 0 {
                     refused -= 1;
                     self.refused_entries += 1;

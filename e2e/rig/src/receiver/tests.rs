@@ -358,3 +358,86 @@ fn headers_of_the_last_push_are_there_for_the_test() {
 fn waiting_ends_at_the_deadline() {
     assert!(!start().wait_until(Duration::from_millis(20), |counts| counts.entries > 0));
 }
+
+fn with_limits(limits: Limits) -> Receiver {
+    Receiver::start(Options { limits, ..Options::default() }).unwrap()
+}
+
+/// A push of one entry for each of these applications.
+fn push_of_apps(apps: &[&str]) -> PushRequest {
+    let stream = |app: &&str| Stream { labels: format!("{{app=\"{app}\"}}"), entries: vec![entry(1, *app)], hash: 0 };
+    PushRequest { streams: apps.iter().map(stream).collect() }
+}
+
+#[test]
+fn a_refused_stream_is_told_only_where_it_is_the_last_and_the_others_are_stored() {
+    let limits = || Limits::default().refuse_label("app", "bad", Refusal::unavailable());
+    let receiver = with_limits(limits());
+    assert_eq!(post(&receiver, &push_of_apps(&["bad", "good"])), 204);
+    assert_eq!((receiver.counts().entries, receiver.counts().silently_dropped), (1, 1));
+    assert_eq!(post(&receiver, &push_of_apps(&["good", "bad"])), 503);
+    assert_eq!((receiver.counts().limited_entries, receiver.counts().silently_dropped), (2, 1));
+    assert_eq!(receiver.streams()["{app=\"good\"}"].arrived, 2);
+    receiver.set_limits(limits().told(Told::AnyStream));
+    assert_eq!(post(&receiver, &push_of_apps(&["bad", "good"])), 503);
+    assert_eq!((receiver.counts().entries, receiver.counts().silently_dropped), (3, 1));
+    assert!(receiver.violations().is_empty());
+}
+
+#[test]
+fn a_push_that_is_refused_whole_stores_nothing() {
+    let bad = |stream: &push::Stream<'_>| stream.labels_text.contains("bad").then(Refusal::unavailable);
+    let receiver = with_limits(Limits::default().refuse_whole(bad));
+    assert_eq!(post(&receiver, &push_of_apps(&["bad", "good"])), 503);
+    assert_eq!(receiver.counts().entries, 0);
+    assert_eq!(post(&receiver, &push_of_apps(&["good"])), 204);
+}
+
+#[test]
+fn streams_beyond_a_tenants_limit_are_refused_until_those_that_are_known_are_flushed() {
+    let receiver = with_limits(Limits::default().streams_max(2));
+    assert_eq!(post(&receiver, &push_of_apps(&["a", "b", "c"])), 429);
+    assert_eq!(post(&receiver, &push_of_apps(&["b", "a"])), 204);
+    let of_another = format!("{HEAD}\r\nX-Scope-OrgID: other");
+    assert_eq!(send(&receiver, &of_another, &body_of(&push_of_apps(&["c"]))).unwrap().0, 204);
+    receiver.flush_streams();
+    assert_eq!(post(&receiver, &push_of_apps(&["c"])), 204);
+}
+
+#[test]
+fn a_stream_over_its_rate_keeps_what_fits_and_the_next_stream_has_a_rate_of_its_own() {
+    let receiver = with_limits(Limits::default().stream_rate(1, 100));
+    let entries = |label: &str| push_of(label, (0..3).map(|n| entry(n, vec![b'x'; 40])).collect());
+    let (status, answer) = send(&receiver, HEAD, &body_of(&entries(LABELS))).unwrap();
+    assert!(status == 429 && answer.contains("total ignored: 1 out of 3"), "{answer}");
+    assert_eq!(receiver.counts().entries, 2);
+    assert_eq!(post(&receiver, &entries("{a=\"b\"}")), 429);
+    assert_eq!(receiver.counts().entries, 4);
+}
+
+#[test]
+fn entries_that_are_too_far_behind_are_refused_and_the_stream_goes_on() {
+    let receiver = with_limits(Limits::default().too_far_behind(Duration::from_secs(3600)));
+    let late = push_of(LABELS, vec![entry(10_000, "new"), entry(6_000, "too old"), entry(7_000, "old")]);
+    assert_eq!(post(&receiver, &late), 400);
+    assert_eq!(receiver.streams()[LABELS].lines().len(), 2);
+}
+
+#[test]
+fn a_page_stores_nothing_and_a_push_without_an_answer_neither() {
+    let receiver =
+        with_faults(FaultScript::list([Verdict::HtmlPage, Verdict::NoAnswer, Verdict::Slow { bytes_per_s: 1 }]));
+    let push = push_of(LABELS, vec![entry(1, "one")]);
+    let (status, answer) = send(&receiver, HEAD, &body_of(&push)).unwrap();
+    assert!(status == 200 && answer.contains("text/html"), "{answer}");
+    for _ in 0..2 {
+        let mut given_up = TcpStream::connect(receiver.address()).unwrap();
+        let body = body_of(&push);
+        write!(given_up, "{HEAD}\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+        given_up.write_all(&body).unwrap();
+        given_up.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(given_up.read(&mut [0; 16]).is_err(), "no answer so far");
+    }
+    assert_eq!(post(&receiver, &push), 204);
+    assert_eq!(receiver.counts().entries, 1);
+}

@@ -8,12 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-
-use super::UnknownFile;
+use super::{UnknownFile, progress::Progress};
 use crate::{
+    model::{FileKey, Fingerprint, SavedFile},
     tail::chain::{
-        head::{self, FileKey, Fingerprint, Inspected},
+        head::{self, Inspected},
         listing::ListedFile,
         log_name::{Age, LogName},
     },
@@ -47,20 +46,16 @@ pub struct ChainFile {
     pub name: LogName,
     /// How its bytes are had.
     pub source: Source,
-    /// The next byte to parse, of the decompressed file.
-    pub parsed: u64,
-    /// Every byte before this one is in a sealed batch or acknowledged.
-    pub submitted: u64,
-    /// Every byte before this one is acknowledged.
-    pub acknowledged: u64,
-    /// The end of the file as it was last read; more than [`Self::parsed`] while its last line is not whole.
-    pub seen: u64,
+    /// How far it is read.
+    pub progress: Progress,
     /// Its bytes on the disk when they were last asked for.
     pub len: u64,
-    /// Read to its end, or given up: nothing more is expected.
-    pub finished: bool,
     /// Since when its end is reached and nothing came.
     pub at_end_since: Option<Instant>,
+    /// Since when every read of it has failed.
+    pub failing_since: Option<Instant>,
+    /// A line does not go on after its end: what follows was given up, or belongs to another run of the container.
+    pub ends_lines: bool,
     /// Since when no name leads to it any more, so that only its being open keeps it on the disk.
     pub deleted_since: Option<Instant>,
     pub(super) key: FileKey,
@@ -75,7 +70,7 @@ pub struct ChainFile {
 /// A second file with the same content.
 #[derive(Debug)]
 pub(super) struct Copy {
-    key: FileKey,
+    pub(super) key: FileKey,
     path: PathBuf,
     modified_ns: i64,
 }
@@ -87,20 +82,6 @@ impl Copy {
     }
 }
 
-/// What is saved of one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SavedFile {
-    /// Which file it was.
-    #[serde(flatten)]
-    pub key: FileKey,
-    /// How it began.
-    pub fingerprint: Fingerprint,
-    /// Every byte before this one was acknowledged.
-    pub offset: u64,
-    /// It was read and acknowledged to its end.
-    pub finished: bool,
-}
-
 impl ChainFile {
     /// A file of an earlier run, missing until it is listed.
     pub(super) fn from_saved(id: u64, saved: &SavedFile, now: Instant) -> Self {
@@ -109,13 +90,11 @@ impl ChainFile {
             path: PathBuf::new(),
             name: LogName { restart: 0, age: Age::RotatedByTime, gzip: false },
             source: Source::Closed,
-            parsed: saved.offset,
-            submitted: saved.offset,
-            seen: saved.offset,
-            acknowledged: saved.offset,
-            len: 0,
-            finished: saved.finished,
+            progress: Progress::from_saved(saved.channels.unwrap_or([saved.offset; 2]), saved.finished),
+            len: saved.len.unwrap_or(saved.offset),
             at_end_since: None,
+            failing_since: None,
+            ends_lines: false,
             deleted_since: None,
             key: saved.key,
             copy: None,
@@ -135,13 +114,11 @@ impl ChainFile {
             path: listed.path.clone(),
             name: listed.name,
             source: Source::Closed,
-            parsed: start,
-            submitted: start,
-            seen: start,
-            acknowledged: start,
+            progress: Progress::from_saved([start; 2], skipped && listed.name.gzip),
             len: inspected.len,
-            finished: skipped && listed.name.gzip,
             at_end_since: None,
+            failing_since: None,
+            ends_lines: false,
             deleted_since: None,
             key: inspected.key,
             copy: None,
@@ -150,7 +127,7 @@ impl ChainFile {
             modified_ns: inspected.modified_ns,
             missing_since: None,
         };
-        if !file.finished {
+        if !file.progress.has_ended() {
             file.source = source(listed.name, inspected.file, start);
         }
         file
@@ -159,6 +136,11 @@ impl ChainFile {
     /// The time of its first record, nanoseconds since 1970; `None` where it is empty or begins with none.
     pub fn first_timestamp_ns(&self) -> Option<i64> {
         self.first_timestamp_ns
+    }
+
+    /// When it was last written to, nanoseconds since 1970, as of when it was last looked into.
+    pub fn modified_ns(&self) -> i64 {
+        self.modified_ns
     }
 
     /// Whether a descriptor of it is held.
@@ -200,7 +182,7 @@ impl ChainFile {
 
     /// Bytes on the disk, as far as known, that are not parsed; of a compressed file at least so many.
     pub fn unread_bytes(&self) -> u64 {
-        if self.finished { 0 } else { self.len.saturating_sub(self.parsed) }
+        if self.progress.has_ended() { 0 } else { self.len.saturating_sub(self.progress.parsed()) }
     }
 
     /// Opens the file that lies where it was listed, the compressed form where that is what lies there.
@@ -212,7 +194,7 @@ impl ChainFile {
         if inspected.key != self.listed_key() || !self.begins_with(&inspected.head) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another file has taken its name"));
         }
-        Ok(source(self.name, inspected.file, self.parsed))
+        Ok(source(self.name, inspected.file, self.progress.parsed()))
     }
 
     /// From now on it is read from `source`, which [`Self::open`] made.
@@ -236,12 +218,12 @@ impl ChainFile {
         // Also that of a compressed copy: the old inode is free, and a new log file may have it already.
         self.key = inspected.key;
         self.copy = None;
-        let has_more = if listed.name.gzip { !self.finished } else { !self.finished || inspected.len > self.parsed };
-        if has_more {
-            self.finished = false;
+        let has_grown = !listed.name.gzip && inspected.len > self.progress.parsed();
+        if has_grown || !self.progress.has_ended() {
+            self.progress.reopen();
             self.len = inspected.len;
             self.at_end_since = None;
-            self.source = source(listed.name, inspected.file, self.parsed);
+            self.source = source(listed.name, inspected.file, self.progress.parsed());
         }
     }
 
@@ -279,8 +261,8 @@ impl ChainFile {
     fn may_be_unchanged(&self, listed: &ListedFile) -> bool {
         match self.source {
             _ if self.name.gzip => listed.modified_ns == self.modified_ns,
-            Source::Listed => listed.len >= self.parsed,
-            _ => listed.len == self.parsed,
+            Source::Listed => listed.len >= self.progress.parsed(),
+            _ => listed.len == self.progress.parsed(),
         }
     }
 
@@ -311,13 +293,11 @@ impl ChainFile {
             path: self.path.clone(),
             name: self.name,
             source: std::mem::replace(&mut self.source, Source::Closed),
-            parsed: 0,
-            submitted: 0,
-            seen: 0,
-            acknowledged: 0,
+            progress: Progress::default(),
             len: 0,
-            finished: false,
             at_end_since: None,
+            failing_since: None,
+            ends_lines: false,
             deleted_since: None,
             key: self.key,
             copy: None,
@@ -336,6 +316,23 @@ impl ChainFile {
     /// Whether it was missing for so long.
     pub fn is_missing_for(&self, least: Duration, now: Instant) -> bool {
         self.missing_since.is_some_and(|since| now.saturating_duration_since(since) >= least)
+    }
+
+    /// When it began: its first record's time, or where it has none yet, when it was last touched.
+    pub(super) fn began_ns(&self) -> i64 {
+        self.first_timestamp_ns.unwrap_or(self.modified_ns)
+    }
+
+    /// Whether it comes after another file of its container. Restart counts tell, unless they began again at 0: then the file
+    /// that was found later, and began after the other one was last written to, comes later.
+    pub(super) fn is_after(&self, other: &Self) -> bool {
+        if self.name.restart == other.name.restart {
+            return self.order() > other.order();
+        }
+        let (found_first, found_later) = if self.id < other.id { (self, other) } else { (other, self) };
+        let began_again = found_later.began_ns() > found_first.modified_ns;
+        let later_is_after = found_later.name.restart > found_first.name.restart || began_again;
+        later_is_after == (self.id > other.id)
     }
 
     /// The place in the chain: by restart, then rotated ones before the live one, Docker's by their number, the kubelet's by

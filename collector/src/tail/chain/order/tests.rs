@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::tail::chain::{FileKey, Fingerprint, LogName, head::modified_ns};
+use crate::{
+    model::{FINGERPRINT_BYTES, FileKey, Fingerprint, work},
+    tail::chain::{LogName, head::modified_ns},
+};
 
 fn listed(path: &Path) -> ListedFile {
     let metadata = fs::metadata(path).unwrap();
@@ -26,7 +29,7 @@ fn a_new_log_with_the_old_inode_of_one_that_was_compressed_is_another_file() {
     gzip.finish().unwrap();
     fs::write(&new, "2026-01-02T03:04:06Z stdout F new\n").unwrap();
 
-    let saved = SavedFile { key: listed(&new).key, fingerprint: Fingerprint::of(text), offset: 0, finished: false };
+    let saved = SavedFile::new(listed(&new).key, Fingerprint::of(text), [0, 0], false, 0);
     let mut next_id = 0;
     let mut chain = Chain::from_saved(&[saved], &mut next_id, Instant::now());
     let listing = [listed(&old), listed(&new)];
@@ -79,22 +82,22 @@ impl Follower {
 
     /// The names of the files that are still to be read, in the chain's order.
     fn unread(&self) -> Vec<&str> {
-        let unread = self.chain.files().iter().filter(|file| !file.finished);
+        let unread = self.chain.files().iter().filter(|file| !file.progress.has_ended());
         unread.map(|file| file.path.file_name().unwrap().to_str().unwrap()).collect()
     }
 
     /// The reader and Loki have all of the file at `index`.
     fn finish(&mut self, index: usize) {
         let file = &mut self.chain.files_mut()[index];
-        file.parsed = fs::metadata(&file.path).unwrap().len();
-        file.acknowledged = file.parsed;
-        file.finished = true;
+        let len = fs::metadata(&file.path).unwrap().len();
+        file.progress.advance(len, len);
+        file.progress.reach_end();
         file.source = Source::Closed;
     }
 
     /// What the next run knows.
     fn restart(&mut self) {
-        let saved: Vec<_> = self.chain.saved().collect();
+        let saved: Vec<_> = self.chain.saved([None; 2]).collect();
         self.chain = Chain::from_saved(&saved, &mut self.next_id, Instant::now());
     }
 }
@@ -276,7 +279,8 @@ fn a_copy_does_not_take_the_name_of_the_file_it_is_made_of_and_has_its_unread_li
     let id = follower.chain.files()[0].id;
     // Half of it is read.
     let file = &mut follower.chain.files_mut()[0];
-    (file.parsed, file.len) = (10, fs::metadata(&live).unwrap().len());
+    file.progress.advance(10, 10);
+    file.len = fs::metadata(&live).unwrap().len();
     fs::write(&copy, "").unwrap();
     follower.scan();
     fs::copy(&live, &copy).unwrap();
@@ -289,7 +293,7 @@ fn a_copy_does_not_take_the_name_of_the_file_it_is_made_of_and_has_its_unread_li
     follower.scan();
     assert_eq!(follower.unread(), ["0.log.1", "0.log"]);
     let files = follower.chain.files();
-    assert_eq!((files[0].id, files[0].parsed, files[1].parsed), (id, 10, 0));
+    assert_eq!((files[0].id, files[0].progress.parsed(), files[1].progress.parsed()), (id, 10, 0));
     assert!(files[1].id > id && files.iter().all(ChainFile::is_open));
     follower.finish(0);
     follower.write("0.log", 2);
@@ -388,11 +392,46 @@ fn a_compressed_file_with_the_name_and_the_inode_of_an_earlier_one_is_another_fi
         merge(&mut chain, &[found(&compressed, true)]);
         if !was_open {
             let file = &mut chain.files_mut()[0];
-            (file.finished, file.source) = (true, Source::Closed);
+            file.progress.reach_end();
+            file.source = Source::Closed;
         }
         write(20);
         merge(&mut chain, &[found(&compressed, true)]);
         assert_eq!(chain.files().len(), 2, "was open: {was_open}");
-        assert!(!chain.files()[1].finished && chain.files()[1].is_listed() && !chain.files()[0].is_listed());
+        assert!(
+            !chain.files()[1].progress.has_ended() && chain.files()[1].is_listed() && !chain.files()[0].is_listed()
+        );
     }
+}
+
+/// 8,000 rotated files took 50 s of CPU at each start: each beginning was hashed again for each other file.
+#[test]
+fn every_file_of_a_folder_is_opened_and_hashed_once_however_many_there_are() {
+    const FILES: usize = 2000;
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..FILES {
+        let (day, second) = (n / 86_400, n % 86_400);
+        let time = format!("{:02}{:02}{:02}", second / 3600, second / 60 % 60, second % 60);
+        let record = format!("2026-01-02T03:04:05.{n:09}Z stdout F {n} {}\n", "x".repeat(n % 2 * FINGERPRINT_BYTES));
+        fs::write(folder.path().join(format!("0.log.202601{:02}-{time}", day + 2)), record).unwrap();
+    }
+    let listing = super::super::list(folder.path(), |_| {}).unwrap().files;
+    let (mut chain, mut next_id) = (Chain::default(), 0);
+    let mut merge = |chain: &mut Chain| {
+        work::take();
+        let errors = chain.merge(&listing, UnknownFile::Beginning, 0, &mut next_id, Instant::now());
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(chain.files().len(), FILES);
+        assert!(chain.files().is_sorted_by_key(ChainFile::first_timestamp_ns));
+        work::take()
+    };
+    let most = FILES * 4 * FINGERPRINT_BYTES;
+    let first = merge(&mut chain);
+    assert!(first.opened == FILES && first.hashed_bytes <= most, "{first:?}");
+    let again = merge(&mut chain);
+    assert_eq!((again.opened, again.hashed_bytes), (0, 0), "nothing changed");
+    let saved: Vec<_> = chain.saved([None, None]).collect();
+    let mut after_restart = Chain::from_saved(&saved, &mut 0, Instant::now());
+    let restart = merge(&mut after_restart);
+    assert!(restart.opened == FILES && restart.hashed_bytes <= most, "{restart:?}");
 }

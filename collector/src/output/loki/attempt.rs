@@ -1,0 +1,160 @@
+//! One exchange with Loki: a request's body is made and sent, and the answer read.
+//!
+//! In: what the schedule wants to send. Out: the verdict. Knows nothing of what follows from it.
+
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use super::{
+    Proxies,
+    answer::{Answer, Obstacle, Verdict},
+    body::{Body, BodyMakers},
+    client::Client,
+    parking::Trial,
+    probe,
+    schedule::{REQUESTS_MAX, Start},
+    streams::StreamId,
+    workers::Workers,
+};
+use crate::{
+    config, memory,
+    status::{Health, Metrics, PushStatus},
+};
+
+/// How often files are looked at while only they, or somebody's work elsewhere, can help.
+const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
+
+/// The way to Loki.
+pub(super) struct Attempts {
+    client: RefCell<Client>,
+    bodies: BodyMakers,
+    metrics: Arc<Metrics>,
+    pub(super) health: Arc<Health>,
+}
+
+/// What has ended.
+pub(super) enum Event {
+    /// A request, and how long after its start.
+    Request(u64, Verdict, Duration),
+    /// An entry of a refused stream that was tried alone.
+    Trial(StreamId, Verdict),
+    /// A probe: whether Loki answered it.
+    Probe(bool),
+    /// Loki's answer to the question for its limits.
+    Limits(Option<Answer>),
+    /// Whether a file that the configuration names has changed.
+    Files(bool),
+}
+
+impl Attempts {
+    pub(super) fn new(
+        config: &config::Loki,
+        proxies: &Proxies,
+        metrics: Arc<Metrics>,
+        health: Arc<Health>,
+    ) -> Result<Self> {
+        let client = RefCell::new(Client::new(config, proxies)?);
+        let bodies = BodyMakers::new(Workers::where_cores_allow(REQUESTS_MAX));
+        Ok(Self { client, bodies, metrics, health })
+    }
+
+    /// Reports what is worth knowing at start.
+    pub(super) fn announce(&self) {
+        self.client.borrow().announce();
+    }
+
+    /// Where the lines go, without credentials.
+    pub(super) fn url(&self) -> String {
+        self.client.borrow().url().to_string()
+    }
+
+    /// Gives back the memory that no request needs now.
+    pub(super) fn release_memory(&self) {
+        self.bodies.release();
+        memory::give_back();
+    }
+
+    pub(super) async fn request(&self, start: Start) -> Event {
+        let started = Instant::now();
+        let Start { request, batch, part } = start;
+        let entries = part.entries();
+        // No reference to the batch is kept: it may end with this request.
+        let verdict = match self.bodies.make(batch, part).await {
+            Some(body) => self.push(body, entries).await,
+            None => Verdict::TooLarge,
+        };
+        Event::Request(request, verdict, started.elapsed())
+    }
+
+    pub(super) async fn trial(&self, trial: Trial) -> Event {
+        let verdict = match self.bodies.make_single(&trial.labels, &trial.entry) {
+            Some(body) => self.push(body, 1).await,
+            None => Verdict::TooLarge,
+        };
+        Event::Trial(trial.stream, verdict)
+    }
+
+    pub(super) async fn probe(&self) -> Event {
+        let Some(body) = self.bodies.make_empty() else { return Event::Probe(false) };
+        let exchange = self.client.borrow().push(body.bytes());
+        let answer = exchange.await;
+        self.bodies.recycle(body);
+        Event::Probe(answer.is_ok_and(|answer| probe::takes_lines(&answer)))
+    }
+
+    pub(super) async fn published_limits(&self) -> Event {
+        let exchange = self.client.borrow().published_limits();
+        Event::Limits(exchange.await)
+    }
+
+    pub(super) async fn files_changed(&self) -> Event {
+        tokio::time::sleep(LOOK_AT_FILES_EVERY).await;
+        Event::Files(self.client.borrow_mut().refresh())
+    }
+
+    async fn push(&self, body: Body, entries: u64) -> Verdict {
+        let result = self.exchange(&body).await;
+        self.bodies.recycle(body);
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(obstacle) => return Verdict::Again(obstacle),
+        };
+        let verdict = answer.verdict(entries);
+        self.tell_health(answer.status.as_u16(), &verdict);
+        verdict
+    }
+
+    async fn exchange(&self, body: &Body) -> Result<Answer, Obstacle> {
+        let exchange = {
+            let mut client = self.client.borrow_mut();
+            client.refresh();
+            client.push(body.bytes())
+        };
+        self.metrics.sent_bytes.inc_by(body.len() as u64);
+        let started = Instant::now();
+        let result = exchange.await;
+        self.metrics.push_duration_seconds.observe(started.elapsed().as_secs_f64());
+        let status = match &result {
+            Ok(answer) => answer.status.as_str().to_owned(),
+            Err(_) => "error".to_owned(),
+        };
+        self.metrics.push_requests.get_or_create(&PushStatus { status }).inc();
+        result
+    }
+
+    fn tell_health(&self, status: u16, verdict: &Verdict) {
+        if matches!(verdict, Verdict::Accepted | Verdict::Refused(_)) {
+            self.health.acknowledged();
+        }
+        match (status, verdict) {
+            (401 | 403 | 404, _) => self.health.push_refused(status),
+            (200..300, Verdict::Again(_)) => self.health.push_refused(status),
+            _ => self.health.push_not_refused(),
+        }
+    }
+}

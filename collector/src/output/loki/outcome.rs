@@ -1,0 +1,292 @@
+//! What a request's end means for its lines and for those that wait.
+//!
+//! In: verdicts. Out: lines that are done with, wait for another attempt, go in parts, are parked, or are given up and counted.
+//! Nothing is given up unless Loki itself refused it, or while nothing shows that Loki takes other lines.
+
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::{
+    answer::{Obstacle, Pace, Place, StreamLimit, StreamRefusal, Unknown, Verdict, first_line},
+    backoff::Backoff,
+    certain::TIGHT_FOR,
+    parking::told,
+    pieces::{Piece, Tries},
+    refusal::Refusal,
+    schedule::{InFlight, Schedule},
+    size::SLOW_BYTES_MIN,
+};
+use crate::{batch::Part, status::Reason};
+
+/// A stream that is refused alone so often is parked.
+const PARK_AFTER: u32 = 3;
+/// A request with several streams that fails so often while others pass is halved.
+const HALVE_AFTER: u32 = 2;
+/// A request that is answered so often with a 400 that explains nothing is halved.
+const HALVE_UNKNOWN_AFTER: u32 = 3;
+/// After so many answers "too much" to the same request it is sent in parts: one that holds more than Loki takes at once
+/// (`ingestion_burst_size_mb`) would be refused for ever.
+const HALVE_AFTER_SLOWDOWNS: u32 = 5;
+/// A smaller request, in encoded bytes, is not halved for that: many small ones are no help against a limit.
+const HALVE_BYTES_MIN: usize = 32 << 10;
+/// How many requests that got through are remembered.
+const PASSED_MAX: usize = 8;
+/// After an outage of this length without a connection Loki may have started anew, and with another memory of streams.
+const RESTART_TAKES: Duration = Duration::from_secs(2);
+
+impl Schedule {
+    /// A request has ended, `took` after its start.
+    pub(super) fn finished(&mut self, request: u64, verdict: Verdict, took: Duration, now: Instant) {
+        let Some(InFlight { batch, piece, .. }) = self.in_flight.remove(&request) else { return };
+        let stored = matches!(
+            verdict,
+            Verdict::Accepted
+                | Verdict::Refused(_)
+                | Verdict::StreamRefused(StreamRefusal { limit: StreamLimit::Rate(_), .. })
+                | Verdict::Again(Obstacle { place: Place::Timeout { .. }, .. })
+        );
+        for share in &piece.shares {
+            let stream = &mut self.streams[share.stream];
+            stream.in_flight = false;
+            if !stored {
+                stream.bucket.give_back(share.counted);
+            }
+        }
+        let Some(index) = self.batches.iter().position(|live| live.id == batch) else { return };
+        self.batches[index].in_flight -= 1;
+        match verdict {
+            Verdict::Accepted => self.accepted(&piece, took, now),
+            Verdict::Refused(refusal) => {
+                self.batches[index].lost_entries += refusal.entries();
+                self.count_refused(&refusal);
+                self.got_through(piece.part.encoded_bytes(), now);
+            }
+            Verdict::TooLarge => self.too_large(index, piece, now),
+            Verdict::StreamRefused(refusal) => self.stream_refused(index, piece, &refusal, now),
+            Verdict::Unknown(unknown) => self.unknown(index, piece, &unknown, now),
+            Verdict::Again(obstacle) => self.again(index, piece, &obstacle, now),
+        }
+        self.leave_out_parked();
+        self.settle(now);
+    }
+
+    /// Loki answers again, though perhaps not yet to lines: whoever waits for it tries at once.
+    pub(super) fn reached(&mut self, now: Instant) {
+        self.note_passed(0, now);
+        for piece in self.batches.iter_mut().flat_map(|live| &mut live.pieces).filter(|piece| piece.tries.wakes) {
+            piece.tries.due = None;
+        }
+        self.hasten_trials(now);
+    }
+
+    fn accepted(&mut self, piece: &Piece, took: Duration, now: Instant) {
+        for share in &piece.shares {
+            let stream = &mut self.streams[share.stream];
+            stream.certainty.acknowledged(&share.lines, &self.tenant, now);
+            if std::mem::take(&mut stream.dropping) {
+                info!("Loki takes the stream {} again", stream.labels);
+            }
+        }
+        let bytes = piece.part.encoded_bytes();
+        self.size.accepted(bytes);
+        self.size.passed(bytes, took, self.settings.timeout);
+        self.got_through(bytes, now);
+    }
+
+    /// Loki took a request.
+    fn got_through(&mut self, bytes: usize, now: Instant) {
+        self.note_passed(bytes, now);
+        if let Some(ended) = self.outage.end(now) {
+            if ended.without_connection && ended.duration >= RESTART_TAKES {
+                self.tenant.epoch += 1;
+            }
+            self.hasten_trials(now);
+        }
+        // No sooner after its last attempt than this, or each success of others would wake what is refused for itself.
+        let pause = self.settings.backoff.min.0 * 2;
+        for piece in self.batches.iter_mut().flat_map(|live| &mut live.pieces).filter(|piece| piece.tries.wakes) {
+            if let Some(due) = &mut piece.tries.due {
+                *due = (*due).min(now.max(piece.tries.started + pause));
+            }
+        }
+    }
+
+    fn note_passed(&mut self, bytes: usize, now: Instant) {
+        if self.passed.len() >= PASSED_MAX {
+            self.passed.pop_front();
+        }
+        self.passed.push_back((now, bytes));
+    }
+
+    fn too_large(&mut self, index: usize, piece: Piece, now: Instant) {
+        match self.batches[index].batch.halve(&piece.part) {
+            Some((first, second)) => {
+                let bytes = piece.part.encoded_bytes();
+                self.size.refused(bytes, now);
+                if self.too_large_throttle.permit_at(now).is_some() {
+                    warn!(
+                        "a push request of {bytes} bytes (before compression) is too large for Loki or for a proxy before \
+                         it; it is sent in parts. To avoid the detour, set loki.batch.bytes lower or the receiver's limit \
+                         higher"
+                    );
+                }
+                let tries = self.tries_of_part(&piece.tries, now);
+                self.put_back(index, vec![first, second], &tries);
+            }
+            None => {
+                let text = format!("a single line of {} bytes is too large for Loki", piece.part.encoded_bytes());
+                self.give_up(index, &piece.part, "too_large", &text);
+            }
+        }
+    }
+
+    fn stream_refused(&mut self, index: usize, mut piece: Piece, refusal: &StreamRefusal, now: Instant) {
+        if refusal.limit == StreamLimit::Streams {
+            self.tenant.tight_until = Some(now + TIGHT_FOR);
+        }
+        let [share] = &piece.shares[..] else {
+            // One of them, at least: the answer tells of the last one only. Each goes alone.
+            for share in &piece.shares {
+                self.streams[share.stream].certainty.doubt();
+            }
+            self.batches[index].make_fresh(&piece.part);
+            return;
+        };
+        let limit = self.limits.in_force();
+        let stream = &mut self.streams[share.stream];
+        stream.certainty.doubt();
+        if let StreamLimit::Rate(named) = refusal.limit {
+            stream.bucket.refused(named, limit, now);
+        }
+        let reason = refusal.limit.reason();
+        if stream.dropping {
+            return self.give_up(index, &piece.part, reason, &format!("Loki refuses a stream: {}", refusal.text));
+        }
+        piece.tries.refused += 1;
+        if piece.tries.refused >= PARK_AFTER {
+            return self.park(index, &piece, reason, &refusal.text, now);
+        }
+        piece.tries.wakes = false;
+        piece.tries.due = Some(now + piece.tries.backoff.next(None));
+        self.batches[index].pieces.push_front(piece);
+    }
+
+    /// A 400 that Loki's texts do not explain may come from something on the way and pass. What stays is narrowed down to the line.
+    fn unknown(&mut self, index: usize, mut piece: Piece, unknown: &Unknown, now: Instant) {
+        let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
+        let others_pass = self.passed.iter().any(|(at, _)| *at > since);
+        piece.tries.unknown += 1;
+        if piece.tries.unknown >= HALVE_UNKNOWN_AFTER {
+            if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
+                // Each half is tried once before it is halved.
+                let tries = Tries { unknown: HALVE_UNKNOWN_AFTER - 1, ..self.tries_of_part(&piece.tries, now) };
+                return self.put_back(index, vec![first, second], &tries);
+            }
+            if others_pass {
+                error!(
+                    "Loki does not accept a line ({}); it is dropped. If it is not plainly wrong, this is a bug of Pilcrow or \
+                     of something on the way to Loki: please report it",
+                    unknown.text
+                );
+                return self.give_up(index, &piece.part, unknown.reason, &unknown.text);
+            }
+        }
+        let obstacle = Obstacle {
+            summary: "Loki answers 400 Bad Request".into(),
+            detail: unknown.text.clone(),
+            advice: None,
+            pace: Pace::Soon,
+            place: Place::Answer,
+            retry_after: None,
+        };
+        self.outage.note(&obstacle, now);
+        if piece.tries.unknown >= HALVE_UNKNOWN_AFTER {
+            // Nothing shows yet that it is the line.
+            self.outage.wants_probe(now);
+        }
+        self.wait(index, piece, &obstacle, now);
+    }
+
+    fn again(&mut self, index: usize, mut piece: Piece, obstacle: &Obstacle, now: Instant) {
+        self.outage.note(obstacle, now);
+        let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
+        piece.tries.attempts += 1;
+        let others_pass = self.passed.iter().any(|(at, bytes)| *at > since && *bytes > 0);
+        if let Place::Timeout { all_sent } = obstacle.place
+            && self.halves_after_timeout(&piece, all_sent)
+            && let Some((first, second)) = self.batches[index].batch.halve(&piece.part)
+        {
+            self.size.timed_out(piece.part.encoded_bytes());
+            let tries = Tries { first_failure: None, ..self.tries_of_part(&piece.tries, now) };
+            return self.put_back(index, vec![first, second], &tries);
+        }
+        if obstacle.pace == Pace::Soon && obstacle.place != Place::Connection && others_pass {
+            if piece.shares.len() > 1 && piece.tries.attempts >= HALVE_AFTER {
+                if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
+                    // Each half is tried once before it is halved.
+                    let tries = Tries { attempts: HALVE_AFTER - 1, ..self.tries_of_part(&piece.tries, now) };
+                    return self.put_back(index, vec![first, second], &tries);
+                }
+            } else if piece.shares.len() == 1 && piece.tries.attempts >= PARK_AFTER {
+                return match self.streams[piece.shares[0].stream].dropping {
+                    true => self.give_up(index, &piece.part, "unavailable", &told(obstacle)),
+                    false => self.park(index, &piece, "unavailable", &told(obstacle), now),
+                };
+            }
+        }
+        if obstacle.pace == Pace::Slower {
+            piece.tries.slowdowns += 1;
+            if piece.tries.slowdowns >= HALVE_AFTER_SLOWDOWNS
+                && piece.part.encoded_bytes() >= HALVE_BYTES_MIN
+                && let Some((first, second)) = self.batches[index].batch.halve(&piece.part)
+            {
+                let tries = self.tries_of_part(&piece.tries, now);
+                return self.put_back(index, vec![first, second], &tries);
+            }
+        }
+        self.wait(index, piece, obstacle, now);
+    }
+
+    /// Whether a request that timed out is too slow for its size, and not for a Loki that is away.
+    fn halves_after_timeout(&self, piece: &Piece, all_sent: bool) -> bool {
+        let bytes = piece.part.encoded_bytes();
+        let smaller_passed = self.passed.iter().any(|(at, other)| *at > piece.tries.started && *other < bytes);
+        bytes > SLOW_BYTES_MIN && (all_sent || smaller_passed)
+    }
+
+    fn wait(&mut self, index: usize, mut piece: Piece, obstacle: &Obstacle, now: Instant) {
+        let backoff = &mut piece.tries.backoff;
+        let wait = match obstacle.pace {
+            Pace::Soon | Pace::Slower => backoff.next(obstacle.retry_after),
+            Pace::Fix => backoff.next_slow(obstacle.retry_after),
+        };
+        piece.tries.due = Some(now + wait);
+        piece.tries.wakes = true;
+        self.batches[index].pieces.push_front(piece);
+    }
+
+    fn tries_of_part(&self, tries: &Tries, now: Instant) -> Tries {
+        tries.of_part(Backoff::new(&self.settings.backoff), now)
+    }
+
+    fn give_up(&mut self, index: usize, part: &Part, reason: &'static str, text: &str) {
+        self.batches[index].lost_entries += part.entries();
+        self.count_refused(&Refusal::of_all(reason, part.entries(), text));
+    }
+
+    fn count_refused(&mut self, refusal: &Refusal) {
+        for (reason, lines) in &refusal.counts {
+            self.metrics.dropped_lines.get_or_create(&Reason { reason }).inc_by(*lines);
+        }
+        let Some(not_logged) = self.refused_throttle.permit() else { return };
+        let reasons: Vec<_> = refusal.counts.iter().map(|(reason, lines)| format!("{reason}: {lines}")).collect();
+        let since =
+            if not_logged == 0 { String::new() } else { format!("; {not_logged} more such answers were not logged") };
+        warn!(
+            "lines are dropped ({}): {}. pilcrow_dropped_lines_total counts them{since}",
+            reasons.join(", "),
+            first_line(&refusal.example)
+        );
+    }
+}

@@ -1,0 +1,288 @@
+//! Channels whose lines went back to the disk, because Loki does not take one of their streams now.
+//!
+//! In: a refused stream with a copy of one of its entries. Out: that entry, tried alone now and then, one at a time; and word to the
+//! reader when it was taken. From a channel's parking until the reader has begun anew at its first refused line, all its lines are
+//! refused without being sent, so that they go in order afterwards. No other channel waits for any of this.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use super::{
+    answer::{Obstacle, StreamLimit, Verdict, first_line},
+    backoff::Backoff,
+    pieces::Piece,
+    schedule::{Schedule, note},
+    streams::StreamId,
+};
+use crate::{
+    batch::FromOutput,
+    config::{self, HumanDuration},
+    model::ChannelId,
+    status::Reason,
+};
+
+/// The longest wait between two trials.
+const TRIAL_EVERY_MAX: Duration = Duration::from_secs(60);
+
+/// Which channels are parked, and what is tried for them.
+#[derive(Debug, Default)]
+pub(super) struct Parking {
+    /// Until the reader has begun anew, also those whose stream was taken.
+    channels: HashSet<ChannelId>,
+    streams: HashMap<StreamId, Parked>,
+    trial_in_flight: bool,
+}
+
+#[derive(Debug)]
+struct Parked {
+    channels: Vec<ChannelId>,
+    since: Instant,
+    /// When the next trial is due, or when the rate allows its lines.
+    due: Instant,
+    backoff: Backoff,
+    cause: Cause,
+}
+
+#[derive(Debug)]
+enum Cause {
+    /// Loki refused it.
+    Refused {
+        /// One of its entries, encoded.
+        entry: Vec<u8>,
+    },
+    /// It waits for its rate.
+    Rate,
+}
+
+/// One entry to be sent alone.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) stream: StreamId,
+    pub(super) labels: Arc<str>,
+    pub(super) entry: Vec<u8>,
+}
+
+impl Parking {
+    pub(super) fn unparked(&mut self, channel: ChannelId) {
+        self.channels.remove(&channel);
+    }
+
+    fn parked_channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    fn is_parked(&self, channel: ChannelId) -> bool {
+        self.channels.contains(&channel)
+    }
+
+    /// When [`Schedule::next_trial`] has something to do.
+    pub(super) fn wake_at(&self, drop_after: Option<Duration>) -> Option<Instant> {
+        let mut wake_at = None;
+        for parked in self.streams.values() {
+            if let (Cause::Refused { .. }, Some(after)) = (&parked.cause, drop_after) {
+                note(&mut wake_at, parked.since + after)
+            }
+            if !self.trial_in_flight || matches!(parked.cause, Cause::Rate) {
+                note(&mut wake_at, parked.due);
+            }
+        }
+        wake_at
+    }
+}
+
+impl Schedule {
+    /// Loki refuses the only stream of a piece, again and again. Its channels are parked.
+    pub(super) fn park(&mut self, index: usize, piece: &Piece, reason: &'static str, text: &str, now: Instant) {
+        let Some(share) = piece.shares.first() else { return };
+        let live = &mut self.batches[index];
+        let Some(entry) = live.batch.first_entry(&piece.part) else { return };
+        for slot in live.batch.slots_of(&piece.part) {
+            live.refused[slot.index()] = true;
+        }
+        live.refused_entries += piece.part.entries();
+        let channels = live.batch.slots_of(&piece.part).into_iter();
+        let channels: Vec<_> = channels.map(|slot| live.batch.streams()[slot.index()].channel).collect();
+        self.metrics.refused_streams.get_or_create(&Reason { reason }).inc();
+        warn!(
+            "Loki refuses the stream {} ({}): {text}. Its lines stay on the disk, and one is tried now and then; other streams \
+             go on",
+            self.streams[share.stream].labels, reason
+        );
+        let (mut backoff, cause) = (self.trial_backoff(), Cause::Refused { entry });
+        let due = now + backoff.next(None);
+        self.park_stream(share.stream, channels, Parked { channels: Vec::new(), since: now, due, backoff, cause }, now);
+    }
+
+    /// A stream has to wait so long for its rate that other units' lines would wait with it.
+    pub(super) fn park_for_rate(&mut self, stream: StreamId, due: Instant, now: Instant) {
+        let backoff = self.trial_backoff();
+        let parked = Parked { channels: Vec::new(), since: now, due, backoff, cause: Cause::Rate };
+        self.park_stream(stream, Vec::new(), parked, now);
+    }
+
+    fn park_stream(&mut self, stream: StreamId, channels: Vec<ChannelId>, parked: Parked, now: Instant) {
+        let labels = Arc::clone(&self.streams[stream].labels);
+        // It must not be forgotten meanwhile.
+        self.streams.acquire(&labels, now);
+        self.streams[stream].parked = true;
+        self.parking.streams.insert(stream, parked);
+        channels.into_iter().for_each(|channel| self.park_channel(channel, stream));
+        self.leave_out_parked();
+    }
+
+    fn park_channel(&mut self, channel: ChannelId, stream: StreamId) {
+        if self.parking.is_parked(channel) {
+            return;
+        }
+        if let Some(parked) = self.parking.streams.get_mut(&stream) {
+            parked.channels.push(channel);
+            self.parking.channels.insert(channel);
+        }
+    }
+
+    /// Takes the lines of parked channels, and those of parked streams with their channels, out of what waits.
+    pub(super) fn leave_out_parked(&mut self) {
+        let mut of_parked_streams = Vec::new();
+        for live in &self.batches {
+            let waiting = live.fresh.iter().flat_map(|group| group.slots.iter().copied());
+            let again = live.pieces.iter().flat_map(|piece| live.batch.slots_of(&piece.part));
+            for slot in waiting.chain(again) {
+                if let Some(stream) = live.ids[slot.index()].filter(|stream| self.streams[*stream].parked) {
+                    of_parked_streams.push((live.batch.streams()[slot.index()].channel, stream));
+                }
+            }
+        }
+        of_parked_streams.into_iter().for_each(|(channel, stream)| self.park_channel(channel, stream));
+        if self.parking.channels.is_empty() {
+            return;
+        }
+        for live in &mut self.batches {
+            let batch = Arc::clone(&live.batch);
+            let is_parked =
+                |slot: &crate::batch::StreamSlot| self.parking.is_parked(batch.streams()[slot.index()].channel);
+            for group in &mut live.fresh {
+                for slot in group.slots.extract_if(.., |slot| is_parked(slot)) {
+                    live.refused[slot.index()] = true;
+                    live.refused_entries += batch.streams()[slot.index()].entries;
+                }
+            }
+            live.fresh.retain(|group| !group.slots.is_empty());
+            let pieces = std::mem::take(&mut live.pieces);
+            for mut piece in pieces {
+                let parked: Vec<_> = batch.slots_of(&piece.part).into_iter().filter(is_parked).collect();
+                if !parked.is_empty() {
+                    parked.iter().for_each(|slot| live.refused[slot.index()] = true);
+                    let before = piece.part.entries();
+                    let rest = batch.without(&piece.part, |slot| parked.contains(&slot));
+                    live.refused_entries += before - rest.as_ref().map_or(0, crate::batch::Part::entries);
+                    let Some(rest) = rest else { continue };
+                    piece.shares = live.shares(&rest);
+                    piece.part = rest;
+                }
+                live.pieces.push_back(piece);
+            }
+        }
+        self.count_parked();
+    }
+
+    /// The entry to be tried now, if any. Also lets go what its rate or `loki.refused_streams` lets go.
+    pub(super) fn next_trial(&mut self, now: Instant) -> Option<Trial> {
+        let drop_after = self.settings.drop_refused_after;
+        let (mut released, mut dropping) = (Vec::new(), Vec::new());
+        for (stream, parked) in &self.parking.streams {
+            match (&parked.cause, drop_after) {
+                (Cause::Rate, _) if parked.due <= now => released.push(*stream),
+                (Cause::Refused { .. }, Some(after)) if parked.since + after <= now => dropping.push(*stream),
+                _ => {}
+            }
+        }
+        released.into_iter().for_each(|stream| self.release_stream(stream, now));
+        for stream in dropping {
+            let (labels, after) = (&self.streams[stream].labels, HumanDuration(drop_after.unwrap_or_default()));
+            warn!(
+                "Loki has refused the stream {labels} for {after} (loki.refused_streams): what it refuses of it from now on is \
+                 dropped and counted in pilcrow_dropped_lines_total"
+            );
+            self.streams[stream].dropping = true;
+            self.release_stream(stream, now);
+        }
+        if self.parking.trial_in_flight {
+            return None;
+        }
+        let is_due =
+            |(_, parked): &(&StreamId, &Parked)| parked.due <= now && matches!(parked.cause, Cause::Refused { .. });
+        let (stream, parked) = self.parking.streams.iter().filter(is_due).min_by_key(|(_, parked)| parked.due)?;
+        let Cause::Refused { entry } = &parked.cause else { return None };
+        let trial = Trial { stream: *stream, labels: Arc::clone(&self.streams[*stream].labels), entry: entry.clone() };
+        self.parking.trial_in_flight = true;
+        Some(trial)
+    }
+
+    /// How a trial ended.
+    pub(super) fn trial_ended(&mut self, stream: StreamId, verdict: &Verdict, now: Instant) {
+        self.parking.trial_in_flight = false;
+        let limit = self.limits.in_force();
+        match verdict {
+            Verdict::StreamRefused(refusal) => {
+                if let StreamLimit::Rate(named) = refusal.limit {
+                    self.streams[stream].bucket.refused(named, limit, now);
+                }
+            }
+            Verdict::Again(_) => {}
+            // Taken, or refused for another reason than the stream: then its lines are treated one by one.
+            Verdict::Accepted | Verdict::Refused(_) | Verdict::TooLarge | Verdict::Unknown(_) => {
+                if self.parking.streams.contains_key(&stream) {
+                    info!("Loki takes the stream {} again", self.streams[stream].labels);
+                }
+                self.release_stream(stream, now);
+                // What held this one back may have held back the others too.
+                let next = self.parking.streams.values_mut().min_by_key(|parked| parked.due);
+                if let Some(next) = next.filter(|next| matches!(next.cause, Cause::Refused { .. })) {
+                    next.due = now;
+                }
+                return;
+            }
+        }
+        if let Some(parked) = self.parking.streams.get_mut(&stream) {
+            parked.due = now + parked.backoff.next(None);
+        }
+    }
+
+    /// Trials that wait are due: Loki is back.
+    pub(super) fn hasten_trials(&mut self, now: Instant) {
+        for parked in self.parking.streams.values_mut() {
+            if matches!(parked.cause, Cause::Refused { .. }) {
+                parked.due = parked.due.min(now);
+            }
+        }
+    }
+
+    fn release_stream(&mut self, stream: StreamId, now: Instant) {
+        let Some(parked) = self.parking.streams.remove(&stream) else { return };
+        self.streams[stream].parked = false;
+        self.streams.release(stream, now);
+        self.messages.extend(parked.channels.into_iter().map(FromOutput::Taken));
+    }
+
+    pub(super) fn count_parked(&self) {
+        self.metrics.parked_channels.set(self.parking.parked_channels() as i64);
+    }
+
+    fn trial_backoff(&self) -> Backoff {
+        let config::Backoff { min, max } = &self.settings.backoff;
+        Backoff::new(&config::Backoff { min: *min, max: HumanDuration(max.0.min(TRIAL_EVERY_MAX)) })
+    }
+}
+
+/// What Loki or what stands before it answered, in one line.
+pub(super) fn told(obstacle: &Obstacle) -> String {
+    match obstacle.detail.is_empty() {
+        true => obstacle.summary.to_string(),
+        false => format!("{}: {}", obstacle.summary, first_line(&obstacle.detail)),
+    }
+}

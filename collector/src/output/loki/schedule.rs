@@ -1,0 +1,408 @@
+//! Which lines go next, and with which others.
+//!
+//! In: batches, the reader's word that a channel is in order again, and how requests ended ([`super::outcome`]). Out: requests to
+//! start, and batches that have ended. Guarantees: a stream is never in two requests at once and its lines go in order; a request
+//! has either streams that Loki cannot refuse ([`super::certain`]) or exactly one; every slot of a batch ends once, as done or as
+//! refused. Knows no HTTP and no clock: the time is an argument.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    backoff::Backoff,
+    certain::Tenant,
+    limits::Limits,
+    outage::Outage,
+    parking::Parking,
+    pieces::{Group, Live, Piece, Share, Tries},
+    size::RequestSize,
+    streams::{StreamId, Streams},
+};
+use crate::{
+    batch::{Batch, FromOutput, Part, StreamSlot},
+    config,
+    model::ChannelId,
+    status::{Metrics, Throttle},
+};
+
+/// Requests in flight at once. Enough to hide a network's round trip, where the batches have no stream in common.
+pub(super) const REQUESTS_MAX: usize = 4;
+/// One of them is kept for batches with several units, so that quiet containers stay on time whatever backlogs there are.
+const REQUESTS_OF_SINGLE_UNITS_MAX: usize = REQUESTS_MAX - 1;
+/// A stream that has to wait longer than this for its rate leaves a batch that it shares with other units.
+const WAIT_IN_SHARED_BATCH_MAX: Duration = Duration::from_secs(2);
+
+/// What the schedule takes from the configuration.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) backoff: config::Backoff,
+    pub(super) timeout: Duration,
+    /// After so long a refused stream's lines are dropped; `None`: never.
+    pub(super) drop_refused_after: Option<Duration>,
+}
+
+/// All batches between the reader and Loki's acknowledgement.
+pub(super) struct Schedule {
+    pub(super) settings: Settings,
+    pub(super) streams: Streams,
+    pub(super) batches: VecDeque<Live>,
+    pub(super) in_flight: HashMap<u64, InFlight>,
+    pub(super) parking: Parking,
+    pub(super) tenant: Tenant,
+    pub(super) limits: Limits,
+    pub(super) size: RequestSize,
+    pub(super) outage: Outage,
+    /// The last requests that got through: when, and their encoded bytes.
+    pub(super) passed: VecDeque<(Instant, usize)>,
+    /// What the reader is to be told.
+    pub(super) messages: Vec<FromOutput>,
+    pub(super) refused_throttle: Throttle,
+    pub(super) too_large_throttle: Throttle,
+    /// A published limit would help.
+    pub(super) wants_limits: bool,
+    pub(super) metrics: Arc<Metrics>,
+    next_id: u64,
+    /// Scratch: streams of lines that wait before those looked at.
+    claimed: HashSet<StreamId>,
+    /// When something that waits for a time may go.
+    wake_at: Option<Instant>,
+}
+
+/// A request on its way.
+pub(super) struct InFlight {
+    pub(super) batch: u64,
+    shared: bool,
+    pub(super) piece: Piece,
+}
+
+/// A request to be sent.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) request: u64,
+    pub(super) batch: Arc<Batch>,
+    pub(super) part: Part,
+}
+
+enum Choice {
+    Piece(usize),
+    Groups(Vec<usize>),
+}
+
+impl Settings {
+    pub(super) fn of(config: &config::Loki) -> Self {
+        let drop_refused_after = match config.refused_streams {
+            config::RefusedStreams::Wait => None,
+            config::RefusedStreams::DropAfter(after) => Some(after.0),
+        };
+        Self { backoff: config.backoff.clone(), timeout: config.timeout.0, drop_refused_after }
+    }
+}
+
+impl Schedule {
+    pub(super) fn new(settings: Settings, limits: Limits, metrics: Arc<Metrics>, now: Instant) -> Self {
+        Self {
+            settings,
+            streams: Streams::new(now),
+            batches: VecDeque::new(),
+            in_flight: HashMap::new(),
+            parking: Parking::default(),
+            tenant: Tenant::default(),
+            limits,
+            size: RequestSize::default(),
+            outage: Outage::default(),
+            passed: VecDeque::new(),
+            messages: Vec::new(),
+            refused_throttle: Throttle::new(Duration::from_secs(30)),
+            too_large_throttle: Throttle::new(super::size::REMEMBER_FOR),
+            wants_limits: false,
+            metrics,
+            next_id: 0,
+            claimed: HashSet::new(),
+            wake_at: None,
+        }
+    }
+
+    /// Takes a batch from the reader.
+    pub(super) fn push(&mut self, batch: Batch, now: Instant) {
+        self.count_queued(&batch, 1);
+        self.streams.forget_unused(now);
+        let used = batch.streams().iter().filter(|stream| stream.entries > 0);
+        let units: HashSet<_> = used.map(|stream| stream.channel.unit).collect();
+        let mut live = Live {
+            id: self.next_id(),
+            shared: units.len() > 1,
+            ids: vec![None; batch.streams().len()],
+            fresh: Vec::new(),
+            pieces: VecDeque::new(),
+            in_flight: 0,
+            counted: vec![false; batch.streams().len()],
+            refused: vec![false; batch.streams().len()],
+            refused_entries: 0,
+            lost_entries: 0,
+            batch: Arc::new(batch),
+        };
+        let mut groups: HashMap<StreamId, Group> = HashMap::new();
+        for (index, stream) in live.batch.streams().iter().enumerate().filter(|(_, stream)| stream.entries > 0) {
+            let id = self.streams.acquire(&stream.labels, now);
+            live.ids[index] = Some(id);
+            let group = groups.entry(id).or_insert_with(|| Group { stream: id, slots: Vec::new() });
+            group.slots.push(StreamSlot::at(index));
+        }
+        live.fresh = groups.into_values().collect();
+        live.fresh.sort_by_key(|group| group.slots[0]);
+        self.batches.push_back(live);
+        self.leave_out_parked();
+        self.settle(now);
+    }
+
+    /// The reader begins anew at the channel's first refused line.
+    pub(super) fn unparked(&mut self, channel: ChannelId) {
+        self.parking.unparked(channel);
+        self.count_parked();
+    }
+
+    /// Nothing waits and nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// When [`Self::next`] may have something that it had not, if nothing else happens before.
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        self.wake_at
+    }
+
+    /// The next request that may start; to be called until there is none.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Start> {
+        self.wake_at = None;
+        self.claimed.clear();
+        if self.in_flight.len() >= REQUESTS_MAX {
+            return None;
+        }
+        let of_single_units = self.in_flight.values().filter(|request| !request.shared).count();
+        let mut index = 0;
+        while index < self.batches.len() {
+            let may_start = self.batches[index].shared || of_single_units < REQUESTS_OF_SINGLE_UNITS_MAX;
+            let Some(choice) = self.choose(index, may_start, now) else {
+                index += 1;
+                continue;
+            };
+            let piece = self.take(index, choice, now);
+            match self.divided(index, &piece, now) {
+                None => return Some(self.start(index, piece, now)),
+                Some(parts) => self.put_back(index, parts, &piece.tries),
+            }
+        }
+        // Streams may have been parked for their rate.
+        self.settle(now);
+        None
+    }
+
+    /// What of a batch may start; claims the streams of what may not.
+    fn choose(&mut self, index: usize, may_start: bool, now: Instant) -> Option<Choice> {
+        self.dissolve_uncertain(index, now);
+        for at in 0..self.batches[index].pieces.len() {
+            let piece = &self.batches[index].pieces[at];
+            let is_free =
+                |share: &Share| !self.streams[share.stream].in_flight && !self.claimed.contains(&share.stream);
+            let mut ready = may_start && piece.shares.iter().all(is_free);
+            if let Some(due) = piece.tries.due.filter(|due| *due > now) {
+                note(&mut self.wake_at, due);
+                ready = false;
+            }
+            if ready
+                && let [share] = &piece.shares[..]
+                && let Some(wait) = self.streams[share.stream].bucket.wait(share.counted, self.limits.in_force(), now)
+            {
+                note(&mut self.wake_at, now + wait);
+                ready = false;
+            }
+            if ready {
+                return Some(Choice::Piece(at));
+            }
+            self.claimed.extend(piece.shares.iter().map(|share| share.stream));
+        }
+        self.choose_fresh(index, may_start, now)
+    }
+
+    fn choose_fresh(&mut self, index: usize, may_start: bool, now: Instant) -> Option<Choice> {
+        let live = &self.batches[index];
+        let (mut together, mut alone, mut too_slow) = (Vec::new(), None, Vec::new());
+        let mut bytes = 0;
+        for (at, group) in live.fresh.iter().enumerate() {
+            let share = live.share(group);
+            let stream = &mut self.streams[group.stream];
+            if !may_start || stream.in_flight || self.claimed.contains(&group.stream) {
+                self.claimed.insert(group.stream);
+                continue;
+            }
+            if let Some(wait) = stream.bucket.wait(share.counted, self.limits.in_force(), now) {
+                if live.shared && wait > WAIT_IN_SHARED_BATCH_MAX {
+                    too_slow.push((group.stream, now + wait));
+                } else {
+                    note(&mut self.wake_at, now + wait);
+                    self.claimed.insert(group.stream);
+                }
+                continue;
+            }
+            let share_bytes = share.lines.bytes as usize;
+            if !stream.certainty.is_certain(&share.lines, &self.tenant, now) {
+                alone = alone.or(Some(at));
+            } else if together.is_empty() || !self.size.is_too_large(bytes + share_bytes, now) {
+                bytes += share_bytes;
+                together.push(at);
+            }
+        }
+        if !too_slow.is_empty() {
+            too_slow.into_iter().for_each(|(stream, until)| self.park_for_rate(stream, until, now));
+            return self.choose_fresh(index, may_start, now);
+        }
+        if !together.is_empty() {
+            return Some(Choice::Groups(together));
+        }
+        alone.map(|at| Choice::Groups(vec![at]))
+    }
+
+    /// Requests with several streams that waited so long that one of these is not certain any more: they go alone.
+    fn dissolve_uncertain(&mut self, index: usize, now: Instant) {
+        let live = &mut self.batches[index];
+        let (streams, tenant) = (&self.streams, &self.tenant);
+        let uncertain = |share: &Share| !streams[share.stream].certainty.is_certain(&share.lines, tenant, now);
+        let is_due = |piece: &Piece| piece.tries.due.is_none_or(|due| due <= now);
+        let dissolves = |piece: &Piece| piece.shares.len() > 1 && is_due(piece) && piece.shares.iter().any(uncertain);
+        if !live.pieces.iter().any(dissolves) {
+            return;
+        }
+        let (dissolved, kept): (VecDeque<Piece>, _) = std::mem::take(&mut live.pieces).into_iter().partition(dissolves);
+        live.pieces = kept;
+        dissolved.iter().for_each(|piece| live.make_fresh(&piece.part));
+    }
+
+    fn take(&mut self, index: usize, choice: Choice, now: Instant) -> Piece {
+        let backoff = Backoff::new(&self.settings.backoff);
+        let live = &mut self.batches[index];
+        let slots: Vec<_> = match choice {
+            Choice::Piece(at) => match live.pieces.remove(at) {
+                Some(piece) => return piece,
+                None => Vec::new(),
+            },
+            Choice::Groups(at) => at.into_iter().rev().flat_map(|at| live.fresh.remove(at).slots).collect(),
+        };
+        for slot in &slots {
+            if !std::mem::replace(&mut live.counted[slot.index()], true) {
+                self.metrics.sent_lines.inc_by(live.batch.streams()[slot.index()].entries);
+            }
+        }
+        let part = live.batch.part_of(slots);
+        Piece { shares: live.shares(&part), part, tries: Tries::new(backoff, now) }
+    }
+
+    /// The parts in which a request has to go that is larger than Loki takes at once; `None`: it can go as it is.
+    fn divided(&mut self, index: usize, piece: &Piece, now: Instant) -> Option<Vec<Part>> {
+        let burst = match &piece.shares[..] {
+            [share] => self.streams[share.stream].bucket.burst(self.limits.in_force(), now),
+            _ => None,
+        };
+        let counted_per_byte = match &piece.shares[..] {
+            [share] => share.counted / piece.part.encoded_bytes().max(1) as f64,
+            _ => 0.0,
+        };
+        let too_large = |part: &Part| {
+            let bytes = part.encoded_bytes();
+            self.size.is_too_large(bytes, now) || burst.is_some_and(|burst| bytes as f64 * counted_per_byte > burst)
+        };
+        let batch = &self.batches[index].batch;
+        let (mut waiting, mut done) = (vec![piece.part.clone()], Vec::new());
+        while let Some(part) = waiting.pop() {
+            match too_large(&part).then(|| batch.halve(&part)).flatten() {
+                Some((first, second)) => waiting.extend([second, first]),
+                None => done.push(part),
+            }
+        }
+        (done.len() > 1).then_some(done)
+    }
+
+    /// Parts of a piece that go one after the other, before all that waits.
+    pub(super) fn put_back(&mut self, index: usize, parts: Vec<Part>, tries: &Tries) {
+        let live = &mut self.batches[index];
+        for part in parts.into_iter().rev() {
+            let shares = live.shares(&part);
+            live.pieces.push_front(Piece { part, shares, tries: tries.clone() });
+        }
+    }
+
+    fn start(&mut self, index: usize, mut piece: Piece, now: Instant) -> Start {
+        piece.tries.started = now;
+        let limit = self.limits.in_force();
+        for share in &piece.shares {
+            let stream = &mut self.streams[share.stream];
+            stream.in_flight = true;
+            stream.bucket.take(share.counted);
+            stream.certainty.sent(share.lines.bytes, now);
+            if stream.bucket.is_half_used(limit) && self.limits.should_ask(now) {
+                self.wants_limits = true;
+            }
+        }
+        let request = self.next_id();
+        let live = &mut self.batches[index];
+        live.in_flight += 1;
+        let start = Start { request, batch: Arc::clone(&live.batch), part: piece.part.clone() };
+        self.in_flight.insert(request, InFlight { batch: live.id, shared: live.shared, piece });
+        start
+    }
+
+    /// Ends the batches of which nothing is left.
+    pub(super) fn settle(&mut self, now: Instant) {
+        let is_left = |live: &Live| live.in_flight > 0 || !live.fresh.is_empty() || !live.pieces.is_empty();
+        let mut index = 0;
+        while let Some(live) = self.batches.get(index) {
+            if is_left(live) {
+                index += 1;
+            } else if let Some(live) = self.batches.remove(index) {
+                self.end(live, now);
+            }
+        }
+    }
+
+    fn end(&mut self, live: Live, now: Instant) {
+        live.ids.iter().flatten().for_each(|id| self.streams.release(*id, now));
+        // Whoever makes a body of it gives it up before its request ends.
+        let Some(batch) = Arc::into_inner(live.batch) else { return };
+        self.count_queued(&batch, -1);
+        self.count_acknowledged(&batch, live.lost_entries + live.refused_entries);
+        let refused = (0..live.refused.len()).filter(|slot| live.refused[*slot]).map(StreamSlot::at).collect();
+        self.messages.push(FromOutput::Done { batch, refused });
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// The queue's gauges: from the hand-over to the end.
+    fn count_queued(&self, batch: &Batch, sign: i64) {
+        self.metrics.queue_batches.inc_by(sign);
+        self.metrics.queue_bytes.inc_by(sign * batch.encoded_bytes() as i64);
+    }
+
+    fn count_acknowledged(&self, batch: &Batch, others: u64) {
+        let lines = batch.entries().saturating_sub(others);
+        self.metrics.acknowledged_lines.inc_by(lines);
+        // Which of the lines Loki refused is not always known: they count as average ones.
+        let bytes = match others {
+            0 => batch.text_bytes(),
+            _ => (u128::from(batch.text_bytes()) * u128::from(lines) / u128::from(batch.entries().max(1))) as u64,
+        };
+        self.metrics.acknowledged_bytes.inc_by(bytes);
+    }
+}
+
+/// The earlier of the two.
+pub(super) fn note(wake_at: &mut Option<Instant>, at: Instant) {
+    *wake_at = Some(wake_at.map_or(at, |known| known.min(at)));
+}
+
+#[cfg(test)]
+mod tests;

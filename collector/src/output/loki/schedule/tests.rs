@@ -1,0 +1,164 @@
+//! Random batches, answers and rewinds against a Loki that is only played: order, exclusion, and one end for each slot.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    batch::BatchStream,
+    config::HumanDuration,
+    model::{Position, Stream, UnitId},
+    output::loki::answer::{Obstacle, Pace, Place, StreamLimit, StreamRefusal, Unknown, Verdict},
+};
+
+const STREAMS: usize = 5;
+
+/// Which streams a batch has lines of, and how many lines each.
+type Lines = Vec<(usize, usize)>;
+
+fn schedule(now: Instant) -> Schedule {
+    let backoff = config::Backoff { min: HumanDuration::from_millis(100), max: HumanDuration::from_secs(1) };
+    let settings = Settings { backoff, timeout: Duration::from_secs(10), drop_refused_after: None };
+    Schedule::new(settings, Limits::new(None), Arc::new(Metrics::new()), now)
+}
+
+fn channel(stream: usize) -> ChannelId {
+    // Two of them are one stream to Loki.
+    ChannelId { unit: UnitId(stream as u32), stream: Stream::Stdout }
+}
+
+fn labels(stream: usize) -> Arc<str> {
+    format!("{{a=\"{}\"}}", stream.min(STREAMS - 2)).into()
+}
+
+fn batch(generation: u64, lines: &Lines, next_line: &mut u64) -> Batch {
+    let mut batch = Batch::new(generation);
+    for &(stream, count) in lines {
+        let slot = batch.open_stream(&labels(stream), channel(stream));
+        for _ in 0..count {
+            *next_line += 1;
+            let at = Position { turn: 1, offset: *next_line };
+            batch.append(slot, at, *next_line as i64, b"some text", &[]);
+        }
+    }
+    batch
+}
+
+fn verdict(kind: u8, entries: u64) -> Verdict {
+    let again = |pace, place| {
+        let (summary, detail) = ("again".into(), String::new());
+        Verdict::Again(Obstacle { summary, detail, advice: None, pace, place, retry_after: None })
+    };
+    match kind {
+        0..6 => Verdict::Accepted,
+        6 => again(Pace::Soon, Place::Answer),
+        7 => again(Pace::Soon, Place::Connection),
+        8 => again(Pace::Soon, Place::Timeout { all_sent: true }),
+        9 => again(Pace::Slower, Place::Answer),
+        10 => again(Pace::Fix, Place::Answer),
+        11 => Verdict::StreamRefused(StreamRefusal { limit: StreamLimit::Streams, text: String::new() }),
+        12 => Verdict::StreamRefused(StreamRefusal { limit: StreamLimit::Rate(Some(1 << 20)), text: String::new() }),
+        13 if entries > 1 => Verdict::TooLarge,
+        13 => Verdict::Accepted,
+        _ => Verdict::Unknown(Unknown { reason: "refused", text: String::new() }),
+    }
+}
+
+/// The streams of a request, and the newest and oldest line of each.
+fn sent(start: &Start) -> HashMap<Arc<str>, Vec<i64>> {
+    use prost::Message;
+    let mut bytes = Vec::new();
+    start.batch.encode_push_request(&start.part, &mut bytes);
+    let request = crate::batch::PushRequest::decode(&bytes[..]).unwrap();
+    let count = request.streams.len();
+    let streams: HashMap<Arc<str>, Vec<i64>> = request
+        .streams
+        .into_iter()
+        .map(|stream| {
+            let times = stream.entries.iter().map(|entry| {
+                let at = entry.timestamp.unwrap();
+                at.seconds * 1_000_000_000 + i64::from(at.nanos)
+            });
+            (stream.labels.into(), times.collect())
+        })
+        .collect();
+    assert_eq!(streams.len(), count, "a stream stands twice in a request");
+    streams
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn streams_stay_in_order_and_apart_and_every_slot_ends_once(
+        plan in prop::collection::vec(prop::collection::vec((0..STREAMS, 1..6usize), 1..5), 1..12),
+        choices in prop::collection::vec((any::<prop::sample::Index>(), 0..15u8), 400),
+    ) {
+        let mut now = Instant::now();
+        let mut schedule = schedule(now);
+        let (mut plan, mut choices) = (plan.into_iter().enumerate(), choices.into_iter());
+        let (mut flying, mut next_line, mut ended) = (Vec::<(Start, HashMap<Arc<str>, Vec<i64>>)>::new(), 0, 0);
+        let mut batches: HashMap<u64, Vec<BatchStream>> = HashMap::new();
+        // The newest line of each stream that Loki took.
+        let mut taken: HashMap<Arc<str>, i64> = HashMap::new();
+        loop {
+            now += Duration::from_millis(50);
+            let pushed = plan.next();
+            if let Some((generation, lines)) = &pushed {
+                let batch = batch(*generation as u64, lines, &mut next_line);
+                batches.insert(batch.generation(), batch.streams().to_vec());
+                schedule.push(batch, now);
+            }
+            while let Some(start) = schedule.next(now) {
+                let streams = sent(&start);
+                for (_, other) in &flying {
+                    prop_assert!(streams.keys().all(|stream| !other.contains_key(stream)), "a stream in two requests");
+                }
+                for (stream, times) in &streams {
+                    prop_assert!(times.is_sorted());
+                    let before = taken.get(stream).copied().unwrap_or(0);
+                    prop_assert!(times[0] > before, "{stream}: {} after {before}", times[0]);
+                }
+                flying.push((start, streams));
+            }
+            prop_assert!(flying.len() <= REQUESTS_MAX);
+            if let Some(trial) = schedule.next_trial(now) {
+                let kind = choices.next().map_or(0, |choice| choice.1);
+                schedule.trial_ended(trial.stream, &verdict(if kind == 13 { 0 } else { kind }, 1), now);
+            }
+            if !flying.is_empty() {
+                let (index, kind) = choices.next().map_or((0, 0), |(index, kind)| (index.index(flying.len()), kind));
+                let (start, streams) = flying.swap_remove(index);
+                let verdict = verdict(kind, start.part.entries());
+                if verdict == Verdict::Accepted {
+                    for (stream, times) in streams {
+                        taken.insert(stream, *times.last().unwrap());
+                    }
+                }
+                let Start { request, batch, part } = start;
+                drop((batch, part));
+                schedule.finished(request, verdict, Duration::from_millis(10), now);
+            }
+            let messages: Vec<_> = schedule.messages.drain(..).collect();
+            for message in messages {
+                match message {
+                    FromOutput::Done { batch, refused } => {
+                        ended += 1;
+                        let known = batches.remove(&batch.generation());
+                        prop_assert!(known.is_some(), "a batch ended twice");
+                        prop_assert!(refused.is_sorted() && refused.windows(2).all(|pair| pair[0] != pair[1]));
+                    }
+                    // The reader begins anew at once; the played one has no more lines of it.
+                    FromOutput::Taken(channel) => schedule.unparked(channel),
+                }
+            }
+            if pushed.is_none() && schedule.is_idle() {
+                break;
+            }
+        }
+        prop_assert!(batches.is_empty(), "{ended} ended");
+        prop_assert!(flying.is_empty());
+        prop_assert!(schedule.in_flight.is_empty());
+    }
+}

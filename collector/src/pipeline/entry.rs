@@ -1,0 +1,191 @@
+//! One log line on its way through the stages, with everything that they may read and change.
+
+use super::extracted::Extracted;
+
+/// Where a line begins in what is read: larger is later. The turn of the file and the offset in it.
+pub type Position = (u64, u64);
+
+/// The label that carries the tenant, as Promtail calls it. It is not sent: it becomes the request's `X-Scope-OrgID`.
+pub const TENANT_LABEL: &str = "__tenant_id__";
+
+/// A log line. Meant to be kept and filled again: nothing in it is freed.
+#[derive(Clone, Debug, Default)]
+pub struct Entry {
+    /// Where it begins; for several lines that became one, where the first begins.
+    pub at: Position,
+    /// When the runtime wrote it, in nanoseconds since 1970. No stage changes it.
+    pub logged_ns: i64,
+    /// The time that Loki gets, in nanoseconds since 1970.
+    pub timestamp_ns: i64,
+    /// The stream's labels, [`TENANT_LABEL`] among them; one with an empty value is none to Loki.
+    pub labels: Pairs,
+    /// The text, valid UTF-8 without its newline.
+    pub line: Vec<u8>,
+    /// Structured metadata.
+    pub metadata: Pairs,
+    /// What stages found in the line.
+    pub extracted: Extracted,
+}
+
+impl Entry {
+    /// The tenant that a `tenant` stage chose.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        self.labels.get(TENANT_LABEL)
+    }
+
+    /// Takes over everything of the other one, into the memory that is there.
+    pub fn copy_from(&mut self, other: &Self) {
+        (self.at, self.logged_ns, self.timestamp_ns) = (other.at, other.logged_ns, other.timestamp_ns);
+        self.labels.copy_from(&other.labels);
+        self.line.clear();
+        self.line.extend_from_slice(&other.line);
+        self.metadata.copy_from(&other.metadata);
+        self.extracted.copy_from(&other.extracted);
+    }
+}
+
+/// Names with values, sorted by name, each name once. Removed ones leave their memory to those that come.
+#[derive(Clone, Debug, Default)]
+pub struct Pairs {
+    pairs: Vec<(String, String)>,
+    /// How many of them count; the others are memory.
+    len: usize,
+}
+
+impl Pairs {
+    /// The value of this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.place(name).ok().map(|i| self.pairs[i].1.as_str())
+    }
+
+    /// Whether there is this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.place(name).is_ok()
+    }
+
+    /// Adds a pair, or replaces the value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let place = match self.place(name) {
+            Ok(place) => place,
+            Err(place) => {
+                if self.len == self.pairs.len() {
+                    self.pairs.push(Default::default());
+                }
+                self.len += 1;
+                self.pairs[place..self.len].rotate_right(1);
+                self.pairs[place].0.clear();
+                self.pairs[place].0.push_str(name);
+                place
+            }
+        };
+        let kept = &mut self.pairs[place].1;
+        kept.clear();
+        kept.push_str(value);
+    }
+
+    /// Removes the pair; whether there was one.
+    pub fn remove(&mut self, name: &str) -> bool {
+        let Ok(place) = self.place(name) else { return false };
+        self.pairs[place..self.len].rotate_left(1);
+        self.len -= 1;
+        true
+    }
+
+    /// Removes what is not wanted.
+    pub fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
+        let mut kept = 0;
+        for i in 0..self.len {
+            if wanted(&self.pairs[i].0) {
+                self.pairs.swap(kept, i);
+                kept += 1;
+            }
+        }
+        self.len = kept;
+    }
+
+    /// Changes the values in place.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = (&str, &mut String)> {
+        self.pairs[..self.len].iter_mut().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Removes all.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// The pairs, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.pairs[..self.len].iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// How many pairs there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Takes over the pairs of the other one, into the memory that is there.
+    pub fn copy_from(&mut self, other: &Self) {
+        if self.pairs.len() < other.len {
+            self.pairs.resize_with(other.len, Default::default);
+        }
+        self.len = other.len;
+        for (mine, theirs) in self.pairs.iter_mut().zip(&other.pairs[..other.len]) {
+            mine.0.clone_from(&theirs.0);
+            mine.1.clone_from(&theirs.1);
+        }
+    }
+
+    /// A number that equal pairs have in common, in this run and in any other one.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        let mut hash = super::stages::sampling::SEED;
+        for (name, value) in self.iter() {
+            hash = super::stages::sampling::mix(hash, name.as_bytes());
+            hash = super::stages::sampling::mix(hash, value.as_bytes());
+        }
+        hash
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.pairs[..self.len].binary_search_by(|(known, _)| known.as_str().cmp(name))
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a str)> for Pairs {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
+        let mut all = Self::default();
+        pairs.into_iter().for_each(|(name, value)| all.set(name, value));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_sorted_replaced_removed_and_their_memory_used_again() {
+        let mut pairs = Pairs::from_iter([("b", "2"), ("a", "1"), ("c", "3"), ("b", "4")]);
+        assert_eq!(pairs.iter().collect::<Vec<_>>(), [("a", "1"), ("b", "4"), ("c", "3")]);
+        assert!(pairs.remove("a") && !pairs.remove("a"));
+        pairs.set("aa", "5");
+        assert_eq!(pairs.iter().collect::<Vec<_>>(), [("aa", "5"), ("b", "4"), ("c", "3")]);
+        pairs.retain(|name| name != "b");
+        assert_eq!(pairs.iter().collect::<Vec<_>>(), [("aa", "5"), ("c", "3")]);
+        let mut copy = Pairs::from_iter([("x", "y"), ("z", "")]);
+        copy.copy_from(&pairs);
+        assert_eq!(copy.iter().collect::<Vec<_>>(), [("aa", "5"), ("c", "3")]);
+        assert_eq!(copy.hash(), pairs.hash());
+        assert_eq!((copy.len(), copy.get("c"), copy.contains("b")), (2, Some("3"), false));
+    }
+}

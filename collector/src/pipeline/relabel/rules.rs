@@ -1,0 +1,226 @@
+//! All rules, one after the other: from what is known of a container to the labels of its streams.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    Labels, Rule, RuleError, Subject, meta,
+    rule::{Writes, is_label_name},
+};
+use crate::{
+    batch,
+    config::{Config, RelabelConfig},
+};
+
+/// The rules that make Pilcrow's default labels, as YAML. What stands under `labels` in the configuration is there before
+/// the first rule.
+pub const BUILT_IN: &str = include_str!("built_in.yaml");
+
+/// Labels whose names begin so become structured metadata of that name.
+const STRUCTURED_METADATA: &str = "__structured_metadata_";
+
+/// Loki's defaults (grafana/loki pkg/validation/limits.go): `max_label_names_per_series`, `max_label_name_length`,
+/// `max_label_value_length`, `max_structured_metadata_entries_count`, `max_structured_metadata_size`.
+const LABELS_MAX: usize = 15;
+const NAME_BYTES_MAX: usize = 1024;
+const VALUE_BYTES_MAX: usize = 2048;
+const METADATA_ENTRIES_MAX: usize = 128;
+const METADATA_BYTES_MAX: usize = 64 << 10;
+
+/// The rules that make Pilcrow's default labels.
+#[must_use]
+pub fn built_in() -> Vec<RelabelConfig> {
+    RelabelConfig::list(BUILT_IN)
+}
+
+/// The rules of a configuration, ready to be applied.
+#[derive(Clone, Debug)]
+pub struct Relabel {
+    rules: Vec<Rule>,
+    /// For each rule: what it decides may change when the Kubernetes API says more.
+    depends_on_api: Vec<bool>,
+    fixed: Labels,
+    node: String,
+}
+
+/// What the rules make of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has these labels.
+    Keep(Relabelled),
+    /// It is left out.
+    Drop {
+        /// What the Kubernetes API may still say of its pod has no part in that.
+        is_final: bool,
+    },
+}
+
+/// A stream's labels after all rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Relabelled {
+    /// Labels; never none.
+    pub labels: Labels,
+    /// Structured metadata of every line.
+    pub metadata: Labels,
+    /// The rules left no label; `job` stands in, as Loki takes no line without one.
+    pub has_stopgap: bool,
+}
+
+/// A stream's labels as a batch takes them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamLabels {
+    /// The label set in LogQL's form.
+    pub labels: Arc<str>,
+    /// What every entry ends with: its structured metadata, encoded; mostly empty.
+    pub metadata: Arc<[u8]>,
+}
+
+impl Relabel {
+    /// The built-in rules unless the configuration leaves them out, then its own.
+    ///
+    /// # Errors
+    /// Each rule that Prometheus would not accept, by its index in `relabel_configs`.
+    pub fn new(config: &Config) -> Result<Self, Vec<(usize, RuleError)>> {
+        let mut rules: Vec<Rule> = if config.relabel_defaults {
+            built_in().iter().filter_map(|rule| Rule::new(rule).ok()).collect()
+        } else {
+            Vec::new()
+        };
+        let mut errors = Vec::new();
+        for (index, rule) in config.relabel_configs.iter().enumerate() {
+            match Rule::new(rule) {
+                Ok(rule) => rules.push(rule),
+                Err(error) => errors.push((index, error)),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let fixed = config.labels.iter().filter(|(_, value)| !value.is_empty());
+        Ok(Self {
+            depends_on_api: depends_on_api(&rules),
+            rules,
+            fixed: fixed.map(|(name, value)| (name.clone(), value.clone())).collect(),
+            node: config.kubernetes.node_name.clone(),
+        })
+    }
+
+    /// What the rules make of a stream.
+    #[must_use]
+    pub fn apply(&self, subject: &Subject<'_>) -> Outcome {
+        let mut labels = self.fixed.clone();
+        subject.add_to(&self.node, &mut labels);
+        for (rule, depends_on_api) in self.rules.iter().zip(&self.depends_on_api) {
+            if !rule.apply(&mut labels) {
+                return Outcome::Drop { is_final: !depends_on_api };
+            }
+        }
+        let mut relabelled = Relabelled::of(labels);
+        if relabelled.labels.is_empty() {
+            relabelled.has_stopgap = true;
+            let job = format!("{}/{}", subject.pod.namespace, subject.container);
+            relabelled.labels.insert("job".into(), job);
+        }
+        Outcome::Keep(relabelled)
+    }
+
+    /// Whether any rule reads the label of this name.
+    #[must_use]
+    pub fn reads(&self, name: &str) -> bool {
+        self.rules.iter().any(|rule| rule.reads(name))
+    }
+
+    /// The rules, in their order.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+/// Which rules depend on labels that only the Kubernetes API knows, by themselves or by what such a rule wrote.
+fn depends_on_api(rules: &[Rule]) -> Vec<bool> {
+    let mut written: HashSet<&str> = HashSet::new();
+    // Names that depend on values: any, but those that Pilcrow gives beforehand.
+    let mut any_written = false;
+    let mut depends = Vec::with_capacity(rules.len());
+    for rule in rules {
+        let reads_written = rule.sources().any(|name| written.contains(name) || (any_written && !meta::is_given(name)));
+        let depends_here = rule.maps() || reads_written || rule.sources_from_api().next().is_some();
+        if depends_here {
+            match rule.writes() {
+                Writes::Label(name) => {
+                    written.insert(name);
+                }
+                Writes::Any => any_written = true,
+                Writes::Nothing => {}
+            }
+        }
+        depends.push(depends_here && rule.decides());
+    }
+    depends
+}
+
+impl Relabelled {
+    /// What is left of the labels when the rules are done with them.
+    fn of(all: Labels) -> Self {
+        let mut relabelled = Self::default();
+        for (name, value) in all {
+            match name.strip_prefix(STRUCTURED_METADATA) {
+                Some("") => {}
+                Some(name) => {
+                    relabelled.metadata.insert(name.to_owned(), value);
+                }
+                None if name.starts_with("__") => {}
+                None => {
+                    relabelled.labels.insert(acceptable(name), value);
+                }
+            }
+        }
+        relabelled
+    }
+
+    /// For a batch.
+    #[must_use]
+    pub fn encoded(&self) -> StreamLabels {
+        StreamLabels { labels: batch::label_set(&self.labels), metadata: batch::structured_metadata(&self.metadata) }
+    }
+
+    /// What Loki would not take of it, by its default limits.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let Self { labels, metadata, has_stopgap } = self;
+        if *has_stopgap {
+            return Some("the rules leave no label, and Loki takes no line without one: job stands in".into());
+        }
+        if labels.len() > LABELS_MAX {
+            let names: Vec<&str> = labels.keys().map(String::as_str).collect();
+            let limit = format!("{LABELS_MAX} that Loki accepts by default (max_label_names_per_series)");
+            return Some(format!("{} labels ({}) are more than the {limit}", names.len(), names.join(", ")));
+        }
+        for (name, value) in labels {
+            if name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {
+                let limits = format!("{NAME_BYTES_MAX} bytes of a name, {VALUE_BYTES_MAX} of a value");
+                return Some(format!("the label {name:.80} is longer than Loki accepts by default ({limits})"));
+            }
+        }
+        let metadata_bytes: usize = metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
+        (metadata.len() > METADATA_ENTRIES_MAX || metadata_bytes > METADATA_BYTES_MAX).then(|| {
+            format!(
+                "structured metadata of {} names and {metadata_bytes} bytes is more than Loki accepts by default \
+                 ({METADATA_ENTRIES_MAX} names, {METADATA_BYTES_MAX} bytes)",
+                metadata.len()
+            )
+        })
+    }
+}
+
+/// A name that Loki takes: labelmap can make one of a pod label that begins with a digit. Loki would refuse every line.
+fn acceptable(name: String) -> String {
+    if is_label_name(&name) {
+        return name;
+    }
+    let word: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if is_label_name(&word) { word } else { format!("_{word}") }
+}
+
+#[cfg(test)]
+mod tests;

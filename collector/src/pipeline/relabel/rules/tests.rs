@@ -1,0 +1,160 @@
+//! From what is known of a container to its labels: the built-in rules, those of a configuration, what comes out at the end.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::PodName;
+
+fn relabel(yaml: &str, defaults: bool) -> Relabel {
+    let config = Config {
+        labels: [("cluster".to_owned(), "home-k8s".to_owned()), ("none".to_owned(), String::new())].into(),
+        relabel_configs: RelabelConfig::list(yaml),
+        relabel_defaults: defaults,
+        ..Config::default()
+    };
+    Relabel::new(&config).unwrap()
+}
+
+fn outcome(relabel: &Relabel, from_api: &[(&str, &str)]) -> Outcome {
+    let pod = PodName { namespace: "default".into(), pod: "nginx-1".into(), uid: "467433c9".into() };
+    let from_api: Vec<_> = from_api.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    relabel.apply(&Subject { pod: &pod, container: "nginx", folder: "/f", stream: "stderr", from_api: &from_api })
+}
+
+#[track_caller]
+fn kept(relabel: &Relabel, from_api: &[(&str, &str)]) -> Relabelled {
+    match outcome(relabel, from_api) {
+        Outcome::Keep(relabelled) => relabelled,
+        Outcome::Drop { is_final } => panic!("dropped, final: {is_final}"),
+    }
+}
+
+fn pairs(labels: &Labels) -> Vec<(&str, &str)> {
+    labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+}
+
+const APP: &str = "__meta_kubernetes_pod_label_app_kubernetes_io_name";
+const TIER: &str = "__meta_kubernetes_pod_label_tier";
+
+#[test]
+fn the_built_in_rules_are_good_ones_and_each_of_them_counts() {
+    assert_eq!(built_in().len(), BUILT_IN.lines().count());
+    assert!(built_in().iter().all(|rule| Rule::new(rule).is_ok()));
+}
+
+proptest! {
+    #[test]
+    fn the_built_in_rules_make_the_seven_labels_and_no_other(
+        namespace in "[a-z0-9-]{1,20}",
+        pod in "[a-z0-9.-]{1,30}",
+        container in "[a-z0-9-]{1,20}",
+        app in "([A-Za-z0-9][A-Za-z0-9._-]{0,20})?",
+        is_stderr: bool,
+        others in prop::collection::vec(("[a-z_]{1,12}", ".{0,12}"), 0..5),
+    ) {
+        let name = PodName { namespace: namespace.clone(), pod: pod.clone(), uid: "u".into() };
+        let stream = if is_stderr { "stderr" } else { "stdout" };
+        let others = others.into_iter().map(|(name, value)| (format!("__meta_kubernetes_pod_label_{name}"), value));
+        let from_api: Vec<(Box<str>, Box<str>)> =
+            others.chain([(APP.to_owned(), app.clone())]).map(|(name, value)| (name.into(), value.into())).collect();
+        let subject =
+            Subject { pod: &name, container: &container, folder: "/f", stream, from_api: &from_api };
+        let job = format!("{namespace}/{container}");
+        let all = [
+            ("app", app.as_str()), ("cluster", "home-k8s"), ("container", &container), ("job", &job),
+            ("namespace", &namespace), ("pod", &pod), ("stream", stream),
+        ];
+        let expected: Vec<_> = all.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+        let Outcome::Keep(relabelled) = relabel("", true).apply(&subject) else { panic!("dropped") };
+        prop_assert_eq!(pairs(&relabelled.labels), expected);
+        prop_assert!(relabelled.metadata.is_empty() && relabelled.trouble().is_none());
+        prop_assert_eq!(&*relabelled.encoded().metadata, &[] as &[u8]);
+    }
+}
+
+#[test]
+fn the_rules_of_a_configuration_come_after_the_built_in_ones_or_in_their_place() {
+    let rules = "- {source_labels: [pod], regex: '([a-z]+)-.*', target_label: workload}\n\
+                 - {action: labeldrop, regex: pod|job}\n";
+    let relabelled = kept(&relabel(rules, true), &[(APP, "nginx")]);
+    let expected = [
+        ("app", "nginx"),
+        ("cluster", "home-k8s"),
+        ("container", "nginx"),
+        ("namespace", "default"),
+        ("stream", "stderr"),
+        ("workload", "nginx"),
+    ];
+    assert_eq!(pairs(&relabelled.labels), expected);
+    let rules = "- {source_labels: [__meta_kubernetes_pod_name], target_label: instance}\n\
+                 - {source_labels: [__path__], target_label: filename}\n";
+    let relabelled = kept(&relabel(rules, false), &[(APP, "nginx")]);
+    let expected = [("cluster", "home-k8s"), ("filename", "/f/*.log"), ("instance", "nginx-1")];
+    assert_eq!(pairs(&relabelled.labels), expected);
+}
+
+#[test]
+fn labels_with_two_underscores_in_front_end_here_and_those_of_the_reserved_prefix_become_structured_metadata() {
+    let rules = "- {target_label: __tmp, replacement: x}\n\
+                 - {source_labels: [__meta_kubernetes_pod_uid], target_label: __structured_metadata_pod_uid}\n\
+                 - {action: labelmap, regex: '__meta_kubernetes_pod_label_(.+)', replacement: '__structured_metadata_$1'}\n\
+                 - {target_label: __structured_metadata_, replacement: nameless}\n";
+    let relabelled = kept(&relabel(rules, true), &[(TIER, "web")]);
+    assert!(relabelled.labels.keys().all(|name| !name.starts_with('_')));
+    assert_eq!(pairs(&relabelled.metadata), [("pod_uid", "467433c9"), ("tier", "web")]);
+}
+
+#[test]
+fn a_mapped_name_that_loki_would_refuse_gets_an_underscore_in_front() {
+    let rules = "- {action: labelmap, regex: '__meta_kubernetes_pod_label_(.+)'}\n";
+    let relabelled = kept(&relabel(rules, true), &[("__meta_kubernetes_pod_label_1password_com_x", "y")]);
+    assert_eq!(pairs(&relabelled.labels)[0], ("_1password_com_x", "y"));
+}
+
+#[test]
+fn where_the_rules_leave_no_label_the_job_stands_in_and_that_is_said() {
+    let relabelled = kept(&relabel("- {action: labelkeep, regex: none}\n", true), &[]);
+    assert_eq!(pairs(&relabelled.labels), [("job", "default/nginx")]);
+    assert!(relabelled.trouble().is_some_and(|trouble| trouble.contains("no label")));
+}
+
+#[test]
+fn what_goes_over_a_limit_of_loki_is_said() {
+    let many: String = (0..9).map(|n| format!("- {{target_label: l{n}, replacement: x}}\n")).collect();
+    let trouble = kept(&relabel(&many, true), &[(APP, "nginx")]).trouble();
+    assert!(trouble.as_ref().is_some_and(|trouble| trouble.starts_with("16 labels (app, cluster, ")), "{trouble:?}");
+    let long = format!("- {{target_label: l, replacement: {}}}\n", "x".repeat(2049));
+    let trouble = kept(&relabel(&long, true), &[]).trouble();
+    assert!(trouble.as_ref().is_some_and(|trouble| trouble.starts_with("the label l is longer")), "{trouble:?}");
+    let huge = format!("- {{target_label: __structured_metadata_l, replacement: {}}}\n", "x".repeat(65 << 10));
+    let trouble = kept(&relabel(&huge, true), &[]).trouble();
+    assert!(trouble.as_ref().is_some_and(|trouble| trouble.starts_with("structured metadata of 1 ")), "{trouble:?}");
+}
+
+#[test]
+fn a_drop_is_final_unless_it_hangs_on_what_the_api_may_still_say() {
+    for (rules, is_final) in [
+        ("- {action: drop, source_labels: [__meta_kubernetes_namespace], regex: default}\n", true),
+        ("- {action: drop, source_labels: [namespace], regex: default}\n", true),
+        ("- {action: keep, source_labels: [__meta_kubernetes_pod_label_tier], regex: web}\n", false),
+        ("- {action: drop, source_labels: [app], regex: ''}\n", false),
+        (
+            "- {source_labels: [__meta_kubernetes_pod_label_tier, namespace], target_label: __tmp}\n\
+             - {action: drop, source_labels: [__tmp], regex: ';default'}\n",
+            false,
+        ),
+        (
+            "- {action: labelmap, regex: '__meta_kubernetes_pod_label_(.+)'}\n\
+             - {action: drop, source_labels: [__meta_kubernetes_namespace], regex: default}\n",
+            true,
+        ),
+        (
+            "- {action: labelmap, regex: '__meta_kubernetes_pod_label_(.+)'}\n\
+             - {action: keep, source_labels: [tier], regex: web}\n",
+            false,
+        ),
+        ("- {action: keepequal, source_labels: [namespace], target_label: app}\n", false),
+    ] {
+        assert_eq!(outcome(&relabel(rules, true), &[]), Outcome::Drop { is_final }, "{rules}");
+    }
+}

@@ -1,0 +1,114 @@
+//! Entries through the stages, one after the other.
+
+use super::{
+    compile::Pipeline,
+    entry::Entry,
+    stage::{Context, State, Step, Which},
+};
+
+/// What became of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was given out.
+    Passed,
+    /// A stage dropped it, for this reason; `""`: one that Promtail does not count.
+    Dropped(&'static str),
+    /// Its text waits for what follows: the channel's position stays at [`State::held_from`].
+    Held,
+}
+
+/// What became of an entry, and of its channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Of the entry.
+    pub verdict: Verdict,
+    /// `limit` without `drop`: the channel shall not be read again before this time, in nanoseconds since 1970. The entry
+    /// is not affected: it took its token in advance.
+    pub wait_until_ns: Option<i64>,
+}
+
+/// Takes the entries that leave a pipeline.
+pub type Out<'a> = &'a mut dyn FnMut(&Entry);
+
+impl Pipeline {
+    /// What the stages keep for a new channel.
+    #[must_use]
+    pub fn new_state(&self) -> State {
+        State { channels: self.stages.iter().filter_map(|stage| stage.channel()).collect() }
+    }
+
+    /// Takes an entry through the stages; `entry` is changed, whatever becomes of it. Entries that were held back go out
+    /// before it.
+    pub fn process(&mut self, state: &mut State, entry: &mut Entry, now_ns: i64, out: Out<'_>) -> Outcome {
+        let sorted = std::mem::take(&mut self.sorted);
+        entry.extracted.begin(&sorted, &entry.labels);
+        let mut context = Context { now_ns, wait_until_ns: None, sorted: &sorted, state };
+        let verdict = self.run(0, entry, &mut context, out);
+        let wait_until_ns = context.wait_until_ns;
+        self.sorted = sorted;
+        Outcome { verdict, wait_until_ns }
+    }
+
+    /// Gives out what was held back long enough. Only for a channel that has been read to its end: while there is more to
+    /// read, the clock of the log decides. Returns when the channel shall be read again, see [`Outcome::wait_until_ns`].
+    pub fn tick(&mut self, state: &mut State, now_ns: i64, out: Out<'_>) -> Option<i64> {
+        self.release(state, now_ns, Which::Late, out)
+    }
+
+    /// Gives out all that is held back: the channel ends.
+    pub fn finish(&mut self, state: &mut State, now_ns: i64, out: Out<'_>) {
+        self.release(state, now_ns, Which::All, out);
+    }
+
+    fn release(&mut self, state: &mut State, now_ns: i64, which: Which, out: Out<'_>) -> Option<i64> {
+        if state.channels.is_empty() {
+            return None;
+        }
+        let sorted = std::mem::take(&mut self.sorted);
+        let mut context = Context { now_ns, wait_until_ns: None, sorted: &sorted, state };
+        let mut entry = self.spare.pop().unwrap_or_default();
+        // Earlier stages first: what they give out may be held by later ones.
+        for at in 0..self.stages.len() {
+            while self.stages[at].release(&mut entry, &mut context, which) {
+                self.run(at + 1, &mut entry, &mut context, out);
+            }
+        }
+        self.spare.push(entry);
+        let wait_until_ns = context.wait_until_ns;
+        self.sorted = sorted;
+        wait_until_ns
+    }
+
+    fn run(&mut self, from: usize, entry: &mut Entry, context: &mut Context<'_>, out: Out<'_>) -> Verdict {
+        let mut at = from;
+        while let Some(stage) = self.stages.get_mut(at) {
+            match stage.run(entry, context) {
+                Step::Next => at += 1,
+                Step::Jump(to) => at = to,
+                Step::Drop(reason) => {
+                    let reason = &mut self.drops[reason];
+                    reason.1 += 1;
+                    return Verdict::Dropped(reason.0);
+                }
+                Step::DropUncounted => return Verdict::Dropped(""),
+                Step::Held => return Verdict::Held,
+                Step::HeldAndDue => {
+                    self.give_out(at, context, out);
+                    return Verdict::Held;
+                }
+                Step::Release => self.give_out(at, context, out),
+            }
+        }
+        out(entry);
+        Verdict::Passed
+    }
+
+    /// What the stage `at` holds back goes to the stages after it.
+    fn give_out(&mut self, at: usize, context: &mut Context<'_>, out: Out<'_>) {
+        let mut entry = self.spare.pop().unwrap_or_default();
+        while self.stages[at].release(&mut entry, context, Which::Marked) {
+            self.run(at + 1, &mut entry, context, out);
+        }
+        self.spare.push(entry);
+    }
+}

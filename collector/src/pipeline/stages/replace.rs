@@ -1,0 +1,154 @@
+//! `replace`: what the groups of an expression match is replaced, in the line or in an extracted value.
+
+use serde::Deserialize;
+
+use crate::pipeline::{
+    compile::Compiler,
+    entry::Entry,
+    extracted::Slot,
+    pattern::Pattern,
+    stage::{Context, Failed, Stage, Step},
+    template::{Data, Field, Template},
+};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    expression: String,
+    source: Option<String>,
+    replace: String,
+}
+
+struct Replace {
+    pattern: Pattern,
+    source: Option<Slot>,
+    template: Template,
+    /// Named groups of the expression with their slots.
+    names: Vec<(usize, Slot)>,
+    result: Vec<u8>,
+    text: Vec<u8>,
+    /// What each group of the first match had, and what groups with the same text became last.
+    first: Vec<Option<(usize, usize)>>,
+    replaced: Vec<Replaced>,
+    memory: Vec<u8>,
+}
+
+/// A text of the input with what it became, in `memory`.
+struct Replaced {
+    text: (usize, usize),
+    became: (usize, usize),
+}
+
+/// See [`crate::pipeline::stage::Compile`].
+pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Failed> {
+    let settings: Settings = compiler.settings()?;
+    if settings.expression.is_empty() {
+        return Err(compiler.error("", "expression is missing"));
+    }
+    let source = compiler.source(settings.source.as_deref())?;
+    let pattern = compiler.pattern("expression", &settings.expression)?;
+    if pattern.groups() == 1 {
+        compiler.warn("expression", "has no group ( ), so nothing is replaced");
+    }
+    let names = pattern.names().map(|(group, name)| (group, compiler.slot(name))).collect();
+    let mut field = |name: &str| match name {
+        "Value" => Field::Value(compiler.slot(name)),
+        name => Field::Slot(compiler.slot(name)),
+    };
+    let template = Template::parse(&settings.replace, &mut field);
+    let template = template.map_err(|error| compiler.error("replace", error))?;
+    Ok(vec![Box::new(Replace {
+        pattern,
+        source,
+        template,
+        names,
+        result: Vec::new(),
+        text: Vec::new(),
+        first: Vec::new(),
+        replaced: Vec::new(),
+        memory: Vec::new(),
+    })])
+}
+
+impl Stage for Replace {
+    fn run(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Step {
+        self.text.clear();
+        match self.source {
+            // Lines that do not match, most of them, are not copied.
+            None if !self.pattern.is_match(&entry.line) => return Step::Next,
+            None => self.text.extend_from_slice(&entry.line),
+            Some(source) => match entry.extracted.some_text(source) {
+                Some(text) => self.text.extend_from_slice(text),
+                None => return Step::Next,
+            },
+        }
+        if !self.replace_all(entry) {
+            return Step::Next;
+        }
+        match self.source {
+            Some(source) => entry.extracted.set_text(source, &self.result),
+            None => std::mem::swap(&mut entry.line, &mut self.result),
+        }
+        for (group, slot) in &self.names {
+            // Where the group did not take part, its text is the empty one, and that may have been replaced elsewhere.
+            let text = self.first[*group].map_or(&b""[..], |(begin, end)| &self.text[begin..end]);
+            let of_same = |replaced: &&Replaced| self.text[replaced.text.0..replaced.text.1] == *text;
+            if let Some(found) = self.replaced.iter().rev().find(of_same) {
+                entry.extracted.set_text(*slot, &self.memory[found.became.0..found.became.1]);
+            }
+        }
+        Step::Next
+    }
+}
+
+impl Replace {
+    /// Writes the whole result; `false`: there is no match, or the template failed.
+    fn replace_all(&mut self, entry: &Entry) -> bool {
+        self.result.clear();
+        self.replaced.clear();
+        self.memory.clear();
+        let (text, mut start, mut copied) = (&self.text[..], 0, 0);
+        let (mut is_first, mut last_end) = (true, None);
+        while start <= text.len() {
+            let Some(found) = self.pattern.find_at(text, start) else { break };
+            let Some((begin, end)) = found.get(0) else { break };
+            // As in Go, an empty match right after another one is none.
+            let is_none = begin == end && last_end == Some(begin);
+            start = if begin == end { next_character(text, end) } else { end };
+            if is_none {
+                continue;
+            }
+            last_end = Some(end);
+            if is_first {
+                is_first = false;
+                self.first.clear();
+                self.first.extend((0..found.len()).map(|group| found.get(group)));
+            }
+            for (begin, end) in (1..found.len()).filter_map(|group| found.get(group)) {
+                let data = Data { extracted: &entry.extracted, line: &entry.line, value: Some(&text[begin..end]) };
+                let at = self.memory.len();
+                if self.template.write(&data, &mut self.memory).is_err() {
+                    return false;
+                }
+                self.replaced.push(Replaced { text: (begin, end), became: (at, self.memory.len()) });
+                // A group within one that is replaced already is not replaced again.
+                if copied == 0 || copied <= begin {
+                    self.result.extend_from_slice(text.get(copied..begin).unwrap_or_default());
+                    self.result.extend_from_slice(&self.memory[at..]);
+                    copied = end;
+                }
+            }
+        }
+        self.result.extend_from_slice(&text[copied..]);
+        !is_first
+    }
+}
+
+/// Where the character after this place begins.
+fn next_character(text: &[u8], at: usize) -> usize {
+    let mut next = at + 1;
+    while text.get(next).is_some_and(|byte| byte & 0xC0 == 0x80) {
+        next += 1;
+    }
+    next
+}

@@ -1,0 +1,113 @@
+//! Waiting for the state folder while another Pilcrow has it: a DaemonSet with maxSurge starts the new pod beside the old one.
+//!
+//! In: the folder's lock. Out: the lock, taken when the other one ends, or that this one was asked to end. Meanwhile the status
+//! server answers that Pilcrow is ready, as the old pod is ended only then. Reads no positions and collects nothing.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::TcpListener,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    checkpoint::{Lock, Store},
+    status::{Health, Metrics, Throttle, server},
+};
+
+/// How often the lock is tried.
+const TRY_EVERY: Duration = Duration::from_millis(250);
+/// A rolling update is over by then; two that share a folder by mistake are reported this often.
+const REMIND_EVERY: Duration = Duration::from_secs(600);
+
+/// What is needed to answer probes while waiting.
+pub struct Standby<'a> {
+    /// `http.listen`.
+    pub status: &'a TcpListener,
+    /// Served.
+    pub metrics: &'a Arc<Metrics>,
+    /// Told.
+    pub health: &'a Arc<Health>,
+}
+
+/// How waiting ended.
+#[derive(Debug)]
+pub enum Standing {
+    /// The folder is this process's.
+    Locked(Lock),
+    /// The folder's file system knows no locks.
+    Unlockable(io::Error),
+    /// SIGTERM or SIGINT came first.
+    Stopped,
+}
+
+impl Standby<'_> {
+    /// Takes the lock of `folder`, at once where nobody has it.
+    ///
+    /// # Errors
+    /// Where the status server or the signals cannot be had.
+    pub async fn lock(&self, store: &Store, folder: &Path) -> anyhow::Result<Standing> {
+        match store.lock() {
+            Ok(Some(lock)) => return Ok(Standing::Locked(lock)),
+            Ok(None) => {}
+            Err(error) => return Ok(Standing::Unlockable(error)),
+        }
+        let folder = folder.display();
+        tracing::info!(%folder,
+            "standing by: another Pilcrow, such as the pod that this one replaces, has the state folder (paths.state); this \
+             one takes over when it ends");
+        let started = Instant::now();
+        self.health.stand_by(true);
+        let status = self.status.try_clone()?;
+        let standing = tokio::select! {
+            standing = until_locked(store, folder.to_string()) => standing,
+            served = server::serve(status, Arc::clone(self.metrics), Arc::clone(self.health)) => {
+                let served: Infallible = served?;
+                match served {}
+            }
+            name = stop_signal() => {
+                tracing::info!("{}: ending; another Pilcrow has the state folder", name?);
+                Standing::Stopped
+            }
+        };
+        self.health.stand_by(false);
+        if !matches!(standing, Standing::Stopped) {
+            tracing::info!(%folder, "took over the state folder after {:.1?}", started.elapsed());
+        }
+        Ok(standing)
+    }
+}
+
+async fn until_locked(store: &Store, folder: String) -> Standing {
+    let mut reminder = Throttle::new(REMIND_EVERY);
+    let _first = reminder.permit();
+    loop {
+        tokio::time::sleep(TRY_EVERY).await;
+        match store.lock() {
+            Ok(Some(lock)) => return Standing::Locked(lock),
+            Err(error) => return Standing::Unlockable(error),
+            Ok(None) if reminder.permit().is_some() => tracing::warn!(
+                folder,
+                "still standing by: another Pilcrow has the state folder (paths.state). Two that are to run side by side on a \
+                 node need a folder each"
+            ),
+            Ok(None) => {}
+        }
+    }
+}
+
+/// Resolves with the name of the signal that asks to end.
+///
+/// # Errors
+/// Where the signals cannot be watched.
+pub async fn stop_signal() -> io::Result<&'static str> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}

@@ -1,0 +1,59 @@
+//! A bounded number of connections, in which a new one always finds a place.
+//!
+//! In: a peer's address and what is to be done for it. Out: that, run as a task, or an older one ended for it. Where all places
+//! are taken, the peer that has most of them gives its oldest: somebody who opens many connections, on purpose or because he
+//! never closes them, takes them from himself. Knows no HTTP.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use tokio::task::JoinHandle;
+
+/// Connections being served, the oldest first; dropping this ends them.
+pub(super) struct Places {
+    most: usize,
+    taken: Vec<(IpAddr, JoinHandle<()>)>,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, taken: Vec::with_capacity(most) }
+    }
+
+    /// Runs `serving` on the current runtime.
+    pub(super) fn give(&mut self, peer: IpAddr, serving: impl Future<Output = ()> + Send + 'static) {
+        self.taken.retain(|(_, task)| !task.is_finished());
+        if self.taken.len() >= self.most {
+            let peers: Vec<IpAddr> = self.taken.iter().map(|(peer, _)| *peer).collect();
+            self.taken.remove(victim(&peers)).1.abort();
+        }
+        self.taken.push((peer, tokio::spawn(serving)));
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.taken.iter().for_each(|(_, task)| task.abort());
+    }
+}
+
+/// The index of the first connection of the peer that has most.
+fn victim(peers: &[IpAddr]) -> usize {
+    let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+    for peer in peers {
+        *counts.entry(*peer).or_default() += 1;
+    }
+    let most = counts.values().max();
+    peers.iter().position(|peer| counts.get(peer) == most).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peer_with_most_connections_loses_its_oldest() {
+        let [kubelet, prometheus, flood] = [1, 2, 3].map(|last| IpAddr::from([10, 0, 0, last]));
+        assert_eq!(victim(&[kubelet, prometheus, flood, flood]), 2);
+        assert_eq!(victim(&[kubelet, flood, prometheus]), 0, "where all have one, the oldest");
+    }
+}

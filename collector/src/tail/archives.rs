@@ -1,0 +1,116 @@
+//! Compressed log files: read as a stream, a part at a time.
+//!
+//! In: a unit whose current file is compressed. Out: its lines in batches. What a batch has no room for stays in the decompressor.
+
+use std::{
+    io,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    ROTATION_GRACE, State, Tailer,
+    chain::Source,
+    read::{GzipReader, RangeReader},
+    reading::Outcome,
+};
+use crate::{decode::Clock, model::UnitId, status::Reason};
+
+/// A compressed file that breaks off and was not written to for this long will not be whole any more.
+const COMPRESSION_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Decompressors that hold memory at the same time.
+const OPEN_GZIPS_MAX: usize = 4;
+
+impl<R: RangeReader> Tailer<R> {
+    /// Decompresses and parses a part of a compressed file.
+    pub(super) fn read_gzip(&mut self, id: UnitId, index: usize) {
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let file = &mut unit.chain.files_mut()[index];
+        let Source::Gzip(mut gzip) = std::mem::replace(&mut file.source, Source::Closed) else { return };
+        let was_open = gzip.is_open();
+        if !was_open && self.state.files.open_gzips >= OPEN_GZIPS_MAX {
+            file.source = Source::Gzip(gzip);
+            self.state.schedule.push_later(Instant::now() + ROTATION_GRACE, id);
+            return;
+        }
+        let (number, offset) = (file.id, file.progress.parsed());
+        let clock = Clock { timestamp_ns: file.first_timestamp_ns().unwrap_or(file.modified_ns()), offset: 0 };
+        if unit.is_elsewhere(number) {
+            self.state.enter(id, number, clock);
+        }
+        let outcome = self.state.take_gzip_bytes(id, number, offset, &mut gzip);
+        if matches!(outcome, Outcome::End) {
+            // A line may have to be read again, but not now: the descriptor is enough.
+            let parsed = self.state.units.get(id).map_or(0, |unit| unit.chain.files()[index].progress.parsed());
+            if let Err(error) = gzip.begin_again(parsed) {
+                self.state.warn_of_read(&error);
+            }
+        }
+        self.state.files.open_gzips = self.state.files.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
+        let Some(unit) = self.state.units.get_mut(id) else { return };
+        unit.chain.files_mut()[index].source = Source::Gzip(gzip);
+        match outcome {
+            Outcome::More | Outcome::LongRecord => self.state.queue(id),
+            Outcome::NoRoom => self.state.block(id),
+            Outcome::End => self.finish(id, index),
+            Outcome::Failed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.state.schedule.push_later(Instant::now() + ROTATION_GRACE, id);
+            }
+            Outcome::Failed(error) => self.read_failed(id, &error),
+        }
+    }
+}
+
+impl State {
+    /// Decompresses and parses a part of a file.
+    fn take_gzip_bytes(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader) -> Outcome {
+        let (bytes, ended) = match gzip.fill() {
+            Ok(filled) => filled,
+            Err(error) => return self.broke_off(id, file, offset, gzip, error),
+        };
+        let fed = self.feed(id, file, offset, bytes);
+        let mut consumed = fed.bytes;
+        let is_too_long = consumed == 0 && bytes.len() >= self.long_record_bytes_max();
+        let mut no_room = fed.no_room;
+        if !no_room && (ended || is_too_long) && consumed < bytes.len() {
+            no_room = !self.feed_unterminated(id, file, offset + consumed as u64, &bytes[consumed..]);
+            consumed = if no_room { consumed } else { bytes.len() };
+        }
+        gzip.consume(consumed);
+        match (no_room, ended) {
+            (true, _) => Outcome::NoRoom,
+            (false, true) => Outcome::End,
+            (false, false) => Outcome::More,
+        }
+    }
+
+    /// A compressed file cannot be read from here on. Docker compresses in place: what ends too early may be whole a moment
+    /// later. An error of the disk may pass; damaged content does not, and what came out of it is sent and counted.
+    fn broke_off(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader, error: io::Error) -> Outcome {
+        let is_damaged = error.raw_os_error().is_none();
+        let is_incomplete = error.kind() == io::ErrorKind::UnexpectedEof && is_being_written(gzip);
+        if !is_damaged || is_incomplete {
+            return match gzip.begin_again(offset) {
+                Ok(()) => Outcome::Failed(error),
+                Err(error) => Outcome::Failed(error),
+            };
+        }
+        if let Some(more) = self.throttles.damaged_file.permit() {
+            let path = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file)).map(|file| file.path.clone());
+            tracing::warn!(file = ?path, %error, more,
+                "a compressed log file is damaged: what could be read of it is sent, and its last lines may be altered or missing");
+        }
+        self.metrics.malformed_lines.get_or_create(&Reason { reason: "gzip_damaged" }).inc();
+        let rest = gzip.unconsumed().to_vec();
+        match self.feed_unterminated(id, file, offset, &rest) {
+            true => Outcome::End,
+            false => Outcome::NoRoom,
+        }
+    }
+}
+
+/// Whether a compressed file was written to not long ago.
+fn is_being_written(gzip: &GzipReader) -> bool {
+    let age = gzip.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    age.is_none_or(|age| age < COMPRESSION_PAUSE_MAX)
+}

@@ -1,0 +1,346 @@
+//! One container as the tailer follows it: its streams' labels, its decoder, its files and where its channels stand.
+//!
+//! In: its bytes, in reading order; what becomes of its lines. Out: lines in a batch, and each channel's first position that is
+//! not acknowledged.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+use super::{chain::Chain, channels::Channels};
+use crate::{
+    batch::{Batch, Lane, StreamSlot},
+    decode::{Clock, ContainerParser, Counts, Limits, Scratch, Sink},
+    model::PodName,
+    model::{ChannelId, Line, PerStream, Position, Stream, UnitId},
+    pipeline::relabel::StreamLabels,
+};
+
+/// A unit with so much unread has batches of its own.
+const BACKLOG_BYTES: u64 = 512 << 10;
+
+/// One container.
+pub struct Unit {
+    /// Its number.
+    pub id: UnitId,
+    /// Its pod.
+    pub pod: PodName,
+    /// Its name.
+    pub name: String,
+    /// Its files.
+    pub chain: Chain,
+    /// What Loki refuses of it.
+    pub channels: Channels,
+    /// Waits in the queue of units to be read.
+    pub queued: bool,
+    /// Its log folder is gone.
+    pub gone: bool,
+    /// No earlier run has saved anything of it.
+    pub is_new: bool,
+    /// Is in the round of reads that is being prepared: its file stays open.
+    pub picked: bool,
+    /// What its folder holds at the next scan is passed over: it was written while the container was excluded.
+    pub resumes_at_end: bool,
+    /// Lines of a stream that a rule drops, since they were last asked for.
+    pub dropped_lines: u64,
+    /// Names in its folder that were passed over at the last scan.
+    pub skipped: usize,
+    /// Files in its folder that could not be opened at the last scan.
+    pub unopened: usize,
+    /// When bytes were last read.
+    pub last_read: Instant,
+    /// Bytes read since its end was last reached.
+    unbroken_bytes: u64,
+    lane: Lane,
+    /// The turn of the cursor, and the number of the file that it is in.
+    turn: u64,
+    cursor: Option<u64>,
+    parser: ContainerParser,
+    selection: Selection,
+}
+
+/// Whether its lines are collected.
+enum Selection {
+    /// Its pod's metadata is awaited.
+    Waiting,
+    /// They are excluded, for this reason.
+    Excluded(&'static str),
+    /// Standard output and standard error.
+    Collected(PerStream<Destination>),
+}
+
+/// What becomes of a stream's lines.
+enum Destination {
+    /// A rule drops them.
+    Dropped,
+    Labelled(LabelledStream),
+}
+
+/// A stream's labels, and its place in the batch of one generation.
+struct LabelledStream {
+    labels: StreamLabels,
+    slot: Option<(u64, StreamSlot)>,
+}
+
+/// What feeding needs of the tailer.
+pub struct Feed<'f> {
+    /// Where the lines go.
+    pub batch: &'f mut Batch,
+    /// The batch is full when it holds so many encoded bytes.
+    pub batch_bytes: usize,
+    /// Memory for decoding.
+    pub scratch: &'f mut Scratch,
+    /// What is counted.
+    pub counts: &'f mut Counts,
+}
+
+impl Unit {
+    /// A container whose labels are not known yet.
+    pub fn new(id: UnitId, pod: PodName, name: String, chain: Chain, limits: Limits) -> Self {
+        Self {
+            id,
+            pod,
+            name,
+            chain,
+            channels: Channels::default(),
+            queued: false,
+            gone: false,
+            is_new: false,
+            picked: false,
+            resumes_at_end: false,
+            dropped_lines: 0,
+            skipped: 0,
+            unopened: 0,
+            last_read: Instant::now(),
+            unbroken_bytes: 0,
+            lane: Lane::Shared,
+            turn: 0,
+            cursor: None,
+            parser: ContainerParser::new(limits),
+            selection: Selection::Waiting,
+        }
+    }
+
+    /// The name under which its positions are saved, the end of its folder's path: `NAMESPACE_POD_UID/CONTAINER`.
+    pub fn saved_name(&self) -> String {
+        format!("{}/{}", self.pod.folder_name(), self.name)
+    }
+
+    /// Its log folder, in that of all pods.
+    pub fn folder(&self, pods: &Path) -> PathBuf {
+        pods.join(self.pod.folder_name()).join(&self.name)
+    }
+
+    /// Whether its labels are known, so that it can be read.
+    pub fn is_labelled(&self) -> bool {
+        matches!(self.selection, Selection::Collected(_))
+    }
+
+    /// Whether it has a file to read, and is not held up until its cursor goes back.
+    pub fn is_readable(&self) -> bool {
+        self.is_labelled() && !self.channels.wants_rewind() && self.chain.current().is_some()
+    }
+
+    /// Why it is excluded, if it is.
+    pub fn exclusion(&self) -> Option<&'static str> {
+        match self.selection {
+            Selection::Excluded(reason) => Some(reason),
+            Selection::Waiting | Selection::Collected(_) => None,
+        }
+    }
+
+    /// Excludes it from now on. Its files must be closed.
+    pub fn exclude(&mut self, reason: &'static str) {
+        self.selection = Selection::Excluded(reason);
+    }
+
+    /// Collects it again after it was excluded: what its folder holds now is passed over.
+    pub fn resume(&mut self, limits: Limits) {
+        self.chain = Chain::default();
+        self.cursor = None;
+        self.parser = ContainerParser::new(limits);
+        self.resumes_at_end = true;
+    }
+
+    /// Gives standard output and standard error their labels; one that has none is dropped. Streams that have them already
+    /// go on unchanged.
+    pub fn set_labels(&mut self, streams: PerStream<Option<StreamLabels>>) {
+        let mut known = match std::mem::replace(&mut self.selection, Selection::Waiting) {
+            Selection::Collected(known) => known.map(Some),
+            Selection::Waiting | Selection::Excluded(_) => [None, None],
+        };
+        let mut index = 0;
+        self.selection = Selection::Collected(streams.map(|labels| {
+            let known = known[index].take();
+            index += 1;
+            match (labels, known) {
+                (Some(labels), Some(Destination::Labelled(known))) if known.labels == labels => {
+                    Destination::Labelled(known)
+                }
+                (Some(labels), _) => Destination::Labelled(LabelledStream { labels, slot: None }),
+                (None, _) => Destination::Dropped,
+            }
+        }));
+    }
+
+    /// Chooses which batch its lines go to. `has_own`: it has batches of its own already, and keeps to them until they are
+    /// acknowledged, so that its lines stay in order.
+    pub fn choose_lane(&mut self, has_own: bool) -> Lane {
+        self.lane = if has_own || self.has_backlog() { Lane::Own(self.id) } else { Lane::Shared };
+        self.lane
+    }
+
+    /// Which batch its lines go to.
+    pub fn lane(&self) -> Lane {
+        self.lane
+    }
+
+    fn has_backlog(&self) -> bool {
+        let current = self.chain.current().map(|index| &self.chain.files()[index]);
+        self.unbroken_bytes >= BACKLOG_BYTES
+            || current.is_some_and(|file| file.name.gzip || file.unread_bytes() >= BACKLOG_BYTES)
+    }
+
+    /// Whether the cursor is in another file than this one.
+    pub fn is_elsewhere(&self, file: u64) -> bool {
+        self.cursor != Some(file)
+    }
+
+    /// The cursor enters a file, whose records without a time get theirs from `clock`.
+    pub fn enter(&mut self, file: u64, clock: Clock) {
+        self.turn += 1;
+        self.cursor = Some(file);
+        self.parser.enter(clock);
+        if let Some(file) = self.chain.file_mut(file) {
+            file.progress.enter(self.turn);
+        }
+    }
+
+    /// Whether the file that was read before ends its lines: what is held back must be flushed before another file is read.
+    pub fn take_end_of_lines(&mut self) -> bool {
+        let mut ends = false;
+        for file in self.chain.files_mut().iter_mut().filter(|file| file.progress.has_ended()) {
+            ends |= std::mem::take(&mut file.ends_lines);
+        }
+        ends
+    }
+
+    /// Parses whole records of `chunk`, which lies at `offset` of the file with the cursor, as long as the batch has room. Returns how
+    /// many bytes that were.
+    pub fn feed(&mut self, chunk: &[u8], offset: u64, feed: &mut Feed<'_>) -> usize {
+        let at = self.begin_feeding(offset);
+        let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) else { return 0 };
+        parser.feed(chunk, at, feed.scratch, feed.counts, &mut sink)
+    }
+
+    /// Parses bytes that no newline will end.
+    pub fn feed_unterminated(&mut self, rest: &[u8], offset: u64, feed: &mut Feed<'_>) {
+        let at = self.begin_feeding(offset);
+        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) {
+            parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut sink);
+        }
+    }
+
+    /// Gives out the lines that wait for their rest, as they are.
+    pub fn flush(&mut self, feed: &mut Feed<'_>) {
+        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) {
+            parser.flush(feed.scratch, feed.counts, &mut sink);
+        }
+    }
+
+    fn begin_feeding(&mut self, offset: u64) -> Position {
+        let file = self.cursor.and_then(|cursor| self.chain.file_mut(cursor));
+        let from = Stream::ALL.map(|stream| match self.channels.is_passed_over(stream) {
+            true => u64::MAX,
+            false => file.as_ref().map_or(0, |file| file.progress.from(stream)),
+        });
+        self.parser.pass_over(from);
+        Position { turn: self.turn, offset }
+    }
+
+    fn sink<'s>(
+        &'s mut self,
+        batch: &'s mut Batch,
+        batch_bytes: usize,
+    ) -> Option<(&'s mut ContainerParser, Append<'s>)> {
+        let Selection::Collected(streams) = &mut self.selection else { return None };
+        let sink = Append { unit: self.id, streams, dropped: &mut self.dropped_lines, batch, batch_bytes };
+        Some((&mut self.parser, sink))
+    }
+
+    /// Notes how much was read in one go; `at_end`: nothing more is there now.
+    pub fn note_read(&mut self, bytes: u64, at_end: bool) {
+        self.last_read = Instant::now();
+        self.unbroken_bytes = if at_end { 0 } else { self.unbroken_bytes + bytes };
+    }
+
+    /// Whether a line waits for its rest.
+    pub fn holds_partial_line(&self) -> bool {
+        Stream::ALL.iter().any(|stream| self.parser.held_from(*stream).is_some())
+    }
+
+    /// Bytes of lines that wait for their rest.
+    pub fn held_bytes(&self) -> usize {
+        self.parser.held_bytes()
+    }
+
+    /// Each channel's first position that is not acknowledged: the smallest of what it owes, what is held back of it and what is in
+    /// a live batch. `None`: all that was parsed is acknowledged.
+    pub fn next(&self, unacknowledged: &HashMap<ChannelId, Position>) -> PerStream<Option<Position>> {
+        Stream::ALL.map(|stream| {
+            let live = unacknowledged.get(&ChannelId { unit: self.id, stream }).copied();
+            [live, self.parser.held_from(stream), self.channels.debt(stream)].into_iter().flatten().min()
+        })
+    }
+
+    /// The cursor goes back to the first byte of any channel that is not acknowledged. No line of the unit may be in a live batch.
+    /// Returns the indexes of the files to be read again, and the channels whose lines are sent again from here on.
+    pub fn rewind(&mut self) -> (Vec<usize>, Vec<Stream>) {
+        let next = self.next(&HashMap::new());
+        let again = self.chain.rewind(next);
+        self.parser.forget_unfinished();
+        self.cursor = None;
+        (again, self.channels.rewound().collect())
+    }
+
+    /// Loki refused lines of a channel from `first` on.
+    pub fn park(&mut self, stream: Stream, first: Position) {
+        self.channels.refuse(stream, first);
+    }
+}
+
+/// Appends a unit's lines to a batch.
+struct Append<'a> {
+    unit: UnitId,
+    streams: &'a mut PerStream<Destination>,
+    dropped: &'a mut u64,
+    batch: &'a mut Batch,
+    batch_bytes: usize,
+}
+
+impl Sink for Append<'_> {
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.batch.encoded_bytes() < self.batch_bytes
+    }
+
+    #[inline]
+    fn line(&mut self, line: Line<'_>) {
+        let Destination::Labelled(stream) = &mut self.streams[line.stream as usize] else {
+            *self.dropped += 1;
+            return;
+        };
+        let slot = match stream.slot {
+            Some((generation, slot)) if generation == self.batch.generation() => slot,
+            _ => {
+                let channel = ChannelId { unit: self.unit, stream: line.stream };
+                let slot = self.batch.open_stream(&stream.labels.labels, channel);
+                stream.slot = Some((self.batch.generation(), slot));
+                slot
+            }
+        };
+        self.batch.append(slot, line.at, line.timestamp_ns, line.text, &stream.labels.metadata);
+    }
+}

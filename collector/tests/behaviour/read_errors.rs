@@ -1,0 +1,198 @@
+//! A disk whose reads fail or hang for a while, and archives that are damaged: an error is never an end of file.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::program::{Node, append, compress, record, settles, texts, wait_for};
+
+/// A node whose program's reads can be made to fail.
+struct Disk {
+    node: Node,
+    control: PathBuf,
+}
+
+impl Disk {
+    /// `None` where no program can be watched so; says why.
+    fn new() -> Option<Self> {
+        let mut node = Node::new();
+        let [source, shim, control] = ["read_faults.c", "read_faults", "control"].map(|name| node.folder().join(name));
+        fs::write(&source, include_str!("read_faults.c")).unwrap();
+        if !Command::new("cc").arg("-O1").arg("-o").arg(&shim).arg(&source).status().is_ok_and(|cc| cc.success()) {
+            println!("SKIPPED: no C compiler for this machine");
+            return None;
+        }
+        if !Command::new(&shim).arg(&control).arg("true").status().is_ok_and(|status| status.success()) {
+            println!("SKIPPED: the kernel gives no word of system calls (seccomp)");
+            return None;
+        }
+        node.before = format!("exec {} {} \"$0\" \"$@\"", shim.display(), control.display());
+        // io_uring reads without system calls.
+        node.extra_config = "reader: {backend: pread}".into();
+        Some(Self { node, control })
+    }
+
+    /// From now on reads of files whose path has this part in it fail, or hang, from an offset on.
+    fn fault(&self, mode: &str, part: &str, offset: u64) {
+        let unfinished = self.control.with_extension("tmp");
+        fs::write(&unfinished, format!("{mode} {part} {offset}\n")).unwrap();
+        fs::rename(unfinished, &self.control).unwrap();
+    }
+
+    fn recover(&self) {
+        fs::remove_file(&self.control).unwrap();
+    }
+}
+
+fn lines(numbers: std::ops::Range<u64>) -> String {
+    numbers.map(|n| record(n, &format!("line {n}"))).collect()
+}
+
+fn assert_all(node: &Node, container: &str, count: u64, log: impl Fn() -> String) {
+    let came = || texts(node, container);
+    settles(Duration::from_secs(10), || came().len() as u64 >= count);
+    let expected: Vec<_> = (0..count).map(|n| format!("line {n}")).collect();
+    assert!(came() == expected, "{container}: {} lines of {count}, or others\n{}", came().len(), log());
+}
+
+/// Rotates as the kubelet does.
+fn rotate(live: &Path, number: u64) -> PathBuf {
+    let rotated = live.with_file_name(format!("0.log.20260102-00000{number}"));
+    fs::rename(live, &rotated).unwrap();
+    rotated
+}
+
+#[test]
+fn rotated_files_that_cannot_be_read_for_some_seconds_lose_no_line() {
+    let Some(disk) = Disk::new() else { return };
+    let node = &disk.node;
+    let live = node.container("web", "flaky").join("0.log");
+    append(&live, lines(0..1000));
+    let program = node.start();
+    node.wait_until(&program, "the first lines", |counts| counts.entries == 1000);
+    disk.fault("eio", "flaky", 0);
+    append(&live, lines(1000..4000));
+    let rotated = [rotate(&live, 1)];
+    append(&live, lines(4000..5000));
+    append(&node.container("web", "good").join("0.log"), lines(0..10));
+    assert_all(node, "good", 10, || program.log());
+    let is_open = |path: &PathBuf| program.open_files().iter().any(|open| Path::new(open) == path.as_path());
+    let held = settles(Duration::from_secs(2), || rotated.iter().all(is_open));
+    disk.recover();
+    for path in &rotated {
+        fs::remove_file(path).unwrap();
+    }
+    assert_all(node, "flaky", 5000, || format!("all were open: {held}\n{}", program.log()));
+    node.assert_no_violations();
+}
+
+#[test]
+fn an_archive_that_cannot_be_read_for_some_seconds_loses_no_line_and_is_not_called_damaged() {
+    let Some(disk) = Disk::new() else { return };
+    let node = &disk.node;
+    let live = node.container("web", "archived").join("0.log");
+    append(&live, lines(0..20_000));
+    compress(&rotate(&live, 1));
+    append(&live, lines(20_000..20_100));
+    // The beginning is read, the rest is not.
+    disk.fault("eio", ".gz", 8192);
+    append(&node.container("web", "good").join("0.log"), lines(0..10));
+    let program = node.start();
+    assert_all(node, "good", 10, || program.log());
+    settles(Duration::from_secs(2), || false);
+    disk.recover();
+    assert_all(node, "archived", 20_100, || program.log());
+    assert_eq!(program.metric("pilcrow_malformed_lines_total", &["gzip_damaged"]), 0.0);
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_stop_and_a_start_during_read_errors_lose_no_line() {
+    let Some(disk) = Disk::new() else { return };
+    let node = &disk.node;
+    let live = node.container("web", "stopped").join("0.log");
+    append(&live, lines(0..100));
+    let program = node.start();
+    node.wait_until(&program, "the first lines", |counts| counts.entries == 100);
+    disk.fault("eio", "stopped", 0);
+    append(&live, lines(100..2000));
+    rotate(&live, 1);
+    append(&live, lines(2000..2100));
+    settles(Duration::from_secs(2), || false);
+    assert!(program.terminate().success());
+    let program = node.start();
+    settles(Duration::from_secs(2), || false);
+    disk.recover();
+    assert_all(node, "stopped", 2100, || program.log());
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_read_error_is_reported_with_the_file_and_not_again_and_again() {
+    let Some(disk) = Disk::new() else { return };
+    let node = &disk.node;
+    disk.fault("eio", "broken", 0);
+    append(&node.container("web", "broken").join("0.log"), lines(0..10));
+    let program = node.start();
+    let said = || program.log().lines().filter(|line| line.contains("Input/output error")).count();
+    wait_for("a word of it", || (said() > 0).then_some(()));
+    settles(Duration::from_secs(4), || said() > 2);
+    assert!(said() <= 2, "{}", program.log());
+    assert!(program.log().lines().any(|line| line.contains("Input/output") && line.contains("broken")));
+    disk.recover();
+    assert_all(node, "broken", 10, || program.log());
+}
+
+/// A container with a rotated archive that `damage` has altered, and 20 lines in the live file.
+fn with_damaged_archive(damage: impl Fn(&mut Vec<u8>)) -> Node {
+    let node = Node::new();
+    let live = node.container("web", "damaged").join("0.log");
+    append(&live, lines(0..2000));
+    let rotated = rotate(&live, 1);
+    compress(&rotated);
+    let archive = format!("{}.gz", rotated.display());
+    let mut bytes = fs::read(&archive).unwrap();
+    damage(&mut bytes);
+    let mut file = fs::File::create(&archive).unwrap();
+    file.write_all(&bytes).unwrap();
+    // Docker compresses in place: what was written to just now may become whole.
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
+    append(&live, lines(2000..2020));
+    node
+}
+
+fn assert_damage_is_told(node: &Node, at_least: usize) {
+    let program = node.start();
+    wait_for("the live file", || texts(node, "damaged").contains(&"line 2019".into()).then_some(()));
+    let damaged = || program.metric("pilcrow_malformed_lines_total", &["reason=\"gzip_damaged\""]);
+    assert!(settles(Duration::from_secs(5), || damaged() >= 1.0), "not counted\n{}", program.log());
+    let warning = |line: &str| line.contains("WARN") && line.contains("20260102-000001.gz");
+    assert!(program.log().lines().any(warning), "{}", program.log());
+    let count = texts(node, "damaged").len();
+    assert!(count >= at_least, "{count} lines");
+}
+
+#[test]
+fn an_archive_with_a_wrong_checksum_is_sent_counted_and_reported() {
+    let node = with_damaged_archive(|bytes| {
+        let crc = bytes.len() - 8;
+        bytes[crc] ^= 0xff;
+    });
+    assert_damage_is_told(&node, 2020);
+}
+
+#[test]
+fn an_archive_with_a_wrong_length_is_sent_counted_and_reported() {
+    let node = with_damaged_archive(|bytes| *bytes.last_mut().unwrap() ^= 0xff);
+    assert_damage_is_told(&node, 2020);
+}
+
+#[test]
+fn an_archive_that_ends_too_early_is_sent_as_far_as_it_goes_counted_and_reported() {
+    let node = with_damaged_archive(|bytes| bytes.truncate(bytes.len() - 8));
+    assert_damage_is_told(&node, 2000);
+}

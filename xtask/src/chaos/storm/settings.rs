@@ -1,0 +1,48 @@
+//! What the node and the collectors of a storm are set to.
+
+use std::{path::Path, time::Duration};
+
+use rig::{kubelet::LiveOptions, receiver::Receiver};
+
+use super::{PUSH_TIMEOUT, Scale};
+use crate::chaos::plan::Start;
+
+/// A busy node: everything happens more often than on a real one.
+pub fn live_options(seed: u64, scale: Scale) -> LiveOptions {
+    LiveOptions {
+        containers: scale.containers,
+        lines_per_second: scale.lines_per_second,
+        rotate_every: Duration::from_millis(900),
+        restart_every: Duration::from_secs(8),
+        replace_pod_every: Duration::from_secs(5),
+        docker_one_in: 3,
+        long_one_in: 300,
+        halved_one_in: 50,
+        keep: 5,
+        seed,
+    }
+}
+
+/// Everything happens sooner than by default. A line whose rest does not come is given out as it is after
+/// `lines.partial_timeout`: that must be more than a writer is ever held up.
+pub fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Start) -> String {
+    let Start { signal, reader, shards, drop_signals, checkpoint_every } = start;
+    format!(
+        "loki:\n  url: {:?}\n  timeout: {}ms\n  batch: {{age: 100ms, bytes: 256KiB}}\n  backoff: {{min: 20ms, max: 500ms}}\n\
+         labels: {{cluster: chaos}}\n\
+         paths: {{pods: {pods:?}, state: {state:?}}}\n\
+         kubernetes: {{enabled: false}}\n\
+         signal: {signal}\n\
+         reader: {{backend: {reader}, shards: {shards}}}\n\
+         memory: {{queue: 1MiB}}\n\
+         checkpoint: {{interval: {}ms}}\n\
+         sweep: {{interval: 500ms}}\n\
+         lines: {{partial_timeout: 5s}}\n\
+         shutdown: {{deadline: 2s}}\n\
+         log: {{level: debug}}\n\
+         debug: {{drop_signals: {drop_signals}}}\n",
+        receiver.url(),
+        PUSH_TIMEOUT.as_millis(),
+        checkpoint_every.as_millis(),
+    )
+}

@@ -1,0 +1,88 @@
+//! Where Pilcrow differs from Promtail on purpose. docs/pipeline.md says each to its readers.
+//!
+//! One that nothing needs any more is an error: the table is never longer than the truth.
+
+use super::{
+    Request,
+    compare::{Difference, Field},
+};
+
+/// A deliberate difference.
+pub struct Exception {
+    pub name: &'static str,
+    /// Whether it explains this difference.
+    pub applies: fn(&Request, &Difference) -> bool,
+}
+
+static EXCEPTIONS: [Exception; 9] = [
+    Exception {
+        name: "timestamp: action_on_failure is skip by default",
+        applies: |request, difference| {
+            difference.field == Field::Time
+                && request.stages.contains("timestamp")
+                && !request.stages.contains("action_on_failure")
+        },
+    },
+    Exception {
+        name: "multiline: a block keeps its first line's structured metadata",
+        applies: |request, difference| {
+            difference.field == Field::Metadata && request.stages.contains("multiline") && difference.promtail == "[]"
+        },
+    },
+    Exception {
+        name: "sampling: decided by a hash instead of at random",
+        applies: |request, difference| {
+            request.stages.contains("sampling: {rate: 0.")
+                && matches!(difference.field, Field::Entries | Field::Metrics)
+        },
+    },
+    Exception {
+        name: "json: members of extracted objects keep their order",
+        applies: |_, difference| {
+            let json =
+                |text: &str| -> Option<serde_json::Value> { serde_json::from_str(&text[text.find('{')?..]).ok() };
+            let (theirs, ours) = (json(&difference.promtail), json(&difference.pilcrow));
+            matches!(difference.field, Field::Extracted | Field::Line | Field::Labels)
+                && theirs.is_some()
+                && theirs == ours
+        },
+    },
+    Exception {
+        name: "structured_metadata: a name that is set twice has its last value only",
+        applies: |_, difference| {
+            difference.field == Field::Metadata
+                && difference.promtail.len() > difference.pilcrow.len()
+                && difference.promtail.contains(difference.pilcrow.trim_matches(['[', ']']))
+        },
+    },
+    Exception {
+        name: "YAML: unquoted y, n, on and off are texts",
+        applies: |_, difference| {
+            difference.field == Field::Error
+                && difference.pilcrow.is_empty()
+                && difference.promtail.contains("type 'bool'")
+        },
+    },
+    Exception {
+        name: "unknown fields are errors",
+        applies: |_, difference| difference.field == Field::Error && difference.pilcrow.contains("unknown key"),
+    },
+    Exception {
+        name: "parts of templates and JMESPath that are refused by name",
+        applies: |_, difference| difference.field == Field::Error && difference.pilcrow.contains("not supported"),
+    },
+    Exception {
+        name: "Alloy's stages and fields, sizes in KiB and backticks in selectors are accepted",
+        applies: |request, difference| {
+            let alloys = ["pattern:", "truncate:", "label_keep", "KiB", "`"];
+            difference.field == Field::Error
+                && difference.pilcrow.is_empty()
+                && alloys.iter().any(|text| request.stages.contains(text))
+        },
+    },
+];
+
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Exception> {
+    EXCEPTIONS.iter()
+}

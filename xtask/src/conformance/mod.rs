@@ -1,0 +1,174 @@
+//! `cargo xtask conformance`: Pilcrow's pipeline stages against Promtail's own library.
+//!
+//! In: hand-written pipelines, and generated ones over generated lines. Both programs (e2e/stages in Go, the example `stages`
+//! of the collector) get the same requests; their answers must be equal in labels, text, time, metadata, extracted values,
+//! drops and metrics, but for the named exceptions, each of which must be needed. Knows nothing of either's insides.
+
+mod cases;
+mod compare;
+mod exceptions;
+mod generate;
+mod program;
+
+use std::collections::BTreeMap;
+
+use anyhow::{bail, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::{Deserialize, Serialize};
+
+use self::{compare::differences, generate::Generator, program::Program};
+
+/// Compare the pipeline stages with those of Promtail's own library.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Entries that go through generated pipelines
+    #[arg(long, default_value_t = 20_000)]
+    entries: u64,
+    /// Where the generated pipelines and lines begin
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// A pipeline with entries for it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Request {
+    stages: String,
+    entries: Vec<Input>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Input {
+    labels: BTreeMap<String, String>,
+    line: String,
+    time: i64,
+    metadata: Vec<(String, String)>,
+}
+
+/// What a program made of a request.
+#[derive(Debug, Deserialize)]
+pub struct Answer {
+    #[serde(default)]
+    error: String,
+    entries: Option<Vec<Output>>,
+    metrics: Option<Vec<Series>>,
+    /// Of Pilcrow: the names that its extracted values can have.
+    #[serde(default)]
+    names: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Output {
+    id: i64,
+    labels: BTreeMap<String, String>,
+    line: String,
+    time: i64,
+    metadata: Vec<(String, String)>,
+    extracted: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+struct Value {
+    kind: String,
+    text: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Series {
+    name: String,
+    labels: BTreeMap<String, String>,
+    value: String,
+}
+
+impl Request {
+    /// Lines of `{app="web", pod="web-1"}`, a tenth of a second apart.
+    fn new<'a>(stages: &str, lines: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let labels = [("app", "web"), ("pod", "web-1")];
+        let labels: BTreeMap<String, String> = labels.map(|(name, value)| (name.into(), value.into())).into();
+        let entries = (0..).zip(lines).map(|(number, line)| Input {
+            labels: labels.clone(),
+            line: BASE64_STANDARD.encode(line),
+            time: FIRST_NS + number * 100_000_000,
+            metadata: Vec::new(),
+        });
+        Self { stages: stages.into(), entries: entries.collect() }
+    }
+}
+
+/// The time of the first entry of each request.
+const FIRST_NS: i64 = 1_700_000_000_000_000_000;
+
+/// Pipelines whose first difference is printed; the others are counted.
+const SHOWN_MAX: usize = 20;
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let (mut promtail, mut pilcrow) = (Program::promtail()?, Program::pilcrow()?);
+    let mut tally = Tally::default();
+    for request in cases::all() {
+        tally.compare(&request, &mut promtail, &mut pilcrow)?;
+    }
+    let cases = tally.requests;
+    let mut generator = Generator::new(args.seed);
+    let by_hand = tally.entries;
+    while tally.entries - by_hand < args.entries {
+        tally.compare(&generator.request(), &mut promtail, &mut pilcrow)?;
+    }
+    for (name, count) in exceptions::all().map(|exception| exception.name).zip(&tally.exceptions) {
+        println!("exception {name}: {count}");
+    }
+    println!(
+        "conformance: {cases} hand-written and {} generated pipelines (seed {}), {} entries: {} differences",
+        tally.requests - cases,
+        args.seed,
+        tally.entries,
+        tally.differences
+    );
+    ensure!(tally.differences == 0, "Pilcrow's stages differ from Promtail's");
+    let unneeded: Vec<&str> = exceptions::all()
+        .zip(&tally.exceptions)
+        .filter(|(_, count)| **count == 0)
+        .map(|(exception, _)| exception.name)
+        .collect();
+    if !unneeded.is_empty() {
+        bail!("exceptions that nothing needs any more: {}", unneeded.join(", "));
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Tally {
+    requests: u64,
+    entries: u64,
+    differences: usize,
+    /// Pipelines whose first difference was printed.
+    shown: usize,
+    exceptions: Vec<u64>,
+}
+
+impl Tally {
+    fn compare(&mut self, request: &Request, promtail: &mut Program, pilcrow: &mut Program) -> anyhow::Result<()> {
+        self.exceptions.resize(exceptions::all().count(), 0);
+        promtail.ask(request)?;
+        pilcrow.ask(request)?;
+        let (theirs, ours) = (promtail.answer()?, pilcrow.answer()?);
+        self.requests += 1;
+        self.entries += request.entries.len() as u64;
+        let mut reported = false;
+        for difference in differences(&theirs, &ours) {
+            let excused = exceptions::all().position(|exception| (exception.applies)(request, &difference));
+            if let Some(excused) = excused {
+                self.exceptions[excused] += 1;
+                continue;
+            }
+            self.differences += 1;
+            if self.shown < SHOWN_MAX && !reported {
+                reported = true;
+                self.shown += 1;
+                println!("--- difference\n{}\n{difference}", request.stages);
+                if let Some(input) = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?)) {
+                    println!("line: {}", compare::text(&input.line));
+                }
+            }
+        }
+        Ok(())
+    }
+}
