@@ -13,7 +13,7 @@ const MDBOOK: &str = "0.5.4";
 /// What `cargo xtask book` takes.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where the repository's files can be looked at, such as https://github.com/NAME/pilcrow
+    /// Where the repository's files can be looked at, such as `https://github.com/NAME/pilcrow`
     #[arg(long, value_name = "URL")]
     repository: Option<String>,
 }
