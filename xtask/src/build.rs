@@ -113,13 +113,28 @@ fn rust_flags(more: &[&str]) -> String {
     given.split_whitespace().chain(more.iter().copied()).collect::<Vec<_>>().join(" ")
 }
 
+/// How a program for this machine is built.
+#[derive(Clone, Copy)]
+pub enum Profile {
+    /// Not optimized.
+    Dev,
+    /// Optimized, and built in less time than a release.
+    Demo,
+    /// As it is released.
+    Release,
+}
+
 /// The program for this machine, for demonstrations: a probe that cannot be built here is said and no reason to stop, as
 /// the collector falls back.
-pub fn with_probe_if_possible(debug: bool) -> anyhow::Result<PathBuf> {
+pub fn with_probe_if_possible(profile: Profile) -> anyhow::Result<PathBuf> {
     if let Err(error) = ebpf::ensure_built() {
         println!("the eBPF probe cannot be built here: {error:#}\ngoing on without it: the collector will use inotify");
     }
-    let (profile, folder) = if debug { ("dev", "debug") } else { ("release", "release") };
+    let (profile, folder) = match profile {
+        Profile::Dev => ("dev", "debug"),
+        Profile::Demo => ("demo", "demo"),
+        Profile::Release => ("release", "release"),
+    };
     println!("building the collector; the first time this takes some minutes");
     process::run(process::cargo().args(["build", "--package", "collector", "--bin", "pilcrow", "--profile", profile]))?;
     Ok(process::target_dir().join(folder).join("pilcrow"))
