@@ -7,7 +7,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::BorrowedFd,
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::Path,
@@ -18,7 +18,10 @@ use rustix::fs::OFlags;
 
 #[cfg(test)]
 use crate::model::work;
-use crate::model::{FINGERPRINT_BYTES, FileKey};
+use crate::{
+    model::{FINGERPRINT_BYTES, FileKey},
+    tail::apart,
+};
 
 /// An opened log file and how it begins.
 #[derive(Debug)]
@@ -39,10 +42,19 @@ pub struct Inspected {
 ///
 /// # Errors
 /// Whatever opening or reading says; `InvalidInput` where it is no regular file; `UnexpectedEof` where a `.gz`
-/// file is not whole yet; `InvalidData` where it is broken at its beginning.
+/// file is not whole yet; `InvalidData` where it is broken at its beginning; [`apart::Left::error`] where its file system does not
+/// answer.
 pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
     #[cfg(test)]
     work::count(|work| work.opened += 1);
+    let path = path.to_owned();
+    let (inspected, file_system) = apart::run(move || inspect_here(&path, gzip))?;
+    apart::note_file_system(inspected.key.device, file_system);
+    Ok(inspected)
+}
+
+/// As [`inspect`], on this thread; also returns the type of the file system.
+fn inspect_here(path: &Path, gzip: bool) -> io::Result<(Inspected, u64)> {
     // The listing has resolved links: one that stands here now was put in the place of the log since.
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
@@ -57,14 +69,15 @@ pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
     if gzip && metadata.len() == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
     }
-    let head = if gzip { gzip_head(&file)? } else { plain_head(file.as_fd())? };
-    Ok(Inspected {
+    let head = if gzip { gzip_head(&file)? } else { apart::read_range_here(&file, 0, FINGERPRINT_BYTES)? };
+    let inspected = Inspected {
         key: FileKey::of(&metadata),
         len: metadata.len(),
         modified_ns: modified_ns(&metadata),
         head,
         file: Some(file),
-    })
+    };
+    Ok((inspected, file_system as u64))
 }
 
 /// File systems whose files are made up by the kernel and may block or never end: proc, sysfs, debugfs, tracefs, securityfs,
@@ -79,28 +92,9 @@ pub fn modified_ns(metadata: &std::fs::Metadata) -> i64 {
 /// The first bytes of an open file.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// Where it cannot be read; [`apart::Left::error`] where reading does not return.
 pub fn plain_head(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
-    read_range(file, 0, FINGERPRINT_BYTES)
-}
-
-/// Up to `len` bytes from `offset` on, wherever the file's cursor is; fewer at its end.
-///
-/// # Errors
-/// Where it cannot be read.
-pub fn read_range(file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while filled < len {
-        match rustix::io::pread(file, &mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
+    apart::read_range(file, 0, FINGERPRINT_BYTES)
 }
 
 fn gzip_head(file: &File) -> io::Result<Vec<u8>> {

@@ -26,7 +26,10 @@ use super::{
     listing::ListedFile,
     log_name::Age,
 };
-use crate::model::{Position, SavedFile};
+use crate::{
+    model::{Position, SavedFile},
+    tail::apart::Left,
+};
 
 /// A finished file that is gone from its folder is remembered this long: a folder that changes while it is listed can
 /// hide a file for a moment.
@@ -91,7 +94,7 @@ impl Chain {
     }
 
     /// Takes over what the container's folder holds now. Files that could not be opened are left out and come again
-    /// with the next listing. At most `keep_open` files that were not open stay so; the others are opened when they are read.
+    /// with the next listing; where the file system does not answer nothing is taken over. At most `keep_open` files that were not open stay so; the others are opened when they are read.
     pub fn merge(
         &mut self,
         listing: &[ListedFile],
@@ -102,6 +105,9 @@ impl Chain {
     ) -> Vec<MergeError> {
         let mut seen = vec![false; self.files.len()];
         let (strangers, errors) = self.recognise_by_inode(listing, keep_open, &mut seen);
+        if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
+            return errors;
+        }
         let known = Beginnings::of(&self.files);
         let mut newcomers: Vec<ChainFile> = Vec::new();
         let mut new_beginnings = Beginnings::default();

@@ -170,6 +170,11 @@ impl ChainFile {
         }
     }
 
+    /// The number of the device that it lies on.
+    pub fn device(&self) -> u64 {
+        self.key.device
+    }
+
     /// Whether it is read as it was written, while what its name leads to now is its compressed form.
     pub fn has_compressed_form(&self) -> bool {
         self.name.gzip && self.is_listed() && matches!(self.source, Source::Slot(_) | Source::Opened(_))
