@@ -9,6 +9,7 @@ use std::{
 use super::{
     State, Tailer,
     apart::{self, Left},
+    reading::FAILING_MAX,
 };
 use crate::{
     config::StartAt,
@@ -254,7 +255,15 @@ impl State {
         let skip = container.resumes_at_end || is_old;
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
         let (before, room) = (container.chain.open_files(), self.files.descriptors.room());
-        let errors = container.chain.merge(&listing.files, unknown, room, last_file, Instant::now());
+        let now = Instant::now();
+        let errors = container.chain.merge(&listing.files, unknown, room, last_file, now);
+        for lost in container.chain.give_up_unread(FAILING_MAX, now) {
+            let pod = &container.pod;
+            tracing::error!(namespace = pod.namespace, pod = pod.pod, container = container.name, file = %lost.path.display(),
+                lost_bytes = lost.len, "gave up a deleted log file that could not be read for 10 minutes; look at the disk");
+            self.metrics.abandoned_bytes.inc_by(lost.len);
+            self.metrics.abandoned_files.inc();
+        }
         self.files.descriptors.open = self.files.descriptors.open + container.chain.open_files() - before;
         if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
             // Looked at again when the file system answers.

@@ -33,7 +33,7 @@ const LONG_RECORD_FACTOR: usize = 6;
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A block that could not be read for so long is passed over, where a later file waits behind it.
-const FAILING_MAX: Duration = Duration::from_secs(600);
+pub(super) const FAILING_MAX: Duration = Duration::from_secs(600);
 
 /// A round of reads while it is prepared and done: memory that is used again and again.
 #[derive(Default)]

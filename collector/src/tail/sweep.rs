@@ -86,13 +86,12 @@ impl<R: RangeReader> Tailer<R> {
         let mut found = Found::default();
         for unit in self.state.units.iter_mut() {
             let id = unit.id;
+            found.open += unit.chain.open_files();
             if unit.stalled {
-                found.open += unit.chain.open_files();
                 continue;
             }
             let current = unit.chain.current().filter(|_| !unit.queued && unit.is_readable());
             for (index, file) in unit.chain.files_mut().iter_mut().enumerate() {
-                found.open += usize::from(file.is_open());
                 let is_current = Some(index) == current;
                 match &file.source {
                     Source::Slot(slot) => {

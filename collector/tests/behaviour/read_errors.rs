@@ -91,6 +91,26 @@ fn rotated_files_that_cannot_be_read_for_some_seconds_lose_no_line() {
 }
 
 #[test]
+fn files_that_are_found_and_deleted_while_the_disk_fails_lose_no_line() {
+    let Some(disk) = Disk::new() else { return };
+    let node = &disk.node;
+    let program = node.start();
+    disk.fault("eio", "late", 0);
+    let live = node.container("web", "late").join("0.log");
+    append(&live, lines(0..1000));
+    let rotated = rotate(&live, 1);
+    append(&live, lines(1000..2000));
+    let is_open = |path: &PathBuf| program.open_files().iter().any(|open| Path::new(open) == path.as_path());
+    let files = [rotated, live];
+    let held = settles(Duration::from_secs(15), || files.iter().all(is_open));
+    std::fs::remove_dir_all(files[0].parent().unwrap().parent().unwrap()).unwrap();
+    settles(Duration::from_secs(1), || false);
+    disk.recover();
+    assert_all(node, "late", 2000, || format!("both were open: {held}\n{}", program.log()));
+    node.assert_no_violations();
+}
+
+#[test]
 fn an_archive_that_cannot_be_read_for_some_seconds_loses_no_line_and_is_not_called_damaged() {
     let Some(disk) = Disk::new() else { return };
     let node = &disk.node;

@@ -195,7 +195,7 @@ impl ChainFile {
     /// # Errors
     /// Those of opening; `NotFound` where it is gone or another file lies there now.
     pub fn open(&self) -> io::Result<Source> {
-        let inspected = head::inspect(&self.path, self.name.gzip)?;
+        let inspected = head::inspect(&self.path, self.name.gzip).map_err(|failed| failed.error)?;
         if inspected.key != self.listed_key() || !self.begins_with(&inspected.head) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another file has taken its name"));
         }
