@@ -60,7 +60,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// The program for `target`, or for this machine.
 pub fn build(target: Option<&str>, debug: bool) -> anyhow::Result<PathBuf> {
     ebpf::ensure_built()?;
-    let program = compile(target, arguments(target, debug), debug)?.join("pilcrow");
+    let profile = if debug { Profile::Dev } else { Profile::Release };
+    let program = compile(target, arguments(target, profile), profile)?.join("pilcrow");
     if !debug && target.is_some_and(|target| target.ends_with("musl")) {
         check_size(fs::metadata(&program)?.len()).with_context(|| format!("{} is built, but", program.display()))?;
     }
@@ -87,18 +88,25 @@ fn mebibytes(bytes: u64) -> String {
 /// Builds programs, optimized, in one command, so that what they have in common is built once. The folder of the programs,
 /// of which examples are in `examples`.
 pub fn optimized(target: Option<&str>, arguments: &[&str]) -> anyhow::Result<PathBuf> {
-    compile(target, arguments, false)
+    compile(target, arguments, Profile::Release)
 }
 
 /// What cargo is told to build the program. For another machine nobody runs the tests of the whole workspace.
-fn arguments(target: Option<&str>, debug: bool) -> &'static [&'static str] {
-    if debug && target.is_none() { &AS_TESTED } else { &AS_RELEASED }
+fn arguments(target: Option<&str>, profile: Profile) -> &'static [&'static str] {
+    match (profile, target) {
+        (Profile::Dev, None) => &AS_TESTED,
+        _ => &AS_RELEASED,
+    }
 }
 
 /// Compiles; gives the folder of what it built. Programs for this machine are those of a plain `cargo build`.
-fn compile(target: Option<&str>, arguments: &[&str], debug: bool) -> anyhow::Result<PathBuf> {
-    let (profile, folder) = if debug { ("dev", "debug") } else { ("release", "release") };
-    let arguments = [arguments, &["--profile", profile]].concat();
+fn compile(target: Option<&str>, arguments: &[&str], profile: Profile) -> anyhow::Result<PathBuf> {
+    let (name, folder) = match profile {
+        Profile::Dev => ("dev", "debug"),
+        Profile::Demo => ("demo", "demo"),
+        Profile::Release => ("release", "release"),
+    };
+    let arguments = [arguments, &["--profile", name]].concat();
     match target {
         None => process::run(process::cargo().arg("build").args(arguments))?,
         Some(target) if docker_runs_cross() => {
@@ -108,7 +116,9 @@ fn compile(target: Option<&str>, arguments: &[&str], debug: bool) -> anyhow::Res
             cross.arg("build").args(arguments).args(["--target", target]).args(musl::arguments_for(target)?);
             process::run(&mut cross)?;
         }
-        Some(target) => process::run(&mut zig_cargo(target, &[&["zigbuild"], &arguments[..]].concat(), !debug)?)?,
+        Some(target) => {
+            process::run(&mut zig_cargo(target, &[&["zigbuild"], &arguments[..]].concat(), profile != Profile::Dev)?)?
+        }
     }
     Ok(process::target_dir().join(target.unwrap_or_default()).join(folder))
 }
@@ -119,14 +129,25 @@ fn rust_flags(more: &[&str]) -> String {
     given.split_whitespace().chain(more.iter().copied()).collect::<Vec<_>>().join(" ")
 }
 
+/// How a program for this machine is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Not optimized.
+    Dev,
+    /// Optimized, and built in less time than a release.
+    Demo,
+    /// As it is released.
+    Release,
+}
+
 /// The program for this machine, for demonstrations: a probe that cannot be built here is said and no reason to stop, as
 /// the collector falls back.
-pub fn with_probe_if_possible(debug: bool) -> anyhow::Result<PathBuf> {
+pub fn with_probe_if_possible(profile: Profile) -> anyhow::Result<PathBuf> {
     if let Err(error) = ebpf::ensure_built() {
         println!("the eBPF probe cannot be built here: {error:#}\ngoing on without it: the collector will use inotify");
     }
     println!("building the collector; the first time this takes some minutes");
-    Ok(compile(None, arguments(None, debug), debug)?.join("pilcrow"))
+    Ok(compile(None, arguments(None, profile), profile)?.join("pilcrow"))
 }
 
 fn docker_runs_cross() -> bool {
