@@ -10,11 +10,11 @@ use crate::chaos::plan::Start;
 /// What a collector sends of one stream: twice what a container writes, so that a stop of some seconds has to be caught up with.
 const STREAM_RATE: &str = "128KiB";
 const STREAM_BURST: &str = "256KiB";
-/// What the receiver takes of one stream, a second and at once: more by what Loki's defaults (3 and 15 MB) are more than the
-/// collector's (2.5 and 10 MiB).
+/// What the receiver takes of one stream a second: more by what Loki's default (3 MB) is more than the collector's (2.5 MiB).
 pub const TAKEN_BYTES_PER_S: usize = 150_000;
-/// See [`TAKEN_BYTES_PER_S`].
-pub const TAKEN_BURST: usize = 375_000;
+/// What it takes at once: four of the largest requests more than the collector sends, as with both defaults (15 MB, 10 MiB,
+/// requests of 1 MiB). A request that a slow line holds up counts when it arrives, and the collector's next burst beside it.
+pub const TAKEN_BURST: usize = (256 << 10) + 4 * (256 << 10);
 
 /// A busy node: everything happens more often than on a real one.
 pub fn live_options(seed: u64, scale: Scale) -> LiveOptions {
