@@ -357,7 +357,7 @@ impl<R: RangeReader> Tailer<R> {
     }
 
     /// Reads what is on the disk, waits until it is acknowledged, and saves the last positions; all within the deadline.
-    async fn drain(mut self) -> io::Result<()> {
+    async fn drain(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + self.state.config.shutdown.deadline.0;
         self.mark_dirty(&mut Vec::new())?;
         self.follow_pods(Instant::now());

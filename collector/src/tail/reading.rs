@@ -175,8 +175,9 @@ impl<R: RangeReader> Tailer<R> {
         let restart = file.name.restart;
         file.progress.reach_end();
         let next = unit.chain.current().map(|next| unit.chain.files()[next].name.restart);
-        if next.map_or(unit.gone, |next| next != restart) {
-            unit.chain.files_mut()[index].ends_lines = true;
+        let ends_lines = next.map_or(unit.gone, |next| next != restart);
+        unit.chain.files_mut()[index].ends_lines = ends_lines;
+        if ends_lines {
             self.state.flush(id);
         }
         self.state.moved = true;
@@ -259,7 +260,7 @@ impl State {
 
     /// The cursor of a unit enters a file.
     pub(super) fn enter(&mut self, id: UnitId, file: u64, clock: Clock) {
-        let ends_lines = self.units.get_mut(id).is_some_and(Unit::take_end_of_lines);
+        let ends_lines = self.units.get_mut(id).is_some_and(|unit| unit.take_end_of_lines(file));
         if ends_lines {
             self.flush(id);
         }
