@@ -9,7 +9,6 @@ use std::{
 use super::{
     State, Tailer,
     apart::{self, Left},
-    reading::FAILING_MAX,
 };
 use crate::{
     config::StartAt,
@@ -257,7 +256,7 @@ impl State {
         let (before, room) = (container.chain.open_files(), self.files.descriptors.room());
         let now = Instant::now();
         let errors = container.chain.merge(&listing.files, unknown, room, last_file, now);
-        for lost in container.chain.give_up_unread(FAILING_MAX, now) {
+        for lost in container.chain.give_up_unread(now) {
             let pod = &container.pod;
             tracing::error!(namespace = pod.namespace, pod = pod.pod, container = container.name, file = %lost.path.display(),
                 lost_bytes = lost.len, "gave up a deleted log file that could not be read for 10 minutes; look at the disk");

@@ -368,7 +368,7 @@ impl<R: RangeReader> Tailer<R> {
     }
 
     /// Reads what is on the disk, waits until it is acknowledged, and saves the last positions; all within the deadline.
-    async fn drain(mut self) -> io::Result<()> {
+    async fn drain(&mut self) -> io::Result<()> {
         let deadline = Instant::now() + self.state.config.shutdown.deadline.0;
         apart::wait_until(deadline);
         self.mark_dirty(&mut Vec::new())?;

@@ -11,7 +11,7 @@ use std::{
 use super::{
     ROTATION_GRACE, State, Tailer, Unit,
     apart::{self, Left, read_range},
-    chain::{Source, clock_before},
+    chain::{FAILING_MAX, Source, clock_before},
     folders::Folder,
     read::{BUFFER_BYTES, BUFFERS, RangeReader, Wanted},
     unit::Feed,
@@ -31,9 +31,6 @@ const LONG_RECORD_FACTOR: usize = 6;
 
 /// A file that cannot be read is tried again after this time.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// A block that could not be read for so long is passed over, where a later file waits behind it.
-pub(super) const FAILING_MAX: Duration = Duration::from_secs(600);
 
 /// A round of reads while it is prepared and done: memory that is used again and again.
 #[derive(Default)]
@@ -183,8 +180,9 @@ impl<R: RangeReader> Tailer<R> {
         let restart = file.name.restart;
         file.progress.reach_end();
         let next = unit.chain.current().map(|next| unit.chain.files()[next].name.restart);
-        if next.map_or(unit.gone, |next| next != restart) {
-            unit.chain.files_mut()[index].ends_lines = true;
+        let ends_lines = next.map_or(unit.gone, |next| next != restart);
+        unit.chain.files_mut()[index].ends_lines = ends_lines;
+        if ends_lines {
             self.state.flush(id);
         }
         self.state.moved = true;
@@ -272,7 +270,7 @@ impl State {
 
     /// The cursor of a unit enters a file.
     pub(super) fn enter(&mut self, id: UnitId, file: u64, clock: Clock) {
-        let ends_lines = self.units.get_mut(id).is_some_and(Unit::take_end_of_lines);
+        let ends_lines = self.units.get_mut(id).is_some_and(|unit| unit.take_end_of_lines(file));
         if ends_lines {
             self.flush(id);
         }

@@ -30,6 +30,8 @@ use crate::{
 struct Found {
     /// Files to be read; the slot of those that the signal should have told of.
     grown: Vec<(UnitId, Option<Slot>)>,
+    /// Numbers of files that were written to after their end.
+    regrown: Vec<(UnitId, u64)>,
     /// Numbers of files that became shorter, or begin otherwise than they did.
     truncated: Vec<(UnitId, u64)>,
     /// Containers of which a file is not where it was.
@@ -66,6 +68,12 @@ impl<R: RangeReader> Tailer<R> {
         }
         for slot in dirty {
             self.state.queue_slot(slot);
+        }
+        for (id, file) in found.regrown {
+            if let Some(unit) = self.state.units.get_mut(id) {
+                unit.chain.reopen(file);
+            }
+            self.state.queue(id);
         }
         for (id, file) in found.truncated {
             self.begin_anew(id, file, now);
@@ -107,8 +115,7 @@ impl<R: RangeReader> Tailer<R> {
                             found.truncated.push((id, file.id));
                         } else if file.progress.has_ended() && len > file.progress.parsed() {
                             // Written to after all, longer after it was rotated than any runtime should.
-                            file.progress.reopen();
-                            found.grown.push((id, None));
+                            found.regrown.push((id, file.id));
                         } else if is_current && len != file.progress.seen() {
                             found.grown.push((id, Some(slot)));
                         }
@@ -129,6 +136,10 @@ impl<R: RangeReader> Tailer<R> {
                                 found.grown.push((id, None));
                             }
                         }
+                        _ => found.moved.push(id),
+                    },
+                    Source::Closed if file.may_be_written_again() => match rustix::fs::stat(&file.path) {
+                        Ok(stat) if stat.st_size as u64 <= file.progress.parsed() => {}
                         _ => found.moved.push(id),
                     },
                     Source::Listed | Source::Opened(_) | Source::Closed => {}

@@ -221,10 +221,11 @@ impl Unit {
         }
     }
 
-    /// Whether the file that was read before ends its lines: what is held back must be flushed before another file is read.
-    pub fn take_end_of_lines(&mut self) -> bool {
+    /// Whether a file before `next` ends its lines: what is held back must be flushed before that one is read.
+    pub fn take_end_of_lines(&mut self, next: u64) -> bool {
         let mut ends = false;
-        for file in self.chain.files_mut().iter_mut().filter(|file| file.progress.has_ended()) {
+        let before = self.chain.files_mut().iter_mut().take_while(|file| file.id != next);
+        for file in before.filter(|file| file.progress.has_ended()) {
             ends |= std::mem::take(&mut file.ends_lines);
         }
         ends

@@ -111,6 +111,24 @@ fn files_that_are_found_and_deleted_while_the_disk_fails_lose_no_line() {
 }
 
 #[test]
+fn files_that_are_found_beside_one_that_cannot_be_read_wait_for_it() {
+    let Some(disk) = Disk::new() else { return };
+    let node = &disk.node;
+    let live = node.container("web", "flaky").join("0.log");
+    append(&live, lines(0..1000));
+    rotate(&live, 1);
+    append(&live, lines(1000..2000));
+    append(&node.container("web", "other").join("0.log"), lines(0..10));
+    disk.fault("eio", "0.log.20260102", 0);
+    let program = node.start();
+    wait_for("the warning", || program.log().contains("cannot open a log file").then_some(()));
+    append(&live, lines(2000..2500));
+    wait_for("the other container's lines", || (texts(node, "other").len() == 10).then_some(()));
+    disk.recover();
+    assert_all(node, "flaky", 2500, || program.log());
+}
+
+#[test]
 fn an_archive_that_cannot_be_read_for_some_seconds_loses_no_line_and_is_not_called_damaged() {
     let Some(disk) = Disk::new() else { return };
     let node = &disk.node;

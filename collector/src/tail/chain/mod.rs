@@ -15,5 +15,5 @@ pub use clock::clock_before;
 pub use head::plain_head;
 pub use listing::{ListedFile, Listing, OUTSIDE, list};
 pub use log_name::{Age, LogName};
-pub use order::{Chain, ChainFile, MergeError, Progress, Source, UnknownFile};
+pub use order::{Chain, ChainFile, FAILING_MAX, MergeError, Progress, Source, UnknownFile};
 pub use watch::{FolderWatch, FolderWatcher, Watch};

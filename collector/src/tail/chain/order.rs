@@ -13,11 +13,12 @@ mod unread;
 use std::{
     io,
     path::PathBuf,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use self::file::Copy;
+use self::file::{Copy, began_anew};
 use self::index::{Beginnings, ByKey};
+pub use self::unread::FAILING_MAX;
 use self::unread::Unread;
 pub use self::{
     file::{ChainFile, Source},
@@ -60,6 +61,8 @@ pub struct MergeError {
 pub struct Chain {
     files: Vec<ChainFile>,
     unread: Vec<Unread>,
+    /// Since when one of the folder's files cannot be read.
+    failing_since: Option<Instant>,
 }
 
 impl Chain {
@@ -68,6 +71,7 @@ impl Chain {
         Self {
             files: saved.iter().map(|saved| ChainFile::from_saved(take_id(next_id), saved, now)).collect(),
             unread: Vec::new(),
+            failing_since: None,
         }
     }
 
@@ -94,13 +98,15 @@ impl Chain {
     /// Whether nothing more is expected to be appended to the file at `index`: another one came after it, it was
     /// compressed, or it is gone from its folder.
     pub fn is_superseded(&self, index: usize) -> bool {
-        let file = &self.files[index];
-        let is_newer = |other: &ChainFile| (other.is_listed() || other.is_open()) && other.is_after(file);
-        !file.is_listed() || matches!(file.source, Source::Gzip(_)) || self.files.iter().any(is_newer)
+        let (file, mut later) = (&self.files[index], self.files[index + 1..].iter());
+        let is_there = |other: &ChainFile| other.is_listed() || other.is_open();
+        !file.is_listed() || matches!(file.source, Source::Gzip(_)) || later.any(is_there)
     }
 
     /// Takes over what the container's folder holds now. Files that could not be opened are left out and come again
-    /// with the next listing; where the file system does not answer nothing is taken over. At most `keep_open` files that were not open stay so; the others are opened when they are read.
+    /// with the next listing; where the file system does not answer nothing is taken over, and where one cannot be read for now no
+    /// other that is new, as that would be read first, see [`Unread`]. At most `keep_open` files that were
+    /// not open stay so; the others are opened when they are read.
     pub fn merge(
         &mut self,
         listing: &[ListedFile],
@@ -109,12 +115,16 @@ impl Chain {
         next_id: &mut u64,
         now: Instant,
     ) -> Vec<MergeError> {
+        let wall_ns = wall_ns();
         let mut seen = vec![false; self.files.len()];
         let listing = self.with_unread(listing);
-        let (strangers, errors) = self.recognise_by_inode(&listing, keep_open, &mut seen, now);
+        let mut grown = Vec::new();
+        let (strangers, errors) = self.recognise_by_inode(&listing, keep_open, (&mut seen, &mut grown), now);
         if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
+            grown.into_iter().for_each(|id| self.reopen(id));
             return errors;
         }
+        let is_blocked = self.is_blocked_by(&errors, now);
         let known = Beginnings::of(&self.files);
         let mut newcomers: Vec<ChainFile> = Vec::new();
         let mut new_beginnings = Beginnings::default();
@@ -126,13 +136,14 @@ impl Chain {
                     self.files[index].copy = Some(Copy::of(listed, &inspected));
                 }
                 Some(index) => {
-                    self.files[index].recognise(listed, inspected);
+                    grown.extend(self.files[index].recognise(listed, inspected));
                     seen[index] = true;
                 }
                 // A compressed form or a copy stands beside the file for a moment: one of the two is enough.
                 None if !new_beginnings.matching(&inspected.head).is_empty() => {}
                 // A copy that is about to be written; rotated files have something in them.
                 None if matches!(listed.name.age, Age::RotatedByNumber(_)) && inspected.head.is_empty() => {}
+                None if is_blocked => self.unread.extend(Unread::of(listed, inspected.file, now)),
                 None => {
                     let newcomer = ChainFile::new(listed, inspected, unknown);
                     new_beginnings.add(newcomers.len(), newcomer.fingerprint);
@@ -147,10 +158,10 @@ impl Chain {
                 file.missing_since.get_or_insert(now);
             }
         }
-        newcomers.sort_by_key(ChainFile::order);
-        put_new_counts_last(&mut newcomers);
+        let mut newcomers = in_order(newcomers, wall_ns);
         newcomers.iter_mut().for_each(|newcomer| newcomer.id = take_id(next_id));
-        self.insert(newcomers);
+        self.insert(newcomers, wall_ns);
+        grown.into_iter().for_each(|id| self.reopen(id));
         // Most containers have one file, and a vector makes room for four, 650 bytes more.
         self.files.shrink_to_fit();
         errors
@@ -162,7 +173,7 @@ impl Chain {
         &mut self,
         listing: &'a [ListedFile],
         keep_open: usize,
-        seen: &mut [bool],
+        (seen, grown): (&mut [bool], &mut Vec<u64>),
         now: Instant,
     ) -> (Vec<(&'a ListedFile, Inspected)>, Vec<MergeError>) {
         let (mut strangers, mut errors) = (Vec::new(), Vec::new());
@@ -200,7 +211,7 @@ impl Chain {
                         |file: &ChainFile| file.key == inspected.key && file.fingerprint.matches(&inspected.head);
                     match by_key.get(inspected.key).find(|&index| is_same(&self.files[index])) {
                         Some(index) => {
-                            self.files[index].recognise(listed, inspected);
+                            grown.extend(self.files[index].recognise(listed, inspected));
                             seen[index] = true;
                         }
                         None => strangers.push((listed, inspected)),
@@ -228,6 +239,22 @@ impl Chain {
         self.unread.len() + self.files.iter().filter(|file| file.is_open()).count()
     }
 
+    /// More was found in the file with this number after its end. Where restart counts began again at 0, and a log that was there
+    /// is written to again, it comes after those of higher counts from now on: they are read.
+    pub fn reopen(&mut self, id: u64) {
+        let Some(index) = self.files.iter().position(|file| file.id == id) else { return };
+        let file = &mut self.files[index];
+        file.progress.reopen();
+        let restart = file.name.restart;
+        let is_read = |other: &ChainFile| {
+            let has_unread = other.name.gzip || other.unread_bytes() > 0;
+            other.progress.has_ended() || !other.is_at_hand() || !has_unread
+        };
+        let comes_before = |other: &&ChainFile| other.name.restart != restart && is_read(other);
+        let passed = self.files[index + 1..].iter().take_while(comes_before).count();
+        self.files[index..=index + passed].rotate_left(1);
+    }
+
     /// The file with this number was truncated under its name: what is in it from now on is a file of its own, which comes
     /// after it. What was unread before is found again where the next listing has a copy of it.
     pub fn split_truncated(&mut self, id: u64, next_id: &mut u64, now: Instant) {
@@ -239,13 +266,13 @@ impl Chain {
 
     /// Puts newcomers, in their order, into their places among the files that are listed. Those that are known keep theirs:
     /// one that is gone from its folder has a name of before, and by now others may have come under that name.
-    fn insert(&mut self, newcomers: Vec<ChainFile>) {
+    fn insert(&mut self, newcomers: Vec<ChainFile>, wall_ns: i64) {
         if newcomers.is_empty() {
             return;
         }
         let mut known = std::mem::take(&mut self.files).into_iter().peekable();
         for newcomer in newcomers {
-            let is_later = |file: &ChainFile| file.missing_since.is_none() && file.is_after(&newcomer);
+            let is_later = |file: &ChainFile| file.missing_since.is_none() && file.is_after(&newcomer, wall_ns);
             while let Some(earlier) = known.next_if(|file| !is_later(file)) {
                 self.files.push(earlier);
             }
@@ -303,28 +330,49 @@ impl Chain {
     }
 }
 
-/// Where restart counts began again at 0, the files of the new counts come last: each began after the others were last written
-/// to.
-fn put_new_counts_last(files: &mut Vec<ChainFile>) {
-    let Some(highest) = files.last().map(|file| file.name.restart) else { return };
-    let last_write = |restart| {
-        let others = files.iter().filter(|file| file.name.restart > restart);
-        others.map(|file| file.modified_ns).max().unwrap_or(i64::MAX)
-    };
-    let began = |restart| {
-        let own = files.iter().filter(|file| file.name.restart == restart);
-        own.map(ChainFile::began_ns).min().unwrap_or(i64::MIN)
-    };
-    let is_new = |restart| restart < highest && began(restart) > last_write(restart);
-    let new: Vec<bool> = files.iter().map(|file| is_new(file.name.restart)).collect();
-    if new.contains(&true) {
-        let (mut old, mut later) = (Vec::new(), Vec::new());
-        for (file, is_new) in files.drain(..).zip(new) {
-            if is_new { later.push(file) } else { old.push(file) }
+/// Newcomers in their order: by restart count, but where counts began again at 0 the files of a lower one come later.
+fn in_order(mut files: Vec<ChainFile>, wall_ns: i64) -> Vec<ChainFile> {
+    files.sort_by_key(ChainFile::order);
+    let mut counts: Vec<Count> = Vec::new();
+    for file in files {
+        match counts.last_mut() {
+            Some(count) if count.restart == file.name.restart => count.add(file),
+            _ => counts.push(Count::of(file)),
         }
-        old.append(&mut later);
-        *files = old;
     }
+    let mut ordered: Vec<Count> = Vec::with_capacity(counts.len());
+    for count in counts {
+        let began_later = |lower: &Count| began_anew(lower.began_ns, count.last_write_ns, wall_ns);
+        let place = ordered.iter().position(began_later).unwrap_or(ordered.len());
+        ordered.insert(place, count);
+    }
+    ordered.into_iter().flat_map(|count| count.files).collect()
+}
+
+/// Files of one restart count, in their order.
+struct Count {
+    restart: u32,
+    began_ns: i64,
+    last_write_ns: i64,
+    files: Vec<ChainFile>,
+}
+
+impl Count {
+    fn of(file: ChainFile) -> Self {
+        let (restart, began_ns, last_write_ns) = (file.name.restart, file.began_ns(), file.modified_ns);
+        Self { restart, began_ns, last_write_ns, files: vec![file] }
+    }
+
+    fn add(&mut self, file: ChainFile) {
+        self.began_ns = self.began_ns.min(file.began_ns());
+        self.last_write_ns = self.last_write_ns.max(file.modified_ns);
+        self.files.push(file);
+    }
+}
+
+fn wall_ns() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn take_id(next_id: &mut u64) -> u64 {

@@ -1,36 +1,28 @@
 //! A model of the whole way: whatever is written, rotated, compressed, removed, read, refused, released and saved, in whatever
-//! order batches end, and whenever Pilcrow is killed, every line is delivered, for the first time in its order, and no other.
+//! order batches end, and whenever Pilcrow is killed, every line is delivered, for the first time in its order, and no other. None is sent
+//! again whose acknowledgement is known, and no more waits for Loki than memory has room for.
 //!
 //! The real tailer on real files; the container, the kubelet and the output with Loki are played. What nobody could do right does
 //! not happen: a file that is neither open nor saved is not removed, and Pilcrow is not killed before it saved what it read of a
 //! removed file.
 
+mod cases;
 mod node;
+mod run;
 
-use std::{
-    cell::Cell,
-    collections::{HashSet, VecDeque},
-    fs::{self, File},
-    os::fd::BorrowedFd,
-    path::Path,
-    rc::Rc,
-};
+use std::{cell::Cell, collections::HashSet, fs, rc::Rc};
 
 use proptest::prelude::*;
 use prost::Message;
 
-use self::node::{ClosedFile, Node};
-use super::{
-    chain::Source,
-    notify::PollSignal,
-    read::{PreadReader, Wanted},
-    *,
+use self::{
+    node::{ClosedFile, Node},
+    run::{BATCH_BYTES, Pending, QUEUE_BYTES, Run},
 };
+use super::*;
 use crate::{
-    batch::{Batch, PushRequest, StreamSlot},
-    checkpoint,
-    compiled::Compiled,
-    model::ChannelId,
+    batch::{PushRequest, StreamSlot},
+    model::Stream,
 };
 
 /// What happens. Numbers choose among what there is, modulo their count.
@@ -44,6 +36,8 @@ enum Op {
     Reopen,
     /// The container restarts: its next log has the next number.
     Restart,
+    /// The container restarts, and the restart count begins again at 0.
+    RestartCountAnew,
     /// The kubelet compresses a rotated file.
     Compress(usize),
     /// The kubelet removes the oldest file, if nothing is lost by it.
@@ -66,6 +60,8 @@ enum Op {
     Save,
     /// kill -9, and a new start.
     Kill,
+    /// SIGTERM while Loki does not answer, and a new start.
+    Drain,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -74,153 +70,20 @@ fn op() -> impl Strategy<Value = Op> {
         2 => Just(Op::Rename),
         2 => Just(Op::Reopen),
         1 => Just(Op::Restart),
-        2 => any::<usize>().prop_map(Op::Compress),
+        1 => Just(Op::RestartCountAnew),
+        2 => (0..4_usize).prop_map(Op::Compress),
         1 => Just(Op::Remove),
         8 => Just(Op::Turn),
         1 => any::<bool>().prop_map(|fails| Op::Disk { fails }),
         3 => Just(Op::Seal),
-        4 => any::<usize>().prop_map(Op::End),
-        1 => any::<usize>().prop_map(Op::DeliverUnanswered),
+        4 => (0..4_usize).prop_map(Op::End),
+        1 => (0..4_usize).prop_map(Op::DeliverUnanswered),
         2 => (any::<bool>(), any::<bool>()).prop_map(|(stderr, refuses)| Op::Loki { stderr, refuses }),
         2 => Just(Op::TryParked),
         2 => Just(Op::Save),
         1 => Just(Op::Kill),
+        1 => Just(Op::Drain),
     ]
-}
-
-/// Reads as pread does, unless the disk fails.
-struct FailingReader {
-    inner: PreadReader,
-    fails: Rc<Cell<bool>>,
-}
-
-impl RangeReader for FailingReader {
-    fn adopt(&mut self, slot: Slot, file: File) {
-        self.inner.adopt(slot, file);
-    }
-
-    fn release(&mut self, slot: Slot) {
-        self.inner.release(slot);
-    }
-
-    fn file(&self, slot: Slot) -> Option<BorrowedFd<'_>> {
-        self.inner.file(slot)
-    }
-
-    async fn read_round(&mut self, wanted: &[Wanted], mut sink: impl FnMut(usize, io::Result<&[u8]>)) {
-        if self.fails.get() {
-            (0..wanted.len()).for_each(|index| sink(index, Err(io::Error::from_raw_os_error(5))));
-            return;
-        }
-        self.inner.read_round(wanted, sink).await;
-    }
-}
-
-/// A batch at the output.
-struct Pending {
-    batch: Batch,
-    /// Channels that were parked when it came, or since.
-    refused: HashSet<ChannelId>,
-}
-
-/// One run of Pilcrow.
-struct Run {
-    tailer: Tailer<FailingReader>,
-    sealed: crossbeam_channel::Receiver<ToOutput>,
-    done: crossbeam_channel::Sender<FromOutput>,
-    snapshots: crossbeam_channel::Receiver<Snapshot>,
-    pending: VecDeque<Pending>,
-    parked: HashSet<ChannelId>,
-}
-
-impl Run {
-    fn start(pods: &Path, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
-        let mut config = Config::default();
-        config.paths.pods = pods.into();
-        let (sealed_tx, sealed) = crossbeam_channel::unbounded();
-        let (done, done_rx) = crossbeam_channel::unbounded();
-        let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
-        let links = Links {
-            sealed: sealed_tx,
-            sealed_notify: Arc::default(),
-            done: done_rx,
-            done_notify: Arc::default(),
-            snapshots: snapshots_tx,
-            snapshots_notify: Arc::default(),
-            pods: None,
-            pods_notify: Arc::default(),
-            stop: Arc::default(),
-        };
-        let Compiled { mut config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
-        // Smaller than a user may have them, so that a few lines fill them.
-        config.loki.batch.bytes = crate::config::ByteSize(200);
-        config.memory.queue = crate::config::ByteSize(1200);
-        let saved = checkpoint::decode(&checkpoint::encode(&saved)).unwrap();
-        let setup = Setup {
-            config: Arc::new(config),
-            links,
-            saved: saved.into(),
-            relabel,
-            pod_selector,
-            metrics: Arc::default(),
-            health: Arc::default(),
-        };
-        let reader = FailingReader { inner: PreadReader::new(), fails: Rc::clone(fails) };
-        let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
-        let tailer = Tailer::new(reader, signal, setup).unwrap();
-        let mut run = Self { tailer, sealed, done, snapshots, pending: VecDeque::new(), parked: HashSet::new() };
-        run.look();
-        run
-    }
-
-    fn look(&mut self) {
-        self.tailer.state.due.rescan = Instant::now();
-        self.tailer.follow_folders();
-    }
-
-    async fn turn(&mut self) {
-        self.look();
-        self.tailer.state.queue_all();
-        self.tailer.turn().await;
-        self.receive();
-    }
-
-    /// Takes what the tailer sent, in its order.
-    fn receive(&mut self) {
-        for message in self.sealed.try_iter() {
-            match message {
-                ToOutput::Batch(batch) => {
-                    self.pending.push_back(Pending { batch, refused: self.parked.clone() });
-                }
-                ToOutput::Unparked(channel) => drop(self.parked.remove(&channel)),
-            }
-        }
-    }
-
-    /// The index of a batch that may end: none before it has a stream in common.
-    fn next_to_end(&self, which: usize) -> Option<usize> {
-        let labels = |pending: &Pending| {
-            pending.batch.streams().iter().map(|stream| Arc::clone(&stream.labels)).collect::<HashSet<_>>()
-        };
-        let may_end = |index: &usize| {
-            let own = labels(&self.pending[*index]);
-            self.pending.range(..*index).all(|before| labels(before).is_disjoint(&own))
-        };
-        let all: Vec<_> = (0..self.pending.len()).filter(may_end).collect();
-        (!all.is_empty()).then(|| all[which % all.len()])
-    }
-
-    /// Whether nothing that was read is anywhere but in Loki.
-    fn is_all_acknowledged(&self) -> bool {
-        let unacknowledged = self.tailer.state.lanes.unacknowledged();
-        self.tailer.state.units.iter().all(|unit| unit.next(&unacknowledged) == [None, None])
-    }
-
-    /// Whether the file at `path` is open, or would be opened by another name.
-    fn holds(&self, path: &Path) -> bool {
-        let files = self.tailer.state.units.iter().flat_map(|unit| unit.chain.files());
-        files.filter(|file| matches!(file.source, Source::Slot(_) | Source::Gzip(_))).any(|file| file.path == path)
-    }
 }
 
 /// Node, Pilcrow and Loki.
@@ -233,17 +96,34 @@ struct World {
     refuses: [bool; 2],
     /// What Loki took, in its order.
     delivered: [Vec<String>; 2],
-    /// So many lines are behind the stored positions, and so many must be before a kill.
-    saved: [usize; 2],
+    /// What this run knows that Loki took, and what is known after a kill.
+    acknowledged: [HashSet<String>; 2],
+    stored_acknowledged: [HashSet<String>; 2],
+    /// Lines that were sent again although their acknowledgement was known.
+    repeated: Vec<String>,
+    /// So many lines must be behind the stored positions before a kill.
     owed: [usize; 2],
+    /// The most bytes that waited for Loki.
+    most_pending_bytes: usize,
 }
 
 impl World {
     fn new() -> Self {
         let (node, fails) = (Node::new(), Rc::new(Cell::new(false)));
         let run = Run::start(node.pods.path(), Snapshot::default(), &fails);
-        let (stored, refuses, delivered, saved, owed) = Default::default();
-        Self { node, fails, run, stored, refuses, delivered, saved, owed }
+        Self {
+            node,
+            fails,
+            run,
+            stored: Snapshot::default(),
+            refuses: [false; 2],
+            delivered: Default::default(),
+            acknowledged: Default::default(),
+            stored_acknowledged: Default::default(),
+            repeated: Vec::new(),
+            owed: [0; 2],
+            most_pending_bytes: 0,
+        }
     }
 
     async fn act(&mut self, op: Op) {
@@ -251,7 +131,8 @@ impl World {
             Op::Write { stderr, whole } => self.node.write(stderr, whole),
             Op::Rename => self.node.rename(),
             Op::Reopen => self.node.reopen(),
-            Op::Restart => self.node.restart(),
+            Op::Restart => self.restart(false),
+            Op::RestartCountAnew => self.restart(true),
             Op::Compress(which) => self.node.compress(which),
             Op::Remove => self.remove(),
             Op::Turn => self.run.turn().await,
@@ -263,23 +144,55 @@ impl World {
             Op::End(which) => self.end(which),
             Op::DeliverUnanswered(which) => {
                 if let Some(index) = self.run.next_to_end(which) {
-                    self.deliver(index);
+                    let _unanswered = self.deliver(index);
                 }
             }
             Op::Loki { stderr, refuses } => self.refuses[usize::from(stderr)] = refuses,
             Op::TryParked => self.try_parked(),
             Op::Save => self.save(),
-            Op::Kill if (0..2).all(|stream| self.saved[stream] >= self.owed[stream]) => {
-                self.run = Run::start(self.node.pods.path(), self.stored.clone(), &self.fails);
+            Op::Kill if self.may_end() => self.start_again(),
+            Op::Drain if self.may_end() => {
+                self.run.tailer.drain().await.unwrap();
+                self.run.receive();
+                self.take_saved();
+                self.most_pending_bytes = self.most_pending_bytes.max(self.run.pending_bytes());
+                self.start_again();
             }
-            Op::Kill => {}
+            Op::Kill | Op::Drain => {}
         }
+        self.most_pending_bytes = self.most_pending_bytes.max(self.run.pending_bytes());
     }
 
-    /// Loki takes the lines of a batch that are not refused. Returns those streams that are.
-    fn deliver(&mut self, index: usize) -> Vec<StreamSlot> {
+    /// A log that an earlier restart with the same count left is written to again only when it was read: else its old lines and its
+    /// new ones are one piece, and what came between them follows.
+    fn restart(&mut self, counts_anew: bool) {
+        let is_saved = |stream: usize| {
+            let written = &self.node.written[stream];
+            self.node.begun[stream].is_empty()
+                && written.iter().all(|line| self.stored_acknowledged[stream].contains(line))
+        };
+        let may_append = is_saved(0) && is_saved(1);
+        self.node.restart(counts_anew, may_append);
+    }
+
+    /// Whether so many lines of each stream are behind the stored positions.
+    fn are_saved(&self, lines: [usize; 2]) -> bool {
+        (0..2).all(|stream| self.stored_acknowledged[stream].len() >= lines[stream])
+    }
+
+    fn may_end(&self) -> bool {
+        self.are_saved(self.owed)
+    }
+
+    fn start_again(&mut self) {
+        self.run = Run::start(self.node.pods.path(), self.stored.clone(), &self.fails);
+        self.acknowledged.clone_from(&self.stored_acknowledged);
+    }
+
+    /// Loki takes the lines of a batch that are not refused. Returns them, and those streams that are.
+    fn deliver(&mut self, index: usize) -> ([Vec<String>; 2], Vec<StreamSlot>) {
         let pending = &self.run.pending[index];
-        let mut bytes = Vec::new();
+        let (mut bytes, mut taken) = (Vec::new(), [const { Vec::new() }; 2]);
         pending.batch.encode_push_request(&pending.batch.whole(), &mut bytes);
         let streams = pending.batch.streams().iter().enumerate();
         let refused = streams.filter(|(_, stream)| {
@@ -291,21 +204,28 @@ impl World {
             let is_refused =
                 slots.iter().any(|slot| pending.batch.streams()[slot.index()].channel.stream as usize == of);
             for entry in stream.entries.into_iter().filter(|_| !is_refused) {
+                if self.acknowledged[of].contains(&entry.line) {
+                    self.repeated.push(entry.line.clone());
+                }
                 // Loki stores a repetition once.
                 if !self.delivered[of].contains(&entry.line) {
-                    self.delivered[of].push(entry.line);
+                    self.delivered[of].push(entry.line.clone());
                 }
+                taken[of].push(entry.line);
             }
         }
-        slots
+        (taken, slots)
     }
 
     fn end(&mut self, which: usize) {
         let Some(index) = self.run.next_to_end(which) else { return };
-        let refused = self.deliver(index);
+        let (taken, refused) = self.deliver(index);
+        for (acknowledged, taken) in self.acknowledged.iter_mut().zip(taken) {
+            acknowledged.extend(taken);
+        }
         let Some(Pending { batch, .. }) = self.run.pending.remove(index) else { return };
-        for slot in &refused {
-            let channel = batch.streams()[slot.index()].channel;
+        let channel = |slot: &StreamSlot| batch.streams()[slot.index()].channel;
+        for channel in refused.iter().map(channel) {
             self.run.parked.insert(channel);
             for pending in &mut self.run.pending {
                 pending.refused.insert(channel);
@@ -323,21 +243,23 @@ impl World {
     }
 
     fn save(&mut self) {
-        let is_all_acknowledged = self.run.is_all_acknowledged();
         self.run.tailer.snapshot();
-        if let Some(snapshot) = self.run.snapshots.try_iter().last() {
-            self.stored = snapshot;
-        }
-        if is_all_acknowledged {
-            self.saved = self.delivered.each_ref().map(Vec::len);
+        self.take_saved();
+    }
+
+    /// The positions that the tailer gave out last are stored.
+    fn take_saved(&mut self) {
+        let Some(snapshot) = self.run.snapshots.try_iter().last() else { return };
+        self.stored = snapshot;
+        for stream in Stream::ALL.into_iter().filter(|stream| self.run.is_acknowledged(*stream)) {
+            self.stored_acknowledged[stream as usize].clone_from(&self.acknowledged[stream as usize]);
         }
     }
 
     fn remove(&mut self) {
         let Some(ClosedFile { name, begun }) = self.node.files.first().cloned() else { return };
         let path = self.node.path(&name);
-        let is_saved = (0..2).all(|stream| self.saved[stream] >= begun[stream]);
-        if !is_saved && !self.run.holds(&path) {
+        if !self.are_saved(begun) && !self.run.holds(&path) {
             return;
         }
         self.owed = std::array::from_fn(|stream| self.owed[stream].max(begun[stream]));
@@ -346,16 +268,12 @@ impl World {
     }
 
     /// Nothing more is written, nothing fails, and Pilcrow reads and sends all that there is.
-    async fn drain(&mut self) {
+    async fn deliver_all(&mut self) {
         self.node.finish_lines();
         self.node.reopen();
         self.fails.set(false);
         self.refuses = [false; 2];
-        for round in 0..400 {
-            if round > 40 {
-                // A file that was written to lately has a grace before the next one is read.
-                std::thread::sleep(Duration::from_millis(5));
-            }
+        for _ in 0..100 {
             self.run.turn().await;
             self.run.tailer.state.lanes.seal_all();
             self.run.receive();
@@ -370,30 +288,61 @@ impl World {
             }
         }
     }
+
+    /// What is wrong, if anything is.
+    fn check(&self) -> Result<(), String> {
+        let (delivered, written) = (&self.delivered, &self.node.written);
+        if delivered != written {
+            return Err(format!("delivered: {delivered:?}\n  written: {written:?}"));
+        }
+        if !self.repeated.is_empty() {
+            return Err(format!("sent again without need: {:?}", self.repeated));
+        }
+        // Each batch may be exceeded by its last line.
+        let longest = written.iter().flatten().map(String::len).max().unwrap_or(0) + LINE_OVERHEAD;
+        let bound = (QUEUE_BYTES / BATCH_BYTES) as usize * (BATCH_BYTES as usize + longest);
+        if self.most_pending_bytes > bound {
+            return Err(format!("{} bytes waited for Loki, of {bound}", self.most_pending_bytes));
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a batch for a line besides its text: labels, time and lengths.
+const LINE_OVERHEAD: usize = 200;
+
+/// Does what happens, and then has Pilcrow deliver everything. Returns what is wrong then.
+fn play(ops: &[Op]) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::new();
+        for op in ops {
+            world.act(*op).await;
+        }
+        world.deliver_all().await;
+        world.check()?;
+
+        // And after a last kill the same again is all that comes.
+        world.act(Op::Save).await;
+        world.act(Op::Kill).await;
+        world.deliver_all().await;
+        world.check()
+    })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 100, ..ProptestConfig::default() })]
+    // Cases that failed are in `cases`, by name. PROPTEST_CASES=5000 tries more than usual.
+    #![proptest_config(ProptestConfig { max_shrink_iters: 20_000, failure_persistence: None, ..config() })]
 
     #[test]
     fn every_line_is_delivered_in_order_whatever_is_rotated_removed_refused_and_killed(
         ops in prop::collection::vec(op(), 0..140),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut world = World::new();
-            for op in ops {
-                world.act(op).await;
-            }
-            world.drain().await;
-            prop_assert_eq!(&world.delivered, &world.node.written);
-
-            // And after a last kill the same again is all that comes.
-            world.act(Op::Save).await;
-            world.act(Op::Kill).await;
-            world.drain().await;
-            prop_assert_eq!(&world.delivered, &world.node.written);
-            Ok(())
-        })?;
+        play(&ops).map_err(TestCaseError::fail)?;
     }
+}
+
+fn config() -> ProptestConfig {
+    let is_asked = std::env::var_os("PROPTEST_CASES").is_some();
+    if is_asked { ProptestConfig::default() } else { ProptestConfig::with_cases(128) }
 }

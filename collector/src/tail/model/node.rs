@@ -9,6 +9,9 @@ use std::{
 
 use flate2::{Compression, write::GzEncoder};
 
+/// 2026-01-02T03:00:00Z, in seconds since 1970.
+const EPOCH: u64 = 1_767_322_800;
+
 /// The container's side: its folder, and what was written.
 pub struct Node {
     /// The folder of all pods.
@@ -19,9 +22,11 @@ pub struct Node {
     /// When the log was renamed and the container still writes to it.
     renamed: bool,
     records: usize,
+    /// The node's clock, since [`EPOCH`].
+    seconds: u64,
     rotations: usize,
     /// For each stream the pieces of the line that has begun.
-    begun: [String; 2],
+    pub begun: [String; 2],
     /// For each stream its lines.
     pub written: [Vec<String>; 2],
     /// The files that are closed, oldest first.
@@ -43,19 +48,22 @@ impl Node {
         let folder = pods.path().join("ns_pod_uid/name");
         fs::create_dir_all(&folder).unwrap();
         let file = open(&folder.join("0.log"));
-        Self {
+        let mut node = Self {
             pods,
             folder,
             restart: 0,
             file,
             renamed: false,
             records: 0,
+            seconds: 0,
             rotations: 0,
             begun: Default::default(),
             written: Default::default(),
             files: Vec::new(),
             name: "0.log".into(),
-        }
+        };
+        node.touch();
+        node
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -68,11 +76,12 @@ impl Node {
         self.records += 1;
         let piece = format!("[{stream} {number}]");
         begun.push_str(&piece);
-        let (minute, second) = (number / 60, number % 60);
+        let (minute, second) = (self.seconds / 60, self.seconds % 60);
         writeln!(self.file, "2026-01-02T03:{minute:02}:{second:02}.5Z {stream} {tag} {piece}").unwrap();
         if whole {
             self.written[usize::from(stderr)].push(std::mem::take(begun));
         }
+        self.touch();
     }
 
     pub fn finish_lines(&mut self) {
@@ -102,23 +111,46 @@ impl Node {
         }
     }
 
-    pub fn restart(&mut self) {
+    /// The container restarts, with the next restart count or with one that begins again at 0, as after the container runtime lost
+    /// its state. `may_append`: a log that is there under the new name is written to again.
+    pub fn restart(&mut self, counts_anew: bool, may_append: bool) {
+        let count = if counts_anew { 0 } else { self.restart + 1 };
+        let log = format!("{count}.log");
+        // The kubelet removes all files of a count together.
+        let is_there = self.files.iter().any(|file| file.name.starts_with(&log));
+        let is_open = counts_anew && self.restart == 0;
+        let same = self.files.iter().position(|file| file.name == log);
+        if is_open || (is_there && !(may_append && same.is_some())) {
+            return;
+        }
         self.finish_lines();
         self.reopen();
-        self.restart += 1;
-        self.begin_file(format!("{}.log", self.restart));
+        self.restart = count;
+        self.begin_file(log);
+        if let Some(index) = same {
+            self.files.remove(index);
+        }
+    }
+
+    /// How many lines of each stream were begun.
+    fn begun_lines(&self) -> [usize; 2] {
+        [0, 1].map(|stream| self.written[stream].len() + usize::from(!self.begun[stream].is_empty()))
     }
 
     fn begin_file(&mut self, name: String) {
-        let begun = |stream: usize| self.written[stream].len() + usize::from(!self.begun[stream].is_empty());
-        let begun = [begun(0), begun(1)];
-        // When the last record was written: long ago by this machine's clock, so that the tailer need not wait for more.
-        let last_write = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_322_800 + self.records as u64);
-        self.file.set_modified(last_write).unwrap();
+        let begun = self.begun_lines();
         self.file = open(&self.path(&name));
+        self.touch();
         let name = std::mem::replace(&mut self.name, name);
         self.files.push(ClosedFile { name, begun });
         self.renamed = false;
+    }
+
+    /// The node's clock goes on by a second, and the log was written to then: long ago by this machine's clock, so that the tailer
+    /// need not wait for more.
+    fn touch(&mut self) {
+        self.seconds += 1;
+        self.file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH + self.seconds)).unwrap();
     }
 
     pub fn compress(&mut self, which: usize) {

@@ -1,7 +1,7 @@
 //! One file of a container's chain: which it is, how its bytes are had and how far it is done.
 
 use std::{
-    cmp::Reverse,
+    cmp::{Ordering, Reverse},
     fs::File,
     io,
     path::PathBuf,
@@ -180,6 +180,12 @@ impl ChainFile {
         self.name.gzip && self.is_listed() && matches!(self.source, Source::Slot(_) | Source::Opened(_))
     }
 
+    /// Whether it has ended, and lies there under the name of a log that is written to: that of an earlier restart count, which may
+    /// begin again at 0.
+    pub fn may_be_written_again(&self) -> bool {
+        self.name.age == Age::Live && self.is_listed()
+    }
+
     /// It does not lie any more where it was listed; the next listing may find it.
     pub fn set_missing(&mut self, now: Instant) {
         self.missing_since.get_or_insert(now);
@@ -209,8 +215,9 @@ impl ChainFile {
         self.source = source;
     }
 
-    /// The file is one that is known: renamed, compressed, or seen by an earlier run.
-    pub(super) fn recognise(&mut self, listed: &ListedFile, inspected: Inspected) {
+    /// The file is one that is known: renamed, compressed, or seen by an earlier run. Returns its number where it had ended and has
+    /// grown since.
+    pub(super) fn recognise(&mut self, listed: &ListedFile, inspected: Inspected) -> Option<u64> {
         self.path.clone_from(&listed.path);
         self.name = listed.name;
         self.first_timestamp_ns = crate::decode::first_timestamp_ns(&inspected.head);
@@ -218,24 +225,28 @@ impl ChainFile {
         if self.is_open() {
             // It is being read under its old inode, which the open file keeps alive.
             self.copy = Some(Copy::of(listed, &inspected));
-            return;
+            return None;
         }
         // Also that of a compressed copy: the old inode is free, and a new log file may have it already.
         self.key = inspected.key;
         self.copy = None;
         let has_grown = !listed.name.gzip && inspected.len > self.progress.parsed();
-        if has_grown || !self.progress.has_ended() {
-            self.progress.reopen();
+        let had_ended = self.progress.has_ended();
+        if has_grown || !had_ended {
             self.len = inspected.len;
             self.at_end_since = None;
             self.source = source(listed.name, inspected.file, self.progress.parsed());
         }
+        (has_grown && had_ended).then_some(self.id)
     }
 
     /// The file is certainly this one.
     pub(super) fn take_name(&mut self, listed: &ListedFile) {
         self.path.clone_from(&listed.path);
         self.name = listed.name;
+        if !listed.name.gzip {
+            self.modified_ns = listed.modified_ns;
+        }
         if !self.is_open() {
             self.key = listed.key;
             self.copy = None;
@@ -262,10 +273,11 @@ impl ChainFile {
     }
 
     /// Whether a file that is not open can be the one that was left: by its length, or where that is of the compressed form,
-    /// by the time of its writing. Docker's next compressed file may have both the name and the freed inode of this one.
+    /// or it is empty, by the time of its writing. Docker's next compressed file may have both the name and the freed inode of this
+    /// one, and so may the next log of a restart count.
     fn may_be_unchanged(&self, listed: &ListedFile) -> bool {
         match self.source {
-            _ if self.name.gzip => listed.modified_ns == self.modified_ns,
+            _ if self.name.gzip || self.fingerprint.len == 0 => listed.modified_ns == self.modified_ns,
             Source::Listed => listed.len >= self.progress.parsed(),
             _ => listed.len == self.progress.parsed(),
         }
@@ -328,16 +340,14 @@ impl ChainFile {
         self.first_timestamp_ns.unwrap_or(self.modified_ns)
     }
 
-    /// Whether it comes after another file of its container. Restart counts tell, unless they began again at 0: then the file
-    /// that was found later, and began after the other one was last written to, comes later.
-    pub(super) fn is_after(&self, other: &Self) -> bool {
-        if self.name.restart == other.name.restart {
-            return self.order() > other.order();
+    /// Whether it comes after another file of its container, by this machine's clock: restart counts tell, unless they began
+    /// again at 0.
+    pub(super) fn is_after(&self, other: &Self, wall_ns: i64) -> bool {
+        match self.name.restart.cmp(&other.name.restart) {
+            Ordering::Equal => self.order() > other.order(),
+            Ordering::Less => began_anew(self.began_ns(), other.modified_ns, wall_ns),
+            Ordering::Greater => !began_anew(other.began_ns(), self.modified_ns, wall_ns),
         }
-        let (found_first, found_later) = if self.id < other.id { (self, other) } else { (other, self) };
-        let began_again = found_later.began_ns() > found_first.modified_ns;
-        let later_is_after = found_later.name.restart > found_first.name.restart || began_again;
-        later_is_after == (self.id > other.id)
     }
 
     /// The place in the chain: by restart, then rotated ones before the live one, Docker's by their number, the kubelet's by
@@ -355,6 +365,13 @@ impl ChainFile {
         };
         (self.name.restart, self.name.age == Age::Live, Reverse(number), time, self.id)
     }
+}
+
+/// Whether restart counts began again at 0 between two logs: the one with the lower count began after the other one was last
+/// written to. Where it began in the future the clock was set back since, as a machine's without a battery is when the power
+/// fails, and times tell nothing.
+pub(super) fn began_anew(lower_began_ns: i64, higher_last_write_ns: i64, wall_ns: i64) -> bool {
+    higher_last_write_ns < lower_began_ns && lower_began_ns <= wall_ns
 }
 
 /// `file`: none where it is not to be kept open.

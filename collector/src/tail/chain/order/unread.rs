@@ -1,15 +1,21 @@
 //! Files that could be opened and whose beginning could not be read: which file of the chain they are, if any, is not known yet.
+//! Files that are found beside them wait too, or they would be read before an older one.
 //!
-//! In: what a merge could not look into. Out: the same files to the next merge, also where they are deleted meanwhile: they are
-//! held open, so that a disk that fails for a while loses nothing. One that is deleted and stays unreadable is given up.
+//! In: what a merge could not look into, or did not take over. Out: the same files to the next merge, also where they are deleted
+//! meanwhile: they are held open, so that a disk that fails for a while loses nothing. After 10 minutes the others are read without
+//! those that fail, and of these one that is deleted is given up.
 
 use std::{
     borrow::Cow,
     fs::File,
+    io::ErrorKind,
     time::{Duration, Instant},
 };
 
-use super::{Chain, ListedFile};
+use super::{Chain, ListedFile, MergeError};
+
+/// A file that cannot be read for so long is not waited for any more.
+pub const FAILING_MAX: Duration = Duration::from_secs(600);
 
 /// One such file.
 #[derive(Debug)]
@@ -19,7 +25,28 @@ pub(super) struct Unread {
     pub(super) since: Instant,
 }
 
+impl Unread {
+    /// `None` where it is not open.
+    pub(super) fn of(listed: &ListedFile, file: Option<File>, since: Instant) -> Option<Self> {
+        Some(Self { listed: listed.clone(), file: file?, since })
+    }
+}
+
 impl Chain {
+    /// Whether files that are new have to wait, as one of the folder cannot be read. One that may not be read, or is not whole yet,
+    /// is not waited for.
+    pub(super) fn is_blocked_by(&mut self, errors: &[MergeError], now: Instant) -> bool {
+        let may_pass = |failed: &MergeError| {
+            !matches!(failed.error.kind(), ErrorKind::PermissionDenied | ErrorKind::UnexpectedEof)
+        };
+        if !errors.iter().any(may_pass) {
+            self.failing_since = None;
+            return false;
+        }
+        let since = *self.failing_since.get_or_insert(now);
+        now.saturating_duration_since(since) < FAILING_MAX
+    }
+
     /// A listing, with those that are held and not in it any more.
     pub(super) fn with_unread<'l>(&self, listing: &'l [ListedFile]) -> Cow<'l, [ListedFile]> {
         let is_listed = |held: &&Unread| listing.iter().any(|listed| listed.key == held.listed.key);
@@ -28,9 +55,9 @@ impl Chain {
     }
 
     /// Closes those that no name leads to and that could not be read for so long.
-    pub fn give_up_unread(&mut self, after: Duration, now: Instant) -> Vec<ListedFile> {
+    pub fn give_up_unread(&mut self, now: Instant) -> Vec<ListedFile> {
         let is_lost = |held: &mut Unread| {
-            let is_old = now.saturating_duration_since(held.since) >= after;
+            let is_old = now.saturating_duration_since(held.since) >= FAILING_MAX;
             is_old && rustix::fs::fstat(&held.file).is_ok_and(|stat| stat.st_nlink == 0)
         };
         self.unread.extract_if(.., is_lost).map(|lost| lost.listed).collect()

@@ -1,0 +1,29 @@
+//! Cases that the model found once, in their shortest forms.
+
+use super::{
+    Op::{self, *},
+    play,
+};
+
+fn assert_holds(ops: &[Op]) {
+    play(ops).unwrap();
+}
+
+const PIECE: Op = Write { stderr: false, whole: false };
+
+#[test]
+fn a_deleted_empty_log_of_a_later_restart_does_not_end_a_line_that_goes_on_before_it() {
+    let fails = Disk { fails: true };
+    assert_holds(&[PIECE, Rename, fails, PIECE, Reopen, Restart, Restart, Remove, Turn, Remove, Remove]);
+}
+
+#[test]
+fn a_log_that_is_written_to_again_and_rotated_when_restart_counts_begin_again_goes_on_in_its_next_file() {
+    assert_holds(&[Restart, Turn, RestartCountAnew, PIECE, Rename, PIECE, Reopen, PIECE]);
+}
+
+#[test]
+fn an_empty_log_with_the_name_and_the_inode_of_an_earlier_one_is_another_file() {
+    let (stderr_piece, line) = (Write { stderr: true, whole: false }, Write { stderr: false, whole: true });
+    assert_holds(&[Restart, stderr_piece, PIECE, Turn, Restart, Save, Remove, line, RestartCountAnew]);
+}

@@ -1,0 +1,176 @@
+//! One run of Pilcrow: the real tailer, and the batches that it handed over.
+
+use std::{
+    cell::Cell,
+    collections::{HashSet, VecDeque},
+    fs::{self, File},
+    os::fd::BorrowedFd,
+    path::Path,
+    rc::Rc,
+};
+
+use super::super::{
+    chain::Source,
+    notify::PollSignal,
+    read::{PreadReader, Wanted},
+    *,
+};
+use crate::{
+    batch::Batch,
+    checkpoint,
+    compiled::Compiled,
+    config::{ByteSize, HumanDuration},
+    model::{ChannelId, FileKey, Stream},
+};
+
+/// Smaller than a user may have them, so that a few lines fill them.
+pub const BATCH_BYTES: u64 = 200;
+pub const QUEUE_BYTES: u64 = 1200;
+
+/// Reads as pread does, unless the disk fails.
+pub struct FailingReader {
+    inner: PreadReader,
+    fails: Rc<Cell<bool>>,
+}
+
+impl RangeReader for FailingReader {
+    fn adopt(&mut self, slot: Slot, file: File) {
+        self.inner.adopt(slot, file);
+    }
+
+    fn release(&mut self, slot: Slot) {
+        self.inner.release(slot);
+    }
+
+    fn file(&self, slot: Slot) -> Option<BorrowedFd<'_>> {
+        self.inner.file(slot)
+    }
+
+    async fn read_round(&mut self, wanted: &[Wanted], mut sink: impl FnMut(usize, io::Result<&[u8]>)) {
+        if self.fails.get() {
+            (0..wanted.len()).for_each(|index| sink(index, Err(io::Error::from_raw_os_error(5))));
+            return;
+        }
+        self.inner.read_round(wanted, sink).await;
+    }
+}
+
+/// A batch at the output.
+pub struct Pending {
+    pub batch: Batch,
+    /// Channels that were parked when it came, or since.
+    pub refused: HashSet<ChannelId>,
+}
+
+/// One run of Pilcrow.
+pub struct Run {
+    pub tailer: Tailer<FailingReader>,
+    sealed: crossbeam_channel::Receiver<ToOutput>,
+    pub done: crossbeam_channel::Sender<FromOutput>,
+    pub snapshots: crossbeam_channel::Receiver<Snapshot>,
+    pub pending: VecDeque<Pending>,
+    pub parked: HashSet<ChannelId>,
+}
+
+impl Run {
+    pub fn start(pods: &Path, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
+        let mut config = Config::default();
+        config.paths.pods = pods.into();
+        let (sealed_tx, sealed) = crossbeam_channel::unbounded();
+        let (done, done_rx) = crossbeam_channel::unbounded();
+        let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
+        let links = Links {
+            sealed: sealed_tx,
+            sealed_notify: Arc::default(),
+            done: done_rx,
+            done_notify: Arc::default(),
+            snapshots: snapshots_tx,
+            snapshots_notify: Arc::default(),
+            pods: None,
+            pods_notify: Arc::default(),
+            stop: Arc::default(),
+        };
+        let Compiled { mut config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
+        config.loki.batch.bytes = ByteSize(BATCH_BYTES);
+        config.memory.queue = ByteSize(QUEUE_BYTES);
+        config.shutdown.deadline = HumanDuration(Duration::ZERO);
+        let saved = checkpoint::decode(&checkpoint::encode(&saved)).unwrap();
+        let setup = Setup {
+            config: Arc::new(config),
+            links,
+            saved: saved.into(),
+            relabel,
+            pod_selector,
+            metrics: Arc::default(),
+            health: Arc::default(),
+        };
+        let reader = FailingReader { inner: PreadReader::new(), fails: Rc::clone(fails) };
+        let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
+        let tailer = Tailer::new(reader, signal, setup).unwrap();
+        let mut run = Self { tailer, sealed, done, snapshots, pending: VecDeque::new(), parked: HashSet::new() };
+        run.look();
+        run
+    }
+
+    fn look(&mut self) {
+        self.tailer.state.due.rescan = Instant::now();
+        self.tailer.follow_folders();
+    }
+
+    pub async fn turn(&mut self) {
+        self.look();
+        self.tailer.state.due.sweep = Instant::now();
+        self.tailer.sweep_if_due().unwrap();
+        self.tailer.state.queue_all();
+        self.tailer.turn().await;
+        self.receive();
+    }
+
+    /// Takes what the tailer sent, in its order.
+    pub fn receive(&mut self) {
+        for message in self.sealed.try_iter() {
+            match message {
+                ToOutput::Batch(batch) => {
+                    self.pending.push_back(Pending { batch, refused: self.parked.clone() });
+                }
+                ToOutput::Unparked(channel) => drop(self.parked.remove(&channel)),
+            }
+        }
+    }
+
+    /// The index of a batch that may end: none before it has a stream in common.
+    pub fn next_to_end(&self, which: usize) -> Option<usize> {
+        let labels = |pending: &Pending| {
+            pending.batch.streams().iter().map(|stream| Arc::clone(&stream.labels)).collect::<HashSet<_>>()
+        };
+        let may_end = |index: &usize| {
+            let own = labels(&self.pending[*index]);
+            self.pending.range(..*index).all(|before| labels(before).is_disjoint(&own))
+        };
+        let all: Vec<_> = (0..self.pending.len()).filter(may_end).collect();
+        (!all.is_empty()).then(|| all[which % all.len()])
+    }
+
+    /// Whether nothing that was read is anywhere but in Loki.
+    pub fn is_all_acknowledged(&self) -> bool {
+        Stream::ALL.iter().all(|stream| self.is_acknowledged(*stream))
+    }
+
+    /// Whether all that was read of a stream is acknowledged.
+    pub fn is_acknowledged(&self, stream: Stream) -> bool {
+        let unacknowledged = self.tailer.state.lanes.unacknowledged();
+        self.tailer.state.units.iter().all(|unit| unit.next(&unacknowledged)[stream as usize].is_none())
+    }
+
+    /// Whether the file at `path` is open.
+    pub fn holds(&self, path: &Path) -> bool {
+        let key = FileKey::of(&fs::metadata(path).unwrap());
+        let mut files = self.tailer.state.units.iter().flat_map(|unit| unit.chain.files());
+        files.any(|file| matches!(file.source, Source::Slot(_) | Source::Gzip(_)) && file.listed_key() == key)
+    }
+
+    /// Bytes of all batches that did not come back.
+    pub fn pending_bytes(&self) -> usize {
+        self.pending.iter().map(|pending| pending.batch.encoded_bytes()).sum()
+    }
+}
