@@ -1,6 +1,6 @@
 //! One line as protobuf bytes: field 2 of `logproto.StreamAdapter`, an `EntryAdapter`.
 //!
-//! This is the innermost loop of the whole way. The bytes before the text are written as a few whole words straight to
+//! This is the innermost loop of the data path. The bytes before the text are written as a few whole words straight to
 //! their place; built on the stack and copied they would cost as much as the rest, since the processor must wait for
 //! single bytes just written before it can load them as a word.
 
@@ -25,7 +25,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 const SHORT_VARINT_END: u64 = 1 << 35;
 const SHORT_VARINT_MAX: usize = 5;
 const WORD: usize = size_of::<u64>();
-/// Four short varints, four keys before them, the timestamp's key and length; the last word written may reach over the
+/// Four short varints, four keys before them, the timestamp's key and length; the last word written may extend beyond the
 /// end. Rounded up to whole vector registers.
 const HEAD_MAX: usize = 48;
 const _: () = assert!(4 * SHORT_VARINT_MAX + 4 + 2 + WORD <= HEAD_MAX);
@@ -50,7 +50,7 @@ pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], me
 
     out.reserve(HEAD_MAX + text.len() + metadata.len());
     let mut head = Head { bytes: out.spare_capacity_mut(), len: 0 };
-    // SAFETY: the spare capacity holds HEAD_MAX bytes, which is what these words may reach over.
+    // SAFETY: the spare capacity holds HEAD_MAX bytes, which is all that these words may write to.
     unsafe {
         head.push(u64::from(ENTRY_KEY), 1);
         head.push_varint(entry);
