@@ -4,6 +4,7 @@
 //! positions to be saved. One thread, no locks on the way of a line. It never waits for the network: when every batch is in
 //! flight, reading stops until one comes back, and the log files wait on the disk.
 
+pub mod apart;
 mod archives;
 pub mod chain;
 mod channels;
@@ -20,6 +21,7 @@ mod reading;
 mod schedule;
 mod selection;
 mod slots;
+mod stalls;
 mod sweep;
 mod unit;
 mod units;
@@ -48,6 +50,7 @@ use self::{
     schedule::Schedule,
     selection::Changes,
     slots::Slots,
+    stalls::Stalls,
     unit::Unit,
     units::Units,
 };
@@ -75,6 +78,9 @@ const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
 /// The longest time without a round of the loop: how the status server knows that this thread is alive.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 
+/// How often is looked whether calls that were left behind have returned.
+const LOOK_FOR_RETURNED: Duration = Duration::from_secs(1);
+
 /// The least time between two warnings of the same kind.
 const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -95,9 +101,9 @@ pub struct Links {
     pub snapshots: crossbeam_channel::Sender<Snapshot>,
     /// Wakes who saves them.
     pub snapshots_notify: Arc<Notify>,
-    /// News of this node's pods; `None`: they are not asked for, and labels come from the paths.
+    /// Changes of this node's pods; `None`: they are not watched, and labels come from the paths.
     pub pods: Option<crossbeam_channel::Receiver<PodUpdate>>,
-    /// Woken after there was news of pods.
+    /// Woken after a pod changed.
     pub pods_notify: Arc<Notify>,
     /// Says that it is time to drain and end.
     pub stop: Arc<Stop>,
@@ -158,6 +164,7 @@ struct State {
     units: Units,
     selecting: Selecting,
     schedule: Schedule,
+    stalls: Stalls,
     lanes: Lanes,
     files: OpenFiles,
     decoding: Decoding,
@@ -218,6 +225,7 @@ struct Throttles {
     unopened_file: Throttle,
     unlisted_folder: Throttle,
     unreadable_file: Throttle,
+    stalled: Throttle,
     damaged_file: Throttle,
     unfinished_lines: Throttle,
     odd_lines: Throttle,
@@ -234,6 +242,7 @@ impl Default for Throttles {
             unopened_file: new(),
             unlisted_folder: new(),
             unreadable_file: new(),
+            stalled: new(),
             damaged_file: new(),
             unfinished_lines: new(),
             odd_lines: Throttle::new(ODD_LINES_INTERVAL),
@@ -274,6 +283,7 @@ impl<R: RangeReader> Tailer<R> {
             units: Units::new(saved),
             selecting,
             schedule: Schedule::default(),
+            stalls: Stalls::default(),
             files: OpenFiles {
                 slots: Slots::default(),
                 descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
@@ -323,6 +333,7 @@ impl<R: RangeReader> Tailer<R> {
     async fn turn(&mut self) {
         self.state.health.beat(Side::Reader);
         self.take_ended();
+        self.follow_stalled();
         self.state.read_due_again(Instant::now());
         self.read_round().await;
         self.state.seal_if_due(Instant::now());
@@ -359,6 +370,7 @@ impl<R: RangeReader> Tailer<R> {
     /// Reads what is on the disk, waits until it is acknowledged, and saves the last positions; all within the deadline.
     async fn drain(mut self) -> io::Result<()> {
         let deadline = Instant::now() + self.state.config.shutdown.deadline.0;
+        apart::wait_until(deadline);
         self.mark_dirty(&mut Vec::new())?;
         self.follow_pods(Instant::now());
         self.state.end_waiting();
@@ -403,7 +415,8 @@ impl State {
         let snapshot = self.moved.then_some(self.due.snapshot);
         let metadata = self.selecting.metadata.wait_ends();
         let beat = Instant::now() + BEAT_INTERVAL;
-        [seal, later, snapshot, metadata]
+        let stalled = self.stalls.any().then(|| Instant::now() + LOOK_FOR_RETURNED);
+        [seal, later, snapshot, metadata, stalled]
             .into_iter()
             .flatten()
             .fold(self.due.sweep.min(self.due.rescan).min(beat), Instant::min)

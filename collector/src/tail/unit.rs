@@ -39,6 +39,8 @@ pub struct Unit {
     pub gone: bool,
     /// No earlier run has saved anything of it.
     pub is_new: bool,
+    /// Its file system does not answer: nothing is asked of it until it does.
+    pub stalled: bool,
     /// Is in the round of reads that is being prepared: its file stays open.
     pub picked: bool,
     /// What its folder holds at the next scan is passed over: it was written while the container was excluded.
@@ -108,6 +110,7 @@ impl Unit {
             queued: false,
             gone: false,
             is_new: false,
+            stalled: false,
             picked: false,
             resumes_at_end: false,
             dropped_lines: 0,
@@ -138,9 +141,9 @@ impl Unit {
         matches!(self.selection, Selection::Collected(_))
     }
 
-    /// Whether it has a file to read, and is not held up until its cursor goes back.
+    /// Whether it has a file to read that answers, and is not held up until its cursor goes back.
     pub fn is_readable(&self) -> bool {
-        self.is_labelled() && !self.channels.wants_rewind() && self.chain.current().is_some()
+        self.is_labelled() && !self.stalled && !self.channels.wants_rewind() && self.chain.current().is_some()
     }
 
     /// Why it is excluded, if it is.

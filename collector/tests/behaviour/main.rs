@@ -3,9 +3,11 @@
 mod bounds;
 mod descriptors;
 mod exclusion;
+mod fuse;
 mod hold;
 mod hostile;
 mod hostile_pods;
+mod hung_mount;
 mod import;
 mod kill;
 mod kubernetes;

@@ -23,7 +23,7 @@ use crate::{
 /// How a file's bytes are had.
 #[derive(Debug)]
 pub enum Source {
-    /// Not to be had: finished, remembered from an earlier run and not seen yet, or gone.
+    /// Not available: finished, remembered from an earlier run and not seen yet, or gone.
     Closed,
     /// Not open, as descriptors are few: [`ChainFile::open`] opens it by its path when it is to be read.
     Listed,
@@ -148,7 +148,7 @@ impl ChainFile {
         !matches!(self.source, Source::Closed | Source::Listed)
     }
 
-    /// Whether its bytes can be had, now or by opening it.
+    /// Whether its bytes are available, now or by opening it.
     pub fn is_at_hand(&self) -> bool {
         match self.source {
             Source::Closed => false,
@@ -168,6 +168,11 @@ impl ChainFile {
             Some(copy) if copy.path == self.path => copy.key,
             _ => self.key,
         }
+    }
+
+    /// The number of the device that it lies on.
+    pub fn device(&self) -> u64 {
+        self.key.device
     }
 
     /// Whether it is read as it was written, while what its name leads to now is its compressed form.
@@ -190,7 +195,7 @@ impl ChainFile {
     /// # Errors
     /// Those of opening; `NotFound` where it is gone or another file lies there now.
     pub fn open(&self) -> io::Result<Source> {
-        let inspected = head::inspect(&self.path, self.name.gzip)?;
+        let inspected = head::inspect(&self.path, self.name.gzip).map_err(|failed| failed.error)?;
         if inspected.key != self.listed_key() || !self.begins_with(&inspected.head) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another file has taken its name"));
         }
