@@ -219,7 +219,7 @@ fn the_json_of_this_machine_keeps_to_the_documented_schema_and_the_exit_code_to_
     fs::write(&file, text(&config.paths.pods)).unwrap();
     let (out, code) = doctor(&file, &["--json"]);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], 2);
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&json["can_work"], code), (&true.into(), Some(0)), "{out}");
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/doctor.md")).unwrap();

@@ -109,7 +109,7 @@ pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
     findings.extend(folders::examine(&config.paths));
     findings.extend(trials.pods.as_ref().map(|probe| kubernetes::examine(&config.kubernetes, probe)));
     findings.extend(loki::examine(&config.loki, trials.push.as_ref()));
-    Report { schema: 1, version: env!("CARGO_PKG_VERSION"), findings }
+    Report { schema: 2, version: env!("CARGO_PKG_VERSION"), findings }
 }
 
 /// What `auto` selects, from the findings about each backend.
