@@ -1,4 +1,4 @@
-//! What noticing costs the writer: the time of a small write without the collector, and with each of its backends.
+//! What detecting growth costs the writer: the time of a small write without the collector, and with each of its backends.
 //!
 //! In: the running kernel; root for eBPF. Out: a table of nanoseconds a write. In a machine of `cargo xtask vm --cost`,
 //! whose clock counts instructions, they are instructions, and the same at every run.
@@ -66,7 +66,7 @@ impl Files {
         Ok(Self { tracked: file(&path)?, other: file(&folder.join("other"))?, path })
     }
 
-    /// What the writes of [`Self::costs`] take while nobody notices them: the same files, as no two take the same.
+    /// What the writes of [`Self::costs`] take while nobody watches them: the same files, as no two take the same.
     fn alone(&self) -> io::Result<[f64; 3]> {
         let tracked = time(&self.tracked, &mut || Ok(()))?;
         Ok([time(&self.other, &mut || Ok(()))?, tracked, tracked])

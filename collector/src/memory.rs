@@ -13,7 +13,7 @@ pub fn give_back_at_once() {
 }
 
 /// Gives back what this thread freed and mimalloc keeps for its next allocations: the last page of each size, and what other
-/// threads freed of its own. To be called where a thread comes to rest, as it looks at every page that the thread has.
+/// threads freed of its own. To be called when a thread becomes idle, as it looks at every page of the thread.
 pub fn give_back() {
     // SAFETY: no block that is in use is touched.
     unsafe { libmimalloc_sys::mi_collect(true) };

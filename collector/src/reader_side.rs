@@ -37,7 +37,7 @@ pub struct Common {
     /// Shared by all.
     pub health: Arc<Health>,
     /// News of this node's pods will come.
-    pub hears_of_pods: bool,
+    pub watches_pods: bool,
 }
 
 /// The running thread.
@@ -84,7 +84,7 @@ impl Reader {
             done_notify: Arc::clone(&done_notify),
             snapshots: snapshots_tx,
             snapshots_notify: Arc::clone(&snapshots_notify),
-            pods: common.hears_of_pods.then_some(pods_rx),
+            pods: common.watches_pods.then_some(pods_rx),
             pods_notify: Arc::clone(&pods_notify),
             stop: Arc::clone(&stop),
         };

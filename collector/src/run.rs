@@ -45,7 +45,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     if config.debug.drop_signals > 0.0 {
         tracing::warn!(
             share = config.debug.drop_signals,
-            "debug.drop_signals: signs of growth are thrown away; the sweep finds those files later"
+            "debug.drop_signals: signals are dropped on purpose; the sweep finds those files later"
         );
     }
     let access = open_kubernetes(&runtime, &config, &metrics)?;
@@ -58,7 +58,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         interest: interest.clone(),
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
-        hears_of_pods: access.is_some(),
+        watches_pods: access.is_some(),
     };
     let (reader, ends) = Reader::start(common, opened.signal, saved)?;
     let stop = ends.stop;
@@ -107,7 +107,7 @@ fn open_kubernetes(
 fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
     if !interest.selector.is_empty() {
         tracing::warn!(
-            "kubernetes.pod_selector has no effect, as the Kubernetes API is not asked: logs of all pods are collected"
+            "kubernetes.pod_selector has no effect, as the Kubernetes API is not used: logs of all pods are collected"
         );
     }
     let built_in = interest.rules.rules().len() - config.relabel_configs.len();
@@ -116,7 +116,7 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
     if !unmet.is_empty() {
         tracing::warn!(
             labels = unmet.join(", "),
-            "relabel_configs reads labels that are always empty, as the Kubernetes API is not asked"
+            "relabel_configs reads labels that are always empty, as the Kubernetes API is not used"
         );
     }
 }
@@ -124,7 +124,7 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
 /// Asks the reader to end when a signal says so; returns where that takes so long that something hangs.
 async fn hang_after_signal(stop: Arc<Stop>, hangs_after: Duration) -> io::Result<()> {
     let name = standby::stop_signal().await?;
-    tracing::info!("{name}: sending what is read, then ending");
+    tracing::info!("{name}: sending what was read, then exiting");
     stop.ask();
     tokio::time::sleep(hangs_after).await;
     Ok(())

@@ -35,7 +35,7 @@ pub struct Links {
     pub snapshots: Receiver<Snapshot>,
     /// Woken after a snapshot was made.
     pub snapshots_notify: Arc<Notify>,
-    /// How this node's pods are asked for, what is wanted of them and where news of them go; `None`: they are not.
+    /// How this node's pods are watched, what is wanted of them and where updates go; `None`: they are not.
     pub pods: Option<(kubernetes::Access, kubernetes::Interest, kubernetes::Listener)>,
     /// Disconnected when the tailer has ended.
     pub tailer_ended: mpsc::Receiver<Infallible>,
@@ -149,7 +149,7 @@ async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Me
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             metrics.checkpoint_saved_at_ms.store(now.as_millis() as i64, Ordering::Relaxed);
             if std::mem::take(failing) {
-                tracing::info!("the positions are saved again");
+                tracing::info!("the positions can be saved again");
             }
             None
         }

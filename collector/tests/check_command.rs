@@ -28,7 +28,7 @@ fn a_good_configuration_is_explained_in_sentences() {
     );
     assert_eq!((err.as_str(), code), ("", Some(0)));
     for sentence in [
-        "The configuration is good. It means:\n",
+        "The configuration is valid:\n",
         "- Lines go to Loki at https://loki.example.com, for tenant home.\n",
         "- Every request carries the headers X-Token.\n",
         "- The built-in rules make labels, such as {app=\"nginx\", cluster=\"home-k8s\", container=\"nginx\", \

@@ -61,7 +61,7 @@ fn sees_write() -> Proof {
 }
 
 fn tried(name: &str, outcome: Result<Proof, &str>) -> KindReport {
-    let refusal = |reason: &str| Refusal { reason: reason.into(), mend: format!("mend {reason}") };
+    let refusal = |reason: &str| Refusal { reason: reason.into(), fix: format!("fix {reason}") };
     KindReport { name: name.into(), outcome: outcome.map_err(refusal) }
 }
 
@@ -77,12 +77,12 @@ fn a_pi_5_with_raspberry_pi_os_is_told_that_inotify_does_the_work_and_what_would
     let btf = finding(&report, "ebpf", "btf");
     assert_eq!(btf.status, Status::Warn);
     assert_eq!(
-        btf.mend.as_deref().unwrap(),
+        btf.fix.as_deref().unwrap(),
         "Raspberry Pi OS builds its kernels without BTF; and that for the Pi 5 without kprobes, too: no probe can attach, \
-         and inotify does the work (what that costs: docs/performance.md); for eBPF take a kernel with BTF: Ubuntu Server \
+         and inotify is used (what that costs: docs/performance.md); for eBPF use a kernel with BTF: Ubuntu Server \
          for Pi, Debian, Fedora, Talos and Armbian have it"
     );
-    assert_eq!(finding(&report, "choice", "signal").found, "auto comes to inotify");
+    assert_eq!(finding(&report, "choice", "signal").found, "auto selects inotify");
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn a_pi_4_with_raspberry_pi_os_is_told_that_kprobes_do_without_btf() {
     let (_root, system) = machine("6.1.21+rpt-rpi-v8", ROOT, &["/sys/bus/event_source/devices/kprobe/type=6"]);
     let report = examine(&config, &system, &Trials::default());
     assert_eq!(finding(&report, "kernel", "release").found, "6.1.21+rpt-rpi-v8 (Raspberry Pi OS)");
-    let mend = finding(&report, "ebpf", "btf").mend.as_deref().unwrap();
-    assert!(mend.contains("kprobes do without") && mend.contains("take a kernel with BTF"), "{mend}");
+    let fix = finding(&report, "ebpf", "btf").fix.as_deref().unwrap();
+    assert!(fix.contains("kprobes work without BTF") && fix.contains("use a kernel with BTF"), "{fix}");
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn a_kernel_with_everything_comes_to_the_first_kind_that_attaches() {
     assert_eq!(finding(&report, "ebpf", "kprobes").status, Status::Ok);
     let first = finding(&report, "signal", "ebpf");
     assert_eq!(first.found, "fexit vfs_write: attach failed (524)");
-    assert_eq!(first.mend.as_deref(), Some("mend attach failed (524)"));
-    assert_eq!(finding(&report, "choice", "signal").found, "auto comes to ebpf (tp_btf ext4_da_write_end)");
+    assert_eq!(first.fix.as_deref(), Some("fix attach failed (524)"));
+    assert_eq!(finding(&report, "choice", "signal").found, "auto selects ebpf (tp_btf ext4_da_write_end)");
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn a_backend_that_is_named_and_does_not_work_is_a_failure() {
     config.signal = SignalChoice::Ebpf;
     let report = examine(&config, &system, &trials);
     assert!(!report.can_work(), "nothing may take over");
-    assert_eq!(finding(&report, "signal", "configured").found, "signal is ebpf, and that can not be used here");
+    assert_eq!(finding(&report, "signal", "configured").found, "signal is ebpf, and that cannot be used here");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_process_without_capabilities_is_told_which_it_lacks() {
         let report = examine(&config, &system, &Trials::default());
         let capabilities = finding(&report, "ebpf", "capabilities");
         assert_eq!(capabilities.found, format!("{missing} missing"));
-        assert_eq!(capabilities.mend.as_deref(), Some(&*format!("run as root, or give {missing}")));
+        assert_eq!(capabilities.fix.as_deref(), Some(&*format!("run as root, or give {missing}")));
         assert!(report.can_work(), "inotify does the work");
     }
 }
@@ -219,7 +219,7 @@ fn the_json_of_this_machine_keeps_to_the_documented_schema_and_the_exit_code_to_
     fs::write(&file, text(&config.paths.pods)).unwrap();
     let (out, code) = doctor(&file, &["--json"]);
     let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(json["schema"], 1);
+    assert_eq!(json["schema"], 2);
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!((&json["can_work"], code), (&true.into(), Some(0)), "{out}");
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/doctor.md")).unwrap();
@@ -229,7 +229,7 @@ fn the_json_of_this_machine_keeps_to_the_documented_schema_and_the_exit_code_to_
         let status = finding["status"].as_str().unwrap();
         assert!(["ok", "warn", "fail"].contains(&status), "{finding}");
         assert!(!finding["found"].as_str().unwrap().is_empty());
-        assert_eq!(finding["mend"].is_null(), status == "ok", "{finding}");
+        assert_eq!(finding["fix"].is_null(), status == "ok", "{finding}");
     }
 
     fs::write(&file, text(Path::new("/nonexistent/pods"))).unwrap();
@@ -238,7 +238,7 @@ fn the_json_of_this_machine_keeps_to_the_documented_schema_and_the_exit_code_to_
     assert_eq!(code, Some(1));
     let (table, code) = doctor(&file, &[]);
     assert!(table.contains("/nonexistent/pods does not exist\n"), "{table}");
-    assert!(table.contains("can not work here: "), "{table}");
+    assert!(table.contains("cannot work here: "), "{table}");
     assert!(!table.contains('\x1b'), "no colours where it is not a terminal");
     assert_eq!(code, Some(1));
 }

@@ -1,4 +1,4 @@
-//! The kept inputs of the fuzz targets (`collector/fuzz/corpus`), without a fuzzer: what it once found stays mended.
+//! The kept inputs of the fuzz targets (`collector/fuzz/corpus`), without a fuzzer: what the fuzzer once found stays fixed.
 
 use std::{fs, panic, path::Path};
 

@@ -37,7 +37,7 @@ use tokio::time::{sleep, timeout};
 const LOST_AFTER: Duration = Duration::from_secs(120);
 
 /// How long a reader lets a burst grow before it drains.
-const LINGER: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A kind of program that can be attached here.
 struct Plan<'a> {
@@ -74,7 +74,7 @@ fn with_every_plan(mut test: impl FnMut(&Plan<'_>, EbpfSignal, &Path) -> io::Res
         }
     }
     for refusal in refusals {
-        // A test that ran with no kind at all says so itself; which kinds are not to be had here is said by one for all.
+        // A test that ran with no kind at all says so itself; which kinds are not available here is printed once for all.
         if ran == 0 { println!("SKIPPED: {refusal}") } else { say_once(format!("SKIPPED: {refusal}")) }
     }
     Ok(())
@@ -242,7 +242,7 @@ fn a_million_writes_of_two_threads_lose_no_wakeup() -> io::Result<()> {
                 io::Result::Ok(())
             })?
         })?;
-        println!("{plan}: {} writes, {drains} drains without linger", 2 * writes_per_file);
+        println!("{plan}: {} writes, {drains} drains without a pause", 2 * writes_per_file);
         Ok(())
     })
 }
@@ -295,7 +295,7 @@ fn a_hundred_thousand_writes_make_few_wakeups() -> io::Result<()> {
                 while fstat(&file)?.st_size < WRITES {
                     timeout(LOST_AFTER, signal.wait()).await.map_err(io::Error::other)??;
                     wakeups += 1;
-                    sleep(LINGER).await;
+                    sleep(PAUSE).await;
                     drain(&mut signal)?;
                 }
                 io::Result::Ok(())

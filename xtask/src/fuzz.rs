@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .collect();
     if !broken.is_empty() {
         bail!(
-            "an input breaks what must hold; put it into collector/fuzz/corpus once it is mended:\n{}",
+            "an input breaks what must hold; put it into collector/fuzz/corpus once it is fixed:\n{}",
             broken.join("\n")
         );
     }

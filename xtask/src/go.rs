@@ -28,7 +28,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Whether this machine can build it; else the reason and the mend.
+    /// Whether this machine can build it; else the reason and the fix.
     pub fn can_build(&self) -> Result<(), String> {
         if process::find("go").is_some() {
             return Ok(());

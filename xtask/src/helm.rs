@@ -37,8 +37,8 @@ pub struct Helm {
 }
 
 impl Helm {
-    /// Whether there is one, or this machine can build it; else the reason and the mend.
-    pub fn can_be_had() -> Result<(), String> {
+    /// Whether there is one, or this machine can build it; else the reason and the fix.
+    pub fn check_available() -> Result<(), String> {
         if process::find("helm").is_some() { Ok(()) } else { PROGRAM.can_build() }
     }
 

@@ -28,6 +28,7 @@ mod release;
 mod soak;
 mod test;
 mod vm;
+mod words;
 mod workflows;
 
 use std::process::ExitCode;

@@ -28,7 +28,7 @@ struct Rendered {
     head: &'static str,
 }
 
-/// A change of the configuration can not change the checksum in plain manifests, so there is none.
+/// A change of the configuration cannot change the checksum in plain manifests, so there is none.
 const VALUES: [&str; 2] = ["--set", "loki.url=http://loki.monitoring:3100,rollOnConfigChange=false"];
 
 const FILES: [Rendered; 2] = [

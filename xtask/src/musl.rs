@@ -55,7 +55,7 @@ fn changed_source() -> anyhow::Result<PathBuf> {
         fs::write(&path, text)?;
     }
     let library = changed.join("src/lib.rs");
-    // Cargo shows the warnings of what lies in a folder of one's own, and these are not ours to mend.
+    // Cargo shows the warnings of what lies in a folder of one's own, and these are not ours to fix.
     fs::write(&library, format!("#![allow(warnings)]\n{}", fs::read_to_string(&library)?))?;
     fs::write(stamp, made_from)?;
     Ok(changed)

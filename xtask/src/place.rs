@@ -39,7 +39,7 @@ impl Place {
         Ok(Self::Kept(node))
     }
 
-    /// As [`Self::choose`], with a folder of its own, so that several can be at work at the same time.
+    /// As [`Self::choose`], with a folder of its own, so that several can run at the same time.
     pub fn temporary(folder: &Path, prefix: &str) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
         Ok(Self::Temporary(tempfile::Builder::new().prefix(prefix).tempdir_in(parent(folder))?))

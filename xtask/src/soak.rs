@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: a node at work for an hour, to see that memory stays where it is and that no line is missing.
+//! `cargo xtask soak`: runs a node for an hour, to see that memory does not grow and that no line is missing.
 //!
 //! In: how long, and how many lines a second. Out: what the release binary's resident size was over the time, and an error
 //! where a line is missing or the size grew. Containers' logs are rotated and compressed, containers restart, pods come and
@@ -166,7 +166,7 @@ fn drain(collector: &mut Collector, receiver: &Receiver, ledger: &Ledger) -> any
     while !receiver.wait_until(Duration::from_secs(1), |counts| counts.marked_lines >= ledger.lines()) {
         collector.check_running()?;
         if start.elapsed() > DRAIN_DEADLINE {
-            println!("waited {DRAIN_DEADLINE:?} in vain for the last lines");
+            println!("waited {DRAIN_DEADLINE:?} without success for the last lines");
             break;
         }
     }

@@ -25,7 +25,7 @@ pub struct Figures {
     pub bytes: u64,
     /// CPU time by kind.
     pub cpu: Cpu,
-    /// CPU time in all, as exact as it can be had.
+    /// CPU time in all, as exactly as it can be measured.
     pub cpu_s: f64,
     /// Memory, at the end.
     pub memory: Memory,

@@ -109,7 +109,7 @@ fn event() -> io::Result<u64> {
             String::from_utf8_lossy(&output.stdout).into_owned()
         }
     };
-    text.trim().parse().map_err(|_| io::Error::other("no tracepoint raw_syscalls:sys_enter is to be had (needs root)"))
+    text.trim().parse().map_err(|_| io::Error::other("no tracepoint raw_syscalls:sys_enter is available (needs root)"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! One line as protobuf bytes: field 2 of `logproto.StreamAdapter`, an `EntryAdapter`.
 //!
-//! This is the innermost loop of the whole way. The bytes before the text are written as a few whole words straight to
+//! This is the innermost loop of the data path. The bytes before the text are written as a few whole words straight to
 //! their place; built on the stack and copied they would cost as much as the rest, since the processor must wait for
 //! single bytes just written before it can load them as a word.
 
@@ -26,7 +26,7 @@ const FIVE_BYTE_SECONDS_FROM_NS: i64 = (1 << 28) * NANOS_PER_SECOND as i64;
 /// Values under this are a varint of one byte or two.
 const TWO_BYTES_END: usize = 1 << 14;
 const WORD: usize = size_of::<u64>();
-/// The entry's key and length, the timestamp's field, the line's key and length, and what the last word written reaches over
+/// The entry's key and length, the timestamp's field, the line's key and length, and what the last word written extends beyond
 /// the end. Rounded up to whole vector registers.
 const HEAD_MAX: usize = 32;
 const _: () = assert!(3 + 2 + (1 + 5) + (1 + 5) + WORD <= HEAD_MAX);
@@ -49,7 +49,7 @@ pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], me
     out.reserve(HEAD_MAX + text.len() + metadata.len());
     let mut head = Head { bytes: out.spare_capacity_mut(), len: 0 };
     let to_seconds = u64::from_le_bytes([TIMESTAMP_KEY, timestamp_bytes as u8, SECONDS_KEY, 0, 0, 0, 0, 0]);
-    // SAFETY: the spare capacity holds HEAD_MAX bytes, which is what these words may reach over.
+    // SAFETY: the spare capacity holds HEAD_MAX bytes, which is all that these words may write to.
     unsafe {
         head.push(u64::from(ENTRY_KEY) | entry << 8, 1 + entry_bytes);
         head.push(to_seconds | varint_bits(seconds, 5) << 24, 3 + 5);

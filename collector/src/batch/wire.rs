@@ -73,7 +73,7 @@ pub(super) struct Run {
     pub(super) start: usize,
 }
 
-/// Lines on their way to Loki, as wire bytes.
+/// Lines to be sent to Loki, as wire bytes.
 #[derive(Debug)]
 pub struct Batch {
     arena: Vec<u8>,
@@ -216,7 +216,7 @@ impl Batch {
         &self.arena
     }
 
-    /// The runs that reach into `bytes`, each with its part of it.
+    /// The runs that overlap `bytes`, each with its part of it.
     pub(super) fn runs_in(&self, bytes: &Range<usize>) -> impl Iterator<Item = (Run, Range<usize>)> {
         let bytes = bytes.clone();
         let first = self.runs.partition_point(|run| run.start <= bytes.start).saturating_sub(1);

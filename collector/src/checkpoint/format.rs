@@ -30,11 +30,11 @@ pub enum DecodeError {
 impl std::fmt::Display for DecodeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::NoCheckpoint => write!(f, "it is no checkpoint file"),
+            Self::NoCheckpoint => write!(f, "it is not a checkpoint file"),
             Self::Version(version) => {
                 write!(f, "it has version {version} and this Pilcrow knows up to version {VERSION}")
             }
-            Self::Checksum => write!(f, "its checksum does not fit: it is torn or was altered"),
+            Self::Checksum => write!(f, "its checksum does not match: it is incomplete or was changed"),
             Self::Content(error) => write!(f, "its content cannot be understood: {error}"),
         }
     }
@@ -161,7 +161,7 @@ mod tests {
         let whole = encode(&snapshot());
         for room in 0..whole.len() {
             let mut disk = vec![0; room];
-            assert!(write(&snapshot(), &mut Cursor::new(&mut disk[..])).is_err(), "a full disk must be noticed");
+            assert!(write(&snapshot(), &mut Cursor::new(&mut disk[..])).is_err(), "a full disk must be reported");
             assert!(decode(&disk).is_err(), "{room} bytes were written");
         }
     }

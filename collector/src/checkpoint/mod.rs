@@ -1,8 +1,8 @@
 //! How far Loki has each file's lines, over restarts.
 //!
 //! In: [`Snapshot`]s of acknowledged positions. Out: a small file in the state folder, and what an earlier run saved in
-//! it. Written by rename, the version before kept, both with a checksum: a torn file is noticed and the one before
-//! serves. Knows no reading and no Loki.
+//! it. Written by rename, the version before kept, both with a checksum: a torn file is detected and the one before
+//! is used. Knows no reading and no Loki.
 
 mod format;
 mod store;

@@ -150,7 +150,7 @@ mod tests {
         fs::write(&current, &bytes[..bytes.len() - 3]).unwrap();
         let (loaded, errors) = store.load();
         assert_eq!(loaded, snapshot(1));
-        assert!(errors[0].to_string().contains("torn"), "{}", errors[0]);
+        assert!(errors[0].to_string().contains("incomplete"), "{}", errors[0]);
         fs::remove_file(&current).unwrap();
         assert_eq!(store.load().0, snapshot(1));
         store.save(&snapshot(3)).unwrap();

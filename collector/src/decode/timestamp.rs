@@ -2,7 +2,7 @@
 //!
 //! In: bytes that begin with a timestamp. Out: nanoseconds since 1970-01-01T00:00:00Z and the timestamp's length.
 //! Guarantees: the calendar is checked (no 31 April, no leap second: Go, which writes these, has none), and what int64
-//! can not hold is refused.
+//! cannot hold is refused.
 //!
 //! Digits are handled eight at a time as the bytes of one `u64`: `benches/parse_timestamp.rs` has the figures.
 

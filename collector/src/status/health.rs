@@ -183,7 +183,7 @@ impl Health {
             return reasons;
         }
         if self.pods_unlisted.load(Ordering::Relaxed) {
-            reasons.push("paths.pods can not be listed: it is not there, not mounted, or not to be read".into());
+            reasons.push("paths.pods cannot be listed: it does not exist, is not mounted, or cannot be read".into());
         } else if !self.scanned.load(Ordering::Relaxed) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
@@ -191,14 +191,14 @@ impl Health {
             reasons.push(why.clone());
         }
         reasons.extend(self.unacknowledged_at(now));
-        let mend = match self.refused.load(Ordering::Relaxed) {
+        let fix = match self.refused.load(Ordering::Relaxed) {
             0 => return reasons,
-            status @ 401 => format!("{status}: look at loki.basic_auth, loki.bearer_token_file and loki.headers"),
-            status @ 403 => format!("{status}: this user may not push; look at loki.tenant and the authentication"),
+            status @ 401 => format!("{status}: check loki.basic_auth, loki.bearer_token_file and loki.headers"),
+            status @ 403 => format!("{status}: this user may not push; check loki.tenant and the authentication"),
             status @ 404 => format!("{status}: loki.url does not lead to Loki's push address"),
             status => status.to_string(),
         };
-        reasons.push(format!("Loki refuses every push with {mend}"));
+        reasons.push(format!("Loki refuses every push with {fix}"));
         reasons
     }
 
@@ -270,13 +270,12 @@ mod tests {
         health.first_scan_done();
         assert_eq!(health.not_ready(), [""; 0]);
         health.pods_listed(false);
-        let reason = "paths.pods can not be listed: it is not there, not mounted, or not to be read";
+        let reason = "paths.pods cannot be listed: it does not exist, is not mounted, or cannot be read";
         assert_eq!(health.not_ready(), [reason]);
         health.pods_listed(true);
         assert_eq!(health.not_ready(), [""; 0]);
         health.push_refused(401);
-        let reason =
-            "Loki refuses every push with 401: look at loki.basic_auth, loki.bearer_token_file and loki.headers";
+        let reason = "Loki refuses every push with 401: check loki.basic_auth, loki.bearer_token_file and loki.headers";
         assert_eq!(health.not_ready(), [reason]);
         health.push_not_refused();
         assert_eq!(health.not_ready(), [""; 0]);

@@ -46,7 +46,7 @@ const PATHS: &str =
 /// network driver must be on.
 ///
 /// # Errors
-/// The listener can not be registered with the runtime.
+/// The listener cannot be registered with the runtime.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, health: Arc<Health>) -> io::Result<Infallible> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let mut places = Places::new(CONNECTIONS_MAX);
@@ -78,7 +78,7 @@ async fn connection(stream: tokio::net::TcpStream, metrics: Arc<Metrics>, health
     match timeout(CONNECTION_TIMEOUT, served).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!("a connection to the status server ended early: {error}"),
-        Err(_) => debug!("a connection to the status server took too long and was ended"),
+        Err(_) => debug!("a connection to the status server took too long and was closed"),
     }
 }
 
@@ -106,7 +106,7 @@ fn scrape(accept: Option<&HeaderValue>, metrics: &Metrics) -> Response<Full<Byte
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
             response
         }
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics can not be written: {error}\n")),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the metrics cannot be written: {error}\n")),
     }
 }
 

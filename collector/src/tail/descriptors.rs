@@ -149,7 +149,7 @@ impl<R: RangeReader> Tailer<R> {
         true
     }
 
-    /// Closes the file at `index`, which is from now on to be had by `source`.
+    /// Closes the file at `index`, which is available by `source` from now on.
     pub(super) fn shut(&mut self, id: UnitId, index: usize, source: Source) {
         let Some(container) = self.state.units.get_mut(id) else { return };
         let file = &mut container.chain.files_mut()[index];

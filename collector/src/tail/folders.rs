@@ -44,7 +44,7 @@ pub enum Folder {
 impl<R: RangeReader> Tailer<R> {
     /// Looks at the folders that changed, at all of them from time to time.
     ///
-    /// Until no more changes are noticed: a folder that changes while it is listed can hide a file, such as one that
+    /// Until no more changes are detected: a folder that changes while it is listed can hide a file, such as one that
     /// is being compressed, and a newer file must not be read before it.
     pub(super) fn follow_folders(&mut self) {
         for _ in 0..SCANS_MAX {
@@ -59,7 +59,7 @@ impl<R: RangeReader> Tailer<R> {
         let now = Instant::now();
         let mut changed = Vec::new();
         if let Err(error) = self.watcher.drain(&mut changed) {
-            tracing::warn!(%error, "cannot read the notices of changed folders; scanning all of them");
+            tracing::warn!(%error, "cannot read which folders changed; scanning all of them");
             changed.push(FolderWatch::Everything);
         }
         if now >= self.state.due.rescan || changed.contains(&FolderWatch::Everything) {

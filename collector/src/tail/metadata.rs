@@ -93,7 +93,7 @@ impl Metadata {
 }
 
 impl State {
-    /// Takes the news of pods, and decides on the containers that they are of and on those that waited long enough.
+    /// Takes changes of pods, and decides on the containers that they are of and on those that waited long enough.
     pub(super) fn take_metadata(&mut self, now: Instant) {
         let mut changed = Vec::new();
         let mut is_news = false;

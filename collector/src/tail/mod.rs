@@ -101,9 +101,9 @@ pub struct Links {
     pub snapshots: crossbeam_channel::Sender<Snapshot>,
     /// Wakes who saves them.
     pub snapshots_notify: Arc<Notify>,
-    /// News of this node's pods; `None`: they are not asked for, and labels come from the paths.
+    /// Changes of this node's pods; `None`: they are not watched, and labels come from the paths.
     pub pods: Option<crossbeam_channel::Receiver<PodUpdate>>,
-    /// Woken after there was news of pods.
+    /// Woken after a pod changed.
     pub pods_notify: Arc<Notify>,
     /// Says that it is time to drain and end.
     pub stop: Arc<Stop>,

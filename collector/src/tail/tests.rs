@@ -39,7 +39,7 @@ impl RangeReader for MeddlingReader {
     }
 }
 
-/// A reader side and the far ends of its channels.
+/// A reader side and the other ends of its channels.
 struct Rig {
     folder: tempfile::TempDir,
     side: Tailer<MeddlingReader>,

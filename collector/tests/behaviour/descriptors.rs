@@ -121,6 +121,6 @@ fn where_watches_are_too_few_the_sweep_finds_all_and_the_mend_is_said() {
     }
     append(&node.container("later", "young").join("0.log"), record(2, "of a new pod"));
     node.wait_until(&program, "all lines", |counts| counts.entries == 41);
-    wait_for("the mend", || program.log().contains("fs.inotify.max_user_watches").then_some(()));
+    wait_for("the fix", || program.log().contains("fs.inotify.max_user_watches").then_some(()));
     node.assert_no_violations();
 }

@@ -152,6 +152,6 @@ fn without_the_api_a_selector_has_no_effect_and_that_is_said() {
     let program = node.start();
     node.wait_until(&program, "the line", |counts| counts.entries == 1);
     let log = program.log();
-    assert!(log.contains("kubernetes.pod_selector has no effect, as the Kubernetes API is not asked"), "{log}");
+    assert!(log.contains("kubernetes.pod_selector has no effect, as the Kubernetes API is not used"), "{log}");
     assert!(log.contains("__meta_kubernetes_pod_label_tier"), "{log}");
 }

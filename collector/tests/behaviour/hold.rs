@@ -124,7 +124,7 @@ fn the_files_of_a_deleted_pod_are_closed_once_loki_has_their_lines() {
     append(&live, line(1));
     let read = fs::metadata(&live).unwrap().len() as f64;
     wait_for("the line to be read", || (program.metric("pilcrow_read_bytes_total", &[]) == read).then_some(()));
-    // All batches are on their way.
+    // All batches are in flight.
     append(&node.container("web", "busy").join("0.log"), (1..=LINES).map(line).collect::<String>());
     wait_for_full_queue(&program);
     fs::remove_dir_all(live.parent().unwrap()).unwrap();

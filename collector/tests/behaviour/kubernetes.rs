@@ -186,7 +186,7 @@ fn without_a_way_to_ask_auto_says_so_once_and_true_does_not_start() {
     assert_eq!(program.end().code(), Some(1));
     let log = program.log();
     assert!(
-        log.contains("kubernetes.enabled is true and the Kubernetes API can not be asked: Pilcrow does not"),
+        log.contains("kubernetes.enabled is true and the Kubernetes API cannot be used: Pilcrow does not"),
         "{log}"
     );
 }

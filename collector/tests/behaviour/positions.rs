@@ -76,7 +76,7 @@ fn a_full_state_disk_stops_nothing_is_said_once_and_saved_when_there_is_room() {
     // Nothing more is written to the log: what failed is tried again.
     fs::remove_file(&filler).unwrap();
     wait_for_saved(&node, &live);
-    wait_for("a word of it", || program.log().contains("the positions are saved again").then_some(()));
+    wait_for("a word of it", || program.log().contains("the positions can be saved again").then_some(()));
     program.kill();
     append(&live, lines(200..201));
     let program = node.start();
@@ -149,7 +149,7 @@ fn after_a_power_cut_that_tore_the_checkpoint_the_one_before_serves() {
     let bytes = fs::read(&checkpoint).unwrap();
     fs::write(&checkpoint, &bytes[..bytes.len() / 2]).unwrap();
     let log = finish(&node, &live).log();
-    assert!(log.contains("its checksum does not fit: it is torn or was altered"), "{log}");
+    assert!(log.contains("its checksum does not match: it is incomplete or was changed"), "{log}");
     let entries = node.receiver.counts().entries;
     assert!((201..=301).contains(&entries), "the first hundred were not sent again: {entries}");
 }
@@ -161,7 +161,7 @@ fn after_a_power_cut_that_left_two_empty_checkpoints_everything_is_sent_again() 
         fs::write(node.state().join(name), "").unwrap();
     }
     let log = finish(&node, &live).log();
-    assert_eq!(log.matches("it is no checkpoint file").count(), 2, "{log}");
+    assert_eq!(log.matches("it is not a checkpoint file").count(), 2, "{log}");
     assert_eq!(node.receiver.counts().entries, 401);
 }
 

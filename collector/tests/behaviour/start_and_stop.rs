@@ -65,7 +65,7 @@ fn a_pods_folder_that_appears_later_is_followed() {
     let program = node.start();
     wait_for("a word of the missing folder", || program.log().contains("paths.pods").then_some(()));
     let not_ready =
-        || program.get("/ready").filter(|(status, body)| *status == 503 && body.contains("paths.pods can not"));
+        || program.get("/ready").filter(|(status, body)| *status == 503 && body.contains("paths.pods cannot"));
     wait_for("a reason for not being ready", not_ready);
     append(&node.container("web", "late").join("0.log"), record(0, "here"));
     node.wait_until(&program, "its line", |counts| counts.entries == 1);

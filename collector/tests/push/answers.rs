@@ -71,7 +71,7 @@ fn whatever_may_pass_is_retried_with_the_same_bytes_until_loki_takes_it() {
         let text = log.text();
         assert_eq!(log.count("answers 429"), 1, "each reason once: {text}");
         assert_eq!(log.count("ingester is away"), 1);
-        assert_eq!(log.count("Loki takes lines again"), 1, "{text}");
+        assert_eq!(log.count("Loki accepts lines again"), 1, "{text}");
     });
 }
 

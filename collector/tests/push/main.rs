@@ -38,7 +38,7 @@ fn config(url: &str) -> config::Loki {
     }
 }
 
-/// A sender at work, seen from the reader side.
+/// A running sender, seen from the reader side.
 struct Running {
     sealed: Option<crossbeam_channel::Sender<ToOutput>>,
     sealed_notify: Arc<Notify>,

@@ -67,7 +67,7 @@ fn a_refused_stream_is_parked_tried_alone_and_sent_again_in_order_while_others_g
             assert_eq!(running.metrics.parked_channels.get(), 0);
             running.finish().await;
             assert_eq!(log.count("Loki refuses the stream {container=\"1\"}"), 1, "{}", log.text());
-            assert_eq!(log.count("Loki takes the stream {container=\"1\"} again"), 1, "{}", log.text());
+            assert_eq!(log.count("Loki accepts the stream {container=\"1\"} again"), 1, "{}", log.text());
         });
     }
 }

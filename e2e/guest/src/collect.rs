@@ -1,4 +1,4 @@
-//! A node at work under the collector's eyes, for some seconds: what it fell back to, and whether every line arrived.
+//! A running node that the collector watches for some seconds: what it fell back to, and whether every line arrived.
 //!
 //! In: a [`Scenario`] that is in force. Out: a [`Collected`], with a fault for a lost line, and for each thing that the
 //! collector did other than was to be expected, or said other than `pilcrow doctor` says.

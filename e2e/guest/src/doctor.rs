@@ -49,9 +49,9 @@ impl Doctor {
         self.0.iter().filter(of).map(|finding| finding.found.as_str())
     }
 
-    /// What it says that auto comes to: `ebpf (fexit vfs_write)`.
+    /// What it says that auto selects: `ebpf (fexit vfs_write)`.
     fn choice(&self, check: &str) -> &str {
-        self.found("choice", check).next().unwrap_or_default().trim_start_matches("auto comes to ")
+        self.found("choice", check).next().unwrap_or_default().trim_start_matches("auto selects ")
     }
 
     /// Where the collector took another way than doctor says, or gives another reason.
@@ -60,11 +60,11 @@ impl Doctor {
         let choice = self.choice("signal");
         // Doctor names the first of a plan's hooks, the collector all of them.
         if !signal.name.starts_with(choice.trim_end_matches(')')) {
-            faults.push(format!("doctor says that signal comes to {choice}, the collector took {}", signal.name));
+            faults.push(format!("doctor says that signal is {choice}, the collector took {}", signal.name));
         }
         if self.choice("reader") != reader.name {
             faults.push(format!(
-                "doctor says that reader comes to {}, the collector took {}",
+                "doctor says that reader is {}, the collector took {}",
                 self.choice("reader"),
                 reader.name
             ));
@@ -77,7 +77,7 @@ impl Doctor {
             }
         }
         let uring = self.found("reader", "io_uring").next().unwrap_or_default();
-        if let Some(reason) = uring.strip_prefix("can not be used: ")
+        if let Some(reason) = uring.strip_prefix("cannot be used: ")
             && reason != reader.fallback_reason
         {
             faults.push(format!("doctor says {reason:?}, the collector says {:?}", reader.fallback_reason));

@@ -162,9 +162,9 @@ impl Report {
 pub struct Collected {
     /// Its name.
     pub scenario: String,
-    /// What befell the logs meanwhile, for people; empty where that is the same each time.
+    /// What happened to the logs meanwhile, for people; empty where that is the same each time.
     pub events: String,
-    /// How growth was noticed, in the collector's words.
+    /// How growth was detected, in the collector's words.
     pub signal: String,
     /// Why not in a better way; empty if it is the best one.
     pub signal_reason: String,
@@ -178,7 +178,7 @@ pub struct Collected {
     pub written: u64,
     /// Lines that did not arrive.
     pub missing: u64,
-    /// How often the sweep found what was not noticed.
+    /// How often the sweep found what was not detected.
     pub sweep_finds: u64,
     /// Most memory that was ever resident, in bytes.
     pub peak_bytes: u64,

@@ -9,7 +9,7 @@ pub const FOLDER: &str = "/control";
 /// In the folder: a [`Job`] as JSON, there before the start.
 pub const JOB: &str = "job.json";
 
-/// In the folder: when it is there, the writer comes to its end.
+/// In the folder: when it is there, the writer ends.
 pub const STOP: &str = "stop";
 
 /// In the folder: the [`Written`] of a writer that has ended, as JSON.

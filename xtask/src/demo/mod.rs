@@ -58,7 +58,7 @@ pub struct Args {
     /// Containers at any time
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..))]
     containers: u16,
-    /// How the collector notices that a file grew
+    /// How the collector detects that a file grew
     #[arg(long, value_enum, default_value_t = SignalChoice::Auto)]
     signal: SignalChoice,
     /// How the collector reads

@@ -238,7 +238,7 @@ fn wait_for(
         if count != last.0 {
             last = (count, Instant::now());
         } else if last.1.elapsed() > STALL {
-            println!("waited in vain until {what}: {count} for {} s", STALL.as_secs());
+            println!("timed out waiting until {what}: {count} for {} s", STALL.as_secs());
             return Ok(());
         }
         thread::sleep(Duration::from_millis(500));

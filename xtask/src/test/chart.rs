@@ -43,7 +43,7 @@ const TAKEN: [&str; 3] = [
 
 /// Everything in one report.
 pub fn run() -> anyhow::Result<Report> {
-    if let Err(reason) = Helm::can_be_had() {
+    if let Err(reason) = Helm::check_available() {
         return Ok(Report::one_skipped("helm", reason));
     }
     let helm = Helm::find_or_build()?;

@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use anyhow::Context;
 
 use super::{Report, chart, layering, libtest, packages};
-use crate::{apt, build, chaos, cross, e2e, ebpf, image, links, process, vm, workflows};
+use crate::{apt, build, chaos, cross, e2e, ebpf, image, links, process, vm, words, workflows};
 
 /// One step.
 pub struct Step {
@@ -43,7 +43,12 @@ pub const ALL: [Step; 15] = [
         run: layering::run,
     },
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
-    Step { name: "docs", what: "rustdoc, warnings are errors, and the links of the documents", long: false, run: docs },
+    Step {
+        name: "docs",
+        what: "rustdoc, warnings are errors; links and words of the documents",
+        long: false,
+        run: docs,
+    },
     Step { name: "tests", what: "unit, property, behaviour and probe tests", long: false, run: tests },
     Step { name: "chaos", what: "everything goes wrong at once, with fixed seeds", long: false, run: chaos },
     Step { name: "helm", what: "the chart, and the manifests made from it", long: false, run: chart::run },
@@ -102,7 +107,8 @@ fn docs() -> anyhow::Result<Report> {
             .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"),
     )?;
     links::check()?;
-    Ok(Report { passed: 2, ..Report::default() })
+    words::check()?;
+    Ok(Report { passed: 3, ..Report::default() })
 }
 
 fn workflows() -> anyhow::Result<Report> {

@@ -22,7 +22,7 @@ use crate::{
 pub fn write(compiled: &Compiled, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
     let config = &compiled.config;
     let relabelling = Relabelling::of(compiled);
-    writeln!(out, "The configuration is good. It means:")?;
+    writeln!(out, "The configuration is valid:")?;
     for sentence in sentences(config, &relabelling) {
         writeln!(out, "- {sentence}")?;
     }
@@ -97,7 +97,7 @@ fn streams(config: &Config) -> String {
         Rate::Unlimited => "Streams are sent as fast as Loki answers".into(),
     };
     match config.loki.refused_streams {
-        RefusedStreams::Wait => format!("{rate}; one that Loki refuses waits on the disk until Loki takes it."),
+        RefusedStreams::Wait => format!("{rate}; one that Loki refuses waits on the disk until Loki accepts it."),
         RefusedStreams::DropAfter(after) => {
             format!("{rate}; the lines of one that Loki refuses for {after} are dropped, and counted.")
         }
@@ -132,7 +132,7 @@ fn backends(config: &Config) -> String {
 fn kubernetes(config: &Config) -> String {
     let Kubernetes { enabled, node_name, kubeconfig, wait, .. } = &config.kubernetes;
     if *enabled == Enabled::False {
-        return "The Kubernetes API is not asked: labels come from the paths, and there is no app label.".into();
+        return "The Kubernetes API is not used: labels come from the paths, and there is no app label.".into();
     }
     let by = match kubeconfig.as_os_str().is_empty() {
         true => "by the service account of Pilcrow's pod".into(),
@@ -219,7 +219,7 @@ fn warnings(config: &Config) -> Vec<String> {
     }
     if config.debug.drop_signals > 0.0 {
         warnings.push(format!(
-            "debug.drop_signals is {}: that many of the events are thrown away, and lines come as late as the sweep",
+            "debug.drop_signals is {}: that share of the signals is dropped, and those lines wait for the sweep",
             config.debug.drop_signals
         ));
     }

@@ -1,4 +1,4 @@
-//! Which ways of noticing new lines work here, as [`crate::tail::notify::survey`] has tried them.
+//! Which ways of detecting new lines work here, as [`crate::tail::notify::survey`] has tried them.
 
 use super::{Finding, Status};
 use crate::{
@@ -12,8 +12,8 @@ pub(super) fn examine(config: &Config, reports: Option<&[KindReport]>) -> Vec<Fi
         && reports.is_some()
         && !findings.iter().any(|finding| finding.check == wanted && finding.status == Status::Ok)
     {
-        let found = format!("signal is {wanted}, and that can not be used here");
-        findings.push(Finding::fail("signal", "configured", found, "mend the above, or set signal to auto"));
+        let found = format!("signal is {wanted}, and that cannot be used here");
+        findings.push(Finding::fail("signal", "configured", found, "fix the above, or set signal to auto"));
     }
     findings
 }
@@ -41,6 +41,6 @@ fn tried(report: &KindReport) -> Finding {
     let check = backend(report);
     match &report.outcome {
         Ok(seen) => Finding::ok("signal", check, format!("{}: {seen}", report.name)),
-        Err(refusal) => Finding::warn("signal", check, format!("{}: {}", report.name, refusal.reason), &refusal.mend),
+        Err(refusal) => Finding::warn("signal", check, format!("{}: {}", report.name, refusal.reason), &refusal.fix),
     }
 }

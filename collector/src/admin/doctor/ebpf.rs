@@ -7,7 +7,7 @@ use super::{
 };
 
 const OTHER_KERNELS: &str =
-    "for eBPF take a kernel with BTF: Ubuntu Server for Pi, Debian, Fedora, Talos and Armbian have it";
+    "for eBPF use a kernel with BTF: Ubuntu Server for Pi, Debian, Fedora, Talos and Armbian have it";
 
 pub(super) fn examine(system: &System) -> Vec<Finding> {
     vec![capabilities(system), btf(system), kprobes(system), lockdown(system)]
@@ -40,13 +40,13 @@ fn btf(system: &System) -> Finding {
     };
     let instead = match (has_kprobes(system), RaspberryPiOs::of(&system.release())) {
         (true, _) => {
-            "kprobes do without: the probe finds out by itself where the kernel has what it needs, and a write costs a \
+            "kprobes work without BTF: the probe finds out by itself where the kernel has what it needs, and a write costs a \
              little more"
         }
         (false, Some(RaspberryPiOs::Pi5)) => {
-            "and that for the Pi 5 without kprobes, too: no probe can attach, and inotify does the work"
+            "and that for the Pi 5 without kprobes, too: no probe can attach, and inotify is used"
         }
-        (false, _) => "without kprobes no probe can attach, and inotify does the work",
+        (false, _) => "without kprobes no probe can attach, and inotify is used",
     };
     Finding::warn(
         "ebpf",
@@ -65,8 +65,8 @@ fn kprobes(system: &System) -> Finding {
     if has_kprobes(system) {
         return Finding::ok("ebpf", "kprobes", "there");
     }
-    let mend = "this kernel was built without CONFIG_KPROBE_EVENTS; fexit and tp_btf do not need them";
-    Finding::warn("ebpf", "kprobes", "not there", mend)
+    let fix = "this kernel was built without CONFIG_KPROBE_EVENTS; fexit and tp_btf do not need them";
+    Finding::warn("ebpf", "kprobes", "not there", fix)
 }
 
 fn lockdown(system: &System) -> Finding {
@@ -74,9 +74,9 @@ fn lockdown(system: &System) -> Finding {
     let text = system.read("/sys/kernel/security/lockdown").unwrap_or_default();
     let mode = text.split('[').nth(1).and_then(|rest| rest.split(']').next()).unwrap_or("none");
     if mode == "confidentiality" {
-        let mend = "confidentiality forbids kprobes; fexit and tp_btf do not need what it forbids. Where neither can be had, \
+        let fix = "confidentiality forbids kprobes; fexit and tp_btf do not need what it forbids. Where neither is available, \
                     start the kernel with lockdown=integrity";
-        return Finding::warn("ebpf", "lockdown", mode, mend);
+        return Finding::warn("ebpf", "lockdown", mode, fix);
     }
     Finding::ok("ebpf", "lockdown", mode)
 }

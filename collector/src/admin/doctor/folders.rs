@@ -27,12 +27,12 @@ fn pods(folder: &Path) -> Vec<Finding> {
     match fs::read_dir(folder) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let mend = "is this a Kubernetes node? In a container, mount the host's /var/log; else set paths.pods";
-            return vec![Finding::fail("folders", "pods", format!("{shown} does not exist"), mend)];
+            let fix = "is this a Kubernetes node? In a container, mount the host's /var/log; else set paths.pods";
+            return vec![Finding::fail("folders", "pods", format!("{shown} does not exist"), fix)];
         }
         Err(error) => {
-            let mend = "run as root, or give CAP_DAC_READ_SEARCH";
-            return vec![Finding::fail("folders", "pods", format!("{shown} can not be read: {error}"), mend)];
+            let fix = "run as root, or give CAP_DAC_READ_SEARCH";
+            return vec![Finding::fail("folders", "pods", format!("{shown} cannot be read: {error}"), fix)];
         }
     }
     let kind = file_system(folder);
@@ -58,12 +58,12 @@ fn logs(pods: &Path) -> Finding {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // A pod may have gone in between; a link that leads nowhere stays.
                 let Ok(target) = fs::read_link(&file) else { continue };
-                let found = format!("{} is a link to {}, which is not here", file.display(), target.display());
-                let mend = "mount the host's /var/lib/docker/containers at the same place, read-only";
-                return Finding::fail("folders", "logs", found, mend);
+                let found = format!("{} is a link to {}, which does not exist here", file.display(), target.display());
+                let fix = "mount the host's /var/lib/docker/containers at the same place, read-only";
+                return Finding::fail("folders", "logs", found, fix);
             }
             Err(error) => {
-                let found = format!("{} can not be opened: {error}", file.display());
+                let found = format!("{} cannot be opened: {error}", file.display());
                 return Finding::fail("folders", "logs", found, "run as root, or give CAP_DAC_READ_SEARCH");
             }
         }
@@ -71,7 +71,7 @@ fn logs(pods: &Path) -> Finding {
     match opened {
         0 => Finding::ok("folders", "logs", "there are none yet"),
         1 => Finding::ok("folders", "logs", "one log file, which can be opened"),
-        FILES_TRIED => Finding::ok("folders", "logs", format!("{FILES_TRIED} log files and more, which can be opened")),
+        FILES_TRIED => Finding::ok("folders", "logs", format!("{FILES_TRIED} log files or more, which can be opened")),
         n => Finding::ok("folders", "logs", format!("{n} log files, which can be opened")),
     }
 }
@@ -90,15 +90,15 @@ fn log_files(pods: &Path) -> impl Iterator<Item = PathBuf> {
 fn state(folder: &Path) -> Finding {
     let shown = folder.display();
     // Pilcrow collects all the same.
-    let mend = "make it writable, or set paths.state (in a container, mount a hostPath folder there): without saved \
+    let fix = "make it writable, or set paths.state (in a container, mount a hostPath folder there): without saved \
                 positions every restart sends again what is on the disk";
     if !folder.exists() {
         let parent = existing_parent(folder);
         return match access(parent, Access::WRITE_OK | Access::EXEC_OK) {
             Ok(()) => Finding::ok("folders", "state", format!("{shown} does not exist yet and can be made")),
             Err(error) => {
-                let found = format!("{shown} does not exist and can not be made: {}: {error}", parent.display());
-                Finding::warn("folders", "state", found, mend)
+                let found = format!("{shown} does not exist and cannot be made: {}: {error}", parent.display());
+                Finding::warn("folders", "state", found, fix)
             }
         };
     }
@@ -107,7 +107,7 @@ fn state(folder: &Path) -> Finding {
     let trial = folder.join(format!(".doctor-{}", std::process::id()));
     match fs::write(&trial, b"").and_then(|()| fs::remove_file(&trial)) {
         Ok(()) => Finding::ok("folders", "state", format!("{shown} is writable")),
-        Err(error) => Finding::warn("folders", "state", format!("{shown} is not writable: {error}"), mend),
+        Err(error) => Finding::warn("folders", "state", format!("{shown} is not writable: {error}"), fix),
     }
 }
 
@@ -120,12 +120,7 @@ fn free_space(state: &Path) -> Option<Finding> {
         return Some(Finding::warn("folders", "space", format!("{found}, but no inode"), "remove some files there"));
     }
     Some(if free < FREE_BYTES_WANTED {
-        Finding::warn(
-            "folders",
-            "space",
-            found,
-            "make room: positions that can not be saved are lines sent twice later",
-        )
+        Finding::warn("folders", "space", found, "make room: positions that cannot be saved are lines sent twice later")
     } else {
         Finding::ok("folders", "space", found)
     })
@@ -181,7 +176,11 @@ mod tests {
         symlink("/var/lib/docker/containers/none.log", container.join("1.log")).unwrap();
         let finding = logs(folder.path());
         assert_eq!(finding.status, Status::Fail);
-        assert!(finding.found.ends_with("1.log is a link to /var/lib/docker/containers/none.log, which is not here"));
+        assert!(
+            finding
+                .found
+                .ends_with("1.log is a link to /var/lib/docker/containers/none.log, which does not exist here")
+        );
     }
 
     #[test]

@@ -16,8 +16,8 @@ fn kernel(system: &System) -> Finding {
         None => release,
     };
     if system.kernel_version() < OLDEST {
-        let mend = "eBPF needs 5.8, io_uring 5.6; without them inotify and pread do the work";
-        return Finding::warn("kernel", "release", name, mend);
+        let fix = "eBPF needs 5.8, io_uring 5.6; without them inotify and pread are used";
+        return Finding::warn("kernel", "release", name, fix);
     }
     Finding::ok("kernel", "release", name)
 }
@@ -31,7 +31,7 @@ fn machine() -> Finding {
             "kernel",
             "machine",
             found,
-            "tried on aarch64 and x86_64 only; please report how it goes here",
+            "tested on aarch64 and x86_64 only; please report whether it works here",
         ),
     }
 }

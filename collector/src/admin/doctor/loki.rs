@@ -22,8 +22,8 @@ pub(super) fn examine(loki: &Loki, push: Option<&Result<String, String>>) -> Vec
         Some(Ok(answer)) => vec![Finding::ok("loki", "push", answer)],
         // Whether the address alone is to blame; with a proxy in between it need not be reachable from here.
         Some(Err(why)) => {
-            let mend = "until then the lines wait on the disk; docs/configuration.md, loki, has the settings";
-            vec![address(&loki.url), Finding::fail("loki", "push", why, mend)]
+            let fix = "until then the lines wait on the disk; docs/configuration.md, loki, has the settings";
+            vec![address(&loki.url), Finding::fail("loki", "push", why, fix)]
         }
         None => vec![address(&loki.url)],
     }
@@ -31,14 +31,14 @@ pub(super) fn examine(loki: &Loki, push: Option<&Result<String, String>>) -> Vec
 
 fn address(url: &str) -> Finding {
     let Some((host, port)) = host_and_port(url) else {
-        return Finding::fail("loki", "address", format!("{url} is no address"), "set loki.url");
+        return Finding::fail("loki", "address", format!("{url} is not an address"), "set loki.url");
     };
     match resolve(&host, port) {
         Ok(addresses) => connect(&host, port, &addresses),
         Err(why) => {
-            let mend = "set loki.url to a name that this machine's DNS knows, or to an IP address; a pod with hostNetwork \
+            let fix = "set loki.url to a name that this machine's DNS knows, or to an IP address; a pod with hostNetwork \
                         needs dnsPolicy: ClusterFirstWithHostNet for names of the cluster";
-            Finding::fail("loki", "address", format!("{host} can not be looked up: {why}"), mend)
+            Finding::fail("loki", "address", format!("{host} cannot be looked up: {why}"), fix)
         }
     }
 }
@@ -77,7 +77,7 @@ fn connect(host: &str, port: u16, addresses: &[SocketAddr]) -> Finding {
             Err(error) => failures.push(format!("{address}: {error}")),
         }
     }
-    let found = format!("{host} port {port} takes no connection: {}", failures.join("; "));
+    let found = format!("{host} port {port} does not accept connections: {}", failures.join("; "));
     Finding::fail("loki", "address", found, "is Loki running, and does loki.url name its HTTP port (3100 by default)?")
 }
 
@@ -101,7 +101,7 @@ mod tests {
         drop(listener);
         let findings = examine(&loki(format!("http://{address}")), None);
         assert_eq!(findings[0].status, Status::Fail);
-        assert!(findings[0].found.contains("takes no connection: "), "{findings:?}");
+        assert!(findings[0].found.contains("does not accept connections: "), "{findings:?}");
     }
 
     #[test]

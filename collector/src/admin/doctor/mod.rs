@@ -1,4 +1,4 @@
-//! `pilcrow doctor`: what this machine offers, and the mend for what it does not.
+//! `pilcrow doctor`: what this machine offers, and the fix for what it does not.
 //!
 //! In: a validated [`Config`], /proc and /sys, and attempts at the real thing (a probe, a ring, a push, a file in
 //! the state folder). Out: a [`Report`] of [`Finding`]s, as a table or as JSON (docs/doctor.md). Changes nothing, needs no
@@ -33,7 +33,7 @@ pub enum Status {
     Ok,
     /// Pilcrow works, but with a fallback, or not for long.
     Warn,
-    /// Pilcrow can not collect, or nothing would arrive.
+    /// Pilcrow cannot collect, or nothing would arrive.
     Fail,
 }
 
@@ -50,20 +50,20 @@ pub struct Finding {
     /// What was found, for people.
     pub found: String,
     /// What to do about it, for people; `None` where nothing needs to be done.
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 impl Finding {
     fn ok(section: &'static str, check: &'static str, found: impl Into<String>) -> Self {
-        Self { section, check, status: Status::Ok, found: found.into(), mend: None }
+        Self { section, check, status: Status::Ok, found: found.into(), fix: None }
     }
 
-    fn warn(section: &'static str, check: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { section, check, status: Status::Warn, found: found.into(), mend: Some(mend.into()) }
+    fn warn(section: &'static str, check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { section, check, status: Status::Warn, found: found.into(), fix: Some(fix.into()) }
     }
 
-    fn fail(section: &'static str, check: &'static str, found: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { status: Status::Fail, ..Self::warn(section, check, found, mend) }
+    fn fail(section: &'static str, check: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { status: Status::Fail, ..Self::warn(section, check, found, fix) }
     }
 }
 
@@ -72,7 +72,7 @@ impl Finding {
 pub struct Trials {
     /// Every backend and kind of eBPF program, the most wanted first.
     pub signal: Option<Vec<KindReport>>,
-    /// A push without lines to Loki: what it answered, or what is wrong and the mend.
+    /// A push without lines to Loki: what it answered, or what is wrong and the fix.
     pub push: Option<Result<String, String>>,
     /// What the Kubernetes API answered.
     pub pods: Option<Probe>,
@@ -90,7 +90,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing stands in the way of collecting.
+    /// Whether Pilcrow can collect here.
     #[must_use]
     pub fn can_work(&self) -> bool {
         self.findings.iter().all(|finding| finding.status != Status::Fail)
@@ -109,26 +109,26 @@ pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
     findings.extend(folders::examine(&config.paths));
     findings.extend(trials.pods.as_ref().map(|probe| kubernetes::examine(&config.kubernetes, probe)));
     findings.extend(loki::examine(&config.loki, trials.push.as_ref()));
-    Report { schema: 1, version: env!("CARGO_PKG_VERSION"), findings }
+    Report { schema: 2, version: env!("CARGO_PKG_VERSION"), findings }
 }
 
-/// What `auto` comes to, from the findings about each backend.
+/// What `auto` selects, from the findings about each backend.
 fn choices(config: &Config, trials: &Trials, findings: &[Finding]) -> Vec<Finding> {
     let is_ok = |check| findings.iter().any(|finding| finding.check == check && finding.status == Status::Ok);
     let first = trials.signal.iter().flatten().find(|report| report.outcome.is_ok());
     let signal = match (config.signal, first) {
         (SignalChoice::Auto, Some(report)) if backends::backend(report) == report.name => {
-            format!("auto comes to {}", report.name)
+            format!("auto selects {}", report.name)
         }
-        (SignalChoice::Auto, Some(report)) => format!("auto comes to {} ({})", backends::backend(report), report.name),
-        (SignalChoice::Auto, None) => "auto comes to what works first of ebpf, inotify and poll".into(),
+        (SignalChoice::Auto, Some(report)) => format!("auto selects {} ({})", backends::backend(report), report.name),
+        (SignalChoice::Auto, None) => "auto selects the first of ebpf, inotify and poll that works".into(),
         (SignalChoice::Ebpf, _) => "ebpf, as configured".into(),
         (SignalChoice::Inotify, _) => "inotify, as configured".into(),
         (SignalChoice::Poll, _) => "poll, as configured".into(),
     };
     let reader = match config.reader.backend {
-        ReaderChoice::Auto if is_ok("io_uring") => "auto comes to io_uring",
-        ReaderChoice::Auto => "auto comes to pread",
+        ReaderChoice::Auto if is_ok("io_uring") => "auto selects io_uring",
+        ReaderChoice::Auto => "auto selects pread",
         ReaderChoice::IoUring => "io_uring, as configured",
         ReaderChoice::Pread => "pread, as configured",
     };

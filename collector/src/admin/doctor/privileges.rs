@@ -46,10 +46,10 @@ fn open_files() -> Finding {
     let found = format!("{} open files, {} at most", or_unlimited(limit.current), or_unlimited(limit.maximum));
     match limit.maximum {
         Some(most) if most < OPEN_FILES_WANTED => {
-            let mend = format!(
+            let fix = format!(
                 "raise it to {OPEN_FILES_WANTED} (LimitNOFILE= in systemd, ulimit -n): each container's log is held open"
             );
-            Finding::warn("limits", "open_files", found, mend)
+            Finding::warn("limits", "open_files", found, fix)
         }
         _ => Finding::ok("limits", "open_files", found),
     }
@@ -64,8 +64,8 @@ fn locked_memory(system: &System) -> Finding {
     // From 5.11 on BPF maps, from 5.12 on rings count for the cgroup instead; registered buffers still count here.
     let small = limit.is_some_and(|bytes| bytes < 8 << 20);
     if small && system.kernel_version() < (5, 12) && !Capabilities::effective(system).has(Capability::SysResource) {
-        let mend = "kernels before 5.12 count BPF maps and rings: give CAP_SYS_RESOURCE, or set LimitMEMLOCK=infinity";
-        return Finding::warn("limits", "locked_memory", found, mend);
+        let fix = "kernels before 5.12 count BPF maps and rings: give CAP_SYS_RESOURCE, or set LimitMEMLOCK=infinity";
+        return Finding::warn("limits", "locked_memory", found, fix);
     }
     Finding::ok("limits", "locked_memory", found)
 }
@@ -73,11 +73,11 @@ fn locked_memory(system: &System) -> Finding {
 fn inotify_watches(system: &System) -> Finding {
     match system.number("/proc/sys/fs/inotify/max_user_watches") {
         Some(watches) if watches < WATCHES_WANTED => {
-            let mend = format!("sysctl fs.inotify.max_user_watches={WATCHES_WANTED}, or more");
-            Finding::warn("limits", "inotify_watches", format!("{watches} inotify watches at most"), mend)
+            let fix = format!("sysctl fs.inotify.max_user_watches={WATCHES_WANTED}, or more");
+            Finding::warn("limits", "inotify_watches", format!("{watches} inotify watches at most"), fix)
         }
         Some(watches) => Finding::ok("limits", "inotify_watches", format!("{watches} inotify watches at most")),
-        None => Finding::ok("limits", "inotify_watches", "the limit of inotify watches can not be read"),
+        None => Finding::ok("limits", "inotify_watches", "the limit of inotify watches cannot be read"),
     }
 }
 

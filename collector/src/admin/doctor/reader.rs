@@ -1,4 +1,4 @@
-//! Whether io_uring can be had: tried for real, as seccomp shows itself in no file.
+//! Whether io_uring is available: tried for real, as no file shows what seccomp forbids.
 
 use super::Finding;
 use crate::{
@@ -11,10 +11,10 @@ pub(super) fn io_uring(config: &Config) -> Finding {
     match UringReader::open() {
         Ok(_) => Finding::ok("reader", "io_uring", "can be used"),
         Err(error) => {
-            let found = format!("can not be used: {}", uring_refusal(&error));
+            let found = format!("cannot be used: {}", uring_refusal(&error));
             match config.reader.backend {
                 ReaderChoice::IoUring => Finding::fail("reader", "io_uring", found, "or set reader.backend to auto"),
-                _ => Finding::warn("reader", "io_uring", found, "until then pread does the work"),
+                _ => Finding::warn("reader", "io_uring", found, "until then pread is used"),
             }
         }
     }

@@ -10,7 +10,7 @@ impl Report {
     /// Writes it: `json`, or a table, in `colours` for a terminal.
     ///
     /// # Errors
-    /// `out` can not be written to.
+    /// `out` cannot be written to.
     pub fn write(&self, json: bool, colours: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
         if json { self.write_json(out) } else { self.write_table(colours, out) }
     }
@@ -39,7 +39,7 @@ impl Report {
         }
         let count = |status| self.findings.iter().filter(|finding| finding.status == status).count();
         let (ok, warn, fail) = (count(Status::Ok), count(Status::Warn), count(Status::Fail));
-        let verdict = if self.can_work() { "can work" } else { "can not work" };
+        let verdict = if self.can_work() { "can work" } else { "cannot work" };
         writeln!(out, "Pilcrow {} {verdict} here: {ok} ok, {warn} warn, {fail} fail", self.version)?;
         Ok(())
     }
@@ -53,8 +53,8 @@ fn write_finding(finding: &Finding, width: usize, colours: bool, out: &mut impl 
     };
     let word = if colours { format!("\x1b[{colour}m{word:4}\x1b[0m") } else { format!("{word:4}") };
     writeln!(out, "  {word}  {:width$}  {}", finding.check, finding.found)?;
-    if let Some(mend) = &finding.mend {
-        writeln!(out, "        {:width$}  -> {mend}", "")?;
+    if let Some(fix) = &finding.fix {
+        writeln!(out, "        {:width$}  -> {fix}", "")?;
     }
     Ok(())
 }

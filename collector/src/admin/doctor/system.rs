@@ -20,7 +20,7 @@ impl System {
         Self { root: root.into() }
     }
 
-    /// A file's text without white space at its ends; `None` where it can not be read.
+    /// A file's text without white space at its ends; `None` where it cannot be read.
     pub(super) fn read(&self, path: &str) -> Option<String> {
         let text = fs::read_to_string(self.path(path)).ok()?;
         Some(text.trim().to_owned())

@@ -16,7 +16,7 @@ const STORAGE_STEP_BYTES: usize = 256 << 10;
 /// Makes bodies, several at a time where they are made on threads of their own.
 #[derive(Debug)]
 pub(super) struct BodyMakers {
-    /// As many as have been at work at once.
+    /// As many as have been in use at once.
     idle: RefCell<Vec<BodyMaker>>,
     workers: Workers,
 }

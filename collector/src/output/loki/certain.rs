@@ -46,7 +46,7 @@ pub(super) struct Certainty {
 #[derive(Debug)]
 struct Acknowledged {
     at: Instant,
-    /// Which life of Loki, as far as can be known.
+    /// Counts Loki's restarts, as far as they can be detected.
     epoch: u32,
     newest_ns: i64,
 }

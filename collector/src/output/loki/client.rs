@@ -67,7 +67,7 @@ impl Client {
     pub(super) fn new(config: &config::Loki, proxies: &Proxies) -> Result<Self> {
         let endpoint = Endpoint::parse(&config.url)?;
         let route = Route::to(&endpoint.uri, proxies)?;
-        // Before they are read: a change in between is then noticed.
+        // Before they are read: a change in between is then detected.
         let files = WatchedFiles::new(file_paths(config));
         let exchange = Exchange::new(config, &endpoint, &route)?;
         Ok(Self { config: config.clone(), endpoint, route, files, exchange })
@@ -97,10 +97,10 @@ impl Client {
         }
         match Exchange::new(&self.config, &self.endpoint, &self.route) {
             Ok(exchange) => {
-                info!("read the credentials and certificates for Loki again, as a file changed");
+                info!("reloaded the credentials and certificates for Loki, as a file changed");
                 self.exchange = exchange;
             }
-            Err(error) => warn!("the credentials and certificates for Loki stay as they were: {error:#}"),
+            Err(error) => warn!("the credentials and certificates for Loki were not reloaded: {error:#}"),
         }
         true
     }
@@ -187,7 +187,7 @@ fn headers(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<
     }
     for (name, value) in &config.headers {
         let key = HeaderName::from_bytes(name.as_bytes())
-            .with_context(|| format!("loki.headers: {name:?} is no name of an HTTP header"))?;
+            .with_context(|| format!("loki.headers: {name:?} is not the name of an HTTP header"))?;
         ensure!(!RESERVED.contains(&key), "loki.headers: {name} describes the request's body and cannot be set");
         let mut value = HeaderValue::from_str(value)
             .with_context(|| format!("loki.headers: the value of {name} holds a character that HTTP forbids"))?;

@@ -70,7 +70,7 @@ impl Endpoint {
             .authority(host)
             .path_and_query(target)
             .build()
-            .with_context(|| format!("loki.url is no valid URL (host {host:?}, path {path:?})"))?;
+            .with_context(|| format!("loki.url is not a valid URL (host {host:?}, path {path:?})"))?;
         if uri.host().is_none_or(str::is_empty) {
             bail!("loki.url has no host; it should look like http://loki:3100");
         }
@@ -166,8 +166,8 @@ mod tests {
             ("ftp://loki", "only http and https"),
             ("http://", "no host"),
             ("http://:3100", "no host"),
-            ("http://lo ki", "no valid URL"),
-            ("http://user:secret@lo ki", "no valid URL"),
+            ("http://lo ki", "is not a valid URL"),
+            ("http://user:secret@lo ki", "is not a valid URL"),
         ] {
             let error = format!("{:#}", Endpoint::parse(given).unwrap_err());
             assert!(error.contains(hint), "{given}: {error}");

@@ -23,10 +23,10 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
     let detail = chain_text(error);
     if let Some(unreachable) = find::<ProxyUnreachable>(error) {
         let why = unreachable.source().map(chain_text).unwrap_or_default();
-        let summary = format!("the proxy {} takes no connection", unreachable.proxy);
-        let mend = "is it running, and is its address in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY right? A Loki that needs no \
+        let summary = format!("the proxy {} does not accept connections", unreachable.proxy);
+        let fix = "is it running, and is its address in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY right? A Loki that needs no \
                     proxy belongs into NO_PROXY";
-        return obstacle(summary, why, Some(mend), Pace::Soon);
+        return obstacle(summary, why, Some(fix), Pace::Soon);
     }
     if let Some(error) = find::<rustls::Error>(error) {
         return explain_tls(error);
@@ -41,7 +41,7 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
         return obstacle("the proxy wants credentials", String::new(), Some(advice), Pace::Fix);
     }
     if says("tunnel error: unsuccessful") {
-        let advice = "check that the proxy may connect to the host of loki.url, or add that to NO_PROXY";
+        let advice = "check that the proxy may connect to the host of loki.url, or add the host to NO_PROXY";
         return obstacle("the proxy refuses to connect to Loki", String::new(), Some(advice), Pace::Soon);
     }
     match find::<io::Error>(error).map(io::Error::kind) {
@@ -67,7 +67,7 @@ fn explain_tls(error: &rustls::Error) -> Obstacle {
             }
             // curl and Go before 1.15 fell back to the common name.
             CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => {
-                "Loki's certificate names no host: make one with a subjectAltName (openssl req -x509 … -addext \
+                "Loki's certificate names no host: create one with a subjectAltName (openssl req -x509 … -addext \
                  subjectAltName=DNS:loki.example)"
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

@@ -92,7 +92,7 @@ impl Outage {
             reported.in_this_outage = false;
         }
         if current.reported {
-            info!(url = %self.url, "Loki takes lines again, after {duration:.1?}");
+            info!(url = %self.url, "Loki accepts lines again, after {duration:.1?}");
         }
         Some(Ended { duration, without_connection: current.without_connection })
     }

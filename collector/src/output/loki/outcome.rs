@@ -85,7 +85,7 @@ impl Schedule {
             let stream = &mut self.streams[share.stream];
             stream.certainty.acknowledged(&share.lines, &self.tenant, now);
             if std::mem::take(&mut stream.dropping) {
-                info!("Loki takes the stream {} again", stream.labels);
+                info!("Loki accepts the stream {} again", stream.labels);
             }
         }
         let bytes = piece.part.encoded_bytes();

@@ -109,7 +109,7 @@ impl Schedule {
         let channels: Vec<_> = channels.map(|slot| live.batch.streams()[slot.index()].channel).collect();
         self.metrics.refused_streams.get_or_create(&Reason { reason }).inc();
         warn!(
-            "Loki refuses the stream {} ({}): {text}. Its lines stay on the disk, and one is tried now and then; other streams \
+            "Loki refuses the stream {} ({}): {text}. Its lines stay on the disk, and one is retried from time to time; other streams \
              go on",
             self.streams[share.stream].labels, reason
         );
@@ -237,7 +237,7 @@ impl Schedule {
             // Taken, or refused for another reason than the stream: then its lines are treated one by one.
             Verdict::Accepted | Verdict::Refused(_) | Verdict::TooLarge | Verdict::Unknown(_) => {
                 if self.parking.streams.contains_key(&stream) {
-                    info!("Loki takes the stream {} again", self.streams[stream].labels);
+                    info!("Loki accepts the stream {} again", self.streams[stream].labels);
                 }
                 self.release_stream(stream, now);
                 // What held this one back may have held back the others too.

@@ -19,7 +19,7 @@ pub struct Reached {
     pub status: u16,
 }
 
-/// Sends a push request without lines: it goes the whole way (name, TLS, proxy, credentials, tenant, path) and leaves
+/// Sends a push request without lines: it takes the same path as lines (name, TLS, proxy, credentials, tenant, path) and leaves
 /// nothing in Loki, which answers 422 (Loki 3) or 2xx.
 ///
 /// # Errors

@@ -71,7 +71,7 @@ pub(super) struct Schedule {
     wake_at: Option<Instant>,
 }
 
-/// A request on its way.
+/// A request in flight.
 pub(super) struct InFlight {
     pub(super) batch: u64,
     shared: bool,

@@ -28,7 +28,7 @@ pub(super) struct Stream {
     pub(super) certainty: Certainty,
     /// How fast it may go.
     pub(super) bucket: Bucket,
-    /// A request with it is on its way.
+    /// A request with it is in flight.
     pub(super) in_flight: bool,
     /// Its channels are parked because of it.
     pub(super) parked: bool,

@@ -47,7 +47,7 @@ pub(super) fn client_config(tls: &config::Tls) -> Result<ClientConfig> {
                 .with_context(|| format!("loki.tls.key_file: no private key in {}", tls.key_file.display()))?;
             builder.with_client_auth_cert(chain, key).with_context(|| {
                 format!(
-                    "the key of loki.tls.key_file ({}) does not fit the certificate of loki.tls.cert_file ({})",
+                    "the key of loki.tls.key_file ({}) does not match the certificate of loki.tls.cert_file ({})",
                     tls.key_file.display(),
                     tls.cert_file.display()
                 )

@@ -1,4 +1,4 @@
-//! The way to the API: a service account or a kubeconfig, and the node whose pods are asked for.
+//! How the API is reached: a service account or a kubeconfig, and the node whose pods are asked for.
 
 use std::{fmt, path::Path, time::Duration};
 
@@ -22,7 +22,7 @@ use kube::{
 };
 use tower::ServiceExt;
 
-use super::Trouble;
+use super::Problem;
 use crate::{
     config::{self, Enabled},
     proxy::{Proxies, Proxy},
@@ -57,18 +57,18 @@ pub enum Origin {
     Path(Option<Impossible>),
 }
 
-/// Why the API can not even be asked.
+/// Why the API cannot even be asked.
 #[derive(Clone, Debug)]
 pub struct Impossible {
     /// What is missing.
     pub reason: String,
     /// What to do about it.
-    pub mend: &'static str,
+    pub fix: &'static str,
 }
 
 impl fmt::Display for Impossible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason, self.mend)
+        write!(f, "{}: {}", self.reason, self.fix)
     }
 }
 
@@ -84,7 +84,7 @@ pub enum Probe {
         /// The API server.
         server: String,
         /// What it did instead.
-        trouble: Trouble,
+        problem: Problem,
     },
     /// The API gave the pods.
     Answered {
@@ -120,7 +120,7 @@ pub async fn open(config: &config::Kubernetes) -> anyhow::Result<Origin> {
             Ok(Origin::Path(Some(impossible)))
         }
         Err(impossible) => Err(anyhow::anyhow!("{impossible}"))
-            .context("kubernetes.enabled is true and the Kubernetes API can not be asked"),
+            .context("kubernetes.enabled is true and the Kubernetes API cannot be used"),
     }
 }
 
@@ -137,8 +137,8 @@ pub async fn probe(config: &config::Kubernetes) -> Probe {
     let any = ListParams::default().fields(&access.field_selector()).at("0").matching(VersionMatch::NotOlderThan);
     match tokio::time::timeout(PROBE_TIMEOUT, access.pods().list(&any)).await {
         Ok(Ok(pods)) => Probe::Answered { server: access.server, node: access.node, pods: pods.items.len() },
-        Ok(Err(error)) => Probe::Refused { server: access.server, trouble: Trouble::of(&error) },
-        Err(_) => Probe::Refused { server: access.server, trouble: Trouble::timeout(PROBE_TIMEOUT) },
+        Ok(Err(error)) => Probe::Refused { server: access.server, problem: Problem::of(&error) },
+        Err(_) => Probe::Refused { server: access.server, problem: Problem::timeout(PROBE_TIMEOUT) },
     }
 }
 
@@ -161,8 +161,8 @@ impl Access {
 
 async fn connect(config: &config::Kubernetes) -> Result<Access, Impossible> {
     if config.node_name.is_empty() {
-        let mend = "set kubernetes.node_name, or NODE_NAME in the environment (in a pod from spec.nodeName)";
-        return Err(Impossible { reason: "the node's name is not known".into(), mend });
+        let fix = "set kubernetes.node_name, or NODE_NAME in the environment (in a pod from spec.nodeName)";
+        return Err(Impossible { reason: "the node's name is not known".into(), fix });
     }
     let path = config.kubeconfig.as_path();
     let (mut access, proxy) = if path.as_os_str().is_empty() {
@@ -185,7 +185,7 @@ async fn connect(config: &config::Kubernetes) -> Result<Access, Impossible> {
     };
     let client = client.map_err(|error| Impossible {
         reason: format!("the credentials for the Kubernetes API cannot be used: {error}"),
-        mend: "look at the files that the kubeconfig names, or at the pod's service account",
+        fix: "check the files that the kubeconfig names, or at the pod's service account",
     })?;
     Ok(Access { client, node: config.node_name.clone(), server })
 }
@@ -215,7 +215,7 @@ fn through(proxy: Proxy, access: &kube::Config) -> kube::Result<Client> {
 async fn kubeconfig(path: &Path, proxies: &Proxies) -> Result<(kube::Config, Option<Proxy>), Impossible> {
     let impossible = |error: kube::config::KubeconfigError| Impossible {
         reason: format!("the kubeconfig {} cannot be used: {error}", path.display()),
-        mend: "name a good one in kubernetes.kubeconfig, or none in a pod with a service account",
+        fix: "name a good one in kubernetes.kubeconfig, or none in a pod with a service account",
     };
     let mut read = Kubeconfig::read_from(path).map_err(impossible)?;
     // kube would take HTTPS_PROXY where the file names no proxy, whatever NO_PROXY says.
@@ -229,8 +229,8 @@ async fn kubeconfig(path: &Path, proxies: &Proxies) -> Result<(kube::Config, Opt
     };
     match proxy {
         Some(proxy) if proxy.uri.scheme_str() != Some("http") => Err(Impossible {
-            reason: format!("the proxy for {} is no http:// proxy", access.cluster_url),
-            mend: "set proxy-url in the kubeconfig or HTTPS_PROXY to an http:// address, or add the API server to NO_PROXY",
+            reason: format!("the proxy for {} is not an http:// proxy", access.cluster_url),
+            fix: "set proxy-url in the kubeconfig or HTTPS_PROXY to an http:// address, or add the API server to NO_PROXY",
         }),
         proxy => Ok((access, proxy)),
     }
@@ -246,12 +246,12 @@ fn current_cluster(kubeconfig: &mut Kubeconfig) -> Option<&mut kube::config::Clu
 
 fn service_account() -> Result<kube::Config, Impossible> {
     if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
-        let mend = "run it in a pod with a service account, or name a kubeconfig in kubernetes.kubeconfig";
-        return Err(Impossible { reason: "Pilcrow does not run in a pod".into(), mend });
+        let fix = "run it in a pod with a service account, or name a kubeconfig in kubernetes.kubeconfig";
+        return Err(Impossible { reason: "Pilcrow does not run in a pod".into(), fix });
     }
     kube::Config::incluster().map_err(|error| Impossible {
         reason: format!("the pod has no service account: {error}"),
-        mend: "do not set automountServiceAccountToken to false, or name a kubeconfig in kubernetes.kubeconfig",
+        fix: "do not set automountServiceAccountToken to false, or name a kubeconfig in kubernetes.kubeconfig",
     })
 }
 

@@ -7,17 +7,17 @@
 
 mod access;
 mod pod;
+mod problem;
 mod selector;
-mod trouble;
 mod watch;
 
 pub use access::{Access, Impossible, Origin, Probe, open, probe};
 pub use pod::{Interest, PodExclusion, PodMetadata};
+pub use problem::Problem;
 pub use selector::Selector;
-pub use trouble::Trouble;
 pub use watch::{Listener, follow};
 
-/// News of this node's pods.
+/// A change of this node's pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodUpdate {
     /// Every pod that is there follows as [`PodUpdate::Known`].

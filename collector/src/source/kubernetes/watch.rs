@@ -14,7 +14,7 @@ use kube::{
 };
 use tokio::sync::Notify;
 
-use super::{Access, Interest, PodMetadata, PodUpdate, Trouble, access::LIST_TIMEOUT};
+use super::{Access, Interest, PodMetadata, PodUpdate, Problem, access::LIST_TIMEOUT};
 use crate::status::{Metrics, Reason, Throttle};
 
 /// The least time between two warnings with the same reason.
@@ -40,8 +40,8 @@ pub async fn follow(access: Access, interest: Interest, listener: Listener, metr
         has_listed: false,
     };
     loop {
-        let trouble = follower.list_and_watch().await;
-        follower.note(&trouble);
+        let problem = follower.list_and_watch().await;
+        follower.note(&problem);
         // 0.8 s to 30 s, with jitter; the iterator has no end.
         tokio::time::sleep(follower.backoff.next().unwrap_or(WARNING_INTERVAL)).await;
     }
@@ -53,7 +53,7 @@ struct Follower<'m> {
     listener: Listener,
     metrics: &'m Metrics,
     backoff: DefaultBackoff,
-    /// By [`Trouble::reason`].
+    /// By [`Problem::reason`].
     throttles: HashMap<&'static str, Throttle>,
     /// A warning was logged, so the recovery is logged too.
     failing: bool,
@@ -63,7 +63,7 @@ struct Follower<'m> {
 impl Follower<'_> {
     /// Lists and watches until the first error. Listing again costs little for one node's pods, and what the watcher would
     /// do by itself (going on from where it was) leaves no sign of whether it works again.
-    async fn list_and_watch(&mut self) -> Trouble {
+    async fn list_and_watch(&mut self) -> Problem {
         let mut events = pin!(watcher(self.access.pods(), self.access.watch_config()));
         let mut listing = true;
         let mut listed = 0;
@@ -80,9 +80,9 @@ impl Follower<'_> {
                     }
                     self.pass_on(event);
                 }
-                Ok(Some(Err(error))) => return Trouble::of_watch(&error),
-                Ok(None) => return Trouble::timeout(Duration::ZERO),
-                Err(_) => return Trouble::timeout(LIST_TIMEOUT),
+                Ok(Some(Err(error))) => return Problem::of_watch(&error),
+                Ok(None) => return Problem::timeout(Duration::ZERO),
+                Err(_) => return Problem::timeout(LIST_TIMEOUT),
             }
         }
     }
@@ -114,25 +114,25 @@ impl Follower<'_> {
         if !std::mem::replace(&mut self.has_listed, true) && pods == 0 {
             tracing::warn!(
                 node = self.access.node,
-                "the Kubernetes API knows no pod on this node; is that its name (kubernetes.node_name, NODE_NAME)?"
+                "the Kubernetes API lists no pods on this node; is that its name (kubernetes.node_name, NODE_NAME)?"
             );
         }
     }
 
-    fn note(&mut self, trouble: &Trouble) {
+    fn note(&mut self, problem: &Problem) {
         self.metrics.kubernetes_watching.set(0);
-        self.metrics.kubernetes_errors.get_or_create(&Reason { reason: trouble.reason }).inc();
-        if trouble.is_ordinary() {
-            tracing::debug!("the Kubernetes API {trouble}");
+        self.metrics.kubernetes_errors.get_or_create(&Reason { reason: problem.reason }).inc();
+        if problem.is_ordinary() {
+            tracing::debug!("the Kubernetes API {problem}");
             return;
         }
-        let throttle = self.throttles.entry(trouble.reason).or_insert_with(|| Throttle::new(WARNING_INTERVAL));
+        let throttle = self.throttles.entry(problem.reason).or_insert_with(|| Throttle::new(WARNING_INTERVAL));
         if let Some(more) = throttle.permit() {
             self.failing = true;
             tracing::warn!(
                 more,
                 server = self.access.server,
-                "the Kubernetes API {trouble}. Until then lines of new pods go without what only it knows, such as the label app"
+                "the Kubernetes API {problem}. Until then lines of new pods lack what only the API knows, such as the label app"
             );
         }
     }

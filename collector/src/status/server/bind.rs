@@ -22,13 +22,13 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mend = match self.error.kind() {
+        let fix = match self.error.kind() {
             io::ErrorKind::AddrInUse => "another process listens there; set http.listen to a free port",
             io::ErrorKind::AddrNotAvailable => "this machine has no such address; set http.listen to one that it has",
             io::ErrorKind::PermissionDenied => "set http.listen to a port from 1024 on",
             _ => "see http.listen",
         };
-        write!(f, "cannot serve metrics and health on {}: {}: {mend}", self.listen, self.error)
+        write!(f, "cannot serve metrics and health on {}: {}: {fix}", self.listen, self.error)
     }
 }
 

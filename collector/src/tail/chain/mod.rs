@@ -1,7 +1,7 @@
 //! Which log files exist, whose they are and in which order they come.
 //!
 //! In: the kubelet's folder of pod logs, and what an earlier run saved. Out: containers, each a [`Chain`] of files, oldest
-//! first, and notice when a folder changes. Knows no
+//! first, and which folders changed. Knows no
 //! Loki; of lines it knows only the time of a file's first.
 
 mod clock;

@@ -1,4 +1,4 @@
-//! Notice when folders change: one inotify instance, one watch a folder.
+//! Detects changes of folders: one inotify instance, one watch a folder.
 //!
 //! In: folders with a value that the caller chose for each. Out: the values of folders in which a name appeared, went or
 //! changed. An overflow of the queue gives [`FolderWatch::Everything`]. What is missed here is found by the caller's
@@ -54,7 +54,7 @@ impl Adder {
 /// Watches folders.
 #[derive(Debug)]
 pub struct FolderWatcher<T> {
-    /// None: it notices nothing.
+    /// None: it detects nothing.
     inotify: Option<Arc<OwnedFd>>,
     ready: Option<AsyncFd<OwnedFd>>,
     values: HashMap<i32, T>,
@@ -70,7 +70,7 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
         Ok(Self { inotify: Some(Arc::new(inotify)), ready: None, values: HashMap::new() })
     }
 
-    /// One that notices nothing, for where there is no instance to be had: all is left to the periodic scan.
+    /// One that detects nothing, for where no instance is available: all is left to the periodic scan.
     #[must_use]
     pub fn blind() -> Self {
         Self { inotify: None, ready: None, values: HashMap::new() }

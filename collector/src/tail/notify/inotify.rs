@@ -109,7 +109,7 @@ impl InotifySignal {
     }
 }
 
-/// Adds what can be done to the errors that have a mend.
+/// Adds the fix to the errors that have one.
 fn explain(error: Errno) -> io::Error {
     if error != Errno::NOSPC {
         return error.into();

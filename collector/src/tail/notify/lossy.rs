@@ -1,4 +1,4 @@
-//! A signal that loses some of what it notices, on purpose: `debug.drop_signals`.
+//! A signal that drops some of what it detects, on purpose: `debug.drop_signals`.
 //!
 //! In: any [`Signal`] and the share of marks to be lost. Out: the same signal without them. It is there to prove, on any
 //! machine, that a lost mark delays a line until the sweep and never loses it. With a share of 0 nothing changes.
@@ -12,7 +12,7 @@ use std::{
 
 use super::{Signal, Slot};
 
-/// A signal and the share of its marks that are thrown away.
+/// A signal and the share of its marks that are dropped.
 pub struct Lossy<S> {
     signal: S,
     share: f64,

@@ -111,32 +111,32 @@ impl Signal for AnySignal {
     }
 }
 
-/// Why a backend, or a kind of eBPF program, cannot be used here, and what would mend it.
+/// Why a backend, or a kind of eBPF program, cannot be used here, and what would fix it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What was found.
     pub reason: String,
     /// What to do about it.
-    pub mend: String,
+    pub fix: String,
 }
 
 impl Refusal {
-    fn new(reason: impl fmt::Display, mend: impl Into<String>) -> Self {
-        Self { reason: reason.to_string(), mend: mend.into() }
+    fn new(reason: impl fmt::Display, fix: impl Into<String>) -> Self {
+        Self { reason: reason.to_string(), fix: fix.into() }
     }
 
-    /// One for several that each have a name. The mend is that of the first, the most wanted one.
+    /// One for several that each have a name. The fix is that of the first, the most wanted one.
     fn of_all(refusals: Vec<(String, Self)>) -> Self {
-        let mend = refusals.first().map(|(_, refusal)| refusal.mend.clone()).unwrap_or_default();
+        let fix = refusals.first().map(|(_, refusal)| refusal.fix.clone()).unwrap_or_default();
         let reasons: Vec<_> =
             refusals.into_iter().map(|(name, refusal)| format!("{name}: {}", refusal.reason)).collect();
-        Self { reason: reasons.join("; "), mend }
+        Self { reason: reasons.join("; "), fix }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.reason, self.mend)
+        write!(f, "{} ({})", self.reason, self.fix)
     }
 }
 
@@ -148,12 +148,12 @@ pub struct Opened {
     pub signal: AnySignal,
     /// Its name, as in the configuration, that of eBPF with its programs: `ebpf (tp_btf ext4_da_write_end)`.
     pub backend: String,
-    /// Why none of the preferred ones was taken, with the mend; none for the first choice.
+    /// Why none of the preferred ones was taken, with the fix; none for the first choice.
     pub fallback_reason: Option<String>,
 }
 
 /// Opens the chosen backend; `auto` takes the first of eBPF, inotify and polling that proves itself. Says in one line of
-/// the log which it took and, if it is not the first choice, why not and what would mend it.
+/// the log which it took and, if it is not the first choice, why not and what would fix it.
 ///
 /// `pods` is the folder of logs, `state` one that may be written to; neither need exist. To be called before there is an
 /// `io_uring` on this thread: loading an eBPF program fails while `io_uring` has work for the thread.
@@ -179,9 +179,9 @@ impl Opened {
     fn announce(&self) {
         let backend = &self.backend;
         match &self.fallback_reason {
-            None => tracing::info!(backend, "this is how the growth of log files is noticed"),
+            None => tracing::info!(backend, "detecting the growth of log files"),
             Some(reason) => {
-                tracing::warn!(backend, reason, "log files' growth is noticed in a way that costs more");
+                tracing::warn!(backend, reason, "detecting the growth of log files by a fallback, which costs more");
             }
         }
     }

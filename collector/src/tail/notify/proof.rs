@@ -104,10 +104,10 @@ pub struct Proof {
 }
 
 impl fmt::Display for Proof {
-    /// `sees write, writev; misses splice`, or `was not put to the proof`.
+    /// `sees write, writev; misses splice`, or `was not tested`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.seen.as_slice(), self.missed.as_slice()) {
-            ([], []) => write!(f, "was not put to the proof"),
+            ([], []) => write!(f, "was not tested"),
             (seen, []) => write!(f, "sees {}", names(seen)),
             (seen, missed) => write!(f, "sees {}; misses {}", names(seen), names(missed)),
         }
@@ -165,7 +165,7 @@ impl LogFileSystem {
         places.into_iter().nth(same).ok_or_else(|| {
             let name = &self.file_system.name;
             Refusal::new(
-                format!("the logs are on {name}, and no folder on {name} can be written to for a proof"),
+                format!("the logs are on {name}, and no folder on {name} can be written to for a test"),
                 format!("set paths.state to a folder on {name}"),
             )
         })
@@ -174,7 +174,7 @@ impl LogFileSystem {
     /// A place on any file system.
     pub fn any_place(&self) -> Result<Place, Refusal> {
         self.places().next().ok_or_else(|| {
-            let reason = "no folder can be written to for a proof";
+            let reason = "no folder can be written to for a test";
             Refusal::new(reason, "set paths.state to a folder that can be written to")
         })
     }
@@ -213,7 +213,7 @@ fn nameless_file(folder: &Path) -> io::Result<File> {
 pub fn prove(signal: &mut impl Signal, place: &Place) -> Result<Proof, Refusal> {
     let slot = Slot(0);
     let failed = |error: io::Error| {
-        Refusal::new(format!("cannot prove itself in {}: {error}", place.folder.display()), "please report it")
+        Refusal::new(format!("cannot be tested in {}: {error}", place.folder.display()), "please report it")
     };
     signal.track(slot, place.file.as_fd(), &place.folder).map_err(failed)?;
     let proof = try_ways(signal, slot, &place.file).map_err(failed);
@@ -226,7 +226,7 @@ pub fn prove(signal: &mut impl Signal, place: &Place) -> Result<Proof, Refusal> 
     let name = &place.file_system.name;
     Err(Refusal::new(
         format!("it does not see {} on {name}", names(&missed)),
-        format!("none on {name}; another kind may serve"),
+        format!("none on {name}; another kind may work"),
     ))
 }
 

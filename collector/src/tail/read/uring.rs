@@ -48,7 +48,7 @@ impl UringReader {
     ///
     /// # Errors
     /// Where the kernel has no `io_uring` (`ENOSYS`) or forbids it (`EPERM`: sysctl kernel.io_uring_disabled, seccomp), or
-    /// RLIMIT_MEMLOCK does not allow the pool (`ENOMEM`). [`uring_refusal`] has the mends.
+    /// RLIMIT_MEMLOCK does not allow the pool (`ENOMEM`). [`uring_refusal`] has the fixes.
     pub fn open() -> io::Result<(tokio_uring::Runtime, Self)> {
         let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(2 * BUFFERS as u32))?;
         let buffers = FixedBufRegistry::new((0..BUFFERS).map(|_| Vec::with_capacity(BUFFER_BYTES)));
@@ -57,9 +57,9 @@ impl UringReader {
     }
 }
 
-/// Why `io_uring` cannot be used, with the mend. `error` is that of [`UringReader::open`].
+/// Why `io_uring` cannot be used, with the fix. `error` is that of [`UringReader::open`].
 pub fn uring_refusal(error: &io::Error) -> String {
-    let mend = match Errno::from_io_error(error) {
+    let fix = match Errno::from_io_error(error) {
         Some(Errno::NOSYS) => {
             "the kernel has none, or seccomp hides it: allow io_uring_setup, io_uring_enter and io_uring_register in the \
              pod's seccomp profile"
@@ -70,7 +70,7 @@ pub fn uring_refusal(error: &io::Error) -> String {
         Some(Errno::NOMEM) => "too little lockable memory: raise RLIMIT_MEMLOCK to 2 MiB",
         _ => return error.to_string(),
     };
-    format!("{error}: {mend}")
+    format!("{error}: {fix}")
 }
 
 impl RangeReader for UringReader {

@@ -99,7 +99,7 @@ fn a_proxy_that_takes_no_connection_is_named() {
         let proxies = Proxies::builder().all("http://127.0.0.1:1").build();
         for url in ["https://loki.example", "http://loki.example:3100"] {
             let error = collector::output::loki::probe_through(&authority.config(url), &proxies).await.unwrap_err();
-            assert!(error.to_string().contains("the proxy http://127.0.0.1:1/ takes no connection"), "{error}");
+            assert!(error.to_string().contains("the proxy http://127.0.0.1:1/ does not accept connections"), "{error}");
         }
     });
 }

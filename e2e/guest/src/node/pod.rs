@@ -123,7 +123,7 @@ impl Container {
         Ok((answer.status.context("a container without status")?, answer.info))
     }
 
-    /// How its program ended; none if it is at work.
+    /// How its program ended; none while it runs.
     pub fn exit_code(&self) -> anyhow::Result<Option<i32>> {
         let (status, _) = self.status(false)?;
         Ok((status.state == container_state::EXITED).then_some(status.exit_code))

@@ -94,7 +94,7 @@ pub fn run(cri: &Cri, outcome: &mut Outcome) -> anyhow::Result<Counts> {
     Ok(counts)
 }
 
-/// After a while, the logs of all that are at work; says how many were rotated.
+/// After a while, the logs of all that run; says how many were rotated.
 fn rotate(writers: &[&Writer]) -> anyhow::Result<u32> {
     thread::sleep(BETWEEN_ROTATIONS);
     let mut rotated = 0;

@@ -1,4 +1,4 @@
-//! A node at work: containers that log at a given rate, while their logs are rotated and they are restarted, and pods
+//! A running node: containers that log at a given rate, while their logs are rotated and they are restarted, and pods
 //! that come and go.
 //!
 //! Writer threads play the programs and the runtime, one more thread plays the kubelet ([`housekeeping`]); it renames and
@@ -93,7 +93,7 @@ pub struct LiveCounts {
     pub removed_files: AtomicU64,
 }
 
-/// A container that is at work.
+/// A running container.
 #[derive(Debug)]
 pub struct Running {
     /// Held by whoever rotates, restarts or truncates: one at a time. To be locked before `container`.
@@ -109,7 +109,7 @@ impl Running {
     }
 }
 
-/// A node at work; dropping it stops it.
+/// A running node; dropping it stops it.
 #[derive(Debug)]
 pub struct Live {
     shared: Arc<Shared>,
@@ -176,7 +176,7 @@ impl Live {
         &self.shared.counts
     }
 
-    /// The containers that are at work now.
+    /// The containers that run now.
     pub fn running(&self) -> Vec<Arc<Running>> {
         lock(&self.shared.running).clone()
     }

@@ -51,7 +51,7 @@ pub struct Options {
     /// What it refuses of pushes that the script accepts.
     pub limits: Limits,
     /// Time that every push stays in flight, as a real Loki needs some. Two pushes of one stream at the same time are
-    /// only noticed in this time.
+    /// only detected in this time.
     pub answer_after: Duration,
     /// A larger push (after decompression) is answered with 413 and is no violation.
     pub decoded_bytes_max: usize,

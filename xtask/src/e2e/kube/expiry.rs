@@ -13,7 +13,7 @@ use anyhow::ensure;
 
 use super::{Logs, NODE, cluster::Cluster, make_pod, uid, wait_until};
 
-/// Its own memory would answer where etcd can not, and tell the watch how far it has come.
+/// Its own memory would answer where etcd cannot, and tell the watch how far it has come.
 const WITHOUT_MEMORY: [&str; 1] = ["--watch-cache=false"];
 
 /// Longer than a watch lasts.

@@ -140,7 +140,7 @@ fn a_missing_role_is_said_and_can_be_mended(cluster: &Cluster, program: &Path) -
     cluster.kubectl(&[
         "create",
         "clusterrolebinding",
-        "mended",
+        "fixed",
         "--clusterrole=pilcrow",
         "--serviceaccount=default:nobody",
     ])?;
@@ -266,7 +266,7 @@ impl Logs {
 fn wait_until(what: &str, mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let start = Instant::now();
     while !is_so()? {
-        ensure!(start.elapsed() < PATIENCE, "waited in vain until {what}; see {}", collector::log().display());
+        ensure!(start.elapsed() < PATIENCE, "timed out waiting until {what}; see {}", collector::log().display());
         thread::sleep(Duration::from_millis(100));
     }
     Ok(())

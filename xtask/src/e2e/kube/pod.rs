@@ -34,7 +34,7 @@ const POSITIONS: &str = "run/promtail/positions.yaml";
 
 /// By the chart with only Loki's address set, and then with the seccomp profile and another collector's positions: the
 /// seven labels on every line, of a pod that is new from its first line on, no line that the other collector has sent, and no way of
-/// noticing or reading that this machine has is lost by the confinement.
+/// detecting growth or reading that this machine has is lost by the confinement.
 pub fn the_chart_s_pod_does_its_work(cluster: &Cluster, deploy: &Deploy, program: &Path) -> anyhow::Result<()> {
     apt::ensure(&PACKAGES)?;
     for (seccomp, import) in [("Unconfined", None), ("Localhost", Some(POSITIONS))] {
@@ -169,7 +169,7 @@ impl Pod {
         log.lines().filter(telling).collect::<Vec<_>>().join("\n")
     }
 
-    /// What `auto` comes to in it, by `pilcrow doctor`, run in it as `kubectl exec` does.
+    /// What `auto` selects in it, by `pilcrow doctor`, run in it as `kubectl exec` does.
     fn choices(&self) -> anyhow::Result<Vec<String>> {
         let mut doctor = Command::new("runc");
         doctor.args(["exec", &self.id, "/pilcrow", "doctor", "--json", "--config", "/etc/pilcrow/pilcrow.yaml"]);
@@ -186,7 +186,7 @@ impl Drop for Pod {
     }
 }
 
-/// What `auto` comes to for the same folders without any confinement.
+/// What `auto` selects for the same folders without any confinement.
 fn choices_of_this_machine(program: &Path, logs: &Logs) -> anyhow::Result<Vec<String>> {
     let file = logs.folder.path().join("unconfined.yaml");
     let (pods, state) = (logs.pods(), logs.folder.path().join("state"));

@@ -1,4 +1,4 @@
-//! Random batches, answers and rewinds against a Loki that is only played: order, exclusion, and one end for each slot.
+//! Random batches, answers and rewinds against a simulated Loki: order, exclusion, and one end for each slot.
 
 use std::collections::HashMap;
 
@@ -182,7 +182,7 @@ proptest! {
                         prop_assert!(known.is_some(), "a batch ended twice");
                         prop_assert!(refused.is_sorted() && refused.windows(2).all(|pair| pair[0] != pair[1]));
                     }
-                    // The reader begins anew at once; the played one has no more lines of it.
+                    // The reader begins anew at once; the simulated one has no more lines of it.
                     FromOutput::Taken(channel) => schedule.unparked(channel),
                 }
             }

@@ -23,7 +23,7 @@ use crate::{
 /// How a file's bytes are had.
 #[derive(Debug)]
 pub enum Source {
-    /// Not to be had: finished, remembered from an earlier run and not seen yet, or gone.
+    /// Not available: finished, remembered from an earlier run and not seen yet, or gone.
     Closed,
     /// Not open, as descriptors are few: [`ChainFile::open`] opens it by its path when it is to be read.
     Listed,
@@ -148,7 +148,7 @@ impl ChainFile {
         !matches!(self.source, Source::Closed | Source::Listed)
     }
 
-    /// Whether its bytes can be had, now or by opening it.
+    /// Whether its bytes are available, now or by opening it.
     pub fn is_at_hand(&self) -> bool {
         match self.source {
             Source::Closed => false,

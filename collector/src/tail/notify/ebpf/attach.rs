@@ -1,6 +1,6 @@
 //! Attaches a plan's programs to the running kernel.
 //!
-//! In: the object and the kernel's types. Out: an [`Attached`] set of programs, or the [`Refusal`] with its mend.
+//! In: the object and the kernel's types. Out: an [`Attached`] set of programs, or the [`Refusal`] with its fix.
 
 use std::{error::Error, io, iter, path::Path};
 
@@ -38,7 +38,7 @@ pub const REGISTERS: [u64; 3] = if cfg!(target_arch = "x86_64") {
 /// `ENOTSUPP`, which is not for user space and yet comes out of bpf(2).
 const ENOTSUPP: i32 = 524;
 
-/// The mend of what nobody has seen yet.
+/// The fix for errors that nobody has seen yet.
 const UNEXPECTED: &str = "please report it, with what `pilcrow` writes at log.level debug";
 
 /// Programs that run on writes, until this is dropped.
@@ -65,7 +65,7 @@ impl Kernel {
         let object = OBJECT.ok_or_else(|| {
             Refusal::new(
                 "this pilcrow was built without the eBPF probe",
-                "build it again after `cargo xtask build-ebpf`, or take a released binary",
+                "build it again after `cargo xtask build-ebpf`, or use a released binary",
             )
         })?;
         match KernelTypes::of_running_kernel() {
@@ -106,10 +106,7 @@ impl Kernel {
             reason: format!("{}, and {}", BtfError::Missing, refusal.reason),
             ..refusal
         })?;
-        tracing::info!(
-            ?offsets,
-            "this kernel has no BTF; its structures were found out by writing to files of our own"
-        );
+        tracing::info!(?offsets, "this kernel has no BTF; the offsets were found by writing to files of our own");
         let hooks = all_hooks().filter(|(kind, _)| *kind == Kind::Kprobe).map(|(kind, hook)| (kind, hook.target));
         Ok(Self { globals: calibrated_globals(&offsets), hooks: hooks.collect(), btf: None, object })
     }
@@ -157,7 +154,7 @@ impl Kernel {
             let what = if plan.kind == Kind::TpBtf { "tracepoints" } else { "functions" };
             Refusal::new(
                 format!("the kernel itself has no {what} {} of the known shape", hooks.join(", ")),
-                "another kind of program may serve; those of a module cannot be hooked",
+                "another kind of program may work; those of a module cannot be hooked",
             )
         }))
     }
@@ -281,7 +278,7 @@ pub fn refusal(name: &str, kind: Kind, error: &(dyn Error + 'static)) -> Refusal
     let Some(error) = causes(error).find_map(|error| error.downcast_ref::<io::Error>()) else {
         return Refusal::new(in_full(error), UNEXPECTED);
     };
-    let mend = match Errno::from_io_error(error) {
+    let fix = match Errno::from_io_error(error) {
         Some(Errno::PERM | Errno::ACCESS) => {
             "run pilcrow as root or with the capabilities CAP_BPF and CAP_PERFMON; if it has them, the kernel or the \
              container runtime (lockdown, seccomp) forbids this kind"
@@ -291,13 +288,13 @@ pub fn refusal(name: &str, kind: Kind, error: &(dyn Error + 'static)) -> Refusal
         }
         // The verifier knows no helper that copies kernel memory then.
         Some(Errno::INVAL) if kind == Kind::Kprobe => {
-            "a kernel in the lockdown mode confidentiality takes no kprobes: start it with lockdown=integrity; else please \
+            "a kernel in the lockdown mode confidentiality allows no kprobes: start it with lockdown=integrity; else please \
              report it, with what `pilcrow` writes at log.level debug"
         }
         Some(Errno::NOSYS) => "use a kernel that was built with CONFIG_BPF_SYSCALL=y",
         _ => UNEXPECTED,
     };
-    Refusal::new(error, mend)
+    Refusal::new(error, fix)
 }
 
 /// An error, its cause, that one's cause and so on.

@@ -36,7 +36,7 @@ use super::{
 use attach::{Attached, Kernel};
 use filter::Filter;
 use memory::{Mapping, RingPositions};
-use plan::{PLANS, Plan, Reach};
+use plan::{Coverage, PLANS, Plan};
 
 /// How long a written file is waited for whose size is not yet what the probe announced. A writer may lose the processor
 /// just there; a file that is truncated meanwhile never gets there.
@@ -110,7 +110,8 @@ pub fn open(logs: &LogFileSystem) -> Result<(EbpfSignal, String), Refusal> {
 /// Attaches the plan of this name only.
 pub fn open_plan(name: &str, logs: &LogFileSystem) -> Result<EbpfSignal, Refusal> {
     let plan = PLANS.iter().find(|plan| plan.name() == name);
-    let plan = plan.ok_or_else(|| Refusal::new(format!("there is no plan {name}"), "take one of `pilcrow doctor`"))?;
+    let plan =
+        plan.ok_or_else(|| Refusal::new(format!("there is no plan {name}"), "use one that `pilcrow doctor` names"))?;
     let kernel = Kernel::read(logs)?;
     attach_and_prove(&kernel, &mut kernel.loader(), plan, logs).map(|(signal, ..)| signal)
 }
@@ -134,13 +135,13 @@ fn attach_and_prove(
     plan: &Plan,
     logs: &LogFileSystem,
 ) -> Result<(EbpfSignal, String, Proof), Refusal> {
-    let place = match plan.reach {
-        Reach::Everywhere => logs.any_place(),
-        Reach::ProvenFileSystem => logs.place_of_same_type(),
+    let place = match plan.coverage {
+        Coverage::Everywhere => logs.any_place(),
+        Coverage::ProvenFileSystem => logs.place_of_same_type(),
     }?;
     let attached = kernel.attach(loader, plan)?;
     let hooks = attached.targets.join(", ");
-    let only_file_system = (plan.reach == Reach::ProvenFileSystem).then(|| place.file_system.name.clone());
+    let only_file_system = (plan.coverage == Coverage::ProvenFileSystem).then(|| place.file_system.name.clone());
     let mut signal = EbpfSignal::new(attached, only_file_system, plan.early)
         .map_err(|error| Refusal::new(format!("cannot use the probe's maps: {error}"), "please report it"))?;
     let proof = proof::prove(&mut signal, &place)?;

@@ -78,7 +78,7 @@ pub struct Hook {
 
 /// On which file systems a plan sees writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum Coverage {
     /// Only on those whose own write path has the hook; a proof counts for file systems of the same type.
     ProvenFileSystem,
     /// On every one.
@@ -93,7 +93,7 @@ pub struct Plan {
     /// What they attach to; those that the kernel has not are left out.
     pub hooks: &'static [Hook],
     /// Where it sees writes.
-    pub reach: Reach,
+    pub coverage: Coverage,
     /// Whether the hooks run before the file's new size is visible.
     pub early: bool,
 }
@@ -130,11 +130,11 @@ const EXT4_TRACEPOINTS: &[Hook] = &[
 
 /// All plans, the best first.
 pub const PLANS: &[Plan] = &[
-    Plan { kind: Kind::Fexit, hooks: PAGE_CACHE, reach: Reach::ProvenFileSystem, early: false },
-    Plan { kind: Kind::Fexit, hooks: VIRTUAL_FILE_SYSTEM, reach: Reach::Everywhere, early: false },
-    Plan { kind: Kind::TpBtf, hooks: EXT4_TRACEPOINTS, reach: Reach::ProvenFileSystem, early: true },
-    Plan { kind: Kind::Kprobe, hooks: PAGE_CACHE, reach: Reach::ProvenFileSystem, early: false },
-    Plan { kind: Kind::Kprobe, hooks: VIRTUAL_FILE_SYSTEM, reach: Reach::Everywhere, early: false },
+    Plan { kind: Kind::Fexit, hooks: PAGE_CACHE, coverage: Coverage::ProvenFileSystem, early: false },
+    Plan { kind: Kind::Fexit, hooks: VIRTUAL_FILE_SYSTEM, coverage: Coverage::Everywhere, early: false },
+    Plan { kind: Kind::TpBtf, hooks: EXT4_TRACEPOINTS, coverage: Coverage::ProvenFileSystem, early: true },
+    Plan { kind: Kind::Kprobe, hooks: PAGE_CACHE, coverage: Coverage::ProvenFileSystem, early: false },
+    Plan { kind: Kind::Kprobe, hooks: VIRTUAL_FILE_SYSTEM, coverage: Coverage::Everywhere, early: false },
 ];
 
 impl Plan {

@@ -1,4 +1,4 @@
-//! What can go wrong between Pilcrow and the API, in words that say what to do.
+//! What can go wrong between Pilcrow and the API, with the fix.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -6,15 +6,15 @@ use kube::{core::Status, runtime::watcher};
 
 /// Something went wrong; it will be tried again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Problem {
     /// For the metrics: `unauthorized`, `forbidden`, `expired`, `refused`, `credentials`, `timeout` or `unreachable`.
     pub reason: &'static str,
     pub what: String,
     /// Empty where there is no advice.
-    pub mend: &'static str,
+    pub fix: &'static str,
 }
 
-impl Trouble {
+impl Problem {
     /// Of one request.
     pub(super) fn of(error: &kube::Error) -> Self {
         match error {
@@ -26,7 +26,7 @@ impl Trouble {
                 inner => Self {
                     reason: "unreachable",
                     what: format!("does not answer ({inner})"),
-                    mend: "is the API server up, and may Pilcrow reach it (network policies, firewall)?",
+                    fix: "is the API server up, and may Pilcrow reach it (network policies, firewall)?",
                 },
             },
         }
@@ -40,7 +40,7 @@ impl Trouble {
             | watcher::Error::WatchFailed(error) => Self::of(error),
             watcher::Error::WatchError(status) => Self::of_status(status),
             watcher::Error::NoResourceVersion => {
-                Self { reason: "refused", what: "gave pods without a resource version".into(), mend: "" }
+                Self { reason: "refused", what: "gave pods without a resource version".into(), fix: "" }
             }
         }
     }
@@ -50,7 +50,7 @@ impl Trouble {
         Self {
             reason: "timeout",
             what: format!("did not answer within {} s", limit.as_secs()),
-            mend: "is the API server overloaded, or does something on the way swallow packets?",
+            fix: "is the API server overloaded, or does a firewall drop packets?",
         }
     }
 
@@ -63,7 +63,7 @@ impl Trouble {
         Self {
             reason: "credentials",
             what: format!("could not be asked, as the credentials cannot be read ({error})"),
-            mend: "is the service account's token mounted, or what the kubeconfig names there?",
+            fix: "is the service account's token mounted, or what the kubeconfig names there?",
         }
     }
 
@@ -73,24 +73,24 @@ impl Trouble {
             401 => Self {
                 reason: "unauthorized",
                 what: format!("does not accept Pilcrow's credentials (401 {message})"),
-                mend: "is the service account's token, or the kubeconfig's, one of this cluster, and not expired?",
+                fix: "is the service account's token, or the kubeconfig's, one of this cluster, and not expired?",
             },
             403 => Self {
                 reason: "forbidden",
                 what: format!("forbids Pilcrow to read the pods (403 {message})"),
-                mend: "bind its service account to a ClusterRole with this rule: \
+                fix: "bind its service account to a ClusterRole with this rule: \
                        {apiGroups: [\"\"], resources: [pods], verbs: [get, list, watch]}",
             },
-            410 => Self { reason: "expired", what: format!("ended the watch (410 {message})"), mend: "" },
-            _ => Self { reason: "refused", what: format!("answered {code} {message}"), mend: "" },
+            410 => Self { reason: "expired", what: format!("ended the watch (410 {message})"), fix: "" },
+            _ => Self { reason: "refused", what: format!("answered {code} {message}"), fix: "" },
         }
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        if self.mend.is_empty() { Ok(()) } else { write!(f, "; {}", self.mend) }
+        if self.fix.is_empty() { Ok(()) } else { write!(f, "; {}", self.fix) }
     }
 }
 
@@ -118,24 +118,24 @@ mod tests {
     #[test]
     fn each_refusal_has_its_reason_and_a_forbidden_one_names_the_missing_rule() {
         for (code, reason) in [(401, "unauthorized"), (403, "forbidden"), (410, "expired"), (500, "refused")] {
-            let trouble = Trouble::of(&kube::Error::Api(status(code).boxed()));
-            assert_eq!(trouble.reason, reason);
-            assert!(trouble.what.contains(&format!("{code} the message")), "{trouble}");
+            let problem = Problem::of(&kube::Error::Api(status(code).boxed()));
+            assert_eq!(problem.reason, reason);
+            assert!(problem.what.contains(&format!("{code} the message")), "{problem}");
         }
-        let forbidden = Trouble::of(&kube::Error::Api(status(403).boxed())).to_string();
+        let forbidden = Problem::of(&kube::Error::Api(status(403).boxed())).to_string();
         assert!(forbidden.contains("{apiGroups: [\"\"], resources: [pods], verbs: [get, list, watch]}"), "{forbidden}");
     }
 
     #[test]
     fn a_watch_that_expired_is_normal() {
-        assert!(Trouble::of_watch(&watcher::Error::WatchError(status(410).boxed())).is_ordinary());
-        assert!(!Trouble::of_watch(&watcher::Error::WatchError(status(500).boxed())).is_ordinary());
+        assert!(Problem::of_watch(&watcher::Error::WatchError(status(410).boxed())).is_ordinary());
+        assert!(!Problem::of_watch(&watcher::Error::WatchError(status(500).boxed())).is_ordinary());
     }
 
     #[test]
     fn a_failed_connection_says_its_cause_and_not_that_a_service_failed() {
         let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
-        let trouble = Trouble::of(&kube::Error::Service(Box::new(refused)));
-        assert_eq!((trouble.reason, trouble.what.as_str()), ("unreachable", "does not answer (connection refused)"));
+        let problem = Problem::of(&kube::Error::Service(Box::new(refused)));
+        assert_eq!((problem.reason, problem.what.as_str()), ("unreachable", "does not answer (connection refused)"));
     }
 }
