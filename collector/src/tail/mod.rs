@@ -22,6 +22,7 @@ mod schedule;
 mod selection;
 mod slots;
 mod stalls;
+mod stop;
 mod sweep;
 mod unit;
 mod units;
@@ -30,15 +31,13 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
+pub use self::stop::Stop;
 use self::{
     chain::FolderWatcher,
     descriptors::Descriptors,
@@ -125,26 +124,6 @@ pub struct Setup {
     pub metrics: Arc<Metrics>,
     /// Shared by all.
     pub health: Arc<Health>,
-}
-
-/// A request to end.
-#[derive(Debug, Default)]
-pub struct Stop {
-    asked: AtomicBool,
-    notify: Notify,
-}
-
-impl Stop {
-    /// Asks for the end.
-    pub fn ask(&self) {
-        self.asked.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-
-    /// Whether it was.
-    pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire)
-    }
 }
 
 /// The tailer; `R` reads the bytes.
