@@ -22,6 +22,7 @@ mod schedule;
 mod selection;
 mod slots;
 mod stalls;
+pub mod survey;
 mod sweep;
 mod unit;
 mod units;
@@ -51,6 +52,7 @@ use self::{
     selection::Changes,
     slots::Slots,
     stalls::Stalls,
+    survey::Survey,
     unit::Unit,
     units::Units,
 };
@@ -165,6 +167,7 @@ struct State {
     selecting: Selecting,
     schedule: Schedule,
     stalls: Stalls,
+    survey: Survey,
     lanes: Lanes,
     files: OpenFiles,
     decoding: Decoding,
@@ -284,6 +287,7 @@ impl<R: RangeReader> Tailer<R> {
             selecting,
             schedule: Schedule::default(),
             stalls: Stalls::default(),
+            survey: Survey::default(),
             files: OpenFiles {
                 slots: Slots::default(),
                 descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
