@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -90,6 +90,7 @@ impl<R: RangeReader> Tailer<R> {
         self.give_up_vanished(now);
         self.state.remove_done(now);
         self.state.first_scan = false;
+        self.state.report_folders();
         if listed {
             self.state.health.first_scan_done();
         }
@@ -104,10 +105,12 @@ impl<R: RangeReader> Tailer<R> {
         let names = self.watch_and(&pods, &Folder::Pods, |folder, _| folder_names(folder));
         self.state.health.pods_listed(names.is_ok());
         self.stall_if_left(Folder::Pods);
+        self.state.survey.note(&Folder::Pods, names.as_ref().err());
         let names = match names {
             Ok(names) => names,
             Err(error) => {
-                if self.state.throttles.pods_folder.permit().is_some() {
+                let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
+                if !is_forbidden && self.state.throttles.pods_folder.permit().is_some() {
                     tracing::warn!(folder = %pods.display(), %error,
                         "cannot list the folder of pod logs; trying again (paths.pods names it)");
                 }
@@ -115,7 +118,9 @@ impl<R: RangeReader> Tailer<R> {
                 return false;
             }
         };
-        for name in names {
+        self.state.note_links(names.links);
+        self.state.survey.note_names(&pods, &names.folders);
+        for name in names.folders {
             self.scan_pod(&name);
         }
         true
@@ -133,10 +138,12 @@ impl<R: RangeReader> Tailer<R> {
             return;
         }
         let names = self.watch_and(&folder, &value, |folder, _| folder_names(folder));
+        self.state.survey.note(&value, names.as_ref().err());
         self.stall_if_left(value);
         // A pod that is gone: its containers are found gone one by one.
         let Ok(names) = names else { return };
-        for name in names {
+        self.state.note_links(names.links);
+        for name in names.folders {
             if !self.state.units.contains(&format!("{folder_name}/{name}")) {
                 let id = self.state.add_container(pod.clone(), name);
                 self.scan_container(id);
@@ -157,11 +164,13 @@ impl<R: RangeReader> Tailer<R> {
         if self.stall_container_if_left(id) {
             return;
         }
+        self.state.survey.note(&Folder::Container(id), listed.as_ref().err());
         let (listing, gone) = match listed {
             Ok(listing) => (listing, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Listing::default(), true),
             Err(error) => {
-                if let Some(more) = self.state.throttles.unlisted_folder.permit() {
+                let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
+                if !is_forbidden && let Some(more) = self.state.throttles.unlisted_folder.permit() {
                     tracing::warn!(folder = %folder.display(), %error, more, "cannot list a container's log folder");
                 }
                 return;
@@ -230,7 +239,9 @@ impl<R: RangeReader> Tailer<R> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 self.state.due.rescan = self.state.due.rescan.min(Instant::now() + UNWATCHED_RESCAN_INTERVAL);
-                if let Some(more) = self.state.throttles.unwatched_folder.permit() {
+                // Then listing it fails as well, and that is reported.
+                let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
+                if !is_forbidden && let Some(more) = self.state.throttles.unwatched_folder.permit() {
                     tracing::warn!(folder = %folder.display(), %error, more,
                         "cannot watch a folder, so all of them are listed every 10 s; \
                          raise the sysctl fs.inotify.max_user_watches");
@@ -277,6 +288,10 @@ impl State {
         for MergeError { path, error } in not_whole {
             tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
         }
+        let forbidden = unopened.iter().find(|failed| failed.error.kind() == io::ErrorKind::PermissionDenied);
+        if let Some(failed) = forbidden {
+            self.survey.note(&Folder::Container(id), Some(&failed.error));
+        }
         let count = unopened.len();
         let may_pass = |error: &io::Error| error.kind() != io::ErrorKind::PermissionDenied;
         if unopened.iter().any(|trouble| may_pass(&trouble.error)) {
@@ -285,7 +300,9 @@ impl State {
         if count > container.unopened {
             for MergeError { path, error } in unopened {
                 self.metrics.skipped_files.get_or_create(&Reason { reason: "unopened" }).inc();
-                if let Some(more) = self.throttles.unopened_file.permit() {
+                if may_pass(&error)
+                    && let Some(more) = self.throttles.unopened_file.permit()
+                {
                     tracing::warn!(path = %path.display(), %error, more,
                         "cannot open a log file; trying again at each scan");
                 }
@@ -323,15 +340,26 @@ impl State {
     }
 }
 
-/// The names of the folders in a folder; such as are no UTF-8 are no pod's or container's.
-fn folder_names(folder: &Path) -> io::Result<Vec<String>> {
-    let mut names = Vec::new();
+/// What a folder of folders holds.
+#[derive(Default)]
+struct Names {
+    /// Such as are no UTF-8 are no pod's or container's.
+    folders: Vec<String>,
+    /// Links to folders.
+    links: Vec<PathBuf>,
+}
+
+fn folder_names(folder: &Path) -> io::Result<Names> {
+    let mut names = Names::default();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir()
+        let kind = entry.file_type()?;
+        if kind.is_symlink() && entry.path().is_dir() {
+            names.links.push(entry.path());
+        } else if kind.is_dir()
             && let Ok(name) = entry.file_name().into_string()
         {
-            names.push(name);
+            names.folders.push(name);
         }
     }
     Ok(names)

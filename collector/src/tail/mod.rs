@@ -23,6 +23,7 @@ mod selection;
 mod slots;
 mod stalls;
 mod stop;
+pub mod survey;
 mod sweep;
 mod unit;
 mod units;
@@ -50,6 +51,7 @@ use self::{
     selection::Changes,
     slots::Slots,
     stalls::Stalls,
+    survey::Survey,
     unit::Unit,
     units::Units,
 };
@@ -144,6 +146,7 @@ struct State {
     selecting: Selecting,
     schedule: Schedule,
     stalls: Stalls,
+    survey: Survey,
     lanes: Lanes,
     files: OpenFiles,
     decoding: Decoding,
@@ -263,6 +266,7 @@ impl<R: RangeReader> Tailer<R> {
             selecting,
             schedule: Schedule::default(),
             stalls: Stalls::default(),
+            survey: Survey::default(),
             files: OpenFiles {
                 slots: Slots::default(),
                 descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),

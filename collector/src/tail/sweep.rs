@@ -85,6 +85,7 @@ impl<R: RangeReader> Tailer<R> {
         self.give_up_vanished(now);
         self.state.flush_silent(now);
         self.publish_gauges();
+        self.state.report_folders();
         self.close_saved_files();
         self.release_memory_if_idle();
         Ok(())

@@ -3,6 +3,7 @@
 mod bounds;
 mod descriptors;
 mod exclusion;
+mod folders;
 mod fuse;
 mod hold;
 mod hostile;

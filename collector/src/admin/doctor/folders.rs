@@ -8,15 +8,17 @@ use std::{
 use rustix::fs::{Access, access, statfs, statvfs};
 
 use super::Finding;
-use crate::config::Paths;
+use crate::{config::Config, model::PodName, tail::survey};
 
 /// Positions of 10,000 files and the copy that replaces them take some MiB.
 const FREE_BYTES_WANTED: u64 = 16 << 20;
 /// How many log files are opened to see whether one may.
 const FILES_TRIED: usize = 100;
 
-pub(super) fn examine(paths: &Paths) -> Vec<Finding> {
+pub(super) fn examine(config: &Config) -> Vec<Finding> {
+    let paths = &config.paths;
     let mut findings = pods(&paths.pods);
+    findings.extend(exclusions(config));
     findings.push(state(&paths.state));
     findings.extend(free_space(&paths.state));
     findings
@@ -25,14 +27,24 @@ pub(super) fn examine(paths: &Paths) -> Vec<Finding> {
 fn pods(folder: &Path) -> Vec<Finding> {
     let shown = folder.display();
     match fs::read_dir(folder) {
-        Ok(_) => {}
+        Ok(entries) => {
+            let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+            let names: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+            if let Some(wrong) = survey::names(folder, names.iter().map(String::as_str)) {
+                let found = format!("no logs in {shown}: {wrong}");
+                let fix = "set paths.pods, or mount the node's /var/log/pods there";
+                let is_empty = survey::is_empty(wrong);
+                let finding = if is_empty { Finding::warn } else { Finding::fail };
+                return vec![finding("folders", "pods", found, fix)];
+            }
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let fix = "is this a Kubernetes node? In a container, mount the host's /var/log; else set paths.pods";
             return vec![Finding::fail("folders", "pods", format!("{shown} does not exist"), fix)];
         }
         Err(error) => {
-            let fix = "run as root, or give CAP_DAC_READ_SEARCH";
-            return vec![Finding::fail("folders", "pods", format!("{shown} cannot be read: {error}"), fix)];
+            let found = format!("{shown} cannot be read: {error}");
+            return vec![Finding::fail("folders", "pods", found, survey::PERMISSIONS)];
         }
     }
     let kind = file_system(folder);
@@ -51,6 +63,9 @@ fn pods(folder: &Path) -> Vec<Finding> {
 
 /// Opens some log files: they are mode 0640 and root's, and docker's are links to another folder.
 fn logs(pods: &Path) -> Finding {
+    if let Some(finding) = not_listed(pods) {
+        return finding;
+    }
     let mut opened = 0;
     for file in log_files(pods).take(FILES_TRIED) {
         match fs::File::open(&file) {
@@ -64,7 +79,7 @@ fn logs(pods: &Path) -> Finding {
             }
             Err(error) => {
                 let found = format!("{} cannot be opened: {error}", file.display());
-                return Finding::fail("folders", "logs", found, "run as root, or give CAP_DAC_READ_SEARCH");
+                return Finding::fail("folders", "logs", found, survey::PERMISSIONS);
             }
         }
     }
@@ -74,6 +89,41 @@ fn logs(pods: &Path) -> Finding {
         FILES_TRIED => Finding::ok("folders", "logs", format!("{FILES_TRIED} log files or more, which can be opened")),
         n => Finding::ok("folders", "logs", format!("{n} log files, which can be opened")),
     }
+}
+
+/// The first folder of a pod or container that is a link or may not be read.
+fn not_listed(pods: &Path) -> Option<Finding> {
+    let folders = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect::<Vec<_>>()
+    };
+    for pod in folders(pods) {
+        for folder in std::iter::once(pod.clone()).chain(folders(&pod)) {
+            let shown = folder.display();
+            if folder.is_symlink() {
+                let found = format!("{shown} is a link, which is not followed");
+                return Some(Finding::warn("folders", "logs", found, survey::LINKED));
+            }
+            if let Err(error) = fs::read_dir(&folder)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                let found = format!("{shown} cannot be read: {error}");
+                return Some(Finding::fail("folders", "logs", found, survey::PERMISSIONS));
+            }
+        }
+    }
+    None
+}
+
+/// Whether a container of some namespace that is collected is there.
+fn exclusions(config: &Config) -> Option<Finding> {
+    let entries = fs::read_dir(&config.paths.pods).into_iter().flatten().flatten();
+    let names: Vec<_> = entries.filter_map(|entry| PodName::parse(entry.file_name().to_str()?)).collect();
+    let is_collected = |pod: &PodName| config.kubernetes.namespaces.contain(&pod.namespace);
+    (!names.is_empty() && !names.iter().any(is_collected)).then(|| {
+        let found = format!("kubernetes.namespaces excludes all {} pods of this node", names.len());
+        Finding::fail("folders", "exclusions", found, "name the namespaces that are to be collected")
+    })
 }
 
 /// POD/CONTAINER/N.log
@@ -158,7 +208,7 @@ mod tests {
     use crate::admin::doctor::Status;
 
     #[test]
-    fn a_missing_pods_folder_fails_with_the_mend() {
+    fn a_missing_pods_folder_fails_with_the_fix() {
         let findings = pods(Path::new("/nonexistent/pods"));
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].status, Status::Fail);
@@ -171,6 +221,9 @@ mod tests {
         let container = folder.path().join("default_web_1/nginx");
         fs::create_dir_all(&container).unwrap();
         assert_eq!(logs(folder.path()).found, "there are none yet");
+        symlink(&container, folder.path().join("default_linked_1")).unwrap();
+        assert!(logs(folder.path()).found.ends_with("default_linked_1 is a link, which is not followed"));
+        fs::remove_file(folder.path().join("default_linked_1")).unwrap();
         fs::write(container.join("0.log"), "").unwrap();
         assert_eq!(logs(folder.path()).found, "one log file, which can be opened");
         symlink("/var/lib/docker/containers/none.log", container.join("1.log")).unwrap();

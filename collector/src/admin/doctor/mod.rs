@@ -106,7 +106,7 @@ pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
     findings.push(reader::io_uring(config));
     findings.extend(choices(config, trials, &findings));
     findings.extend(privileges::limits(system));
-    findings.extend(folders::examine(&config.paths));
+    findings.extend(folders::examine(config));
     findings.extend(trials.pods.as_ref().map(|probe| kubernetes::examine(&config.kubernetes, probe)));
     findings.extend(loki::examine(&config.loki, trials.push.as_ref()));
     Report { schema: 2, version: env!("CARGO_PKG_VERSION"), findings }

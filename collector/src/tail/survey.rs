@@ -1,0 +1,154 @@
+//! Whether the folders of logs are what they should be: readable, pods' folders, and not all of them excluded.
+//!
+//! In: what scans found. Out: one verdict for /ready and the log, which says when it changes; [`names`] is for `doctor`, too.
+
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{State, Unit, folders::Folder};
+use crate::{
+    model::PodName,
+    status::{Folders, Reason},
+    tail::chain,
+};
+
+/// What to do where the permissions are missing.
+pub const PERMISSIONS: &str = "run as root, or give CAP_DAC_READ_SEARCH (in Kubernetes: securityContext.runAsUser: 0)";
+
+/// What to do about a folder that is a link.
+pub const LINKED: &str = "mount the folder itself there (mount --bind), or have paths.pods lead to where it lies";
+
+/// What was found since the start.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// Folders that may not be read, or that have files which may not.
+    forbidden: HashSet<Folder>,
+    /// Folders that are links, each reported once.
+    links: HashSet<PathBuf>,
+    /// What is wrong with all names in the folder of pods together.
+    pods: Option<&'static str>,
+    said: Folders,
+}
+
+impl Survey {
+    /// Notes whether a folder, or a file in it, may not be read.
+    pub fn note(&mut self, folder: &Folder, error: Option<&io::Error>) {
+        match error {
+            Some(error) if error.kind() == io::ErrorKind::PermissionDenied => self.forbidden.insert(folder.clone()),
+            _ => self.forbidden.remove(folder),
+        };
+    }
+
+    /// Notes what the folder of pods holds.
+    pub fn note_names(&mut self, folder: &Path, names: &[String]) {
+        self.pods = self::names(folder, names.iter().map(String::as_str));
+        self.forbidden.retain(|folder| !matches!(folder, Folder::Pod(name) if !names.contains(name)));
+    }
+}
+
+/// What is wrong with a folder of pods that holds these folders; `None`: some are pods'.
+pub fn names<'n>(folder: &Path, names: impl Iterator<Item = &'n str>) -> Option<&'static str> {
+    let mut wrong = "it is empty: no pod has logged here yet, or it is not the node's /var/log/pods";
+    for name in names {
+        if PodName::parse(name).is_some() {
+            return None;
+        }
+        wrong = if folder.join(name).join(format!("{name}-json.log")).exists() {
+            "it holds Docker's containers, not pods: for Kubernetes it is /var/log/pods, whose links lead to Docker's logs"
+        } else {
+            "nothing in it is the log folder of a pod (NAMESPACE_POD_UID): it should be the node's /var/log/pods"
+        };
+    }
+    Some(wrong)
+}
+
+/// Whether a verdict of [`names`] is that of an empty folder.
+pub fn is_empty(wrong: &str) -> bool {
+    wrong.starts_with("it is empty")
+}
+
+impl State {
+    /// A folder that is a link is not followed: it may lead to any file of the node. Reported once.
+    pub(super) fn note_links(&mut self, links: Vec<PathBuf>) {
+        for path in links {
+            if self.survey.links.insert(path.clone()) {
+                self.metrics.skipped_files.get_or_create(&Reason { reason: chain::OUTSIDE }).inc();
+                tracing::warn!(path = %path.display(), "the log folder of a pod or container is a link, which is not followed; {LINKED}");
+            }
+        }
+    }
+
+    /// Tells what is found, where that has changed.
+    pub(super) fn report_folders(&mut self) {
+        if self.first_scan {
+            return;
+        }
+        let units = &self.units;
+        self.survey.forbidden.retain(|folder| match folder {
+            Folder::Container(id) => units.get(*id).is_some(),
+            Folder::Pods | Folder::Pod(_) => true,
+        });
+        let found = self.verdict();
+        if found == self.survey.said {
+            return;
+        }
+        match &found {
+            Folders::Good => tracing::info!("the folders of logs can be read and hold logs to be collected again"),
+            Folders::Doubtful(why) | Folders::Useless(why) => tracing::warn!("{why}"),
+        }
+        self.survey.said = found.clone();
+        self.health.folders(found);
+    }
+
+    fn verdict(&self) -> Folders {
+        let pods = self.config.paths.pods.display();
+        let (forbidden, units) = (&self.survey.forbidden, &self.units);
+        if forbidden.contains(&Folder::Pods) {
+            return Folders::Useless(format!(
+                "no log can be collected: {pods} (paths.pods) may not be read; {PERMISSIONS}"
+            ));
+        }
+        if let Some(wrong) = self.survey.pods {
+            let why = format!("there are no logs in {pods} (paths.pods): {wrong}");
+            return if is_empty(wrong) { Folders::Doubtful(why) } else { Folders::Useless(why) };
+        }
+        if !forbidden.is_empty() {
+            let is_read = |unit: &Unit| !forbidden.contains(&Folder::Container(unit.id)) && unit.chain.is_at_hand();
+            return if units.iter().any(is_read) {
+                Folders::Doubtful(format!(
+                    "logs in {} folders of {pods} may not be read; {PERMISSIONS}",
+                    forbidden.len()
+                ))
+            } else {
+                Folders::Useless(format!("no log can be collected: those in {pods} may not be read; {PERMISSIONS}"))
+            };
+        }
+        let mut all = units.iter().peekable();
+        if all.peek().is_some() && all.all(|unit| unit.exclusion().is_some()) {
+            let why = "kubernetes.namespaces, kubernetes.pod_selector, the annotation pilcrow.dev/exclude or relabel_configs \
+                       exclude every container of this node: nothing is collected";
+            return Folders::Doubtful(why.into());
+        }
+        Folders::Good
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_pods_is_told_from_dockers_and_from_an_empty_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let wrong = |list: &[&str]| names(folder.path(), list.iter().copied());
+        assert!(wrong(&[]).is_some_and(is_empty));
+        assert_eq!(wrong(&["lost+found", "default_web_1"]), None);
+        assert!(wrong(&["a", "b"]).unwrap().starts_with("nothing in it"));
+        std::fs::create_dir(folder.path().join("ab12")).unwrap();
+        std::fs::write(folder.path().join("ab12/ab12-json.log"), "").unwrap();
+        assert!(wrong(&["ab12"]).unwrap().starts_with("it holds Docker's"));
+    }
+}
