@@ -85,7 +85,7 @@ fn a_pods_folder_that_is_dockers_or_empty_or_another_is_reported() {
     wait_for_readiness(&program, 503, "Docker's containers");
     assert_eq!(warnings(&program, "Docker's containers"), 1, "{}", program.log());
     let (code, report) = node.run("doctor", &[]);
-    assert!(code != Some(0) && report.contains("can not work here"), "{report}");
+    assert!(code != Some(0) && report.contains("cannot work here"), "{report}");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_node_all_of_whose_containers_are_excluded_is_reported() {
     wait_for_readiness(&program, 200, "exclude every container");
     assert_eq!(warnings(&program, "exclude every container"), 1, "{}", program.log());
     let (code, report) = node.run("doctor", &[]);
-    assert!(code != Some(0) && report.contains("can not work here"), "{report}");
+    assert!(code != Some(0) && report.contains("cannot work here"), "{report}");
 }
 
 #[test]
