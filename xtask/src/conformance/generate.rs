@@ -75,7 +75,7 @@ impl Generator {
             0..3 => {
                 let path = self.of(&["level", "msg", "a.b", "a.b.c[0]", "a.b.c[-1].d", "list", "status", "none", "ok"]);
                 let malformed = self.of(&["", ", drop_malformed: true"]);
-                format!("json: {{expressions: {{{one}: {path}, level: , z{number}: {two}}}{malformed}}}")
+                format!("json: {{expressions: {{{one}: {path}, v{number}: level, z{number}: {two}}}{malformed}}}")
             }
             3 => format!("logfmt: {{mapping: {{{one}: level, z{number}: {two}}}}}"),
             4 => format!("logfmt: {{mapping: {{level: , msg: , x: }}, source: {one}}}"),
