@@ -17,9 +17,12 @@ mod partials;
 mod positions;
 pub mod read;
 mod reading;
+mod releases;
 mod schedule;
 mod selection;
 mod slots;
+mod staged;
+mod stop;
 mod sweep;
 mod unit;
 mod units;
@@ -28,15 +31,13 @@ use std::{
     cell::RefCell,
     collections::BTreeMap,
     io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::sync::Notify;
 
+pub use self::stop::Stop;
 use self::{
     chain::FolderWatcher,
     descriptors::Descriptors,
@@ -48,6 +49,7 @@ use self::{
     schedule::Schedule,
     selection::Changes,
     slots::Slots,
+    staged::Stages,
     unit::Unit,
     units::Units,
 };
@@ -57,7 +59,7 @@ use crate::{
     config::Config,
     decode::{Counts, Limits, Scratch},
     model::UnitId,
-    pipeline::relabel::Relabel,
+    pipeline::{Pipeline, relabel::Relabel},
     source::kubernetes::{PodUpdate, Selector},
     status::{Health, Metrics, Side, Throttle},
 };
@@ -111,6 +113,8 @@ pub struct Setup {
     pub relabel: Relabel,
     /// `kubernetes.pod_selector`.
     pub pod_selector: Selector,
+    /// What is done with each line, if anything.
+    pub pipeline: Option<Pipeline>,
     /// What joins it with the others.
     pub links: Links,
     /// What an earlier run saved.
@@ -119,26 +123,6 @@ pub struct Setup {
     pub metrics: Arc<Metrics>,
     /// Shared by all.
     pub health: Arc<Health>,
-}
-
-/// A request to end.
-#[derive(Debug, Default)]
-pub struct Stop {
-    asked: AtomicBool,
-    notify: Notify,
-}
-
-impl Stop {
-    /// Asks for the end.
-    pub fn ask(&self) {
-        self.asked.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-
-    /// Whether it was.
-    pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Acquire)
-    }
 }
 
 /// The tailer; `R` reads the bytes.
@@ -194,7 +178,8 @@ struct Decoding {
     scratch: Scratch,
     counts: Counts,
     round: Round,
-    /// Bytes of all units' unfinished lines.
+    stages: Option<Stages>,
+    /// Bytes of all units' unfinished lines, and of what stages hold back.
     held_bytes: usize,
     /// Memory was used since it was last given back.
     holds_memory: bool,
@@ -221,6 +206,7 @@ struct Throttles {
     damaged_file: Throttle,
     unfinished_lines: Throttle,
     odd_lines: Throttle,
+    moved_labels: Throttle,
     labels: RefCell<Throttle>,
 }
 
@@ -237,6 +223,7 @@ impl Default for Throttles {
             damaged_file: new(),
             unfinished_lines: new(),
             odd_lines: Throttle::new(ODD_LINES_INTERVAL),
+            moved_labels: new(),
             labels: RefCell::new(new()),
         }
     }
@@ -249,7 +236,7 @@ impl<R: RangeReader> Tailer<R> {
     /// # Errors
     /// Where a rule of the configuration is not valid.
     pub fn new(reader: R, signal: AnySignal, setup: Setup) -> io::Result<Self> {
-        let Setup { config, relabel, pod_selector, links, saved, metrics, health } = setup;
+        let Setup { config, relabel, pod_selector, pipeline, links, saved, metrics, health } = setup;
         let now = Instant::now();
         let (watcher, rescan_interval) = match FolderWatcher::new() {
             Ok(watcher) => (watcher, RESCAN_INTERVAL),
@@ -280,7 +267,12 @@ impl<R: RangeReader> Tailer<R> {
                 open_gzips: 0,
             },
             // What the first scan needed is not needed again.
-            decoding: Decoding { limits: Some(Limits::from(&config.lines)), holds_memory: true, ..Decoding::default() },
+            decoding: Decoding {
+                limits: Some(Limits::from(&config.lines)),
+                stages: pipeline.map(Stages::new),
+                holds_memory: true,
+                ..Decoding::default()
+            },
             throttles: Throttles::default(),
             due: Due { snapshot: now, sweep: now, rescan: now, rescan_interval },
             grown_since: None,
@@ -325,6 +317,7 @@ impl<R: RangeReader> Tailer<R> {
         self.take_ended();
         self.state.read_due_again(Instant::now());
         self.read_round().await;
+        self.state.release_held();
         self.state.seal_if_due(Instant::now());
     }
 
@@ -403,7 +396,7 @@ impl State {
         let snapshot = self.moved.then_some(self.due.snapshot);
         let metadata = self.selecting.metadata.wait_ends();
         let beat = Instant::now() + BEAT_INTERVAL;
-        [seal, later, snapshot, metadata]
+        [seal, later, snapshot, metadata, self.release_is_due()]
             .into_iter()
             .flatten()
             .fold(self.due.sweep.min(self.due.rescan).min(beat), Instant::min)

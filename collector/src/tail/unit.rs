@@ -6,17 +6,24 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{chain::Chain, channels::Channels};
+use super::{
+    chain::Chain,
+    channels::Channels,
+    staged::{Staged, Stages},
+};
 use crate::{
     batch::{Batch, Lane, StreamSlot},
     decode::{Clock, ContainerParser, Counts, Limits, Scratch, Sink},
     model::PodName,
     model::{ChannelId, Line, PerStream, Position, Stream, UnitId},
-    pipeline::relabel::StreamLabels,
+    pipeline::relabel::{Relabelled, StreamLabels},
 };
+
+/// The longest time that a unit is not read for a stage: what is behind it is looked at again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A unit with so much unread has batches of its own.
 const BACKLOG_BYTES: u64 = 512 << 10;
@@ -51,6 +58,8 @@ pub struct Unit {
     pub unopened: usize,
     /// When bytes were last read.
     pub last_read: Instant,
+    /// A stage lets no line of it come before this time.
+    pub waits_until: Option<Instant>,
     /// Bytes read since its end was last reached.
     unbroken_bytes: u64,
     lane: Lane,
@@ -76,6 +85,8 @@ enum Destination {
     /// A rule drops them.
     Dropped,
     Labelled(LabelledStream),
+    /// They go through stages.
+    Staged(Box<Staged>),
 }
 
 /// A stream's labels, and its place in the batch of one generation.
@@ -94,6 +105,8 @@ pub struct Feed<'f> {
     pub scratch: &'f mut Scratch,
     /// What is counted.
     pub counts: &'f mut Counts,
+    /// The stages, where there are any.
+    pub stages: Option<&'f mut Stages>,
 }
 
 impl Unit {
@@ -114,6 +127,7 @@ impl Unit {
             skipped: 0,
             unopened: 0,
             last_read: Instant::now(),
+            waits_until: None,
             unbroken_bytes: 0,
             lane: Lane::Shared,
             turn: 0,
@@ -140,7 +154,10 @@ impl Unit {
 
     /// Whether it has a file to read, and is not held up until its cursor goes back.
     pub fn is_readable(&self) -> bool {
-        self.is_labelled() && !self.channels.wants_rewind() && self.chain.current().is_some()
+        self.is_labelled()
+            && !self.channels.wants_rewind()
+            && self.chain.current().is_some()
+            && self.waits_until.is_none_or(|until| until <= Instant::now())
     }
 
     /// Why it is excluded, if it is.
@@ -165,8 +182,8 @@ impl Unit {
     }
 
     /// Gives standard output and standard error their labels; one that has none is dropped. Streams that have them already
-    /// go on unchanged.
-    pub fn set_labels(&mut self, streams: PerStream<Option<StreamLabels>>) {
+    /// go on unchanged. `staged`: their lines go through stages.
+    pub fn set_labels(&mut self, streams: PerStream<Option<Relabelled>>, staged: bool) {
         let mut known = match std::mem::replace(&mut self.selection, Selection::Waiting) {
             Selection::Collected(known) => known.map(Some),
             Selection::Waiting | Selection::Excluded(_) => [None, None],
@@ -176,10 +193,22 @@ impl Unit {
             let known = known[index].take();
             index += 1;
             match (labels, known) {
-                (Some(labels), Some(Destination::Labelled(known))) if known.labels == labels => {
-                    Destination::Labelled(known)
+                (Some(labels), Some(Destination::Staged(mut known))) => {
+                    known.relabel(&labels);
+                    Destination::Staged(known)
                 }
-                (Some(labels), _) => Destination::Labelled(LabelledStream { labels, slot: None }),
+                (Some(labels), _) if staged => Destination::Staged(Box::new(Staged::new(&labels))),
+                (Some(labels), known) => {
+                    let labels = labels.encoded();
+                    match known {
+                        Some(Destination::Labelled(known)) if known.labels == labels => Destination::Labelled(known),
+                        _ => Destination::Labelled(LabelledStream { labels, slot: None }),
+                    }
+                }
+                (None, Some(Destination::Staged(mut known))) => {
+                    known.is_dropped = true;
+                    Destination::Staged(known)
+                }
                 (None, _) => Destination::Dropped,
             }
         }));
@@ -231,23 +260,59 @@ impl Unit {
     /// many bytes that were.
     pub fn feed(&mut self, chunk: &[u8], offset: u64, feed: &mut Feed<'_>) -> usize {
         let at = self.begin_feeding(offset);
-        let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) else { return 0 };
+        let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) else {
+            return 0;
+        };
         parser.feed(chunk, at, feed.scratch, feed.counts, &mut sink)
     }
 
     /// Parses bytes that no newline will end.
     pub fn feed_unterminated(&mut self, rest: &[u8], offset: u64, feed: &mut Feed<'_>) {
         let at = self.begin_feeding(offset);
-        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) {
+        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) {
             parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut sink);
         }
     }
 
     /// Gives out the lines that wait for their rest, as they are.
-    pub fn flush(&mut self, feed: &mut Feed<'_>) {
-        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) {
+    pub fn flush_partial(&mut self, feed: &mut Feed<'_>) {
+        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) {
             parser.flush(feed.scratch, feed.counts, &mut sink);
         }
+    }
+
+    /// Gives out all that is held back, as it is.
+    pub fn flush(&mut self, feed: &mut Feed<'_>) {
+        self.flush_partial(feed);
+        self.release(feed, true);
+    }
+
+    /// Gives out what stages hold back: all of it, or only what is due by the node's clock.
+    pub fn release(&mut self, feed: &mut Feed<'_>, all: bool) {
+        let (Selection::Collected(streams), Some(stages)) = (&mut self.selection, feed.stages.as_deref_mut()) else {
+            return;
+        };
+        for (stream, destination) in Stream::ALL.into_iter().zip(streams) {
+            if let Destination::Staged(staged) = destination {
+                stages.release(staged, ChannelId { unit: self.id, stream }, all, feed.batch);
+            }
+        }
+    }
+
+    /// When what stages hold back is due by the node's clock, in nanoseconds since 1970.
+    pub fn due_ns(&self) -> Option<i64> {
+        self.staged().filter_map(|(_, staged)| staged.due_ns()).min()
+    }
+
+    fn staged(&self) -> impl Iterator<Item = (Stream, &Staged)> {
+        let streams = match &self.selection {
+            Selection::Collected(streams) => &streams[..],
+            Selection::Waiting | Selection::Excluded(_) => &[],
+        };
+        Stream::ALL.into_iter().zip(streams).filter_map(|(stream, destination)| match destination {
+            Destination::Staged(staged) => Some((stream, &**staged)),
+            Destination::Dropped | Destination::Labelled(_) => None,
+        })
     }
 
     fn begin_feeding(&mut self, offset: u64) -> Position {
@@ -264,9 +329,11 @@ impl Unit {
         &'s mut self,
         batch: &'s mut Batch,
         batch_bytes: usize,
+        stages: Option<&'s mut Stages>,
     ) -> Option<(&'s mut ContainerParser, Append<'s>)> {
         let Selection::Collected(streams) = &mut self.selection else { return None };
-        let sink = Append { unit: self.id, streams, dropped: &mut self.dropped_lines, batch, batch_bytes };
+        let (dropped, waits_until) = (&mut self.dropped_lines, &mut self.waits_until);
+        let sink = Append { unit: self.id, streams, dropped, batch, batch_bytes, stages, waits_until };
         Some((&mut self.parser, sink))
     }
 
@@ -281,9 +348,21 @@ impl Unit {
         Stream::ALL.iter().any(|stream| self.parser.held_from(*stream).is_some())
     }
 
-    /// Bytes of lines that wait for their rest.
+    /// Bytes of lines that wait for their rest, or are held back by stages.
     pub fn held_bytes(&self) -> usize {
-        self.parser.held_bytes()
+        self.parser.held_bytes() + self.staged().map(|(_, staged)| staged.held_bytes()).sum::<usize>()
+    }
+
+    /// Whether anything is held back.
+    pub fn holds_text(&self) -> bool {
+        Stream::ALL.iter().any(|stream| self.held_from(*stream).is_some())
+    }
+
+    /// Where the first line of a channel begins that is held back.
+    fn held_from(&self, stream: Stream) -> Option<Position> {
+        let mut staged = self.staged().filter(|(of, _)| *of == stream);
+        let held = staged.next().and_then(|(_, staged)| staged.held_from());
+        [self.parser.held_from(stream), held].into_iter().flatten().min()
     }
 
     /// Each channel's first position that is not acknowledged: the smallest of what it owes, what is held back of it and what is in
@@ -291,7 +370,7 @@ impl Unit {
     pub fn next(&self, unacknowledged: &HashMap<ChannelId, Position>) -> PerStream<Option<Position>> {
         Stream::ALL.map(|stream| {
             let live = unacknowledged.get(&ChannelId { unit: self.id, stream }).copied();
-            [live, self.parser.held_from(stream), self.channels.debt(stream)].into_iter().flatten().min()
+            [live, self.held_from(stream), self.channels.debt(stream)].into_iter().flatten().min()
         })
     }
 
@@ -301,6 +380,13 @@ impl Unit {
         let next = self.next(&HashMap::new());
         let again = self.chain.rewind(next);
         self.parser.forget_unfinished();
+        if let Selection::Collected(streams) = &mut self.selection {
+            for destination in streams {
+                if let Destination::Staged(staged) = destination {
+                    staged.forget_held();
+                }
+            }
+        }
         self.cursor = None;
         (again, self.channels.rewound().collect())
     }
@@ -318,6 +404,8 @@ struct Append<'a> {
     dropped: &'a mut u64,
     batch: &'a mut Batch,
     batch_bytes: usize,
+    stages: Option<&'a mut Stages>,
+    waits_until: &'a mut Option<Instant>,
 }
 
 impl Sink for Append<'_> {
@@ -329,8 +417,7 @@ impl Sink for Append<'_> {
     #[inline]
     fn line(&mut self, line: Line<'_>) {
         let Destination::Labelled(stream) = &mut self.streams[line.stream as usize] else {
-            *self.dropped += 1;
-            return;
+            return self.staged_or_dropped(&line);
         };
         let slot = match stream.slot {
             Some((generation, slot)) if generation == self.batch.generation() => slot,
@@ -342,5 +429,28 @@ impl Sink for Append<'_> {
             }
         };
         self.batch.append(slot, line.at, line.timestamp_ns, line.text, &stream.labels.metadata);
+    }
+}
+
+impl Append<'_> {
+    /// Apart from lines that have no stages, which pay nothing for this.
+    #[inline(never)]
+    fn staged_or_dropped(&mut self, line: &Line<'_>) {
+        let (Destination::Staged(staged), Some(stages)) = (&mut self.streams[line.stream as usize], &mut self.stages)
+        else {
+            *self.dropped += 1;
+            return;
+        };
+        if staged.is_dropped {
+            *self.dropped += 1;
+            return;
+        }
+        let channel = ChannelId { unit: self.unit, stream: line.stream };
+        if let Some(until_ns) = stages.line(staged, channel, line, self.batch) {
+            let wait = u64::try_from(until_ns.saturating_sub(stages.now_ns())).unwrap_or(0);
+            *self.waits_until = Some(Instant::now() + Duration::from_nanos(wait).min(WAIT_MAX));
+            // No room: the parser stops before the next record.
+            self.batch_bytes = 0;
+        }
     }
 }

@@ -151,7 +151,7 @@ impl Run {
             pods_notify: Arc::default(),
             stop: Arc::default(),
         };
-        let Compiled { mut config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
+        let Compiled { mut config, relabel, pod_selector, pipeline, .. } = Compiled::new(config).unwrap();
         // Smaller than a user may have them, so that a few lines fill them.
         config.loki.batch.bytes = crate::config::ByteSize(200);
         config.memory.queue = crate::config::ByteSize(1200);
@@ -162,6 +162,7 @@ impl Run {
             saved: saved.into(),
             relabel,
             pod_selector,
+            pipeline,
             metrics: Arc::default(),
             health: Arc::default(),
         };
