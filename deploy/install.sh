@@ -3,8 +3,8 @@
 #
 #   deploy/install.sh --loki http://loki.monitoring:3100 --cluster home-k8s
 #
-# It looks first (kubectl, helm, rights, Loki, Alloy and Promtail), then installs, waits until every node's pod is ready, and
-# says how to look. `--help` tells all options.
+# It checks first (kubectl, helm, rights, Loki, other collectors), then installs, waits until every node's pod is ready, and
+# prints how to look at it. `--help` lists all options.
 set -eu
 
 usage() {
@@ -22,9 +22,9 @@ Usage: install.sh --loki URL [options]
   --context NAME      the kubeconfig's context [the current one]
   --timeout DURATION  how long to wait for the pods [3m]
   --no-wait           do not wait for the pods
-  --skip-loki-check   do not look whether Loki answers
-  --dry-run           look, and say what would be done
-  --show-others       only show what there is of Alloy, Promtail and their like, and what to do with it
+  --skip-loki-check   do not check whether Loki answers
+  --dry-run           check, and print what would be done
+  --show-others       only show which other collectors run, such as Alloy and Promtail, and what to do with them
 USAGE
 }
 
@@ -68,7 +68,7 @@ done
 kube() { kubectl ${context:+--context "$context"} "$@"; }
 with_helm() { helm ${context:+--kube-context "$context"} "$@"; }
 
-# What changes something; with --dry-run it is only said.
+# Commands that change something; with --dry-run they are only printed.
 change_by_kubectl() {
   say "\$ kubectl $*"
   [ -n "$dry_run" ] || kube "$@"
@@ -106,7 +106,7 @@ others() {
 tell_of_others() {
   found=$(others)
   if [ -z "$found" ]; then
-    say "No Alloy, Promtail or the like is here."
+    say "No other collector was found."
     return
   fi
   say "These collect the same logs:"
@@ -125,15 +125,15 @@ tell_of_others() {
     esac
   done
   cat <<'TEXT'
-Two collectors side by side do no harm, but every line is stored once for each set of labels. The way over:
-  1. Translate what was configured: docs/migration.md has a table of keys, and what Alloy does beside logs, which Pilcrow
-     does not: metrics, traces and profiles need it still.
-  2. Positions: docs/migration.md says how to begin where the other one stopped.
-  3. Install Pilcrow, look in Grafana whether its lines are as they should be, and then remove the other.
+Two collectors side by side do no harm, but every line is stored once for each set of labels. To migrate:
+  1. Translate its configuration: docs/migration.md has a table of keys. Pilcrow collects logs only; keep Alloy for metrics,
+     traces and profiles.
+  2. Positions: docs/migration.md explains how to start where the other one stopped.
+  3. Install Pilcrow, check its lines in Grafana, and then remove the other one.
 TEXT
 }
 
-# A name of this cluster (NAME.NAMESPACE, NAME.NAMESPACE.svc…) is looked for as a Service, anything else is asked here.
+# A name of this cluster (NAME.NAMESPACE, NAME.NAMESPACE.svc…) is looked up as a Service, anything else is asked from here.
 check_that_loki_answers() {
   rest=${loki#*://}
   host=${rest%%/*}
@@ -161,7 +161,7 @@ check_that_loki_answers() {
       die "nothing answers at $loki; if only the nodes can reach it: --skip-loki-check"
     say "Something answers at $loki."
   else
-    warn "curl is not installed, so it is not known whether Loki answers at $loki"
+    warn "curl is not installed, so whether Loki answers at $loki was not checked"
   fi
 }
 
@@ -220,13 +220,13 @@ ready: its log says what Loki answers (docs/operations.md)"
 tell_how_to_look() {
   cat <<TEXT
 
-What each node found, and fell back to, and why:
+What each node uses, what it fell back to, and why:
   kubectl -n $namespace logs -l app.kubernetes.io/instance=$release --prefix --tail 20
-What a node offers, and how to mend what is missing:
+What a node offers, and how to fix what is missing:
   kubectl -n $namespace exec $(daemonset_of_release) -- /pilcrow doctor --config /etc/pilcrow/pilcrow.yaml
 The lines, in Grafana:
   {cluster="${cluster:-home-k8s}", namespace="kube-system"}
-If something is not as it should be: docs/operations.md. To remove it all: deploy/uninstall.sh
+If something is wrong: docs/operations.md. To remove it all: deploy/uninstall.sh
 TEXT
 }
 
@@ -241,7 +241,7 @@ case $loki in
   *) die "--loki must begin with http:// or https://, it is $loki" ;;
 esac
 
-step "Looking at the cluster"
+step "Checking the cluster"
 check_rights
 [ -z "$check_loki" ] || check_that_loki_answers
 tell_of_others

@@ -10,7 +10,7 @@ Usage: uninstall.sh [options]
   --release NAME      Helm's name for it [pilcrow]
   --context NAME      the kubeconfig's context [the current one]
   --delete-namespace  also delete the namespace, with everything in it
-  --dry-run           say what would be done
+  --dry-run           print what would be done
 USAGE
 }
 
@@ -35,7 +35,7 @@ done
 kube() { kubectl ${context:+--context "$context"} "$@"; }
 with_helm() { helm ${context:+--kube-context "$context"} "$@"; }
 
-# What changes something; with --dry-run it is only said.
+# Commands that change something; with --dry-run they are only printed.
 change_by_kubectl() {
   say "\$ kubectl $*"
   [ -n "$dry_run" ] || kube "$@"
@@ -64,6 +64,6 @@ if [ -n "$dry_run" ]; then
 fi
 cat <<'TEXT'
 
-Each node still has /var/lib/pilcrow, some KiB that say how far Loki has each file. A later installation goes on from
-there. To begin anew, or to leave nothing behind, on every node: sudo rm -r /var/lib/pilcrow
+Each node still has /var/lib/pilcrow, a few KiB with the saved positions. A later installation continues from
+there. To start over, or to leave nothing behind, on every node: sudo rm -r /var/lib/pilcrow
 TEXT

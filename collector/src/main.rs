@@ -1,12 +1,14 @@
-//! The command line of `pilcrow`: which command, with which configuration, and the exit code.
+//! The program `pilcrow`: runs the command that was asked for, with its configuration, and chooses the exit code.
+
+mod cli;
 
 use std::{
     io::{self, IsTerminal},
-    path::PathBuf,
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
+use cli::{Command, CommandLine, ConfigFile};
 use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
@@ -30,84 +32,14 @@ const EXIT_FAILURE: u8 = 1;
 /// The configuration or the command line is wrong; clap exits with the same number.
 const EXIT_USAGE: u8 = 2;
 
-/// The log collector for ARM Kubernetes nodes.
-#[derive(Parser)]
-#[command(name = "pilcrow", version, arg_required_else_help = true)]
-struct CommandLine {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Collect this node's container logs and send them to Loki
-    Run(ConfigFile),
-    /// Validate a configuration and say what it means, without starting
-    Check {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// Print the whole configuration as well, defaults included, as YAML
-        #[arg(long)]
-        print: bool,
-        /// Print only the rules that make the labels, built-in ones included, as YAML
-        #[arg(long, conflicts_with = "print")]
-        show_relabel: bool,
-    },
-    /// Import the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
-    ImportPositions {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// Promtail's positions.yaml, or the positions.yml of Alloy's loki.source.file
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-        /// Only say what would be imported
-        #[arg(long)]
-        dry_run: bool,
-        /// Replace positions that Pilcrow has saved itself
-        #[arg(long)]
-        force: bool,
-        /// Succeed and do nothing where Pilcrow has saved positions already or FILE is not there: for an init container
-        #[arg(long, conflicts_with = "force")]
-        once: bool,
-    },
-    /// Say what this machine offers, what is missing and how to fix it
-    Doctor {
-        #[command(flatten)]
-        config: ConfigFile,
-        /// Print one JSON object (docs/doctor.md) instead of a table
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-impl Command {
-    fn config_file(&self) -> &ConfigFile {
-        match self {
-            Self::Run(file)
-            | Self::Check { config: file, .. }
-            | Self::ImportPositions { config: file, .. }
-            | Self::Doctor { config: file, .. } => file,
-        }
-    }
-}
-
-#[derive(Args)]
-struct ConfigFile {
-    /// YAML file; without one, LOKI_URL and NODE_NAME in the environment are enough
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-impl ConfigFile {
-    fn load(&self) -> Result<Compiled, ConfigError> {
-        Compiled::load(self.config.as_deref(), &Config::process_environment)
-    }
+fn load(file: &ConfigFile) -> Result<Compiled, ConfigError> {
+    Compiled::load(file.config.as_deref(), &Config::process_environment)
 }
 
 fn main() -> ExitCode {
     memory::give_back_at_once();
     let command = CommandLine::parse().command;
-    let compiled = match command.config_file().load() {
+    let compiled = match load(command.config_file()) {
         Ok(compiled) => compiled,
         Err(error) => {
             logging::last_words(format_args!("{error}"));

@@ -132,7 +132,10 @@ fn run(signal: AnySignal, setup: Setup) -> anyhow::Result<()> {
                 metrics.reader_backend.get_or_create(&Backend::new("io_uring", None)).set(1);
                 tracing::info!("reading log files with io_uring");
                 let tailer = runtime.block_on(async { Tailer::new(reader, signal, setup) })?;
-                return Ok(runtime.block_on(tailer.run())?);
+                let ended = runtime.block_on(tailer.run());
+                // Its end waits for every read, also for those that never return. The process ends next.
+                std::mem::forget(runtime);
+                return Ok(ended?);
             }
             Err(error) if choice == ReaderChoice::IoUring => {
                 return Err(error).context("reader.backend is io_uring, which is not available; auto would use pread");

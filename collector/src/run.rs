@@ -1,6 +1,6 @@
 //! `pilcrow run`: both sides started, joined and stopped.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use anyhow::Context;
 
@@ -16,6 +16,10 @@ use crate::{
     tail::{Stop, notify},
     threads,
 };
+
+/// A drain that takes longer than `shutdown.deadline` and this hangs in the file system: a call that was under way when the signal
+/// came may take 5 s.
+const DEADLINE_GRACE: Duration = Duration::from_secs(8);
 
 /// Collects until SIGTERM or SIGINT, then drains.
 ///
@@ -70,13 +74,22 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         pods: access.map(|access| (access, interest, ends.pods)),
         tailer_ended: ends.ended,
     };
+    let hangs_after = config.shutdown.deadline.0 + DEADLINE_GRACE;
     let result = runtime.block_on(async {
-        let _stopping = tokio::spawn(stop_at_signal(stop));
-        sender_side::run(config, links, store, status, metrics, health).await
+        tokio::select! {
+            result = sender_side::run(config, links, store, status, metrics, health) => result.map(|()| true),
+            result = hang_after_signal(stop, hangs_after) => result.map(|()| false).map_err(Into::into),
+        }
     });
     runtime.shutdown_background();
-    result?;
-    reader.join()?;
+    if result? {
+        reader.join()?;
+    } else {
+        tracing::error!(
+            "ending without the last positions, as the file system of paths.pods or paths.state does not answer; \
+                         lines since the last save will be sent again"
+        );
+    }
     tracing::info!("pilcrow ends");
     Ok(())
 }
@@ -113,10 +126,12 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
     }
 }
 
-async fn stop_at_signal(stop: Arc<Stop>) -> io::Result<()> {
+/// Asks the reader to end when a signal says so; returns where that takes so long that something hangs.
+async fn hang_after_signal(stop: Arc<Stop>, hangs_after: Duration) -> io::Result<()> {
     let name = standby::stop_signal().await?;
     tracing::info!("{name}: sending what is read, then ending");
     stop.ask();
+    tokio::time::sleep(hangs_after).await;
     Ok(())
 }
 

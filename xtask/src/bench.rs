@@ -1,11 +1,28 @@
 //! `cargo xtask bench`: builds what is measured and what measures, and hands over to the latter (package `benches`).
 
-use std::path::PathBuf;
-
 use crate::{
     apt::{self, Package},
-    build, process,
+    build, ebpf, process,
 };
+
+/// What takes the steps, as an example of the package that has all that they need, and what counts. Each of these commands
+/// names an example: without one, features that only examples ask for would be left out, and the tree built once more.
+const READER_SIDE: [&str; 4] = ["--package", "benches", "--example", "reader_side"];
+const INSTRUCTIONS: [&str; 6] = ["--package", "benches", "--bin", "instructions", "--example", "reader_side"];
+const PIPELINE: [&str; 12] = [
+    "--package",
+    "collector",
+    "--package",
+    "benches",
+    "--bin",
+    "pilcrow",
+    "--bin",
+    "pipeline",
+    "--bin",
+    "floor",
+    "--example",
+    "counting",
+];
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
@@ -50,18 +67,21 @@ fn instructions(arguments: &[String]) -> anyhow::Result<()> {
         println!("SKIPPED: nothing counts instructions here: {error:#}");
         return Ok(());
     }
-    let program = build::build_benches_example("reader_side", target)?;
-    let mut command = process::in_workspace(build_program("instructions")?);
-    process::run(command.args(arguments).arg("--program").arg(program))
+    let here = build::optimized(None, &INSTRUCTIONS)?;
+    let there = match target {
+        None => here.clone(),
+        Some(_) => build::optimized(target, &READER_SIDE)?,
+    };
+    let mut command = process::in_workspace(here.join("instructions"));
+    process::run(command.args(arguments).arg("--program").arg(there.join("examples/reader_side")))
 }
 
 fn pipeline(arguments: &[String]) -> anyhow::Result<()> {
-    let collector = build::build(None, false)?;
-    let counting = build::build_benches_example("counting", None)?;
-    let (pipeline, floor) = (build_program("pipeline")?, build_program("floor")?);
-    let mut command = process::in_workspace(pipeline);
-    command.args(arguments).arg("--collector").arg(collector).arg("--floor").arg(floor).arg("--counting").arg(counting);
-    process::run(&mut command)
+    ebpf::ensure_built()?;
+    let built = build::optimized(None, &PIPELINE)?;
+    let mut command = process::in_workspace(built.join("pipeline"));
+    command.args(arguments).arg("--collector").arg(built.join("pilcrow"));
+    process::run(command.arg("--floor").arg(built.join("floor")).arg("--counting").arg(built.join("examples/counting")))
 }
 
 /// What stands behind an option, as its own word or after `=`.
@@ -71,12 +91,6 @@ fn value_of<'a>(option: &str, arguments: &'a [String]) -> Option<&'a str> {
         rest => rest.strip_prefix('='),
     };
     arguments.iter().enumerate().find_map(behind)
-}
-
-/// A program of package `benches`, of which the collector is no dependency.
-fn build_program(name: &str) -> anyhow::Result<PathBuf> {
-    process::run(process::cargo().args(["build", "--package", "benches", "--bin", name, "--release"]))?;
-    Ok(process::target_dir().join("release").join(name))
 }
 
 #[cfg(test)]

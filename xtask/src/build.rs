@@ -31,6 +31,14 @@ const STATIC_PROGRAM_BYTES_MAX: u64 = 8 << 20;
 /// makes them for every function.
 const WITHOUT_UNWIND_TABLES: &str = "-Cforce-unwind-tables=no";
 
+/// What makes cargo build the program as it is released: with the features that it asks for itself.
+const AS_RELEASED: [&str; 4] = ["--package", "collector", "--bin", "pilcrow"];
+
+/// What makes cargo build the program as `cargo test --workspace` does, which has often been run before: with every feature of
+/// a dependency that anything in the workspace asks for, tests included. Otherwise the tree above such a dependency is built
+/// once more. Features for tests count only where a test or an example is named.
+const AS_TESTED: [&str; 5] = ["--workspace", "--bin", "pilcrow", "--example", "counting"];
+
 /// What `cargo xtask build` takes.
 #[derive(clap::Args)]
 pub struct Args {
@@ -52,9 +60,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// The program for `target`, or for this machine.
 pub fn build(target: Option<&str>, debug: bool) -> anyhow::Result<PathBuf> {
     ebpf::ensure_built()?;
-    let profile = if debug { "dev" } else { "release" };
-    compile(target, &["--package", "collector", "--bin", "pilcrow", "--profile", profile], !debug)?;
-    let program = built(target, debug).join("pilcrow");
+    let profile = if debug { Profile::Dev } else { Profile::Release };
+    let program = compile(target, arguments(target, profile), profile)?.join("pilcrow");
     if !debug && target.is_some_and(|target| target.ends_with("musl")) {
         check_size(fs::metadata(&program)?.len()).with_context(|| format!("{} is built, but", program.display()))?;
     }
@@ -78,33 +85,42 @@ fn mebibytes(bytes: u64) -> String {
     format!("{:.2} MiB", bytes as f64 / (1 << 20) as f64)
 }
 
-/// The example `name` of package `benches`, optimized, for `target` or for this machine.
-pub fn build_benches_example(name: &str, target: Option<&str>) -> anyhow::Result<PathBuf> {
-    compile(target, &["--package", "benches", "--example", name, "--profile", "release"], true)?;
-    Ok(built(target, false).join("examples").join(name))
+/// Builds programs, optimized, in one command, so that what they have in common is built once. The folder of the programs,
+/// of which examples are in `examples`.
+pub fn optimized(target: Option<&str>, arguments: &[&str]) -> anyhow::Result<PathBuf> {
+    compile(target, arguments, Profile::Release)
 }
 
-/// Where cargo puts what it builds.
-fn built(target: Option<&str>, debug: bool) -> PathBuf {
-    process::target_dir().join(target.unwrap_or_default()).join(if debug { "debug" } else { "release" })
+/// What cargo is told to build the program. For another machine nobody runs the tests of the whole workspace.
+fn arguments(target: Option<&str>, profile: Profile) -> &'static [&'static str] {
+    match (profile, target) {
+        (Profile::Dev, None) => &AS_TESTED,
+        _ => &AS_RELEASED,
+    }
 }
 
-/// Compiles. Programs for this machine stay those of a plain `cargo build`.
-fn compile(target: Option<&str>, arguments: &[&str], release: bool) -> anyhow::Result<()> {
+/// Compiles; gives the folder of what it built. Programs for this machine are those of a plain `cargo build`.
+fn compile(target: Option<&str>, arguments: &[&str], profile: Profile) -> anyhow::Result<PathBuf> {
+    let (name, folder) = match profile {
+        Profile::Dev => ("dev", "debug"),
+        Profile::Demo => ("demo", "demo"),
+        Profile::Release => ("release", "release"),
+    };
+    let arguments = [arguments, &["--profile", name]].concat();
     match target {
-        None => process::run(process::cargo().arg("build").args(arguments)),
+        None => process::run(process::cargo().arg("build").args(arguments))?,
         Some(target) if docker_runs_cross() => {
             println!("cross-compiling for {target} with cross, in Docker");
             let mut cross = process::in_workspace("cross");
             cross.env("CROSS_CONFIG", process::workspace_root().join("cross.toml"));
             cross.arg("build").args(arguments).args(["--target", target]).args(musl::arguments_for(target)?);
-            process::run(&mut cross)
+            process::run(&mut cross)?;
         }
         Some(target) => {
-            let arguments: Vec<_> = ["zigbuild"].iter().chain(arguments).copied().collect();
-            process::run(&mut zig_cargo(target, &arguments, release)?)
+            process::run(&mut zig_cargo(target, &[&["zigbuild"], &arguments[..]].concat(), profile != Profile::Dev)?)?
         }
     }
+    Ok(process::target_dir().join(target.unwrap_or_default()).join(folder))
 }
 
 /// The environment's flags for the compiler, and more.
@@ -113,16 +129,25 @@ fn rust_flags(more: &[&str]) -> String {
     given.split_whitespace().chain(more.iter().copied()).collect::<Vec<_>>().join(" ")
 }
 
+/// How a program for this machine is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Not optimized.
+    Dev,
+    /// Optimized, and built in less time than a release.
+    Demo,
+    /// As it is released.
+    Release,
+}
+
 /// The program for this machine, for demonstrations: a probe that cannot be built here is said and no reason to stop, as
 /// the collector falls back.
-pub fn with_probe_if_possible(debug: bool) -> anyhow::Result<PathBuf> {
+pub fn with_probe_if_possible(profile: Profile) -> anyhow::Result<PathBuf> {
     if let Err(error) = ebpf::ensure_built() {
         println!("the eBPF probe cannot be built here: {error:#}\ngoing on without it: the collector will use inotify");
     }
-    let (profile, folder) = if debug { ("dev", "debug") } else { ("release", "release") };
     println!("building the collector; the first time this takes some minutes");
-    process::run(process::cargo().args(["build", "--package", "collector", "--bin", "pilcrow", "--profile", profile]))?;
-    Ok(process::target_dir().join(folder).join("pilcrow"))
+    Ok(compile(None, arguments(None, profile), profile)?.join("pilcrow"))
 }
 
 fn docker_runs_cross() -> bool {

@@ -60,7 +60,12 @@ impl Helm {
 
     /// `helm template`: all manifests, one YAML document each.
     pub fn template(&self, values: &[impl AsRef<OsStr>]) -> anyhow::Result<String> {
-        process::output_of(self.command("template").args([RELEASE, "--namespace", RELEASE]).arg(chart()).args(values))
+        self.template_of(&chart(), values)
+    }
+
+    /// The same of another chart, a folder or a packed one.
+    pub fn template_of(&self, chart: &Path, values: &[impl AsRef<OsStr>]) -> anyhow::Result<String> {
+        process::output_of(self.command("template").args([RELEASE, "--namespace", RELEASE]).arg(chart).args(values))
     }
 
     fn command(&self, name: &str) -> Command {

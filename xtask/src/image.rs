@@ -19,7 +19,8 @@ use crate::{apt, build, process};
 /// What nodes know it by, unless told otherwise, with the version as its tag: the chart's default.
 pub const NAME: &str = "localhost/pilcrow";
 
-const TARGETS: [&str; 2] = ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl"];
+/// The machines that a release is for.
+pub const TARGETS: [&str; 2] = ["aarch64-unknown-linux-musl", "x86_64-unknown-linux-musl"];
 
 /// Where the program serves its metrics, by default.
 const PORT: u16 = 9080;
@@ -50,6 +51,7 @@ pub struct Args {
 /// Builds the programs, makes the images and says where they are.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let targets = args.target.as_deref().map_or(TARGETS.to_vec(), |target| vec![target]);
+    let mut programs = Vec::new();
     for target in targets {
         let program = match &args.program {
             Some(program) => program.clone(),
@@ -61,15 +63,26 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         if !args.debug && size > COMPRESSED_MAX {
             bail!("{} is larger than {} MiB", path.display(), COMPRESSED_MAX >> 20);
         }
+        programs.push((target, program));
+    }
+    if programs.len() > 1 {
+        let path = folder()?.join(format!("pilcrow-{}-linux.tar", env!("CARGO_PKG_VERSION")));
+        fs::write(&path, archive_of_several(&args.name, &programs)?)?;
+        println!("{} (all of them as one image, for a registry)", path.display());
     }
     Ok(())
 }
 
-/// The image of `program`, which is for `target`, and its size in bytes.
-fn make(target: &str, name: &str, program: &Path) -> anyhow::Result<(PathBuf, u64)> {
+/// Where images go.
+fn folder() -> anyhow::Result<PathBuf> {
     let folder = process::target_dir().join("image");
     fs::create_dir_all(&folder)?;
-    let path = folder.join(format!("pilcrow-{}-linux-{}.tar", env!("CARGO_PKG_VERSION"), architecture(target)?));
+    Ok(folder)
+}
+
+/// The image of `program`, which is for `target`, and its size in bytes.
+fn make(target: &str, name: &str, program: &Path) -> anyhow::Result<(PathBuf, u64)> {
+    let path = folder()?.join(format!("pilcrow-{}-linux-{}.tar", env!("CARGO_PKG_VERSION"), architecture(target)?));
     let archive = archive_of(target, name, program)?;
     fs::write(&path, &archive).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, archive.len() as u64))
@@ -77,21 +90,54 @@ fn make(target: &str, name: &str, program: &Path) -> anyhow::Result<(PathBuf, u6
 
 /// The bytes of the image of `program`, which is for `target`.
 pub fn archive_of(target: &str, name: &str, program: &Path) -> anyhow::Result<Vec<u8>> {
-    let name = if name.rsplit('/').next().is_some_and(|last| last.contains(':')) {
-        name.to_owned()
-    } else {
-        format!("{name}:{}", env!("CARGO_PKG_VERSION"))
-    };
-    apt::ensure(&[apt::Package { name: "ca-certificates", program: "update-ca-certificates" }])?;
-    let authorities = fs::read(format!("/{AUTHORITIES}")).with_context(|| format!("cannot read /{AUTHORITIES}"))?;
-    let program = fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
-    let files = [
-        layout::File { path: AUTHORITIES, mode: 0o644, content: &authorities },
-        layout::File { path: "pilcrow", mode: 0o755, content: &program },
+    let name = tagged(name);
+    let (authorities, program) = (authorities()?, read(program)?);
+    let (image, files) = image_of(target, &name, &authorities, &program)?;
+    layout::archive(&image, &files)
+}
+
+/// The bytes of one image that holds every program, each for its target.
+pub fn archive_of_several(name: &str, programs: &[(&str, PathBuf)]) -> anyhow::Result<Vec<u8>> {
+    let name = tagged(name);
+    let authorities = authorities()?;
+    let contents = programs.iter().map(|(_, program)| read(program)).collect::<anyhow::Result<Vec<_>>>()?;
+    let images = programs
+        .iter()
+        .zip(&contents)
+        .map(|((target, _), program)| image_of(target, &name, &authorities, program))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    layout::archive_of_several(&images)
+}
+
+fn image_of<'a>(
+    target: &str,
+    name: &'a str,
+    authorities: &'a [u8],
+    program: &'a [u8],
+) -> anyhow::Result<(layout::Image<'a>, Vec<layout::File<'a>>)> {
+    let files = vec![
+        layout::File { path: AUTHORITIES, mode: 0o644, content: authorities },
+        layout::File { path: "pilcrow", mode: 0o755, content: program },
     ];
     let command = ("/pilcrow", &["run"][..]);
-    let image = layout::Image { name: &name, architecture: architecture(target)?, command, port: Some(PORT) };
-    layout::archive(&image, &files)
+    Ok((layout::Image { name, architecture: architecture(target)?, command, port: Some(PORT) }, files))
+}
+
+/// With this version, where the name has no tag.
+fn tagged(name: &str) -> String {
+    if name.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        return name.to_owned();
+    }
+    format!("{name}:{}", env!("CARGO_PKG_VERSION"))
+}
+
+fn authorities() -> anyhow::Result<Vec<u8>> {
+    apt::ensure(&[apt::Package { name: "ca-certificates", program: "update-ca-certificates" }])?;
+    read(Path::new("/").join(AUTHORITIES).as_path())
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// That another tool reads the image of the program for `target`, built without optimization.

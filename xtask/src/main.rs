@@ -2,6 +2,7 @@
 
 mod apt;
 mod bench;
+mod book;
 mod build;
 mod chaos;
 mod conformance;
@@ -15,13 +16,19 @@ mod go;
 mod helm;
 mod image;
 mod interrupt;
+mod k3s;
+mod links;
 mod manifests;
+mod manual;
 mod musl;
+mod package;
 mod place;
 mod process;
+mod release;
 mod soak;
 mod test;
 mod vm;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -39,6 +46,8 @@ struct Cli {
 enum Command {
     /// Measure the collector
     Bench(bench::Args),
+    /// Make the documents a site, by mdBook
+    Book(book::Args),
     /// Build the eBPF probe; gets bpf-linker and rust-src if they are missing
     BuildEbpf(ebpf::Args),
     /// Build the release binary, for this machine or for another one
@@ -59,6 +68,12 @@ enum Command {
     Image(image::Args),
     /// Render deploy/manifests from the Helm chart
     Manifests(manifests::Args),
+    /// Make a deb and an rpm
+    Package(package::Args),
+    /// Make and check everything that a release has
+    Release(release::Args),
+    /// Build twice in two folders and compare every byte of the artefacts
+    Reproduce(release::reproduce::Args),
     /// Run all tests
     Test(test::Args),
     /// Boot Debian's kernels in QEMU and run the probe's tests and the collector in them
@@ -68,6 +83,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Bench(args) => bench::run(&args),
+        Command::Book(args) => book::run(&args),
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Chaos(args) => chaos::run(&args),
@@ -79,6 +95,9 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Image(args) => image::run(&args),
         Command::Manifests(args) => manifests::run(&args),
+        Command::Package(args) => package::run(&args),
+        Command::Release(args) => release::run(&args),
+        Command::Reproduce(args) => release::reproduce::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };

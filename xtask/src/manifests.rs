@@ -1,13 +1,13 @@
 //! `cargo xtask manifests`: deploy/manifests, rendered from the chart for those who use kubectl or kustomize.
 //!
-//! In: the chart. Out: pilcrow.yaml and monitoring.yaml there, or with `--check` an error when they are not what the chart
-//! makes today. kustomization.yaml beside them is written by hand.
+//! In: the chart. Out: pilcrow.yaml and monitoring.yaml there, and deploy/k3s/pilcrow.yaml, or with `--check` an error when they
+//! are not what the chart makes today. kustomization.yaml beside them is written by hand.
 
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::{helm::Helm, process};
+use crate::{helm::Helm, image, k3s, process};
 
 /// What `cargo xtask manifests` takes.
 #[derive(clap::Args)]
@@ -94,13 +94,17 @@ fn render(helm: &Helm) -> anyhow::Result<Vec<(PathBuf, String)>> {
     fs::create_dir_all(&folder)?;
     let render_one = |file: &Rendered| {
         let mut arguments: Vec<String> =
-            VALUES.iter().chain(file.values).map(|&argument| argument.to_owned()).collect();
+            VALUES.iter().chain(file.values).chain(&["--skip-tests"]).map(|&argument| argument.to_owned()).collect();
         for template in file.templates {
             arguments.extend(["--show-only".to_owned(), format!("templates/{template}.yaml")]);
         }
         Ok((folder.join(file.name), plain(file.head, &helm.template(&arguments)?)))
     };
-    FILES.iter().map(render_one).collect()
+    let mut rendered = FILES.iter().map(render_one).collect::<anyhow::Result<Vec<_>>>()?;
+    let for_k3s = process::workspace_root().join("deploy/k3s");
+    fs::create_dir_all(&for_k3s)?;
+    rendered.push((for_k3s.join("pilcrow.yaml"), k3s::manifest(image::NAME)?));
+    Ok(rendered)
 }
 
 /// Rendered manifests without what only a release of Helm has.

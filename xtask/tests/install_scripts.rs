@@ -128,7 +128,7 @@ fn a_dry_run_says_what_it_would_do_and_changes_nothing() {
 }
 
 #[test]
-fn without_loki_without_rights_or_in_a_restricted_namespace_nothing_is_changed_and_the_mend_is_said() {
+fn without_loki_without_rights_or_in_a_restricted_namespace_nothing_is_changed_and_the_fix_is_named() {
     let restricted = ("*pod-security*", "echo restricted");
     let cases: [(&[Answer], &[&str], &str); 7] = [
         (&[], &[], "say where Loki is: --loki"),
@@ -139,11 +139,11 @@ fn without_loki_without_rights_or_in_a_restricted_namespace_nothing_is_changed_a
         (&[LOKI, restricted], &TO_LOKI, "enforces pod security restricted"),
         (&[("*/version", "exit 1")], &TO_LOKI, "the cluster does not answer"),
     ];
-    for (answers, arguments, mend) in cases {
+    for (answers, arguments, fix) in cases {
         let cluster = Cluster::new(answers);
         let outcome = cluster.run("install.sh", arguments);
-        assert!(!outcome.good && outcome.said.contains(mend), "{mend}\n{}", outcome.said);
-        assert_eq!(cluster.changes(), [""; 0], "{mend}");
+        assert!(!outcome.good && outcome.said.contains(fix), "{fix}\n{}", outcome.said);
+        assert_eq!(cluster.changes(), [""; 0], "{fix}");
     }
 }
 

@@ -65,9 +65,6 @@ pub struct Args {
     /// `reader.backend` of the collector's configuration
     #[arg(long, default_value = "auto")]
     reader: String,
-    /// Also measure with each of these numbers of shards, such as 1,2
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=16))]
-    shards: Vec<u16>,
     /// Also measure every pair of signal and reader backends that this machine has
     #[arg(long)]
     matrix: bool,
@@ -136,24 +133,20 @@ enum Scenario {
 /// being run.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut report = Report::new();
-    let pilcrow = args.pilcrow(&args.signal, &args.reader, None);
+    let pilcrow = args.pilcrow(&args.signal, &args.reader);
     for scenario in &args.scenario {
         args.measure(*scenario, &pilcrow, &mut report)?;
     }
     if args.matrix {
         for (signal, reader) in SIGNALS.iter().flat_map(|signal| READERS.map(|reader| (signal, reader))) {
             let name = format!("Pilcrow, {signal}, {reader}");
-            let pilcrow = args.pilcrow(signal, reader, None);
+            let pilcrow = args.pilcrow(signal, reader);
             match pilcrow.try_start(&Place::new(&args.folder)?) {
                 Ok(()) => report.add_compared(args.compare(name, &pilcrow)?),
                 // Not every machine has every backend.
                 Err(error) => println!("SKIPPED {name}: {error:#}"),
             }
         }
-    }
-    for &shards in &args.shards {
-        let subject = args.pilcrow(&args.signal, &args.reader, Some(shards));
-        report.add_compared(args.compare(format!("Pilcrow, {shards} shards"), &subject)?);
     }
     for peer in &args.peer {
         report.add_compared(args.compare(peer.name.clone(), &Subject::Peer(peer.clone()))?);
@@ -193,9 +186,9 @@ impl Place {
 }
 
 impl Args {
-    fn pilcrow(&self, signal: &str, reader: &str, shards: Option<u16>) -> Subject {
+    fn pilcrow(&self, signal: &str, reader: &str) -> Subject {
         let program = self.collector.clone();
-        Subject::Pilcrow { program, signal: signal.to_owned(), reader: reader.to_owned(), shards }
+        Subject::Pilcrow { program, signal: signal.to_owned(), reader: reader.to_owned() }
     }
 
     /// This collector in one scenario: the columns of the table.
@@ -269,9 +262,9 @@ impl Args {
 
     /// Allocations per line in steady state, in a run with the program that counts them.
     fn steady_allocations(&self, subject: &Subject) -> anyhow::Result<Option<f64>> {
-        let Subject::Pilcrow { signal, reader, shards, .. } = subject else { return Ok(None) };
+        let Subject::Pilcrow { signal, reader, .. } = subject else { return Ok(None) };
         let (program, signal, reader) = (self.counting.clone(), signal.clone(), reader.clone());
-        let counting = Subject::Pilcrow { program, signal, reader, shards: *shards };
+        let counting = Subject::Pilcrow { program, signal, reader };
         let place = Place::new(&self.folder)?;
         let counter = place.path().join("allocations");
         let read = || fs::read(&counter).ok()?.try_into().ok().map(u64::from_le_bytes);

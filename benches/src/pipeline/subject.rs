@@ -29,8 +29,6 @@ pub enum Subject {
         signal: String,
         /// `reader.backend` of its configuration.
         reader: String,
-        /// `reader.shards` of its configuration; `None`: left out.
-        shards: Option<u16>,
     },
     /// Another one.
     Peer(Peer),
@@ -57,14 +55,13 @@ impl Subject {
         fs::create_dir_all(&state)?;
         let started = Instant::now();
         let running = match self {
-            Self::Pilcrow { program, signal, reader, shards } => {
+            Self::Pilcrow { program, signal, reader } => {
                 let sink = Sink::start()?;
                 let loki = sink.url();
-                let shards = shards.map_or(String::new(), |shards| format!(", shards: {shards}"));
                 // Rust's quoting of these strings is YAML's too.
                 let configuration = format!(
                     "loki: {{url: {loki:?}}}\nlabels: {{cluster: bench}}\npaths: {{pods: {pods:?}, state: {state:?}}}\n\
-                     kubernetes: {{enabled: false}}\nsignal: {signal}\nreader: {{backend: {reader}{shards}}}\n"
+                     kubernetes: {{enabled: false}}\nsignal: {signal}\nreader: {{backend: {reader}}}\n"
                 );
                 let setup = Setup::write(program, place.path(), &configuration)?;
                 Running::Pilcrow(Collector::start(&setup)?, sink)

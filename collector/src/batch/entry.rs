@@ -21,14 +21,15 @@ const LINE_KEY: u8 = 0x12;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Values under this are a varint of at most [`SHORT_VARINT_MAX`] bytes: all seconds of 64-bit nanoseconds, and lengths.
-const SHORT_VARINT_END: u64 = 1 << 35;
-const SHORT_VARINT_MAX: usize = 5;
+/// From here on (July 1978) the seconds of 64-bit nanoseconds are a varint of five bytes.
+const FIVE_BYTE_SECONDS_FROM_NS: i64 = (1 << 28) * NANOS_PER_SECOND as i64;
+/// Values under this are a varint of one byte or two.
+const TWO_BYTES_END: usize = 1 << 14;
 const WORD: usize = size_of::<u64>();
-/// Four short varints, four keys before them, the timestamp's key and length; the last word written may reach over the
-/// end. Rounded up to whole vector registers.
-const HEAD_MAX: usize = 48;
-const _: () = assert!(4 * SHORT_VARINT_MAX + 4 + 2 + WORD <= HEAD_MAX);
+/// The entry's key and length, the timestamp's field, the line's key and length, and what the last word written reaches over
+/// the end. Rounded up to whole vector registers.
+const HEAD_MAX: usize = 32;
+const _: () = assert!(3 + 2 + (1 + 5) + (1 + 5) + WORD <= HEAD_MAX);
 
 /// Appends one entry. `text` must be valid UTF-8; `metadata` is the entry's structured metadata as
 /// [`super::structured_metadata`] encodes it.
@@ -36,30 +37,24 @@ const _: () = assert!(4 * SHORT_VARINT_MAX + 4 + 2 + WORD <= HEAD_MAX);
 pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
     // Before 1970 this is a number of no meaning, but then the other function begins anew.
     let (seconds, nanos) = (timestamp_ns as u64 / NANOS_PER_SECOND, timestamp_ns as u64 % NANOS_PER_SECOND);
-    let text_bytes = text.len() as u64;
-    if timestamp_ns < 0
-        || seconds == 0
-        || nanos == 0
-        || text_bytes + metadata.len() as u64 >= SHORT_VARINT_END - HEAD_MAX as u64
+    if timestamp_ns < FIVE_BYTE_SECONDS_FROM_NS || nanos == 0 || text.len() + metadata.len() >= TWO_BYTES_END - HEAD_MAX
     {
         return encode_rare_entry(out, timestamp_ns, text, metadata);
     }
-    let (seconds, nanos, line) = (ShortVarint::of(seconds), ShortVarint::of(nanos), ShortVarint::of(text_bytes));
-    let timestamp_bytes = 2 + seconds.len + nanos.len;
-    let entry = ShortVarint::of((2 + timestamp_bytes + 1 + line.len + metadata.len()) as u64 + text_bytes);
+    let nanos_bytes = (u64::BITS - nanos.leading_zeros()).div_ceil(7) as usize;
+    let (line, line_bytes) = short_varint(text.len());
+    let timestamp_bytes = 1 + 5 + 1 + nanos_bytes;
+    let (entry, entry_bytes) = short_varint(2 + timestamp_bytes + 1 + line_bytes + text.len() + metadata.len());
 
     out.reserve(HEAD_MAX + text.len() + metadata.len());
     let mut head = Head { bytes: out.spare_capacity_mut(), len: 0 };
+    let to_seconds = u64::from_le_bytes([TIMESTAMP_KEY, timestamp_bytes as u8, SECONDS_KEY, 0, 0, 0, 0, 0]);
     // SAFETY: the spare capacity holds HEAD_MAX bytes, which is what these words may reach over.
     unsafe {
-        head.push(u64::from(ENTRY_KEY), 1);
-        head.push_varint(entry);
-        head.push(u64::from_le_bytes([TIMESTAMP_KEY, timestamp_bytes as u8, SECONDS_KEY, 0, 0, 0, 0, 0]), 3);
-        head.push_varint(seconds);
-        head.push(u64::from(NANOS_KEY), 1);
-        head.push_varint(nanos);
-        head.push(u64::from(LINE_KEY), 1);
-        head.push_varint(line);
+        head.push(u64::from(ENTRY_KEY) | entry << 8, 1 + entry_bytes);
+        head.push(to_seconds | varint_bits(seconds, 5) << 24, 3 + 5);
+        head.push(u64::from(NANOS_KEY) | varint_bits(nanos, nanos_bytes) << 8, 1 + nanos_bytes);
+        head.push(u64::from(LINE_KEY) | line << 8, 1 + line_bytes);
     }
     let head_bytes = head.len;
     let end = out.len() + head_bytes;
@@ -74,7 +69,7 @@ pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], me
     }
 }
 
-/// As [`encode_entry`], for times before 1970, whole seconds and whatever else the words of the other do not hold.
+/// As [`encode_entry`], for times before 1978, whole seconds, long texts: what the words of the other do not hold.
 #[cold]
 fn encode_rare_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
     let seconds = timestamp_ns.div_euclid(NANOS_PER_SECOND as i64) as u64;
@@ -113,29 +108,21 @@ pub(super) fn entry_len(bytes: &[u8]) -> usize {
     bytes.len() - body.len() + len
 }
 
-/// A varint of at most five bytes, in the low bytes of a word.
-#[derive(Clone, Copy)]
-struct ShortVarint {
-    word: u64,
-    len: usize,
+/// The varint of a value under [`TWO_BYTES_END`], in the low bytes of a word, and how many bytes that are.
+#[inline]
+fn short_varint(value: usize) -> (u64, usize) {
+    let (value, two) = (value as u64, u64::from(value >= 0x80));
+    ((value & 0x7f) | two << 7 | (value >> 7) << 8, 1 + two as usize)
 }
 
-impl ShortVarint {
-    /// `value` is less than [`SHORT_VARINT_END`].
-    #[inline]
-    fn of(value: u64) -> Self {
-        let bits = u64::BITS - (value | 1).leading_zeros();
-        let len = bits.div_ceil(7);
-        // Seven bits to a byte…
-        let spread = (value & 0x7f)
-            | (value & (0x7f << 7)) << 1
-            | (value & (0x7f << 14)) << 2
-            | (value & (0x7f << 21)) << 3
-            | (value & (0x7f << 28)) << 4;
-        // …and the eighth in all but the last.
-        let more = 0x80_8080_8080 & ((1 << (8 * (len - 1))) - 1);
-        Self { word: spread | more, len: len as usize }
-    }
+/// The varint of a value that takes `len` bytes, of which there are at most five, in the low bytes of a word.
+#[inline]
+fn varint_bits(value: u64, len: usize) -> u64 {
+    // Seven bits to a byte: first two groups of 14 bits apart from each other, then each group's two bytes…
+    let groups = (value & 0x3fff) | (value & 0xfff_c000) << 2;
+    let spread = (groups & 0x007f_007f) | (groups & 0x3f80_3f80) << 1 | (value >> 28) << 32;
+    // …and the eighth in all but the last.
+    spread | (0x80_8080_8080 & ((1 << (8 * (len - 1))) - 1))
 }
 
 /// What stands before the text, as far as it is written.
@@ -155,15 +142,5 @@ impl Head<'_> {
         // SAFETY: within `bytes`, as the caller promises; any alignment will do.
         unsafe { self.bytes.as_mut_ptr().add(self.len).cast::<[u8; WORD]>().write(word.to_le_bytes()) };
         self.len += len;
-    }
-
-    /// Writes a varint.
-    ///
-    /// # Safety
-    /// As [`Self::push`].
-    #[inline]
-    unsafe fn push_varint(&mut self, varint: ShortVarint) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.push(varint.word, varint.len) };
     }
 }

@@ -43,14 +43,23 @@ pub struct BatchStream {
     pub entries: u64,
     /// Their encoded bytes but for those of its run that is still open, see [`Batch::bytes_of`].
     closed_bytes: u64,
-    /// Their bytes as Loki's rate limits count them: text and structured metadata.
-    pub counted_bytes: u64,
+    /// Bytes of their text.
+    text_bytes: u64,
+    /// Encoded bytes of their structured metadata.
+    metadata_bytes: u64,
     /// The oldest timestamp of its lines, nanoseconds since 1970.
     pub oldest_ns: i64,
     /// The newest one.
     pub newest_ns: i64,
     /// Of the labels, so that equal ones are found without comparing texts.
     labels_hash: u64,
+}
+
+impl BatchStream {
+    /// Bytes of its lines as Loki's rate limits count them: text and structured metadata.
+    pub fn counted_bytes(&self) -> u64 {
+        self.text_bytes + self.metadata_bytes
+    }
 }
 
 /// Entries of one stream that lie together in the arena.
@@ -70,8 +79,6 @@ pub struct Batch {
     arena: Vec<u8>,
     runs: Vec<Run>,
     streams: Vec<BatchStream>,
-    entries: u64,
-    text_bytes: u64,
     generation: u64,
 }
 
@@ -79,7 +86,7 @@ impl Batch {
     /// An empty batch. `generation` tells apart batches that are open at the same time; each [`Self::clear`] gives it
     /// a new one.
     pub fn new(generation: u64) -> Self {
-        Self { arena: Vec::new(), runs: Vec::new(), streams: Vec::new(), entries: 0, text_bytes: 0, generation }
+        Self { arena: Vec::new(), runs: Vec::new(), streams: Vec::new(), generation }
     }
 
     /// Empties the batch and keeps its memory.
@@ -87,8 +94,6 @@ impl Batch {
         self.arena.clear();
         self.runs.clear();
         self.streams.clear();
-        self.entries = 0;
-        self.text_bytes = 0;
         self.generation = generation;
     }
 
@@ -125,7 +130,8 @@ impl Batch {
             first: Position { turn: u64::MAX, offset: u64::MAX },
             entries: 0,
             closed_bytes: 0,
-            counted_bytes: 0,
+            text_bytes: 0,
+            metadata_bytes: 0,
             oldest_ns: i64::MAX,
             newest_ns: i64::MIN,
             labels_hash,
@@ -143,8 +149,11 @@ impl Batch {
         encode_entry(&mut self.arena, timestamp_ns, text, metadata);
         let stream = &mut self.streams[stream.index()];
         stream.entries += 1;
-        stream.counted_bytes += (text.len() + metadata.len()) as u64;
-        // Branches that are seldom taken: as minimum and maximum each would be written for every line.
+        stream.text_bytes += text.len() as u64;
+        // Branches that are seldom taken: as sum, minimum and maximum each would be written for every line.
+        if !metadata.is_empty() {
+            stream.metadata_bytes += metadata.len() as u64;
+        }
         if at < stream.first {
             stream.first = at;
         }
@@ -154,8 +163,6 @@ impl Batch {
         if timestamp_ns > stream.newest_ns {
             stream.newest_ns = timestamp_ns;
         }
-        self.entries += 1;
-        self.text_bytes += text.len() as u64;
     }
 
     #[inline(never)]
@@ -185,17 +192,17 @@ impl Batch {
 
     /// Lines in the batch.
     pub fn entries(&self) -> u64 {
-        self.entries
+        self.streams.iter().map(|stream| stream.entries).sum()
     }
 
     /// Bytes of the lines' text.
     pub fn text_bytes(&self) -> u64 {
-        self.text_bytes
+        self.streams.iter().map(|stream| stream.text_bytes).sum()
     }
 
     /// Without a line.
     pub fn is_empty(&self) -> bool {
-        self.entries == 0
+        self.arena.is_empty()
     }
 
     /// Appends the `logproto.PushRequest` with the entries of `part` to `out`: each stream once, its entries in

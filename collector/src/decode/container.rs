@@ -3,6 +3,7 @@
 use super::{
     Counts, Limits, Malformed, Piece, Record, Sink, cri, docker,
     partial::{Output, Partial},
+    timestamp::Timestamps,
     utf8,
 };
 use crate::model::{Line, Position, Stream};
@@ -13,6 +14,7 @@ const CHARACTER_BYTES_MAX: usize = 4;
 /// Memory that parsing needs for a moment and that all containers of a thread share, so that an idle container has none.
 #[derive(Default)]
 pub struct Scratch {
+    timestamps: Timestamps,
     docker: docker::Scratch,
     repaired: Vec<u8>,
     spare: Option<Box<Partial>>,
@@ -117,6 +119,9 @@ impl ContainerParser {
         counts: &mut Counts,
         sink: &mut impl Sink,
     ) {
+        let nuls = leading_nuls(rest);
+        counts.nul_bytes += nuls as u64;
+        let (rest, at) = (&rest[nuls..], Position { offset: at.offset + nuls as u64, ..at });
         if rest.is_empty() {
             return;
         }
@@ -166,7 +171,7 @@ impl ContainerParser {
             Some(0) => return self.record_after_nuls(record, valid, at, scratch, output),
             _ => {}
         }
-        match cri::parse(record) {
+        match cri::parse(record, &mut scratch.timestamps) {
             Ok(parsed) => {
                 self.join(&parsed, valid, at, &mut scratch.spare, output, |counts| counts.cri_records += 1);
             }
@@ -186,10 +191,8 @@ impl ContainerParser {
     ) {
         let nuls = leading_nuls(record);
         output.counts.nul_bytes += nuls as u64;
-        if nuls < record.len() {
-            let at = Position { offset: at.offset + nuls as u64, ..at };
-            self.record(&record[nuls..], valid, at, scratch, output);
-        }
+        // Where nothing follows this is an empty record: so it is where the chunk happens to begin after the NULs.
+        self.record(&record[nuls..], valid, Position { offset: at.offset + nuls as u64, ..at }, scratch, output);
     }
 
     fn docker_record<S: Sink>(
@@ -203,7 +206,7 @@ impl ContainerParser {
         if record.len() > docker::RECORD_BYTES_MAX {
             return self.raw(record, valid, Malformed::Json, at, scratch, output);
         }
-        let Scratch { docker, repaired, spare } = scratch;
+        let Scratch { docker, repaired, spare, .. } = scratch;
         let parsed = if valid {
             docker::parse(record, docker)
         } else {

@@ -3,16 +3,16 @@
 //! In: one record without its newline. Out: its parts, the content borrowed. The source is the kubelet's own reader,
 //! `parseCRILog` in kubernetes/cri-client/pkg/logs/logs.go; containerd and CRI-O write it.
 
-use super::{Malformed, Piece, Record, Stream, timestamp::parse_rfc3339};
+use super::{Malformed, Piece, Record, Stream, timestamp::Timestamps};
 
 /// Parses a record. A record that ends with its tags has empty content: the space after them is lost where something
 /// strips trailing blanks, or the machine died.
 #[inline]
-pub(super) fn parse(record: &[u8]) -> Result<Record<'_>, Malformed> {
+pub(super) fn parse<'a>(record: &'a [u8], timestamps: &mut Timestamps) -> Result<Record<'a>, Malformed> {
     if !record.first().is_some_and(u8::is_ascii_digit) {
         return Err(Malformed::Format);
     }
-    let (timestamp_ns, len) = parse_rfc3339(record).ok_or(Malformed::Timestamp)?;
+    let (timestamp_ns, len) = timestamps.parse(record).ok_or(Malformed::Timestamp)?;
     let (stream, tagged) = stream(&record[len..])?;
     let (piece, content) = tags(tagged)?;
     Ok(Record { timestamp_ns, stream, piece, content })
@@ -57,7 +57,7 @@ mod tests {
 
     fn parsed(rest: &str) -> Result<(Stream, Piece, String), Malformed> {
         let record = format!("{TIME}{rest}");
-        parse(record.as_bytes()).map(|r| {
+        parse(record.as_bytes(), &mut Timestamps::default()).map(|r| {
             assert_eq!(r.timestamp_ns, TIME_NS);
             (r.stream, r.piece, String::from_utf8(r.content.to_vec()).unwrap())
         })
@@ -99,8 +99,8 @@ mod tests {
         ] {
             assert_eq!(parsed(rest), Err(reason), "{rest}");
         }
-        assert_eq!(parse(b""), Err(Malformed::Format));
-        assert_eq!(parse(b"panic: oh"), Err(Malformed::Format));
-        assert_eq!(parse(b"0123"), Err(Malformed::Timestamp));
+        assert_eq!(parse(b"", &mut Timestamps::default()), Err(Malformed::Format));
+        assert_eq!(parse(b"panic: oh", &mut Timestamps::default()), Err(Malformed::Format));
+        assert_eq!(parse(b"0123", &mut Timestamps::default()), Err(Malformed::Timestamp));
     }
 }

@@ -10,7 +10,7 @@
 
 use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
-use super::{Malformed, Piece, Record, Stream, timestamp::parse_rfc3339};
+use super::{Malformed, Piece, Record, Stream, timestamp::Timestamps};
 
 /// Longest record that is looked at. dockerd cuts lines at 16 KiB, which are 96 KiB when each byte is escaped; what is
 /// longer than this it has not written, and must not make the scratch memory grow for good.
@@ -24,24 +24,32 @@ pub(super) struct Scratch {
     json: Vec<u8>,
     buffers: Buffers,
     tape: Tape<'static>,
+    timestamps: Timestamps,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { text: Vec::new(), json: Vec::new(), buffers: Buffers::new(0), tape: Tape(Vec::new()) }
+        Self {
+            text: Vec::new(),
+            json: Vec::new(),
+            buffers: Buffers::new(0),
+            tape: Tape(Vec::new()),
+            timestamps: Timestamps::default(),
+        }
     }
 }
 
 /// Parses a record. The content lies in `record` or in `scratch`.
 pub(super) fn parse<'a>(record: &'a [u8], scratch: &'a mut Scratch) -> Result<Record<'a>, Malformed> {
-    match usual(record, &mut scratch.text) {
+    let Scratch { text, json, buffers, tape, timestamps } = scratch;
+    match usual(record, text, timestamps) {
         Some(parsed) => Ok(parsed),
-        None => general(record, &mut scratch.json, &mut scratch.buffers, &mut scratch.tape),
+        None => general(record, json, buffers, tape, timestamps),
     }
 }
 
 /// The record exactly as dockerd writes it without log-opts; `None` where anything is different.
-fn usual<'a>(record: &'a [u8], text: &'a mut Vec<u8>) -> Option<Record<'a>> {
+fn usual<'a>(record: &'a [u8], text: &'a mut Vec<u8>, timestamps: &mut Timestamps) -> Option<Record<'a>> {
     // JSON allows no control characters; this loop is vectorised.
     if record.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < 0x20 {
         return None;
@@ -63,7 +71,7 @@ fn usual<'a>(record: &'a [u8], text: &'a mut Vec<u8>) -> Option<Record<'a>> {
         _ => return None,
     };
     let time = rest.strip_suffix(br#""}"#)?;
-    Some(Record { timestamp_ns: whole_timestamp(time)?, stream, piece: log.1, content: log.0 })
+    Some(Record { timestamp_ns: whole_timestamp(time, timestamps)?, stream, piece: log.1, content: log.0 })
 }
 
 /// Any JSON object with the three fields.
@@ -72,6 +80,7 @@ fn general<'a>(
     json: &'a mut Vec<u8>,
     buffers: &mut Buffers,
     tape: &mut Tape<'static>,
+    timestamps: &mut Timestamps,
 ) -> Result<Record<'a>, Malformed> {
     json.clear();
     json.extend_from_slice(record);
@@ -80,7 +89,7 @@ fn general<'a>(
     // The nodes borrow from `json`: the tape is emptied again before it goes back.
     let mut nodes: Tape<'a> = std::mem::replace(tape, Tape(Vec::new())).reset();
     let parsed = match simd_json::fill_tape_padded(json, record.len(), buffers, &mut nodes) {
-        Ok(()) => fields(&nodes.0),
+        Ok(()) => fields(&nodes.0, timestamps),
         Err(_) => Err(Malformed::Json),
     };
     *tape = nodes.reset();
@@ -88,7 +97,7 @@ fn general<'a>(
 }
 
 /// The record that the nodes of a JSON object describe.
-fn fields<'a>(nodes: &[Node<'a>]) -> Result<Record<'a>, Malformed> {
+fn fields<'a>(nodes: &[Node<'a>], timestamps: &mut Timestamps) -> Result<Record<'a>, Malformed> {
     let Some((Node::Object { .. }, mut rest)) = nodes.split_first() else { return Err(Malformed::Json) };
     let (mut log, mut stream, mut time) = (None, None, None);
     while let [Node::String(key), value, ..] = rest {
@@ -114,7 +123,7 @@ fn fields<'a>(nodes: &[Node<'a>]) -> Result<Record<'a>, Malformed> {
         _ => return Err(Malformed::Stream),
     };
     let (content, piece) = without_newline(log.as_bytes());
-    let timestamp_ns = whole_timestamp(time.as_bytes()).ok_or(Malformed::Timestamp)?;
+    let timestamp_ns = whole_timestamp(time.as_bytes(), timestamps).ok_or(Malformed::Timestamp)?;
     Ok(Record { timestamp_ns, stream, piece, content })
 }
 
@@ -125,8 +134,8 @@ fn without_newline(log: &[u8]) -> (&[u8], Piece) {
     }
 }
 
-fn whole_timestamp(time: &[u8]) -> Option<i64> {
-    parse_rfc3339(time).and_then(|(ns, len)| (len == time.len()).then_some(ns))
+fn whole_timestamp(time: &[u8], timestamps: &mut Timestamps) -> Option<i64> {
+    timestamps.parse(time).and_then(|(ns, len)| (len == time.len()).then_some(ns))
 }
 
 /// Decodes the JSON string whose first backslash is at `plain`, eight bytes at a time. Returns the decoded bytes, which
@@ -352,7 +361,7 @@ mod tests {
             _ => return None,
         };
         let log = value.get("log")?.as_str()?;
-        whole_timestamp(value.get("time")?.as_str()?.as_bytes())?;
+        whole_timestamp(value.get("time")?.as_str()?.as_bytes(), &mut Timestamps::default())?;
         Some(match log.strip_suffix('\n') {
             Some(line) => (stream, Piece::Last, line.to_owned()),
             None => (stream, Piece::Partial, log.to_owned()),
@@ -395,9 +404,9 @@ mod tests {
         fn the_usual_way_gives_what_the_general_way_gives(log in log_body()) {
             let record = with_log(&log);
             let (mut text, mut scratch) = (Vec::new(), Scratch::default());
-            if let Some(usual) = usual(record.as_bytes(), &mut text) {
-                let Scratch { json, buffers, tape, .. } = &mut scratch;
-                prop_assert_eq!(Ok(usual), general(record.as_bytes(), json, buffers, tape));
+            if let Some(usual) = usual(record.as_bytes(), &mut text, &mut Timestamps::default()) {
+                let Scratch { json, buffers, tape, timestamps, .. } = &mut scratch;
+                prop_assert_eq!(Ok(usual), general(record.as_bytes(), json, buffers, tape, timestamps));
             }
         }
 

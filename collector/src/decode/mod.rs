@@ -21,7 +21,7 @@ mod utf8;
 
 pub use container::{Clock, ContainerParser, Scratch};
 pub use counts::{Counts, Malformed};
-pub use timestamp::parse_rfc3339;
+pub use timestamp::{Timestamps, parse_rfc3339};
 
 use crate::{
     config,

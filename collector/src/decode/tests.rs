@@ -274,6 +274,15 @@ fn a_record_behind_a_run_of_nuls_has_its_own_time_and_stream_and_a_hole_is_no_li
 }
 
 #[test]
+fn nuls_before_a_newline_give_the_same_wherever_a_chunk_begins() {
+    let mut fed = [Fed::roomy(), Fed::roomy()];
+    fed[0].feed(b"raw\n\0\n");
+    fed[1].feed_at(b"raw\n", 0, 0);
+    assert_eq!(fed[1].feed_at(b"\0\n", 0, 4), 2);
+    assert_eq!((&fed[0].lines, fed[0].counts), (&fed[1].lines, fed[1].counts));
+}
+
+#[test]
 fn a_line_without_end_is_given_out_when_it_is_old_by_its_own_clock() {
     let mut fed = Fed::roomy();
     fed.feed("2026-11-22T11:09:06.1Z stderr P 10% \n2026-11-22T11:13:06.1Z stderr P 20% \n");

@@ -128,6 +128,8 @@ pub struct Metrics {
     pub sweep_finds: Counter,
     pub skipped_files: Family<Reason, Counter>,
     pub truncated_files: Counter,
+    pub stalled_calls: Counter,
+    pub stalled_folders: Gauge,
     pub metadata_backend: Family<Backend, Gauge>,
     pub metadata_timeouts: Counter,
     pub kubernetes_pods: Gauge,
@@ -181,6 +183,8 @@ impl Metrics {
             sweep_finds: Counter::default(),
             skipped_files: Family::default(),
             truncated_files: Counter::default(),
+            stalled_calls: Counter::default(),
+            stalled_folders: Gauge::default(),
             metadata_backend: Family::default(),
             metadata_timeouts: Counter::default(),
             kubernetes_pods: Gauge::default(),
@@ -307,6 +311,16 @@ impl Metrics {
             "truncated_files",
             "Times that a file became shorter than what was read",
             self.truncated_files.clone(),
+        );
+        r.register(
+            "stalled_calls",
+            "Calls to the file system that did not return in time, for which a folder was set aside",
+            self.stalled_calls.clone(),
+        );
+        r.register(
+            "stalled_folders",
+            "Log folders that wait for a call to the file system that does not return",
+            self.stalled_folders.clone(),
         );
         r.register("metadata_backend_info", "Where pod metadata comes from", self.metadata_backend.clone());
         r.register(

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     ROTATION_GRACE, State, Tailer,
+    apart::Left,
     chain::Source,
     read::{GzipReader, RangeReader},
     reading::Outcome,
@@ -42,9 +43,7 @@ impl<R: RangeReader> Tailer<R> {
         if matches!(outcome, Outcome::End) {
             // A line may have to be read again, but not now: the descriptor is enough.
             let parsed = self.state.units.get(id).map_or(0, |unit| unit.chain.files()[index].progress.parsed());
-            if let Err(error) = gzip.begin_again(parsed) {
-                self.state.warn_of_read(&error);
-            }
+            gzip.begin_again(parsed);
         }
         self.state.files.open_gzips = self.state.files.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
         let Some(unit) = self.state.units.get_mut(id) else { return };
@@ -87,13 +86,11 @@ impl State {
     /// A compressed file cannot be read from here on. Docker compresses in place: what ends too early may be whole a moment
     /// later. An error of the disk may pass; damaged content does not, and what came out of it is sent and counted.
     fn broke_off(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader, error: io::Error) -> Outcome {
-        let is_damaged = error.raw_os_error().is_none();
+        let is_damaged = error.raw_os_error().is_none() && Left::of(&error).is_none();
         let is_incomplete = error.kind() == io::ErrorKind::UnexpectedEof && is_being_written(gzip);
         if !is_damaged || is_incomplete {
-            return match gzip.begin_again(offset) {
-                Ok(()) => Outcome::Failed(error),
-                Err(error) => Outcome::Failed(error),
-            };
+            gzip.begin_again(offset);
+            return Outcome::Failed(error);
         }
         if let Some(more) = self.throttles.damaged_file.permit() {
             let path = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file)).map(|file| file.path.clone());

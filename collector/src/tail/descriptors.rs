@@ -15,7 +15,10 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use super::{Tailer, Unit};
+use super::{
+    Tailer, Unit,
+    apart::{self, Left},
+};
 use crate::{
     model::FileKey,
     model::UnitId,
@@ -108,7 +111,7 @@ impl<R: RangeReader> Tailer<R> {
         let wanted = (descriptors.limit / 8).max(BUFFERS) + descriptors.open.saturating_sub(descriptors.limit);
         let mut candidates: Vec<Candidate> = Vec::new();
         for unit in self.state.units.iter() {
-            if !unit.picked {
+            if !unit.picked && !unit.stalled {
                 add_candidates(unit.id, unit, for_reading, now, &mut candidates);
             }
         }
@@ -119,6 +122,7 @@ impl<R: RangeReader> Tailer<R> {
                 break;
             }
             closed += usize::from(self.close_listed(id, index, class));
+            self.stall_container_if_left(id);
         }
         self.state.files.descriptors.none_idle_at = (!for_reading && closed == 0).then_some(now);
     }
@@ -127,7 +131,8 @@ impl<R: RangeReader> Tailer<R> {
     fn close_listed(&mut self, id: UnitId, index: usize, class: Class) -> bool {
         let Some(container) = self.state.units.get_mut(id) else { return false };
         let file = &mut container.chain.files_mut()[index];
-        let Ok(stat) = rustix::fs::stat(&file.path) else { return false };
+        let path = file.path.clone();
+        let Ok(stat) = apart::run(move || Ok(rustix::fs::stat(&path)?)) else { return false };
         let key = FileKey { device: stat.st_dev, inode: stat.st_ino };
         let len = stat.st_size as u64;
         // What was written since is found in the meantime by its mark, and after it by the sweep.
@@ -162,6 +167,9 @@ impl<R: RangeReader> Tailer<R> {
     pub(super) fn begin_reading(&mut self, id: UnitId) -> Option<usize> {
         let container = self.state.units.get_mut(id)?;
         container.queued = false;
+        if container.stalled {
+            return None;
+        }
         let index = container.chain.current()?;
         let file = &container.chain.files()[index];
         if !matches!(file.source, Source::Listed) {
@@ -202,6 +210,10 @@ impl<R: RangeReader> Tailer<R> {
                 self.scan_container(id);
                 None
             }
+            Err(error) if Left::of(&error).is_some() => {
+                self.stall_container_if_left(id);
+                None
+            }
             Err(error) => {
                 if matches!(Errno::from_io_error(&error), Some(Errno::MFILE | Errno::NFILE)) {
                     self.state.files.descriptors.note_refused();
@@ -237,8 +249,8 @@ fn add_candidates(id: UnitId, container: &Unit, with_unread: bool, now: Instant,
     }
 }
 
-/// Bytes of an open file, and whether a name leads to it.
-pub(super) fn len_and_named(file: impl AsFd) -> Option<(u64, bool)> {
-    let stat = rustix::fs::fstat(file).ok()?;
+/// Bytes of an open file of a device, and whether a name leads to it.
+pub(super) fn len_and_named(file: impl AsFd, device: u64) -> Option<(u64, bool)> {
+    let stat = apart::stat(file, device).ok()?;
     Some((stat.st_size as u64, stat.st_nlink > 0))
 }

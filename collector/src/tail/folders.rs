@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{State, Tailer};
+use super::{
+    State, Tailer,
+    apart::{self, Left},
+    reading::FAILING_MAX,
+};
 use crate::{
     config::StartAt,
     model::PodName,
@@ -94,10 +98,13 @@ impl<R: RangeReader> Tailer<R> {
 
     /// Lists the folder of all pods; new ones are scanned too. Returns whether it could be listed.
     fn scan_pods(&mut self) -> bool {
+        if self.state.stalls.contains(&Folder::Pods) {
+            return false;
+        }
         let pods = self.state.config.paths.pods.clone();
-        self.watch(&pods, Folder::Pods);
-        let names = folder_names(&pods);
+        let names = self.watch_and(&pods, &Folder::Pods, |folder, _| folder_names(folder));
         self.state.health.pods_listed(names.is_ok());
+        self.stall_if_left(Folder::Pods);
         let names = match names {
             Ok(names) => names,
             Err(error) => {
@@ -116,15 +123,20 @@ impl<R: RangeReader> Tailer<R> {
     }
 
     /// Lists a pod's folder; containers that are new are scanned.
-    fn scan_pod(&mut self, folder_name: &str) {
+    pub(super) fn scan_pod(&mut self, folder_name: &str) {
         let Some(pod) = PodName::parse(folder_name) else {
             tracing::debug!(name = folder_name, "not the name of a pod's log folder");
             return;
         };
         let folder = self.state.config.paths.pods.join(folder_name);
-        self.watch(&folder, Folder::Pod(folder_name.into()));
+        let value = Folder::Pod(folder_name.into());
+        if self.state.stalls.contains(&value) {
+            return;
+        }
+        let names = self.watch_and(&folder, &value, |folder, _| folder_names(folder));
+        self.stall_if_left(value);
         // A pod that is gone: its containers are found gone one by one.
-        let Ok(names) = folder_names(&folder) else { return };
+        let Ok(names) = names else { return };
         for name in names {
             if !self.state.units.contains(&format!("{folder_name}/{name}")) {
                 let id = self.state.add_container(pod.clone(), name);
@@ -135,15 +147,17 @@ impl<R: RangeReader> Tailer<R> {
 
     /// Lists a container's folder and takes over what is new in it.
     pub(super) fn scan_container(&mut self, id: UnitId) {
-        let Some(container) = self.state.units.get_mut(id) else { return };
+        let Some(container) = self.state.units.get_mut(id).filter(|unit| !unit.stalled) else { return };
         let folder = container.folder(&self.state.config.paths.pods);
         if container.exclusion().is_some() {
-            container.gone = matches!(folder.try_exists(), Ok(false));
+            container.gone = matches!(apart::run(move || folder.try_exists()), Ok(false));
+            self.stall_container_if_left(id);
             return;
         }
-        // Before listing, so that nothing falls between the two.
-        self.watch(&folder, Folder::Container(id));
-        let listed = chain::list(&folder, |linked| self.watch(linked, Folder::Container(id)));
+        let listed = self.watch_and(&folder, &Folder::Container(id), |folder, watch| chain::list(folder, watch));
+        if self.stall_container_if_left(id) {
+            return;
+        }
         let (listing, gone) = match listed {
             Ok(listing) => (listing, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => (Listing::default(), true),
@@ -158,6 +172,7 @@ impl<R: RangeReader> Tailer<R> {
         self.make_room(false);
         self.state.merge(id, &listing, gone);
         self.adopt(id);
+        self.stall_container_if_left(id);
         self.state.queue(id);
     }
 
@@ -189,9 +204,30 @@ impl<R: RangeReader> Tailer<R> {
         self.state.files.slots.give_back(slot);
     }
 
-    fn watch(&mut self, folder: &Path, value: Folder) {
-        match self.watcher.watch(folder, value) {
-            Ok(()) => {}
+    /// Watches a folder, then lists it, so that nothing falls between the two; `list` is given what watches more of them.
+    fn watch_and<T: Send + 'static>(
+        &mut self,
+        folder: &Path,
+        value: &Folder,
+        list: impl FnOnce(&Path, &mut dyn FnMut(&Path)) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let (folder, adder) = (folder.to_owned(), self.watcher.adder());
+        let (listed, watches) = apart::run(move || {
+            let mut watches = Vec::new();
+            let mut watch = |folder: &Path| watches.push((folder.to_owned(), adder.add(folder)));
+            watch(&folder);
+            let listed = list(&folder, &mut watch);
+            Ok((listed, watches))
+        })?;
+        for (folder, watch) in watches {
+            self.note_watch(&folder, watch, value.clone());
+        }
+        listed
+    }
+
+    fn note_watch(&mut self, folder: &Path, watch: io::Result<chain::Watch>, value: Folder) {
+        match watch {
+            Ok(watch) => self.watcher.note(watch, value),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 self.state.due.rescan = self.state.due.rescan.min(Instant::now() + UNWATCHED_RESCAN_INTERVAL);
@@ -216,12 +252,26 @@ impl State {
         let Some((container, last_file)) = self.units.with_last_file(id) else { return };
         // "From the end" is meant for what lay there before Pilcrow came, not for what appears while it runs.
         let is_old = self.config.start_at == StartAt::End && self.first_scan && container.is_new;
-        let skip = std::mem::take(&mut container.resumes_at_end) || is_old;
+        let skip = container.resumes_at_end || is_old;
         let unknown = if skip { UnknownFile::End } else { UnknownFile::Beginning };
-        container.gone = gone;
         let (before, room) = (container.chain.open_files(), self.files.descriptors.room());
-        let errors = container.chain.merge(&listing.files, unknown, room, last_file, Instant::now());
+        let now = Instant::now();
+        let errors = container.chain.merge(&listing.files, unknown, room, last_file, now);
+        for lost in container.chain.give_up_unread(FAILING_MAX, now) {
+            let pod = &container.pod;
+            tracing::error!(namespace = pod.namespace, pod = pod.pod, container = container.name, file = %lost.path.display(),
+                lost_bytes = lost.len, "gave up a deleted log file that could not be read for 10 minutes; look at the disk");
+            self.metrics.abandoned_bytes.inc_by(lost.len);
+            self.metrics.abandoned_files.inc();
+        }
         self.files.descriptors.open = self.files.descriptors.open + container.chain.open_files() - before;
+        if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
+            // Looked at again when the file system answers.
+            container.resumes_at_end = skip;
+            return;
+        }
+        container.resumes_at_end = false;
+        container.gone = gone;
         // Docker compresses in place: for a moment the file has no beginning yet.
         let (not_whole, unopened): (Vec<_>, Vec<_>) =
             errors.into_iter().partition(|trouble| trouble.error.kind() == io::ErrorKind::UnexpectedEof);

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{State, Tailer};
+use super::{State, Tailer, apart};
 use crate::{
     model::{Stream, UnitId},
     tail::chain::{Chain, ChainFile, Source},
@@ -90,7 +90,10 @@ impl<R: RangeReader> Tailer<R> {
         if !file.has_compressed_form() {
             return false;
         }
-        let Ok(source) = file.open() else { return false };
+        let Ok(source) = file.open() else {
+            self.stall_container_if_left(held.unit);
+            return false;
+        };
         self.shut(held.unit, index, Source::Closed);
         if let Some((chain, index)) = self.state.chain_at(held.unit, held.file) {
             let file = &mut chain.files_mut()[index];
@@ -112,6 +115,8 @@ impl<R: RangeReader> Tailer<R> {
             Source::Gzip(gzip) => gzip.content_bytes(),
             _ => file.len,
         };
+        // One whose file system does not answer is lost all the same.
+        apart::take_left();
         let lost_bytes = end.saturating_sub(from);
         let pod = &unit.pod;
         tracing::warn!(namespace = pod.namespace, pod = pod.pod, container = unit.name,
@@ -140,7 +145,7 @@ impl<R: RangeReader> Tailer<R> {
     /// their whole folder is gone.
     pub(super) fn give_up_vanished(&mut self, now: Instant) {
         let mut vanished = Vec::new();
-        for unit in self.state.units.iter().filter(|unit| unit.exclusion().is_none()) {
+        for unit in self.state.units.iter().filter(|unit| unit.exclusion().is_none() && !unit.stalled) {
             let (id, wait) = (unit.id, if unit.gone { Duration::ZERO } else { VANISHED_AFTER });
             let files = unit.chain.files().iter();
             let lost =

@@ -4,10 +4,12 @@
 //! positions to be saved. One thread, no locks on the way of a line. It never waits for the network: when every batch is in
 //! flight, reading stops until one comes back, and the log files wait on the disk.
 
+pub mod apart;
 mod archives;
 pub mod chain;
 mod channels;
 mod descriptors;
+mod destination;
 mod folders;
 mod hold;
 mod linger;
@@ -22,13 +24,14 @@ mod schedule;
 mod selection;
 mod slots;
 mod staged;
+mod stalls;
 mod stop;
 mod sweep;
+mod throttles;
 mod unit;
 mod units;
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     io,
     sync::Arc,
@@ -50,6 +53,8 @@ use self::{
     selection::Changes,
     slots::Slots,
     staged::Stages,
+    stalls::Stalls,
+    throttles::Throttles,
     unit::Unit,
     units::Units,
 };
@@ -61,7 +66,7 @@ use crate::{
     model::UnitId,
     pipeline::{Pipeline, relabel::Relabel},
     source::kubernetes::{PodUpdate, Selector},
-    status::{Health, Metrics, Side, Throttle},
+    status::{Health, Metrics, Side},
 };
 
 /// A file that something came after has ended when nothing was written to it for this long: the runtime may still
@@ -77,11 +82,8 @@ const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
 /// The longest time without a round of the loop: how the status server knows that this thread is alive.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The least time between two warnings of the same kind.
-const WARN_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The same for odd lines, which are counted and no failure: some programs write them all day.
-const ODD_LINES_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often is looked whether calls that were left behind have returned.
+const LOOK_FOR_RETURNED: Duration = Duration::from_secs(1);
 
 /// The ends of the channels that join the tailer with the output and the checkpoint.
 pub struct Links {
@@ -142,6 +144,7 @@ struct State {
     units: Units,
     selecting: Selecting,
     schedule: Schedule,
+    stalls: Stalls,
     lanes: Lanes,
     files: OpenFiles,
     decoding: Decoding,
@@ -195,40 +198,6 @@ struct Due {
     rescan_interval: Duration,
 }
 
-/// What can happen for every file and every time is reported at most once in [`WARN_INTERVAL`].
-struct Throttles {
-    pods_folder: Throttle,
-    untracked_file: Throttle,
-    unwatched_folder: Throttle,
-    unopened_file: Throttle,
-    unlisted_folder: Throttle,
-    unreadable_file: Throttle,
-    damaged_file: Throttle,
-    unfinished_lines: Throttle,
-    odd_lines: Throttle,
-    moved_labels: Throttle,
-    labels: RefCell<Throttle>,
-}
-
-impl Default for Throttles {
-    fn default() -> Self {
-        let new = || Throttle::new(WARN_INTERVAL);
-        Self {
-            pods_folder: new(),
-            untracked_file: new(),
-            unwatched_folder: new(),
-            unopened_file: new(),
-            unlisted_folder: new(),
-            unreadable_file: new(),
-            damaged_file: new(),
-            unfinished_lines: new(),
-            odd_lines: Throttle::new(ODD_LINES_INTERVAL),
-            moved_labels: new(),
-            labels: RefCell::new(new()),
-        }
-    }
-}
-
 impl<R: RangeReader> Tailer<R> {
     /// A tailer that has not looked at any folder yet. Must be called inside the runtime that `reader` needs. Where
     /// there is no inotify instance left for the folders, they are only listed from time to time.
@@ -261,6 +230,7 @@ impl<R: RangeReader> Tailer<R> {
             units: Units::new(saved),
             selecting,
             schedule: Schedule::default(),
+            stalls: Stalls::default(),
             files: OpenFiles {
                 slots: Slots::default(),
                 descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
@@ -315,6 +285,7 @@ impl<R: RangeReader> Tailer<R> {
     async fn turn(&mut self) {
         self.state.health.beat(Side::Reader);
         self.take_ended();
+        self.follow_stalled();
         self.state.read_due_again(Instant::now());
         self.read_round().await;
         self.state.release_held();
@@ -352,6 +323,7 @@ impl<R: RangeReader> Tailer<R> {
     /// Reads what is on the disk, waits until it is acknowledged, and saves the last positions; all within the deadline.
     async fn drain(mut self) -> io::Result<()> {
         let deadline = Instant::now() + self.state.config.shutdown.deadline.0;
+        apart::wait_until(deadline);
         self.mark_dirty(&mut Vec::new())?;
         self.follow_pods(Instant::now());
         self.state.end_waiting();
@@ -396,7 +368,8 @@ impl State {
         let snapshot = self.moved.then_some(self.due.snapshot);
         let metadata = self.selecting.metadata.wait_ends();
         let beat = Instant::now() + BEAT_INTERVAL;
-        [seal, later, snapshot, metadata, self.release_is_due()]
+        let stalled = self.stalls.any().then(|| Instant::now() + LOOK_FOR_RETURNED);
+        [seal, later, snapshot, metadata, stalled, self.release_is_due()]
             .into_iter()
             .flatten()
             .fold(self.due.sweep.min(self.due.rescan).min(beat), Instant::min)

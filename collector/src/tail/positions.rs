@@ -78,7 +78,10 @@ impl<R: RangeReader> Tailer<R> {
         let offset = file.progress.parsed();
         let was_open = matches!(&file.source, Source::Gzip(gzip) if gzip.is_open());
         let lost = match &mut file.source {
-            Source::Gzip(gzip) => gzip.begin_again(offset).is_err(),
+            Source::Gzip(gzip) => {
+                gzip.begin_again(offset);
+                false
+            }
             // Its name may still lead to it; where not, it is found missing.
             Source::Closed => true,
             Source::Listed | Source::Opened(_) | Source::Slot(_) => false,
@@ -110,7 +113,7 @@ impl<R: RangeReader> Tailer<R> {
     pub(super) fn close_saved_files(&mut self) {
         let unacknowledged = self.state.lanes.unacknowledged();
         let mut saved = Vec::new();
-        for unit in self.state.units.iter() {
+        for unit in self.state.units.iter().filter(|unit| !unit.stalled) {
             let mut next = None;
             for (index, file) in unit.chain.files().iter().enumerate() {
                 let can_close = file.progress.has_ended() && !matches!(file.source, Source::Closed);
@@ -129,7 +132,7 @@ impl<R: RangeReader> Tailer<R> {
 
     /// Files that were short when they were first seen have more to be recognised by now.
     pub(super) fn extend_fingerprints(&mut self, id: UnitId) {
-        let Some(unit) = self.state.units.get_mut(id) else { return };
+        let Some(unit) = self.state.units.get_mut(id).filter(|unit| !unit.stalled) else { return };
         for file in unit.chain.files_mut() {
             if let Source::Slot(slot) = file.source
                 && let Some(descriptor) = self.reader.file(slot)
@@ -137,6 +140,7 @@ impl<R: RangeReader> Tailer<R> {
                 file.extend_fingerprint(|| chain::plain_head(descriptor));
             }
         }
+        self.stall_container_if_left(id);
     }
 }
 

@@ -10,8 +10,9 @@ use std::{
 
 use super::{
     ROTATION_GRACE, State, Tailer, Unit,
-    chain::{Source, clock_before, read_range},
-    notify::Slot,
+    apart::{self, Left, read_range},
+    chain::{Source, clock_before},
+    folders::Folder,
     read::{BUFFER_BYTES, BUFFERS, RangeReader, Wanted},
     unit::Feed,
 };
@@ -32,7 +33,7 @@ const LONG_RECORD_FACTOR: usize = 6;
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A block that could not be read for so long is passed over, where a later file waits behind it.
-const FAILING_MAX: Duration = Duration::from_secs(600);
+pub(super) const FAILING_MAX: Duration = Duration::from_secs(600);
 
 /// A round of reads while it is prepared and done: memory that is used again and again.
 #[derive(Default)]
@@ -92,14 +93,20 @@ impl<R: RangeReader> Tailer<R> {
             let (number, offset) = (file.id, file.progress.parsed());
             match file.source {
                 Source::Slot(slot) => {
-                    wanted.push(Wanted { slot, offset });
-                    picks.push(Pick { id, file: number, offset, outcome: Outcome::End });
                     if unit.is_elsewhere(number) {
                         let clock = self.reader.file(slot).map(|file| clock_before(file, offset));
+                        if self.stall_container_if_left(id) {
+                            continue;
+                        }
                         self.state.enter(id, number, clock.unwrap_or_default());
                     }
+                    wanted.push(Wanted { slot, offset });
+                    picks.push(Pick { id, file: number, offset, outcome: Outcome::End });
                 }
-                Source::Gzip(_) => self.read_gzip(id, index),
+                Source::Gzip(_) => {
+                    self.read_gzip(id, index);
+                    self.stall_container_if_left(id);
+                }
                 Source::Opened(_) | Source::Listed | Source::Closed => {}
             }
         }
@@ -118,6 +125,7 @@ impl<R: RangeReader> Tailer<R> {
                 Outcome::NoRoom => self.state.block(pick.id),
                 Outcome::Failed(error) => self.read_failed(pick.id, &error),
             }
+            self.stall_container_if_left(pick.id);
         }
         wanted.clear();
         self.state.decoding.round = Round { wanted, picks, picked };
@@ -135,19 +143,19 @@ impl<R: RangeReader> Tailer<R> {
         }
         let file = &mut unit.chain.files_mut()[index];
         let since = *file.at_end_since.get_or_insert(now);
-        let slot = match file.source {
-            Source::Slot(slot) => Some(slot),
-            _ => None,
-        };
-        if now - since < ROTATION_GRACE && slot.is_some_and(|slot| !self.is_surely_quiet(slot)) {
+        let is_written = matches!(file.source, Source::Slot(_));
+        if now - since < ROTATION_GRACE && is_written && !self.is_surely_quiet(id, index) {
             self.state.schedule.push_later(since + ROTATION_GRACE, id);
             return;
         }
         self.finish(id, index);
     }
 
-    fn is_surely_quiet(&self, slot: Slot) -> bool {
-        let Some(stat) = self.reader.file(slot).and_then(|file| rustix::fs::fstat(file).ok()) else { return true };
+    fn is_surely_quiet(&self, id: UnitId, index: usize) -> bool {
+        let Some(file) = self.state.units.get(id).map(|unit| &unit.chain.files()[index]) else { return true };
+        let Source::Slot(slot) = file.source else { return true };
+        let stat = self.reader.file(slot).and_then(|open| apart::stat(open, file.device()).ok());
+        let Some(stat) = stat else { return false };
         let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else { return false };
         let modified = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
         now.checked_sub(modified).is_some_and(|age| age > SURELY_QUIET)
@@ -186,6 +194,11 @@ impl<R: RangeReader> Tailer<R> {
     /// A file cannot be read now. It is tried again, as an error may pass; one that stays costs a block where later files wait.
     pub(super) fn read_failed(&mut self, id: UnitId, error: &io::Error) {
         let now = Instant::now();
+        if let Some(left) = Left::of(error) {
+            apart::take_left();
+            self.state.stall(Folder::Container(id), left);
+            return;
+        }
         self.state.warn_of_read(error);
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let Some(index) = unit.chain.current() else { return };
@@ -343,18 +356,6 @@ impl State {
         fed.is_some()
     }
 
-    /// Gives out a unit's partial lines as they are; returns whether a batch had room.
-    pub(super) fn flush_partial(&mut self, id: UnitId) -> bool {
-        let holds = self.units.get(id).is_some_and(Unit::holds_partial_line);
-        !holds || self.with_batch(id, Unit::flush_partial).is_some()
-    }
-
-    /// Gives out all that is held back of a unit as it is; returns whether a batch had room.
-    pub(super) fn flush(&mut self, id: UnitId) -> bool {
-        let holds = self.units.get(id).is_some_and(Unit::holds_text);
-        !holds || self.with_batch(id, Unit::flush).is_some()
-    }
-
     /// Adds what was parsed to the metrics.
     fn publish_counts(&mut self) {
         let counts = std::mem::take(&mut self.decoding.counts);
@@ -379,13 +380,8 @@ impl State {
         self.publish_staged();
     }
 
-    /// As [`Self::flush`], for what stages hold back and is due by the node's clock.
-    pub(super) fn release_due(&mut self, id: UnitId) -> bool {
-        self.with_batch(id, |unit, feed| unit.release(feed, false)).is_some()
-    }
-
     /// Calls `parse` with what it needs to put a unit's lines into the batch that they go to; `None`: no batch has room.
-    fn with_batch<T>(&mut self, id: UnitId, parse: impl FnOnce(&mut Unit, &mut Feed<'_>) -> T) -> Option<T> {
+    pub(super) fn with_batch<T>(&mut self, id: UnitId, parse: impl FnOnce(&mut Unit, &mut Feed<'_>) -> T) -> Option<T> {
         let unit = self.units.get_mut(id)?;
         let lane = unit.lane();
         let batch_bytes = self.lanes.batch_bytes();

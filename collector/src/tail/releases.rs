@@ -1,4 +1,4 @@
-//! What stages hold back and did, seen from the whole: text that is due by the node's clock, and counts.
+//! Giving out what is held back, of one unit or because it is due by the node's clock; and what stages did, in counts.
 //!
 //! In: units that hold text back. Out: that text in batches once it is due, where its unit has been read to its end: while there
 //! is more to read the clock of the log decides. Counts of dropped lines, by reason, go to the metrics.
@@ -12,6 +12,23 @@ use crate::{model::UnitId, status::Reason};
 const LOOK_AGAIN_NS: i64 = 250_000_000;
 
 impl State {
+    /// Gives out a unit's partial lines as they are; returns whether a batch had room.
+    pub(super) fn flush_partial(&mut self, id: UnitId) -> bool {
+        let holds = self.units.get(id).is_some_and(Unit::holds_partial_line);
+        !holds || self.with_batch(id, Unit::flush_partial).is_some()
+    }
+
+    /// Gives out all that is held back of a unit as it is; returns whether a batch had room.
+    pub(super) fn flush(&mut self, id: UnitId) -> bool {
+        let holds = self.units.get(id).is_some_and(Unit::holds_text);
+        !holds || self.with_batch(id, Unit::flush).is_some()
+    }
+
+    /// As [`Self::flush`], for what stages hold back and is due by the node's clock.
+    pub(super) fn release_due(&mut self, id: UnitId) -> bool {
+        self.with_batch(id, |unit, feed| unit.release(feed, false)).is_some()
+    }
+
     /// Gives out text that stages hold back and that is due.
     pub(super) fn release_held(&mut self) {
         let Some(stages) = &mut self.decoding.stages else { return };

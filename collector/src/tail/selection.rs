@@ -69,6 +69,9 @@ impl<R: RangeReader> Tailer<R> {
         for index in 0..files {
             self.shut(id, index, Source::Closed);
         }
+        if let Some(container) = self.state.units.get_mut(id) {
+            container.chain.close_unread();
+        }
     }
 }
 

@@ -4,9 +4,16 @@
 //! loses it. Files that are not open for lack of descriptors are looked at by their path. What else the sizes tell is found
 //! here, too: truncated files, and what deleted ones cost.
 
-use std::{collections::HashSet, io, time::Instant};
+use std::{collections::HashSet, io, path::Path, time::Instant};
 
-use super::{State, Tailer, Unit, descriptors::len_and_named, hold::Held, selection::REASONS};
+use super::{
+    State, Tailer, Unit,
+    apart::{self, Left},
+    descriptors::len_and_named,
+    folders::Folder,
+    hold::Held,
+    selection::REASONS,
+};
 use crate::{
     decode::Scratch,
     memory,
@@ -27,6 +34,8 @@ struct Found {
     truncated: Vec<(UnitId, u64)>,
     /// Containers of which a file is not where it was.
     moved: Vec<UnitId>,
+    /// Containers whose file system does not answer.
+    stalled: Vec<(UnitId, Left)>,
     /// Deleted files.
     held: Vec<Held>,
     open: usize,
@@ -45,6 +54,9 @@ impl<R: RangeReader> Tailer<R> {
         self.mark_dirty(&mut dirty)?;
         let found = self.look_at_files(now);
         self.signal.drain(&mut dirty)?;
+        for (id, left) in found.stalled {
+            self.state.stall(Folder::Container(id), left);
+        }
         let marked: HashSet<Slot> = dirty.iter().copied().collect();
         for (id, slot) in found.grown {
             if slot.is_some_and(|slot| !marked.contains(&slot)) {
@@ -74,15 +86,18 @@ impl<R: RangeReader> Tailer<R> {
         let mut found = Found::default();
         for unit in self.state.units.iter_mut() {
             let id = unit.id;
+            found.open += unit.chain.open_files();
+            if unit.stalled {
+                continue;
+            }
             let current = unit.chain.current().filter(|_| !unit.queued && unit.is_readable());
             for (index, file) in unit.chain.files_mut().iter_mut().enumerate() {
-                found.open += usize::from(file.is_open());
                 let is_current = Some(index) == current;
                 match &file.source {
                     Source::Slot(slot) => {
                         let slot = *slot;
                         let Some(descriptor) = self.reader.file(slot) else { continue };
-                        let Some((len, named)) = len_and_named(descriptor) else { continue };
+                        let Some((len, named)) = len_and_named(descriptor, file.device()) else { continue };
                         let was_written = len != std::mem::replace(&mut file.len, len);
                         note_name(file, named, now);
                         let head = || chain::plain_head(descriptor);
@@ -99,12 +114,12 @@ impl<R: RangeReader> Tailer<R> {
                         }
                     }
                     Source::Gzip(gzip) => {
-                        if let Some((len, named)) = gzip.file().and_then(len_and_named) {
+                        if let Some((len, named)) = len_and_named(gzip.file(), file.device()) {
                             file.len = len;
                             note_name(file, named, now);
                         }
                     }
-                    Source::Listed if is_current => match rustix::fs::stat(&file.path) {
+                    Source::Listed if is_current => match stat_of(&file.path) {
                         Ok(stat)
                             if file.listed_key() == (FileKey { device: stat.st_dev, inode: stat.st_ino })
                                 && stat.st_size as u64 >= file.progress.parsed() =>
@@ -120,6 +135,7 @@ impl<R: RangeReader> Tailer<R> {
                 }
                 found.held.extend(Held::of(id, file));
             }
+            found.stalled.extend(apart::take_left().map(|left| (id, left)));
         }
         self.state.files.descriptors.open = found.open;
         found
@@ -166,6 +182,11 @@ impl<R: RangeReader> Tailer<R> {
             memory::give_back();
         }
     }
+}
+
+fn stat_of(path: &Path) -> io::Result<rustix::fs::Stat> {
+    let path = path.to_owned();
+    apart::run(move || Ok(rustix::fs::stat(&path)?))
 }
 
 fn note_name(file: &mut ChainFile, named: bool, now: Instant) {

@@ -6,24 +6,22 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use super::{
     chain::Chain,
     channels::Channels,
+    destination::{Append, Destination, LabelledStream},
     staged::{Staged, Stages},
 };
 use crate::{
-    batch::{Batch, Lane, StreamSlot},
-    decode::{Clock, ContainerParser, Counts, Limits, Scratch, Sink},
+    batch::{Batch, Lane},
+    decode::{Clock, ContainerParser, Counts, Limits, Scratch},
     model::PodName,
-    model::{ChannelId, Line, PerStream, Position, Stream, UnitId},
-    pipeline::relabel::{Relabelled, StreamLabels},
+    model::{ChannelId, PerStream, Position, Stream, UnitId},
+    pipeline::relabel::Relabelled,
 };
-
-/// The longest time that a unit is not read for a stage: what is behind it is looked at again.
-const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A unit with so much unread has batches of its own.
 const BACKLOG_BYTES: u64 = 512 << 10;
@@ -46,6 +44,8 @@ pub struct Unit {
     pub gone: bool,
     /// No earlier run has saved anything of it.
     pub is_new: bool,
+    /// Its file system does not answer: nothing is asked of it until it does.
+    pub stalled: bool,
     /// Is in the round of reads that is being prepared: its file stays open.
     pub picked: bool,
     /// What its folder holds at the next scan is passed over: it was written while the container was excluded.
@@ -80,21 +80,6 @@ enum Selection {
     Collected(PerStream<Destination>),
 }
 
-/// What becomes of a stream's lines.
-enum Destination {
-    /// A rule drops them.
-    Dropped,
-    Labelled(LabelledStream),
-    /// They go through stages.
-    Staged(Box<Staged>),
-}
-
-/// A stream's labels, and its place in the batch of one generation.
-struct LabelledStream {
-    labels: StreamLabels,
-    slot: Option<(u64, StreamSlot)>,
-}
-
 /// What feeding needs of the tailer.
 pub struct Feed<'f> {
     /// Where the lines go.
@@ -121,6 +106,7 @@ impl Unit {
             queued: false,
             gone: false,
             is_new: false,
+            stalled: false,
             picked: false,
             resumes_at_end: false,
             dropped_lines: 0,
@@ -152,9 +138,10 @@ impl Unit {
         matches!(self.selection, Selection::Collected(_))
     }
 
-    /// Whether it has a file to read, and is not held up until its cursor goes back.
+    /// Whether it has a file to read that answers, and is not held up until its cursor goes back.
     pub fn is_readable(&self) -> bool {
         self.is_labelled()
+            && !self.stalled
             && !self.channels.wants_rewind()
             && self.chain.current().is_some()
             && self.waits_until.is_none_or(|until| until <= Instant::now())
@@ -394,63 +381,5 @@ impl Unit {
     /// Loki refused lines of a channel from `first` on.
     pub fn park(&mut self, stream: Stream, first: Position) {
         self.channels.refuse(stream, first);
-    }
-}
-
-/// Appends a unit's lines to a batch.
-struct Append<'a> {
-    unit: UnitId,
-    streams: &'a mut PerStream<Destination>,
-    dropped: &'a mut u64,
-    batch: &'a mut Batch,
-    batch_bytes: usize,
-    stages: Option<&'a mut Stages>,
-    waits_until: &'a mut Option<Instant>,
-}
-
-impl Sink for Append<'_> {
-    #[inline]
-    fn has_room(&self) -> bool {
-        self.batch.encoded_bytes() < self.batch_bytes
-    }
-
-    #[inline]
-    fn line(&mut self, line: Line<'_>) {
-        let Destination::Labelled(stream) = &mut self.streams[line.stream as usize] else {
-            return self.staged_or_dropped(&line);
-        };
-        let slot = match stream.slot {
-            Some((generation, slot)) if generation == self.batch.generation() => slot,
-            _ => {
-                let channel = ChannelId { unit: self.unit, stream: line.stream };
-                let slot = self.batch.open_stream(&stream.labels.labels, channel);
-                stream.slot = Some((self.batch.generation(), slot));
-                slot
-            }
-        };
-        self.batch.append(slot, line.at, line.timestamp_ns, line.text, &stream.labels.metadata);
-    }
-}
-
-impl Append<'_> {
-    /// Apart from lines that have no stages, which pay nothing for this.
-    #[inline(never)]
-    fn staged_or_dropped(&mut self, line: &Line<'_>) {
-        let (Destination::Staged(staged), Some(stages)) = (&mut self.streams[line.stream as usize], &mut self.stages)
-        else {
-            *self.dropped += 1;
-            return;
-        };
-        if staged.is_dropped {
-            *self.dropped += 1;
-            return;
-        }
-        let channel = ChannelId { unit: self.unit, stream: line.stream };
-        if let Some(until_ns) = stages.line(staged, channel, line, self.batch) {
-            let wait = u64::try_from(until_ns.saturating_sub(stages.now_ns())).unwrap_or(0);
-            *self.waits_until = Some(Instant::now() + Duration::from_nanos(wait).min(WAIT_MAX));
-            // No room: the parser stops before the next record.
-            self.batch_bytes = 0;
-        }
     }
 }

@@ -3,14 +3,17 @@
 mod bounds;
 mod descriptors;
 mod exclusion;
+mod fuse;
 mod hold;
 mod hostile;
 mod hostile_pods;
+mod hung_mount;
 mod import;
 mod kill;
 mod kubernetes;
 mod last_stream;
 mod losses;
+mod pipeline;
 mod pods_api;
 mod positions;
 mod program;

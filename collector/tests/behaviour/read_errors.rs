@@ -91,6 +91,26 @@ fn rotated_files_that_cannot_be_read_for_some_seconds_lose_no_line() {
 }
 
 #[test]
+fn files_that_are_found_and_deleted_while_the_disk_fails_lose_no_line() {
+    let Some(disk) = Disk::new() else { return };
+    let node = &disk.node;
+    let program = node.start();
+    disk.fault("eio", "late", 0);
+    let live = node.container("web", "late").join("0.log");
+    append(&live, lines(0..1000));
+    let rotated = rotate(&live, 1);
+    append(&live, lines(1000..2000));
+    let is_open = |path: &PathBuf| program.open_files().iter().any(|open| Path::new(open) == path.as_path());
+    let files = [rotated, live];
+    let held = settles(Duration::from_secs(15), || files.iter().all(is_open));
+    std::fs::remove_dir_all(files[0].parent().unwrap().parent().unwrap()).unwrap();
+    settles(Duration::from_secs(1), || false);
+    disk.recover();
+    assert_all(node, "late", 2000, || format!("both were open: {held}\n{}", program.log()));
+    node.assert_no_violations();
+}
+
+#[test]
 fn an_archive_that_cannot_be_read_for_some_seconds_loses_no_line_and_is_not_called_damaged() {
     let Some(disk) = Disk::new() else { return };
     let node = &disk.node;
@@ -145,6 +165,58 @@ fn a_read_error_is_reported_with_the_file_and_not_again_and_again() {
     assert!(program.log().lines().any(|line| line.contains("Input/output") && line.contains("broken")));
     disk.recover();
     assert_all(node, "broken", 10, || program.log());
+}
+
+#[test]
+fn a_read_that_does_not_return_stops_neither_the_others_nor_the_end() {
+    let Some(mut disk) = Disk::new() else { return };
+    disk.node.extra_config += "\nshutdown: {deadline: 1s}";
+    let node = &disk.node;
+    disk.fault("hang", "hung", 0);
+    append(&node.container("web", "hung").join("0.log"), lines(0..10));
+    append(&node.container("web", "good").join("0.log"), lines(0..10));
+    let program = node.start();
+    assert_all(node, "good", 10, || program.log());
+    append(&node.container("web", "good").join("0.log"), lines(10..20));
+    assert_all(node, "good", 20, || program.log());
+    assert_eq!(program.metric("pilcrow_stalled_folders", &[]), 1.0, "{}", program.log());
+    let said = program.log().lines().filter(|line| line.contains("does not return") && line.contains("web")).count();
+    assert_eq!(said, 1, "{}", program.log());
+    program.signal(rustix::process::Signal::TERM);
+    assert!(program.end().success());
+    disk.recover();
+    let program = node.start();
+    assert_all(node, "hung", 10, || program.log());
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_file_whose_reads_return_after_all_is_read_on_where_it_stood() {
+    let Some(disk) = Disk::new() else { return };
+    let node = &disk.node;
+    let live = node.container("web", "hung").join("0.log");
+    append(&live, lines(0..10));
+    let archive = node.container("web", "packed").join("0.log");
+    append(&archive, lines(0..5000));
+    compress(&rotate(&archive, 1));
+    append(&archive, lines(5000..5010));
+    let program = node.start();
+    assert_all(node, "hung", 10, || program.log());
+    assert_all(node, "packed", 5010, || program.log());
+    disk.fault("hang", "default_web", 0);
+    append(&live, lines(10..20));
+    append(&archive, lines(5010..5020));
+    compress(&rotate(&archive, 2));
+    append(&archive, lines(5020..5030));
+    append(&node.container("other", "good").join("0.log"), lines(0..10));
+    assert_all(node, "good", 10, || program.log());
+    let stalled = || program.metric("pilcrow_stalled_folders", &[]);
+    wait_for("both to be set aside", || (stalled() == 2.0).then_some(()));
+    disk.recover();
+    assert_all(node, "hung", 20, || program.log());
+    assert_all(node, "packed", 5030, || program.log());
+    wait_for("none to be set aside", || (stalled() == 0.0).then_some(()));
+    node.assert_no_violations();
 }
 
 /// A container with a rotated archive that `damage` has altered, and 20 lines in the live file.

@@ -23,7 +23,7 @@ use std::{
 use anyhow::{Context, bail};
 use rig::read_errors::ReadErrors;
 
-use crate::{build, interrupt::Interrupts, place::Place, process};
+use crate::{build, build::Profile, interrupt::Interrupts, place::Place, process};
 use state_disk::StateDisk;
 use storm::{Length, Scale, Storm};
 
@@ -74,7 +74,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let program = match &args.program {
         Some(program) => program.clone(),
-        None => build::with_probe_if_possible(!args.release)?,
+        None => build::with_probe_if_possible(if args.release { Profile::Release } else { Profile::Dev })?,
     };
     let seed = match args.seed {
         Some(seed) => seed,
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The fixed seeds, for `cargo xtask test`. Gives what could not be done on this machine.
 pub fn run_ci_seeds() -> anyhow::Result<Option<&'static str>> {
-    let program = build::with_probe_if_possible(true)?;
+    let program = build::with_probe_if_possible(Profile::Dev)?;
     let interrupts = Interrupts::listen()?;
     let scale = Scale { containers: 12, lines_per_second: 3000, shards: None };
     let mut not_done = None;

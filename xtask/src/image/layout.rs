@@ -4,9 +4,13 @@
 
 use std::io::Write;
 
+use anyhow::Context;
 use flate2::{Compression, GzBuilder};
 use serde_json::{Map, json};
 use sha2::{Digest, Sha256};
+
+/// The media type of an index.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// A file of the image; it belongs to root and is of 1970.
 pub struct File<'a> {
@@ -55,57 +59,111 @@ impl Blob {
     }
 }
 
-/// An image for linux, of one layer with `files`.
-pub fn archive(image: &Image<'_>, files: &[File]) -> anyhow::Result<Vec<u8>> {
-    let Image { name, architecture, command: (program, arguments), port } = *image;
-    let layer = tar_of(files)?;
-    let layer_digest = sha256(&layer);
-    let layer = Blob::new(gzip(&layer)?);
-    let config = Blob::json(&json!({
-        "architecture": architecture,
-        "os": "linux",
-        "created": "1970-01-01T00:00:00Z",
-        "config": {
-            "Entrypoint": [program],
-            "Cmd": arguments,
-            "ExposedPorts": port.map(|port| (format!("{port}/tcp"), json!({}))).into_iter().collect::<Map<_, _>>(),
-            "Labels": {
-                "org.opencontainers.image.title": program.trim_start_matches('/'),
-                "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
-                "org.opencontainers.image.licenses": "Apache-2.0",
+/// An image for one machine: what an index lists, and the blobs behind it.
+struct Parts {
+    config: Blob,
+    layer: Blob,
+    manifest: Blob,
+    /// The manifest's descriptor, with its platform.
+    entry: serde_json::Value,
+}
+
+impl Parts {
+    /// Of one layer with `files`, for linux.
+    fn of(image: &Image<'_>, files: &[File]) -> anyhow::Result<Self> {
+        let Image { architecture, command: (program, arguments), port, .. } = *image;
+        let layer = tar_of(files)?;
+        let layer_digest = sha256(&layer);
+        let layer = Blob::new(gzip(&layer)?);
+        let config = Blob::json(&json!({
+            "architecture": architecture,
+            "os": "linux",
+            "created": "1970-01-01T00:00:00Z",
+            "config": {
+                "Entrypoint": [program],
+                "Cmd": arguments,
+                "ExposedPorts": port.map(|port| (format!("{port}/tcp"), json!({}))).into_iter().collect::<Map<_, _>>(),
+                "Labels": {
+                    "org.opencontainers.image.title": program.trim_start_matches('/'),
+                    "org.opencontainers.image.version": env!("CARGO_PKG_VERSION"),
+                    "org.opencontainers.image.licenses": "Apache-2.0",
+                },
             },
-        },
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{layer_digest}")]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "cargo xtask image"}],
-    }));
-    let manifest = Blob::json(&json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": config.descriptor("application/vnd.oci.image.config.v1+json"),
-        "layers": [layer.descriptor("application/vnd.oci.image.layer.v1.tar+gzip")],
-    }));
-    let mut entry = manifest.descriptor("application/vnd.oci.image.manifest.v1+json");
-    entry["platform"] = json!({"architecture": architecture, "os": "linux"});
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{layer_digest}")]},
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "cargo xtask image"}],
+        }));
+        let manifest = Blob::json(&json!({
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config.descriptor("application/vnd.oci.image.config.v1+json"),
+            "layers": [layer.descriptor("application/vnd.oci.image.layer.v1.tar+gzip")],
+        }));
+        let mut entry = manifest.descriptor("application/vnd.oci.image.manifest.v1+json");
+        entry["platform"] = json!({"architecture": architecture, "os": "linux"});
+        Ok(Self { config, layer, manifest, entry })
+    }
+
+    fn blobs(&self) -> [&Blob; 3] {
+        [&self.config, &self.layer, &self.manifest]
+    }
+}
+
+/// By what name tools know what an archive's index lists.
+fn named(mut entry: serde_json::Value, name: &str) -> serde_json::Value {
     let tag = name.rsplit(':').next().unwrap_or(name);
     entry["annotations"] = json!({"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag});
-    let index = json!({
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [entry],
-    });
-    let for_docker = json!([{"Config": config.path(), "RepoTags": [name], "Layers": [layer.path()]}]);
+    entry
+}
 
-    let blobs = [&config, &layer, &manifest].map(|blob| (blob.path(), blob.bytes.as_slice()));
+fn index_of(entries: &[serde_json::Value]) -> serde_json::Value {
+    json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries})
+}
+
+/// An image for one machine, which docker loads as well.
+pub fn archive(image: &Image<'_>, files: &[File]) -> anyhow::Result<Vec<u8>> {
+    let parts = Parts::of(image, files)?;
+    let index = index_of(&[named(parts.entry.clone(), image.name)]);
+    let for_docker = json!([{"Config": parts.config.path(), "RepoTags": [image.name], "Layers": [parts.layer.path()]}]);
+    write(&index, Some(&for_docker), &parts.blobs())
+}
+
+/// One image for several machines: an index in the archive's index, as registries have it. The first one's name is that of all.
+pub fn archive_of_several(images: &[(Image<'_>, Vec<File<'_>>)]) -> anyhow::Result<Vec<u8>> {
+    let parts: Vec<Parts> =
+        images.iter().map(|(image, files)| Parts::of(image, files)).collect::<anyhow::Result<_>>()?;
+    let (first, _) = images.first().context("no image")?;
+    let entries: Vec<_> = parts.iter().map(|parts| parts.entry.clone()).collect();
+    let inner = Blob::json(&index_of(&entries));
+    let index = index_of(&[named(inner.descriptor(INDEX), first.name)]);
+    let mut blobs: Vec<&Blob> = vec![&inner];
+    for blob in parts.iter().flat_map(Parts::blobs) {
+        // Images may share a layer.
+        if !blobs.iter().any(|known| known.digest == blob.digest) {
+            blobs.push(blob);
+        }
+    }
+    write(&index, None, &blobs)
+}
+
+/// The archive.
+fn write(
+    index: &serde_json::Value,
+    for_docker: Option<&serde_json::Value>,
+    blobs: &[&Blob],
+) -> anyhow::Result<Vec<u8>> {
+    let (index, for_docker) = (index.to_string(), for_docker.map(ToString::to_string));
+    let paths: Vec<String> = blobs.iter().map(|blob| blob.path()).collect();
     let mut parts = vec![File { path: "oci-layout", mode: 0o644, content: br#"{"imageLayoutVersion":"1.0.0"}"# }];
-    let (index, for_docker) = (index.to_string(), for_docker.to_string());
     parts.push(File { path: "index.json", mode: 0o644, content: index.as_bytes() });
-    parts.push(File { path: "manifest.json", mode: 0o644, content: for_docker.as_bytes() });
-    parts.extend(blobs.iter().map(|(path, content)| File { path, mode: 0o644, content }));
+    if let Some(for_docker) = &for_docker {
+        parts.push(File { path: "manifest.json", mode: 0o644, content: for_docker.as_bytes() });
+    }
+    parts.extend(paths.iter().zip(blobs).map(|(path, blob)| File { path, mode: 0o644, content: &blob.bytes }));
     tar_of(&parts)
 }
 
 /// A tar with the folders of all files before them.
-fn tar_of(files: &[File]) -> anyhow::Result<Vec<u8>> {
+pub fn tar_of(files: &[File]) -> anyhow::Result<Vec<u8>> {
     let mut tar = tar::Builder::new(Vec::new());
     let mut folders = Vec::new();
     for file in files {
@@ -138,13 +196,15 @@ fn append(
     tar.append_data(&mut header, path, content)
 }
 
-fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+/// gzip without a time.
+pub fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
     gzip.write_all(bytes)?;
     gzip.finish()
 }
 
-fn sha256(bytes: &[u8]) -> String {
+/// As hexadecimal digits.
+pub fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -206,6 +266,32 @@ mod tests {
         for descriptor in [&index["manifests"][0], &manifest["config"], &manifest["layers"][0]] {
             assert_eq!(descriptor["size"], files[&blob(&descriptor["digest"])].1.len());
         }
+    }
+
+    #[test]
+    fn an_image_for_two_machines_is_an_index_whose_blobs_are_all_there() {
+        let one = |architecture| {
+            let image =
+                Image { name: "localhost/pilcrow:1.2.3", architecture, command: ("/pilcrow", &["run"]), port: None };
+            (image, vec![File { path: "pilcrow", mode: 0o755, content: b"the same for both" }])
+        };
+        let files = unpack(&archive_of_several(&[one("arm64"), one("amd64")]).unwrap());
+        let outer = &json_in(&files, "index.json")["manifests"][0];
+        assert_eq!(outer["annotations"]["io.containerd.image.name"], "localhost/pilcrow:1.2.3");
+        let inner = json_in(&files, &blob(&outer["digest"]));
+        assert_eq!(inner["mediaType"], INDEX);
+        let machines: Vec<_> =
+            inner["manifests"].as_array().unwrap().iter().map(|m| &m["platform"]["architecture"]).collect();
+        assert_eq!(machines, ["arm64", "amd64"]);
+        for entry in inner["manifests"].as_array().unwrap() {
+            let manifest = json_in(&files, &blob(&entry["digest"]));
+            assert_eq!(
+                json_in(&files, &blob(&manifest["config"]["digest"]))["architecture"],
+                entry["platform"]["architecture"]
+            );
+            assert!(files.contains_key(&blob(&manifest["layers"][0]["digest"])));
+        }
+        assert!(!files.contains_key("manifest.json"), "docker's has no word for several machines");
     }
 
     #[test]

@@ -7,15 +7,20 @@ use std::{fs, path::Path, process::Command};
 use anyhow::{Context, ensure};
 
 use super::Report;
-use crate::{apt, build, helm, helm::Helm, manifests, process};
+use crate::{apt, build, helm, helm::Helm, k3s, manifests, process};
 
 /// Values that the chart must refuse, as `--set` takes them, and what it must name.
-const REFUSED: [(&str, &str); 16] = [
+const REFUSED: [(&str, &str); 21] = [
     ("labels.cluster=x", "set loki.url"),
     ("loki.ulr=http://loki", "'ulr'"),
     ("loki.url=loki:3100", "/loki/url"),
     ("loki.url=http://user:secret@loki:3100", "/loki/url"),
     ("replicas=3", "'replicas'"),
+    ("loki=null", "missing property 'loki'"),
+    ("loki.url=http://l,loki.tls=null", "missing property 'tls'"),
+    ("loki.url=http://l,image=null", "missing property 'image'"),
+    ("loki.url=http://l,labels=home", "/labels"),
+    ("loki.url=http://l,config=debug", "/config"),
     ("port=80", "/port"),
     ("labels.pod=x", "/labels"),
     ("labels.a-b=x", "/labels"),
@@ -29,6 +34,13 @@ const REFUSED: [(&str, &str); 16] = [
     ("loki.url=http://l,loki.basicAuth.existingSecret=a,loki.bearerToken.existingSecret=b", "not both"),
 ];
 
+/// Values that leave something out, and that the chart must take.
+const TAKEN: [&str; 3] = [
+    "loki.url=http://l,labels=null",
+    "loki.url=http://l,config=null",
+    "loki.url=http://l,livenessProbe=null,nodeSelector=null,tolerations=null,resources=null",
+];
+
 /// Everything in one report.
 pub fn run() -> anyhow::Result<Report> {
     if let Err(reason) = Helm::can_be_had() {
@@ -37,35 +49,37 @@ pub fn run() -> anyhow::Result<Report> {
     let helm = Helm::find_or_build()?;
     let program = build::build(None, true)?;
     let mut report = Report::default();
-    let mut note = |what: &str, outcome: anyhow::Result<()>| match outcome {
-        Ok(()) => report.passed += 1,
-        Err(error) => {
-            println!("{what}: {error:#}");
-            report.failed.push(format!("helm: {what}"));
-        }
-    };
     for values in helm::values_files()? {
         let name = values.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let arguments = ["--values".into(), values.into_os_string()];
-        note(&format!("{name} is linted"), helm.lint(&arguments));
-        note(
+        report.note("helm", &format!("{name} is linted"), helm.lint(&arguments));
+        report.note(
+            "helm",
             &format!("{name} makes a configuration that pilcrow check takes"),
             configuration_is_good(&helm, &program, &arguments),
         );
     }
-    for (values, named) in REFUSED {
-        note(&format!("{values} is refused"), is_refused(&helm, values, named));
+    for values in TAKEN {
+        let values = ["--set", values];
+        report.note("helm", &format!("{} is taken", values[1]), helm.template(&values).map(drop));
     }
-    note("deploy/manifests is current", manifests::are_current(&helm));
+    for (values, named) in REFUSED {
+        report.note("helm", &format!("{values} is refused"), is_refused(&helm, values, named));
+    }
+    report.note("helm", "deploy/manifests is current", manifests::are_current(&helm));
+    report.note("helm", "k3s can install deploy/k3s", k3s::is_installable(&helm));
     match apt::ensure(&[apt::Package { name: "shellcheck", program: "shellcheck" }]) {
-        Ok(()) => note("install.sh and uninstall.sh pass shellcheck", scripts_are_clean()),
+        Ok(()) => {
+            report.note("helm", "install.sh, uninstall.sh and the chart's test pass shellcheck", scripts_are_clean())
+        }
         Err(error) => report.add(Report::one_skipped("shellcheck", error.to_string())),
     }
     Ok(report)
 }
 
 fn scripts_are_clean() -> anyhow::Result<()> {
-    let scripts = ["install.sh", "uninstall.sh"].map(|name| process::workspace_root().join("deploy").join(name));
+    let scripts = ["install.sh", "uninstall.sh", "helm/pilcrow/files/test.sh"];
+    let scripts = scripts.map(|name| process::workspace_root().join("deploy").join(name));
     process::output_of(Command::new("shellcheck").args(scripts)).map(drop)
 }
 

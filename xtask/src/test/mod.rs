@@ -7,6 +7,7 @@
 mod chart;
 mod layering;
 mod libtest;
+mod packages;
 mod skips;
 mod steps;
 
@@ -66,6 +67,17 @@ impl Report {
     /// One check that cannot run here.
     fn one_skipped(test: &str, reason: impl Into<String>) -> Self {
         Self { skipped: vec![Skip { test: test.to_owned(), reasons: vec![reason.into()] }], ..Self::default() }
+    }
+
+    /// Counts a named check of a step, and says what is wrong.
+    fn note(&mut self, step: &str, what: &str, outcome: anyhow::Result<()>) {
+        match outcome {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                println!("{what}: {error:#}");
+                self.failed.push(format!("{step}: {what}"));
+            }
+        }
     }
 
     /// Tests that ran and passed.

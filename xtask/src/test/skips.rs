@@ -5,7 +5,7 @@
 
 use super::Skip;
 
-/// A reason that no CI machine can mend.
+/// A reason that no CI machine can fix.
 struct Allowed {
     /// What the reason begins with: the part of the test that cannot run.
     part: &'static str,

@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader, Write};
 
 use anyhow::Context;
 
-use super::{Report, chart, layering, libtest};
-use crate::{apt, build, chaos, conformance, cross, e2e, ebpf, image, process, vm};
+use super::{Report, chart, layering, libtest, packages};
+use crate::{apt, build, chaos, conformance, cross, e2e, ebpf, image, links, process, vm, workflows};
 
 /// One step.
 pub struct Step {
@@ -33,7 +33,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 14] = [
+pub const ALL: [Step; 16] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step {
@@ -43,10 +43,17 @@ pub const ALL: [Step; 14] = [
         run: layering::run,
     },
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
-    Step { name: "docs", what: "rustdoc, warnings are errors", long: false, run: docs },
+    Step { name: "docs", what: "rustdoc, warnings are errors, and the links of the documents", long: false, run: docs },
     Step { name: "tests", what: "unit, property, behaviour and probe tests", long: false, run: tests },
     Step { name: "chaos", what: "everything goes wrong at once, with fixed seeds", long: false, run: chaos },
     Step { name: "helm", what: "the chart, and the manifests made from it", long: false, run: chart::run },
+    Step {
+        name: "packages",
+        what: "the deb and the rpm, installed into a root of their own",
+        long: false,
+        run: packages::run,
+    },
+    Step { name: "workflows", what: "actionlint on .github/workflows", long: false, run: workflows },
     Step { name: "vm", what: "the probe's tests and the collector on real kernels, in QEMU", long: false, run: vm },
     Step {
         name: "cross",
@@ -100,6 +107,15 @@ fn docs() -> anyhow::Result<Report> {
             // Private items are documented too, so a link to one leads somewhere.
             .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"),
     )?;
+    links::check()?;
+    Ok(Report { passed: 2, ..Report::default() })
+}
+
+fn workflows() -> anyhow::Result<Report> {
+    if let Err(reason) = workflows::ACTIONLINT.can_build() {
+        return Ok(Report::one_skipped("workflows", reason));
+    }
+    workflows::check()?;
     Ok(Report::one_passed())
 }
 

@@ -44,7 +44,8 @@ impl Machine {
         }
     }
 
-    fn package(self) -> apt::Package {
+    /// What brings its QEMU.
+    pub fn package(self) -> apt::Package {
         match self {
             Self::CortexA72 | Self::CortexA76 => {
                 apt::Package { name: "qemu-system-arm", program: "qemu-system-aarch64" }
@@ -115,14 +116,12 @@ pub struct Boot {
 }
 
 impl Boot {
-    /// Boots and hands over each line of the console, until the machine is off.
+    /// Boots, where QEMU is installed, and hands over each line of the console, until the machine is off.
     ///
     /// # Errors
     /// If QEMU cannot be started or fails, or the time is over.
     pub fn run(&self, mut line: impl FnMut(&str)) -> anyhow::Result<()> {
-        let package = self.machine.package();
-        let program = package.program;
-        apt::ensure(&[package])?;
+        let program = self.machine.package().program;
         let mut command = Command::new(program);
         self.describe(&mut command);
         let mut child = rig::program::spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;

@@ -20,6 +20,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -128,15 +129,26 @@ pub fn report() -> anyhow::Result<test::Report> {
     let arm64 = Work {
         tests: vec![("probe".into(), vec!["every_way_of_writing_is_seen".into()])],
         scenarios: vec![Scenario::AsIs, Scenario::NoBtf, Scenario::NoBtfNoKprobes],
+        set: Set::Probe,
         ..Work::default()
     };
     // Kinds of programs that this machine's own kernel may refuse.
-    let amd64 = Work { tests: arm64.tests.clone(), ..Work::default() };
-    let mut total = test::Report::default();
+    let amd64 = Work { tests: arm64.tests.clone(), set: Set::Probe, ..Work::default() };
     let mut programs = Built::default();
-    for (name, work) in [("arm64-6.12", arm64), ("amd64-6.12", amd64)] {
+    let machines = [("arm64-6.12", arm64), ("amd64-6.12", amd64)].map(|(name, work)| {
         let kernel = Kernel::named(name).with_context(|| format!("there is no kernel {name}"))?;
-        total.add(boot(kernel, &work, &mut programs)?.into_report(name));
+        Ok((name, prepare(kernel, &work, &mut programs)?))
+    });
+    let machines = machines.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    // At the same time, as one of them alone does not keep two processors busy.
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let started: Vec<_> = machines.iter().map(|(name, machine)| (*name, scope.spawn(|| machine.run()))).collect();
+        started.into_iter().map(|(name, thread)| (name, thread.join())).collect()
+    });
+    let mut total = test::Report::default();
+    for (name, outcome) in outcomes {
+        let outcome = outcome.map_err(|_| anyhow::anyhow!("the thread of {name} panicked"))?;
+        total.add(outcome.with_context(|| name)?.into_report(name));
     }
     Ok(total)
 }
@@ -242,12 +254,25 @@ impl Outcome {
     }
 }
 
+/// A machine that has all that it needs, and can be switched on.
+struct Ready {
+    name: &'static str,
+    boot: Boot,
+    folder: PathBuf,
+    verbose: bool,
+}
+
 /// Boots one kernel and reads what its machine says.
 pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Outcome> {
+    prepare(kernel, work, built)?.run()
+}
+
+/// Fetches and builds.
+fn prepare(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Ready> {
     let files = kernel.files()?;
     let programs = built.of(kernel.machine.architecture(), work.set)?;
     let name = match work.set {
-        Set::Tests => kernel.name.to_owned(),
+        Set::Tests | Set::Probe => kernel.name.to_owned(),
         Set::Cost => format!("{}-cost", kernel.name),
         Set::Pipeline => format!("{}-pipeline", kernel.name),
         Set::Containers => format!("{}-containerd", kernel.name),
@@ -269,18 +294,26 @@ pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<O
         memory_mib: MEMORY_MIB,
         patience: PATIENCE,
     };
-    let log = folder.join("console.log");
-    println!("\nvm: booting {}; its console: {}", kernel.name, log.display());
-    let mut console = Console::new(File::create(&log)?, work.verbose);
-    let start = Instant::now();
-    let ended = boot.run(|line| console.take(line));
-    let outcome = console.finish();
-    println!("vm: {} was off after {} s", kernel.name, start.elapsed().as_secs());
-    ended?;
-    if outcome.failed.is_none() {
-        bail!("the machine of {} died; see {}", kernel.name, log.display());
+    apt::ensure(&[kernel.machine.package()])?;
+    Ok(Ready { name: kernel.name, boot, folder, verbose: work.verbose })
+}
+
+impl Ready {
+    /// Until it is off.
+    fn run(&self) -> anyhow::Result<Outcome> {
+        let log = self.folder.join("console.log");
+        println!("\nvm: booting {}; its console: {}", self.name, log.display());
+        let mut console = Console::new(File::create(&log)?, self.verbose);
+        let start = Instant::now();
+        let ended = self.boot.run(|line| console.take(line));
+        let outcome = console.finish();
+        println!("vm: {} was off after {} s", self.name, start.elapsed().as_secs());
+        ended?;
+        if outcome.failed.is_none() {
+            bail!("the machine of {} died; see {}", self.name, log.display());
+        }
+        Ok(outcome)
     }
-    Ok(outcome)
 }
 
 fn pack(to: &Path, programs: &[Program], modules: &Path, work: &Work) -> anyhow::Result<()> {

@@ -36,6 +36,8 @@ pub enum Set {
     /// The collector and its tests.
     #[default]
     Tests,
+    /// The collector and the probe's tests.
+    Probe,
     /// The benchmark of the probe's cost.
     Cost,
     /// The collector, and the program of the containers that it collects from.
@@ -60,7 +62,7 @@ impl Set {
     /// The benchmark that is all that is run of a set, under a clock that each instruction moves on by a nanosecond.
     pub fn benchmark(self) -> Option<Invocation> {
         let (program, arguments) = match self {
-            Self::Tests | Self::Containers => return None,
+            Self::Tests | Self::Probe | Self::Containers => return None,
             Self::Cost => (COST, String::new()),
             // What counts allocations is no part of this scenario, but has to be named.
             Self::Pipeline => (
@@ -78,10 +80,10 @@ impl Set {
     /// cargo's arguments, for a run each.
     const fn cross(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::Tests => &[
-                &["build", "--package", "guest", "--package", "collector", "--bin", "guest", "--bin", "pilcrow"],
-                &["test", "--no-run", "--package", "collector", "--lib", "--test", "probe"],
-            ],
+            Self::Tests => {
+                &[Self::PROBE, &["test", "--no-run", "--package", "guest", "--package", "collector", "--lib"]]
+            }
+            Self::Probe => &[Self::PROBE],
             Self::Cost => &[
                 &["build", "--package", "guest", "--bin", "guest"],
                 &["build", "--package", "benches", "--bench", "probe_cost"],
@@ -91,6 +93,22 @@ impl Set {
         }
     }
 
+    /// Tests that are built with the programs, and the same packages in each command: with fewer their dependencies would have
+    /// fewer features, and be built again.
+    const PROBE: &'static [&'static str] = &[
+        "build",
+        "--package",
+        "guest",
+        "--package",
+        "collector",
+        "--bin",
+        "guest",
+        "--bin",
+        "pilcrow",
+        "--test",
+        "probe",
+    ];
+
     /// What is counted has to be what is released, so the collector is built alone: another package may want more features
     /// of what both depend on.
     const PIPELINE: &'static [&'static [&'static str]] = &[
@@ -99,11 +117,14 @@ impl Set {
         &["build", "--package", "benches", "--bin", "pipeline", "--bin", "floor", RELEASE],
     ];
 
-    /// Of the whole workspace, as `cargo xtask test` does: with fewer packages their dependencies would have fewer
-    /// features, and be built again.
+    /// Of the whole workspace and with a test or an example, as `cargo xtask test` does: with fewer packages their dependencies
+    /// would have fewer features, and be built again.
     const fn native(self) -> &'static [&'static [&'static str]] {
         match self {
-            Self::Tests => &[&["build", "--workspace", "--bins"], &["test", "--workspace", "--no-run"]],
+            Self::Tests => {
+                &[&["build", "--workspace", "--bins", "--example", "counting"], &["test", "--workspace", "--no-run"]]
+            }
+            Self::Probe => &[&["build", "--workspace", "--bin", "guest", "--bin", "pilcrow", "--test", "probe"]],
             Self::Cost => &[&["build", "--workspace", "--bins", "--bench", "probe_cost"]],
             // Images hold nothing but a program, which has to be static.
             Self::Containers => &[],

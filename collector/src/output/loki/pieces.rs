@@ -81,7 +81,7 @@ impl Live {
             let slot = &self.batch.streams()[slot.index()];
             share.lines.oldest_ns = share.lines.oldest_ns.min(slot.oldest_ns);
             share.lines.newest_ns = share.lines.newest_ns.max(slot.newest_ns);
-            share.counted += slot.counted_bytes as f64 * fraction;
+            share.counted += slot.counted_bytes() as f64 * fraction;
         }
         share.lines.bytes = (share.lines.bytes as f64 * fraction) as u64;
         share

@@ -4,8 +4,10 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, StatxFlags, statx};
 
-use super::read_range;
-use crate::decode::{Clock, first_timestamp_ns};
+use crate::{
+    decode::{Clock, first_timestamp_ns},
+    tail::apart::read_range,
+};
 
 /// So far back a record with a time is looked for.
 const WINDOW_BYTES: u64 = 64 << 10;
@@ -34,7 +36,9 @@ pub fn clock_before(file: impl AsFd, offset: u64) -> Clock {
 }
 
 fn made_ns(file: impl AsFd) -> i64 {
-    let Ok(stat) = statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME | StatxFlags::MTIME) else { return 0 };
+    // What is in memory, as a server may not answer; it was asked when the file was opened.
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let Ok(stat) = statx(file, c"", flags, StatxFlags::BTIME | StatxFlags::MTIME) else { return 0 };
     let is_known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
     let time = if is_known { stat.stx_btime } else { stat.stx_mtime };
     time.tv_sec.saturating_mul(1_000_000_000).saturating_add(i64::from(time.tv_nsec))

@@ -7,7 +7,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
     os::{
-        fd::{AsFd, BorrowedFd},
+        fd::BorrowedFd,
         unix::fs::{MetadataExt, OpenOptionsExt},
     },
     path::Path,
@@ -18,7 +18,10 @@ use rustix::fs::OFlags;
 
 #[cfg(test)]
 use crate::model::work;
-use crate::model::{FINGERPRINT_BYTES, FileKey};
+use crate::{
+    model::{FINGERPRINT_BYTES, FileKey},
+    tail::apart,
+};
 
 /// An opened log file and how it begins.
 #[derive(Debug)]
@@ -39,32 +42,84 @@ pub struct Inspected {
 ///
 /// # Errors
 /// Whatever opening or reading says; `InvalidInput` where it is no regular file; `UnexpectedEof` where a `.gz`
-/// file is not whole yet; `InvalidData` where it is broken at its beginning.
-pub fn inspect(path: &Path, gzip: bool) -> io::Result<Inspected> {
+/// file is not whole yet; `InvalidData` where it is broken at its beginning; [`apart::Left::error`] where its file system does not
+/// answer.
+pub fn inspect(path: &Path, gzip: bool) -> Result<Inspected, Uninspected> {
+    inspect_open(path, gzip, None)
+}
+
+/// As [`inspect`], of a file that may be open already.
+///
+/// # Errors
+/// As there.
+pub fn inspect_open(path: &Path, gzip: bool, open: Option<&File>) -> Result<Inspected, Uninspected> {
     #[cfg(test)]
     work::count(|work| work.opened += 1);
+    let open = open.map(File::try_clone).transpose()?;
+    let path = path.to_owned();
+    let inspecting = move || {
+        let file = match open {
+            Some(file) => file,
+            None => open_log(&path)?,
+        };
+        Ok(inspect_here(&file, gzip).map_err(|error| (error, file)))
+    };
+    match apart::run(inspecting)? {
+        Ok((inspected, file_system)) => {
+            apart::note_file_system(inspected.key.device, file_system);
+            Ok(inspected)
+        }
+        Err((error, file)) => {
+            // One that is no log, or is damaged, gets no better by being held.
+            let file = error.raw_os_error().is_some().then_some(file);
+            Err(Uninspected { error, file })
+        }
+    }
+}
+
+/// Why a file could not be looked into.
+#[derive(Debug)]
+pub struct Uninspected {
+    /// What failed.
+    pub error: io::Error,
+    /// The file, where it could be opened and not read.
+    pub file: Option<File>,
+}
+
+impl From<io::Error> for Uninspected {
+    fn from(error: io::Error) -> Self {
+        Self { error, file: None }
+    }
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
     // The listing has resolved links: one that stands here now was put in the place of the log since.
     let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
+}
+
+/// On this thread; also returns the type of the file system.
+fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
     }
-    let file_system = rustix::fs::fstatfs(&file)?.f_type;
+    let file_system = rustix::fs::fstatfs(file)?.f_type;
     if KERNELS_OWN.contains(&(file_system as i64)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the kernel's own file, not a log"));
     }
     if gzip && metadata.len() == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
     }
-    let head = if gzip { gzip_head(&file)? } else { plain_head(file.as_fd())? };
-    Ok(Inspected {
+    let head = if gzip { gzip_head(file)? } else { apart::read_range_here(file, 0, FINGERPRINT_BYTES)? };
+    let inspected = Inspected {
         key: FileKey::of(&metadata),
         len: metadata.len(),
         modified_ns: modified_ns(&metadata),
         head,
-        file: Some(file),
-    })
+        file: Some(file.try_clone()?),
+    };
+    Ok((inspected, file_system as u64))
 }
 
 /// File systems whose files are made up by the kernel and may block or never end: proc, sysfs, debugfs, tracefs, securityfs,
@@ -79,28 +134,9 @@ pub fn modified_ns(metadata: &std::fs::Metadata) -> i64 {
 /// The first bytes of an open file.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// Where it cannot be read; [`apart::Left::error`] where reading does not return.
 pub fn plain_head(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
-    read_range(file, 0, FINGERPRINT_BYTES)
-}
-
-/// Up to `len` bytes from `offset` on, wherever the file's cursor is; fewer at its end.
-///
-/// # Errors
-/// Where it cannot be read.
-pub fn read_range(file: BorrowedFd<'_>, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while filled < len {
-        match rustix::io::pread(file, &mut bytes[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
+    apart::read_range(file, 0, FINGERPRINT_BYTES)
 }
 
 fn gzip_head(file: &File) -> io::Result<Vec<u8>> {
@@ -148,6 +184,6 @@ mod tests {
         assert!(inspect(dir.path(), false).is_err());
         let fifo = dir.path().join("0.log");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-        assert_eq!(inspect(&fifo, false).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(inspect(&fifo, false).unwrap_err().error.kind(), io::ErrorKind::InvalidInput);
     }
 }

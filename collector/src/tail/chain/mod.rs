@@ -12,8 +12,8 @@ mod order;
 mod watch;
 
 pub use clock::clock_before;
-pub use head::{plain_head, read_range};
+pub use head::plain_head;
 pub use listing::{ListedFile, Listing, OUTSIDE, list};
 pub use log_name::{Age, LogName};
 pub use order::{Chain, ChainFile, MergeError, Progress, Source, UnknownFile};
-pub use watch::{FolderWatch, FolderWatcher};
+pub use watch::{FolderWatch, FolderWatcher, Watch};

@@ -8,6 +8,7 @@
 mod file;
 mod index;
 mod progress;
+mod unread;
 
 use std::{
     io,
@@ -17,6 +18,7 @@ use std::{
 
 use self::file::Copy;
 use self::index::{Beginnings, ByKey};
+use self::unread::Unread;
 pub use self::{
     file::{ChainFile, Source},
     progress::Progress,
@@ -26,7 +28,10 @@ use super::{
     listing::ListedFile,
     log_name::Age,
 };
-use crate::model::{Position, SavedFile};
+use crate::{
+    model::{Position, SavedFile},
+    tail::apart::Left,
+};
 
 /// A finished file that is gone from its folder is remembered this long: a folder that changes while it is listed can
 /// hide a file for a moment.
@@ -54,12 +59,16 @@ pub struct MergeError {
 #[derive(Debug, Default)]
 pub struct Chain {
     files: Vec<ChainFile>,
+    unread: Vec<Unread>,
 }
 
 impl Chain {
     /// The chain of a container as an earlier run left it; its files count as missing until they are listed.
     pub fn from_saved(saved: &[SavedFile], next_id: &mut u64, now: Instant) -> Self {
-        Self { files: saved.iter().map(|saved| ChainFile::from_saved(take_id(next_id), saved, now)).collect() }
+        Self {
+            files: saved.iter().map(|saved| ChainFile::from_saved(take_id(next_id), saved, now)).collect(),
+            unread: Vec::new(),
+        }
     }
 
     /// The files, oldest first.
@@ -91,7 +100,7 @@ impl Chain {
     }
 
     /// Takes over what the container's folder holds now. Files that could not be opened are left out and come again
-    /// with the next listing. At most `keep_open` files that were not open stay so; the others are opened when they are read.
+    /// with the next listing; where the file system does not answer nothing is taken over. At most `keep_open` files that were not open stay so; the others are opened when they are read.
     pub fn merge(
         &mut self,
         listing: &[ListedFile],
@@ -101,7 +110,11 @@ impl Chain {
         now: Instant,
     ) -> Vec<MergeError> {
         let mut seen = vec![false; self.files.len()];
-        let (strangers, errors) = self.recognise_by_inode(listing, keep_open, &mut seen);
+        let listing = self.with_unread(listing);
+        let (strangers, errors) = self.recognise_by_inode(&listing, keep_open, &mut seen, now);
+        if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
+            return errors;
+        }
         let known = Beginnings::of(&self.files);
         let mut newcomers: Vec<ChainFile> = Vec::new();
         let mut new_beginnings = Beginnings::default();
@@ -150,6 +163,7 @@ impl Chain {
         listing: &'a [ListedFile],
         keep_open: usize,
         seen: &mut [bool],
+        now: Instant,
     ) -> (Vec<(&'a ListedFile, Inspected)>, Vec<MergeError>) {
         let (mut strangers, mut errors) = (Vec::new(), Vec::new());
         let mut unsure = Vec::new();
@@ -165,6 +179,7 @@ impl Chain {
         }
         let copies = ByKey::of(self.files.iter().map(|file| file.copy.as_ref().map(|copy| copy.key)));
         let mut opened = 0;
+        let held = std::mem::take(&mut self.unread);
         for listed in unsure {
             if let Some(index) = copies.get(listed.key).find(|&index| self.files[index].has_copy(listed)) {
                 if !seen[index] {
@@ -174,7 +189,8 @@ impl Chain {
                 }
                 continue;
             }
-            match head::inspect(&listed.path, listed.name.gzip) {
+            let before = held.iter().find(|held| held.listed.key == listed.key);
+            match head::inspect_open(&listed.path, listed.name.gzip, before.map(|held| &held.file)) {
                 Ok(mut inspected) => {
                     opened += 1;
                     if opened > keep_open {
@@ -190,9 +206,18 @@ impl Chain {
                         None => strangers.push((listed, inspected)),
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => errors.push(MergeError { path: listed.path.clone(), error }),
+                Err(failed) if failed.error.kind() == io::ErrorKind::NotFound => {}
+                Err(failed) => {
+                    if let Some(file) = failed.file.filter(|_| before.is_some() || opened + held.len() < keep_open) {
+                        let since = before.map_or(now, |held| held.since);
+                        self.unread.push(Unread { listed: listed.clone(), file, since });
+                    }
+                    errors.push(MergeError { path: listed.path.clone(), error: failed.error });
+                }
             }
+        }
+        if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
+            self.unread = held;
         }
         strangers.sort_by_key(|(listed, _)| (listed.name.age != Age::Live, listed.name.gzip));
         (strangers, errors)
@@ -200,7 +225,7 @@ impl Chain {
 
     /// How many of its files are open.
     pub fn open_files(&self) -> usize {
-        self.files.iter().filter(|file| file.is_open()).count()
+        self.unread.len() + self.files.iter().filter(|file| file.is_open()).count()
     }
 
     /// The file with this number was truncated under its name: what is in it from now on is a file of its own, which comes
@@ -241,11 +266,12 @@ impl Chain {
 
     /// Whether nothing can be read any more, and what was is acknowledged. `next`: each channel's first position that is not.
     pub fn is_done(&self, next: [Option<Position>; 2]) -> bool {
-        self.files.iter().all(|file| {
+        let all_read = self.files.iter().all(|file| {
             let saved = file.progress.saved_offsets(next);
             let ended = file.progress.has_ended() || !file.is_at_hand();
             ended && saved.iter().all(|&saved| saved >= file.progress.parsed())
-        })
+        });
+        self.unread.is_empty() && all_read
     }
 
     /// Bytes that are not acknowledged, as far as they are known; of compressed files only those that were parsed.

@@ -11,6 +11,7 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    sync::Arc,
 };
 
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
@@ -25,11 +26,36 @@ pub enum FolderWatch<T> {
     Everything,
 }
 
+/// Adds folders to a watcher.
+#[derive(Clone, Debug)]
+pub struct Adder(Option<Arc<OwnedFd>>);
+
+/// The watch of a folder.
+#[derive(Clone, Copy, Debug)]
+pub struct Watch(Option<i32>);
+
+impl Adder {
+    /// Watches a folder.
+    ///
+    /// # Errors
+    /// `ENOSPC` where the user's watches (sysctl fs.inotify.max_user_watches) are used up; `NotFound` where it is gone.
+    pub fn add(&self, folder: &Path) -> io::Result<Watch> {
+        let flags = WatchFlags::CREATE
+            | WatchFlags::DELETE
+            | WatchFlags::MOVED_FROM
+            | WatchFlags::MOVED_TO
+            | WatchFlags::DELETE_SELF
+            | WatchFlags::ONLYDIR;
+        let Some(inotify) = &self.0 else { return Ok(Watch(None)) };
+        Ok(Watch(Some(inotify::add_watch(inotify, folder, flags)?)))
+    }
+}
+
 /// Watches folders.
 #[derive(Debug)]
 pub struct FolderWatcher<T> {
     /// None: it notices nothing.
-    inotify: Option<OwnedFd>,
+    inotify: Option<Arc<OwnedFd>>,
     ready: Option<AsyncFd<OwnedFd>>,
     values: HashMap<i32, T>,
 }
@@ -41,7 +67,7 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
     /// `EMFILE` where the user's inotify instances (sysctl fs.inotify.max_user_instances) are used up.
     pub fn new() -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        Ok(Self { inotify: Some(inotify), ready: None, values: HashMap::new() })
+        Ok(Self { inotify: Some(Arc::new(inotify)), ready: None, values: HashMap::new() })
     }
 
     /// One that notices nothing, for where there is no instance to be had: all is left to the periodic scan.
@@ -50,21 +76,17 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
         Self { inotify: None, ready: None, values: HashMap::new() }
     }
 
-    /// Watches a folder. Watching it again gives it the new value.
-    ///
-    /// # Errors
-    /// `ENOSPC` where the user's watches (sysctl fs.inotify.max_user_watches) are used up; `NotFound` where it is gone.
-    pub fn watch(&mut self, folder: &Path, value: T) -> io::Result<()> {
-        let flags = WatchFlags::CREATE
-            | WatchFlags::DELETE
-            | WatchFlags::MOVED_FROM
-            | WatchFlags::MOVED_TO
-            | WatchFlags::DELETE_SELF
-            | WatchFlags::ONLYDIR;
-        let Some(inotify) = &self.inotify else { return Ok(()) };
-        let watch = inotify::add_watch(inotify, folder, flags)?;
-        self.values.insert(watch, value);
-        Ok(())
+    /// What adds folders, on another thread too.
+    #[must_use]
+    pub fn adder(&self) -> Adder {
+        Adder(self.inotify.clone())
+    }
+
+    /// A watch that [`Adder::add`] made has this value from now on.
+    pub fn note(&mut self, watch: Watch, value: T) {
+        if let Watch(Some(watch)) = watch {
+            self.values.insert(watch, value);
+        }
     }
 
     /// How many folders are watched.
@@ -82,7 +104,7 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
         let ready = match self.ready.take() {
             Some(ready) => ready,
             None => {
-                let inotify = inotify.try_clone()?;
+                let inotify = inotify.as_ref().try_clone()?;
                 // SAFETY: an `OwnedFd` names the same open descriptor until the `AsyncFd` that owns it is dropped.
                 unsafe { AsyncFd::register_with_interest(inotify, tokio::io::Interest::READABLE)? }
             }
@@ -134,6 +156,11 @@ impl<T: Clone + Eq + std::hash::Hash> FolderWatcher<T> {
 mod tests {
     use super::*;
 
+    fn watch(watcher: &mut FolderWatcher<u32>, folder: &Path, value: u32) {
+        let watch = watcher.adder().add(folder).unwrap();
+        watcher.note(watch, value);
+    }
+
     fn drained(watcher: &mut FolderWatcher<u32>) -> Vec<FolderWatch<u32>> {
         let mut changed = Vec::new();
         watcher.drain(&mut changed).unwrap();
@@ -147,8 +174,8 @@ mod tests {
         std::fs::create_dir_all(&one).unwrap();
         std::fs::create_dir_all(&two).unwrap();
         let mut watcher = FolderWatcher::new().unwrap();
-        watcher.watch(&one, 1).unwrap();
-        watcher.watch(&two, 2).unwrap();
+        watch(&mut watcher, &one, 1);
+        watch(&mut watcher, &two, 2);
         assert!(drained(&mut watcher).is_empty());
         std::fs::write(two.join("0.log"), "x").unwrap();
         std::fs::write(two.join("1.log"), "x").unwrap();
@@ -165,7 +192,7 @@ mod tests {
     fn without_an_instance_nothing_is_noticed_and_nothing_fails() {
         let dir = tempfile::tempdir().unwrap();
         let mut watcher = FolderWatcher::blind();
-        watcher.watch(dir.path(), 1).unwrap();
+        watch(&mut watcher, dir.path(), 1);
         std::fs::write(dir.path().join("0.log"), "x").unwrap();
         assert!(drained(&mut watcher).is_empty());
     }
@@ -174,7 +201,7 @@ mod tests {
     async fn waiting_ends_at_a_change_and_goes_on_after_a_drain() {
         let dir = tempfile::tempdir().unwrap();
         let mut watcher = FolderWatcher::new().unwrap();
-        watcher.watch(dir.path(), 1).unwrap();
+        watch(&mut watcher, dir.path(), 1);
         for name in ["a", "b"] {
             std::fs::write(dir.path().join(name), "x").unwrap();
             watcher.wait().await.unwrap();

@@ -10,10 +10,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::fstat;
 use tokio::time::{Instant, sleep_until};
 
 use super::{Signal, Slot};
+use crate::tail::apart::{self, Left};
 
 /// The interval that [`super::open`] takes.
 pub const DEFAULT_INTERVAL: Duration = Duration::from_millis(500);
@@ -29,7 +29,10 @@ pub struct PollSignal {
 /// A tracked file.
 struct Polled {
     file: OwnedFd,
+    device: u64,
     seen: State,
+    /// Its file system does not answer.
+    unanswered: Option<Left>,
 }
 
 /// What a write changes.
@@ -41,9 +44,8 @@ struct State {
 }
 
 impl State {
-    fn of(file: &OwnedFd) -> io::Result<Self> {
-        let found = fstat(file)?;
-        Ok(Self { size_bytes: found.st_size, modified_s: found.st_mtime, modified_ns: found.st_mtime_nsec })
+    fn of(found: &rustix::fs::Stat) -> Self {
+        Self { size_bytes: found.st_size, modified_s: found.st_mtime, modified_ns: found.st_mtime_nsec }
     }
 }
 
@@ -58,12 +60,13 @@ impl PollSignal {
 impl Signal for PollSignal {
     fn track(&mut self, slot: Slot, file: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
         let file = file.try_clone_to_owned()?;
-        let seen = State::of(&file)?;
+        let stat = apart::stat(&file, 0)?;
+        let (device, seen) = (stat.st_dev, State::of(&stat));
         let index = slot.0 as usize;
         if self.files.len() <= index {
             self.files.resize_with(index + 1, || None);
         }
-        self.files[index] = Some(Polled { file, seen });
+        self.files[index] = Some(Polled { file, device, seen, unanswered: None });
         Ok(())
     }
 
@@ -86,8 +89,21 @@ impl Signal for PollSignal {
 
     fn drain(&mut self, dirty: &mut Vec<Slot>) -> io::Result<()> {
         for (index, polled) in self.files.iter_mut().enumerate() {
-            let Some(Polled { file, seen }) = polled else { continue };
-            let now = State::of(file)?;
+            let Some(Polled { file, device, seen, unanswered }) = polled else { continue };
+            if unanswered.as_ref().is_some_and(|left| !left.has_returned()) {
+                continue;
+            }
+            *unanswered = None;
+            let now = match apart::stat(file, *device) {
+                Ok(stat) => State::of(&stat),
+                Err(error) => {
+                    *unanswered = Left::of(&error);
+                    apart::take_left();
+                    // Who reads it finds out why.
+                    dirty.push(Slot(index as u32));
+                    continue;
+                }
+            };
             if now != *seen {
                 *seen = now;
                 dirty.push(Slot(index as u32));

@@ -3,12 +3,17 @@
 use std::{
     fs::File,
     io::{self, Read},
+    sync::Arc,
     time::SystemTime,
 };
 
 use flate2::read::MultiGzDecoder;
 
 use super::BUFFER_BYTES;
+use crate::tail::apart;
+
+/// So many decompressed bytes are passed over at one time, so that others are read in between.
+const SKIPPED_BYTES_MAX: u64 = 8 << 20;
 
 /// Reads a `.gz` file from an offset of its decompressed content on. Takes no memory before the first [`Self::fill`].
 pub struct GzipReader {
@@ -20,8 +25,22 @@ pub struct GzipReader {
 }
 
 enum State {
-    Unopened(Option<File>),
-    Open { decoder: Box<MultiGzDecoder<File>>, buffer: Vec<u8> },
+    Unopened(Arc<File>),
+    Open { decoder: Box<MultiGzDecoder<Source>>, buffer: Vec<u8> },
+}
+
+/// Reads a file whose file system may not answer.
+struct Source {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Source {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = apart::read_at(&self.file, buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
 }
 
 impl std::fmt::Debug for GzipReader {
@@ -31,9 +50,13 @@ impl std::fmt::Debug for GzipReader {
 }
 
 impl GzipReader {
-    /// `file`'s cursor stands at its beginning.
+    /// Wherever `file`'s cursor stands.
     pub fn new(file: File, offset: u64) -> Self {
-        Self { state: State::Unopened(Some(file)), skip: offset, broken: None }
+        Self::of(Arc::new(file), offset)
+    }
+
+    fn of(file: Arc<File>, offset: u64) -> Self {
+        Self { state: State::Unopened(file), skip: offset, broken: None }
     }
 
     /// Whether it holds a decoder and a buffer, 120 KiB together.
@@ -41,8 +64,8 @@ impl GzipReader {
         matches!(self.state, State::Open { .. })
     }
 
-    /// Decompresses up to [`BUFFER_BYTES`] more behind what was not consumed. Returns the bytes and whether the file ends
-    /// with them.
+    /// Decompresses up to [`BUFFER_BYTES`] more behind what was not consumed; nothing while the way to the offset is long. Returns
+    /// the bytes and whether the file ends with them.
     ///
     /// # Errors
     /// Where the file cannot be read, or is broken from here on.
@@ -50,15 +73,20 @@ impl GzipReader {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
-        if let State::Unopened(file) = &mut self.state {
-            let file = file.take().ok_or_else(|| io::Error::other("the file was closed"))?;
-            self.state = State::Open { decoder: Box::new(MultiGzDecoder::new(file)), buffer: Vec::new() };
+        if let State::Unopened(file) = &self.state {
+            let source = Source { file: Arc::clone(file), at: 0 };
+            self.state = State::Open { decoder: Box::new(MultiGzDecoder::new(source)), buffer: Vec::new() };
         }
         let State::Open { decoder, buffer } = &mut self.state else {
             return Err(io::Error::other("the file was closed"));
         };
         if self.skip > 0 {
-            self.skip -= io::copy(&mut decoder.take(self.skip), &mut io::sink())?;
+            let part = self.skip.min(SKIPPED_BYTES_MAX);
+            let skipped = io::copy(&mut decoder.take(part), &mut io::sink())?;
+            self.skip -= skipped;
+            if skipped == part && self.skip > 0 {
+                return Ok((buffer, false));
+            }
         }
         let before = buffer.len();
         match decoder.take(BUFFER_BYTES as u64).read_to_end(buffer) {
@@ -74,43 +102,34 @@ impl GzipReader {
 
     /// Begins again and goes on at `offset`, for a file that was not whole yet. Takes no memory before the next
     /// [`Self::fill`].
-    ///
-    /// # Errors
-    /// Where the file cannot be read.
-    pub fn begin_again(&mut self, offset: u64) -> io::Result<()> {
-        let file = match &mut self.state {
-            State::Unopened(file) => file.take(),
-            State::Open { decoder, .. } => Some(decoder.get_ref().try_clone()?),
-        };
-        if let Some(file) = &file {
-            io::Seek::rewind(&mut &*file)?;
-        }
-        *self = Self { state: State::Unopened(file), skip: offset, broken: None };
-        Ok(())
+    pub fn begin_again(&mut self, offset: u64) {
+        *self = Self::of(Arc::clone(self.file()), offset);
     }
 
     /// The open file.
-    pub fn file(&self) -> Option<&File> {
+    pub fn file(&self) -> &Arc<File> {
         match &self.state {
-            State::Unopened(file) => file.as_ref(),
-            State::Open { decoder, .. } => Some(decoder.get_ref()),
+            State::Unopened(file) => file,
+            State::Open { decoder, .. } => &decoder.get_ref().file,
         }
     }
 
     /// Bytes of the decompressed content as the file's end says, modulo 2^32 (RFC 1952, ISIZE); of a file of several members
     /// only the last one's. 0 where it cannot be read.
     pub fn content_bytes(&self) -> u64 {
-        let mut isize_field = [0; 4];
-        let read = self.file().and_then(|file| {
-            let at = file.metadata().ok()?.len().checked_sub(isize_field.len() as u64)?;
-            std::os::unix::fs::FileExt::read_exact_at(file, &mut isize_field, at).ok()
+        const ISIZE_BYTES: usize = 4;
+        let file = Arc::clone(self.file());
+        let last = apart::run(move || {
+            let len = file.metadata()?.len();
+            apart::read_range_here(&file, len.saturating_sub(ISIZE_BYTES as u64), ISIZE_BYTES)
         });
-        read.map_or(0, |()| u64::from(u32::from_le_bytes(isize_field)))
+        last.ok().and_then(|last| last.try_into().ok()).map_or(0, |last| u64::from(u32::from_le_bytes(last)))
     }
 
     /// When the file was last written to; `None` where it cannot be told.
     pub fn modified(&self) -> Option<SystemTime> {
-        self.file()?.metadata().and_then(|metadata| metadata.modified()).ok()
+        let file = Arc::clone(self.file());
+        apart::run(move || file.metadata()?.modified()).ok()
     }
 
     /// What [`Self::fill`] returned and was not consumed.
@@ -180,7 +199,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&whole[..whole.len() / 2]).unwrap();
         let mut reader = GzipReader::new(file.try_clone().unwrap(), 0);
-        reader.begin_again(0).unwrap();
+        reader.begin_again(0);
         let mut read = Vec::new();
         while let Ok((bytes, _)) = reader.fill() {
             read.extend_from_slice(bytes);
@@ -189,7 +208,7 @@ mod tests {
         }
         io::Seek::seek(&mut file, io::SeekFrom::End(0)).unwrap();
         file.write_all(&whole[whole.len() / 2..]).unwrap();
-        reader.begin_again(read.len() as u64).unwrap();
+        reader.begin_again(read.len() as u64);
         assert!(!reader.is_open());
         read.extend(read_all(&mut reader));
         assert_eq!(read, text);

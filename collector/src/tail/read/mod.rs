@@ -48,9 +48,13 @@ pub trait RangeReader {
     fn file(&self, slot: Slot) -> Option<BorrowedFd<'_>>;
 
     /// Reads every range, at most [`BUFFERS`] of them, and hands each to `sink` with its index in `wanted`, in any order.
-    /// The bytes are borrowed until `sink` returns. No bytes: the end of the file.
+    /// The bytes are borrowed until `sink` returns. No bytes: the end of the file. One that does not return in time is left
+    /// behind ([`super::apart`]) and given as an error.
     fn read_round(&mut self, wanted: &[Wanted], sink: impl FnMut(usize, io::Result<&[u8]>))
     -> impl Future<Output = ()>;
+
+    /// Looks which reads that were left behind have returned.
+    fn look_for_returned(&mut self) {}
 }
 
 /// Files by slot.

@@ -1,21 +1,20 @@
-//! Reading by pread(2), where `io_uring` is not permitted.
+//! Reading by preadv2(2), where `io_uring` is not permitted: what is cached at once, the rest by a thread that may hang
+//! ([`apart`]).
 
 use std::{
     fs::File,
     io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::FileExt,
-    },
+    os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
 };
 
 use super::{BUFFER_BYTES, RangeReader, SlotTable, Wanted, no_such_slot};
-use crate::tail::notify::Slot;
+use crate::tail::{apart, notify::Slot};
 
-/// One system call and one buffer: ranges are read one after the other.
+/// One buffer: ranges are read one after the other.
 #[derive(Debug)]
 pub struct PreadReader {
-    files: SlotTable<File>,
+    files: SlotTable<Arc<File>>,
     buffer: Box<[u8]>,
 }
 
@@ -35,7 +34,7 @@ impl Default for PreadReader {
 
 impl RangeReader for PreadReader {
     fn adopt(&mut self, slot: Slot, file: File) {
-        self.files.insert(slot, file);
+        self.files.insert(slot, Arc::new(file));
     }
 
     fn release(&mut self, slot: Slot) {
@@ -49,19 +48,12 @@ impl RangeReader for PreadReader {
     async fn read_round(&mut self, wanted: &[Wanted], mut sink: impl FnMut(usize, io::Result<&[u8]>)) {
         for (index, range) in wanted.iter().enumerate() {
             let read = match self.files.get(range.slot) {
-                Some(file) => read_once(file, &mut self.buffer, range.offset),
+                Some(file) => apart::read_at(file, &mut self.buffer, range.offset),
                 None => Err(no_such_slot()),
             };
+            // The error tells; the next range is another container's.
+            apart::take_left();
             sink(index, read.map(|len| &self.buffer[..len]));
-        }
-    }
-}
-
-fn read_once(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    loop {
-        match file.read_at(buffer, offset) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
         }
     }
 }

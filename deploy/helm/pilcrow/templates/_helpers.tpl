@@ -82,17 +82,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $listen := printf (ternary "[%s]:%d" "%s:%d" (contains ":" $address)) $address (int .Values.port) }}
 {{- $_ := set $config "http" (dict "listen" $listen) }}
 {{- end }}
-{{- mergeOverwrite $config (deepCopy .Values.config) | toYaml }}
+{{- mergeOverwrite $config (deepCopy (default dict .Values.config)) | toYaml }}
 {{- end }}
 
 {{/* Where the state folder is mounted. */}}
 {{- define "pilcrow.state" -}}
-{{- dig "paths" "state" "/var/lib/pilcrow" .Values.config }}
+{{- $paths := default dict (default dict .Values.config).paths }}
+{{- default "/var/lib/pilcrow" $paths.state }}
 {{- end }}
 
 {{/* The kubelet's podLogsDir, where it is not below /var/log and so needs a mount of its own. */}}
 {{- define "pilcrow.pods" -}}
-{{- $pods := dig "paths" "pods" "/var/log/pods" .Values.config }}
+{{- $paths := default dict (default dict .Values.config).paths }}
+{{- $pods := default "/var/log/pods" $paths.pods }}
 {{- if not (hasPrefix "/var/log/" $pods) }}{{ $pods }}{{ end }}
 {{- end }}
 

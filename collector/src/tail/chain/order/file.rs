@@ -170,6 +170,11 @@ impl ChainFile {
         }
     }
 
+    /// The number of the device that it lies on.
+    pub fn device(&self) -> u64 {
+        self.key.device
+    }
+
     /// Whether it is read as it was written, while what its name leads to now is its compressed form.
     pub fn has_compressed_form(&self) -> bool {
         self.name.gzip && self.is_listed() && matches!(self.source, Source::Slot(_) | Source::Opened(_))
@@ -190,7 +195,7 @@ impl ChainFile {
     /// # Errors
     /// Those of opening; `NotFound` where it is gone or another file lies there now.
     pub fn open(&self) -> io::Result<Source> {
-        let inspected = head::inspect(&self.path, self.name.gzip)?;
+        let inspected = head::inspect(&self.path, self.name.gzip).map_err(|failed| failed.error)?;
         if inspected.key != self.listed_key() || !self.begins_with(&inspected.head) {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another file has taken its name"));
         }
