@@ -41,7 +41,7 @@ struct Answer {
 
 #[derive(Serialize)]
 struct Output {
-    id: u64,
+    id: i64,
     labels: BTreeMap<String, String>,
     line: String,
     time: i64,
@@ -61,6 +61,9 @@ struct Series {
     labels: BTreeMap<String, String>,
     value: String,
 }
+
+/// What the log's clock advances by from entry to entry.
+const STEP_NS: i64 = 100_000_000;
 
 fn main() -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
@@ -87,9 +90,9 @@ fn answer(request: &Request) -> anyhow::Result<Answer> {
     let now_ns = i64::try_from(now.as_nanos())?;
     let (mut state, mut entry, mut entries) = (pipeline.new_state(), Entry::default(), Vec::new());
     let mut out = |entry: &Entry| entries.push(output(entry, &names));
-    for (number, input) in (0..).zip(&request.entries) {
+    for (number, input) in (0_u64..).zip(&request.entries) {
         entry.at = (0, number);
-        (entry.timestamp_ns, entry.logged_ns) = (input.time, input.time);
+        (entry.timestamp_ns, entry.logged_ns) = (input.time, i64::try_from(number)? * STEP_NS);
         entry.line = BASE64_STANDARD.decode(&input.line)?;
         entry.labels.copy_from(&pairs(input.labels.iter()));
         entry.metadata.copy_from(&pairs(input.metadata.iter().map(|(name, value)| (name, value))));
@@ -121,7 +124,8 @@ fn output(entry: &Entry, names: &[(String, usize)]) -> Output {
         Some((name.clone(), Extracted { kind, text }))
     });
     Output {
-        id: entry.at.1,
+        // Of a block whose first line was given out before, its position is that of a later line.
+        id: entry.logged_ns / STEP_NS,
         labels: owned(&entry.labels).into_iter().collect(),
         line: BASE64_STANDARD.encode(&entry.line),
         time: entry.timestamp_ns,

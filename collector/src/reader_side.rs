@@ -17,6 +17,7 @@ use crate::{
     checkpoint::Snapshot,
     config::{Config, ReaderChoice},
     output::loki,
+    pipeline::Pipeline,
     source::kubernetes,
     status::{Backend, Health, Metrics, Side},
     tail::{
@@ -32,6 +33,8 @@ pub struct Common {
     pub config: Arc<Config>,
     /// What is wanted of the pods: rules for labels, and which pods are selected.
     pub interest: kubernetes::Interest,
+    /// What is done with each line, if anything.
+    pub pipeline: Option<Pipeline>,
     /// Shared by all.
     pub metrics: Arc<Metrics>,
     /// Shared by all.
@@ -92,6 +95,7 @@ impl Reader {
             config: common.config,
             relabel: common.interest.rules,
             pod_selector: common.interest.selector,
+            pipeline: common.pipeline,
             links,
             saved: saved.into(),
             metrics: common.metrics,

@@ -26,12 +26,16 @@ const DEADLINE_GRACE: Duration = Duration::from_secs(8);
 /// # Errors
 /// Where a side cannot be started, or ends of itself.
 pub fn run(compiled: Compiled) -> anyhow::Result<()> {
-    let Compiled { config, relabel, pod_selector, warnings } = compiled;
+    let Compiled { config, relabel, pod_selector, pipeline, warnings } = compiled;
     for warning in warnings {
         tracing::warn!("configuration: {warning}");
     }
     let config = Arc::new(config);
-    let (metrics, health) = (Arc::new(Metrics::new()), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
+    let metrics = match &pipeline {
+        Some(pipeline) => Metrics::new().with_collector(Box::new(pipeline.metrics().clone())),
+        None => Metrics::new(),
+    };
+    let (metrics, health) = (Arc::new(metrics), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         "pilcrow starts");
     raise_open_files_limit();
@@ -56,6 +60,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let common = Common {
         config: Arc::clone(&config),
         interest: interest.clone(),
+        pipeline,
         metrics: Arc::clone(&metrics),
         health: Arc::clone(&health),
         watches_pods: access.is_some(),

@@ -61,7 +61,7 @@ fn the_configuration_page_lists_every_key_with_its_default_and_no_other() {
 
 #[test]
 fn every_yaml_example_of_a_page_about_the_configuration_is_a_good_one() {
-    let pages = ["configuration.md", "labels.md", "migration.md"].map(page);
+    let pages = ["configuration.md", "labels.md", "migration.md", "pipeline.md"].map(page);
     let examples: Vec<&str> = pages
         .iter()
         .flat_map(|page| page.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()))

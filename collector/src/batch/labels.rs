@@ -3,39 +3,67 @@
 
 use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
-use super::logproto::LabelPairAdapter;
+use prost::encoding::{encode_varint, encoded_len_varint};
 
-/// Field 3: `EntryAdapter.structuredMetadata`.
-const STRUCTURED_METADATA: u32 = 3;
+/// Field 3, length-delimited: `EntryAdapter.structuredMetadata`.
+const STRUCTURED_METADATA_KEY: u8 = 0x1a;
+/// Field 1, length-delimited: `LabelPairAdapter.name`.
+const NAME_KEY: u8 = 0x0a;
+/// Field 2, length-delimited: `LabelPairAdapter.value`.
+const VALUE_KEY: u8 = 0x12;
 
 /// Renders `{app="nginx", stream="stderr"}`: names sorted, values quoted as Go's `strconv.Quote` does, which is how Loki
 /// (pkg/logql/syntax, `ParseLabels`) reads them. Labels with an empty value are left out: Prometheus and Loki take the
 /// two for the same.
 pub fn label_set(labels: &BTreeMap<String, String>) -> Arc<str> {
-    let mut out = String::from("{");
-    for (name, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
+    let mut out = String::new();
+    write_label_set(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())), &mut out);
+    out.into()
+}
+
+/// As [`label_set`], for names that are sorted; replaces the text of `out`.
+pub fn write_label_set<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, out: &mut String) {
+    out.clear();
+    out.push('{');
+    for (name, value) in labels.filter(|(_, value)| !value.is_empty()) {
         if out.len() > 1 {
             out.push_str(", ");
         }
         out.push_str(name);
         out.push_str("=\"");
         for character in value.chars() {
-            quote(character, &mut out);
+            quote(character, out);
         }
         out.push('"');
     }
     out.push('}');
-    out.into()
 }
 
 /// The bytes that each entry of a stream with this structured metadata ends with: none where there is none. Sorted by name.
 pub fn structured_metadata(metadata: &BTreeMap<String, String>) -> Arc<[u8]> {
     let mut out = Vec::new();
-    for (name, value) in metadata.iter().filter(|(_, value)| !value.is_empty()) {
-        let pair = LabelPairAdapter { name: name.clone(), value: value.clone() };
-        prost::encoding::message::encode(STRUCTURED_METADATA, &pair, &mut out);
+    for (name, value) in metadata {
+        append_structured_metadata(name, value, &mut out);
     }
     out.into()
+}
+
+/// Appends one name and value of an entry's structured metadata; nothing where there is no value.
+pub fn append_structured_metadata(name: &str, value: &str, out: &mut Vec<u8>) {
+    if value.is_empty() {
+        return;
+    }
+    let field_bytes =
+        |text: &str| if text.is_empty() { 0 } else { 1 + encoded_len_varint(text.len() as u64) + text.len() };
+    out.push(STRUCTURED_METADATA_KEY);
+    encode_varint((field_bytes(name) + field_bytes(value)) as u64, out);
+    for (key, text) in [(NAME_KEY, name), (VALUE_KEY, value)] {
+        if !text.is_empty() {
+            out.push(key);
+            encode_varint(text.len() as u64, out);
+            out.extend_from_slice(text.as_bytes());
+        }
+    }
 }
 
 fn quote(character: char, out: &mut String) {

@@ -18,7 +18,7 @@ mod request;
 mod tests;
 mod wire;
 
-pub use labels::{label_set, structured_metadata};
+pub use labels::{append_structured_metadata, label_set, structured_metadata, write_label_set};
 pub use lanes::{BatchBudget, Lane, Lanes};
 pub use ledger::Ledger;
 pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};

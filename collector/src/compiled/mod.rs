@@ -6,12 +6,16 @@
 
 mod limits;
 mod loki;
+mod stages;
 
 use std::path::Path;
 
 use crate::{
     config::{self, Config, ConfigError, Draft, Enabled, Environment, Kubernetes, Origin, Problem},
-    pipeline::relabel::{Relabel, RuleError},
+    pipeline::{
+        Pipeline,
+        relabel::{Relabel, RuleError},
+    },
     source::kubernetes::Selector,
 };
 
@@ -23,14 +27,16 @@ const LABEL_NAME_MAX: usize = 1024;
 const LABEL_VALUE_MAX: usize = 2048;
 
 /// What `run`, `check` and `doctor` work with.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Compiled {
     pub config: Config,
     /// All rules for labels, built-in ones included.
     pub relabel: Relabel,
     /// `kubernetes.pod_selector`.
     pub pod_selector: Selector,
-    /// Keys of the file that have no effect any more.
+    /// The stages that every line goes through; `None`: there are none.
+    pub pipeline: Option<Pipeline>,
+    /// Keys of the file that have no effect any more, and stages that may not do what their writer expects.
     pub warnings: Vec<Problem>,
 }
 
@@ -59,9 +65,10 @@ impl Compiled {
     /// Everything that is wrong, in the order of the text.
     pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
         let Draft { config, mut findings } = Draft::parse(text, environment)?;
-        let warnings = std::mem::take(&mut findings.warnings);
+        let mut warnings = std::mem::take(&mut findings.warnings);
         match Self::new(config) {
-            Ok(compiled) => {
+            Ok(mut compiled) => {
+                warnings.extend(findings.placed(std::mem::take(&mut compiled.warnings)));
                 let problems = findings.problems(Vec::new());
                 if problems.is_empty() { Ok(Self { warnings, ..compiled }) } else { Err(problems) }
             }
@@ -77,11 +84,13 @@ impl Compiled {
         labels(&config, &mut problems);
         let relabel = relabelling(&config, &mut problems);
         let pod_selector = selection(&config.kubernetes, &mut problems);
+        let pipeline = stages::compile(&config, &mut problems);
         limits::check(&config, &mut problems);
         folders(&config, &mut problems);
         match (relabel, pod_selector) {
             (Some(relabel), Some(pod_selector)) if problems.0.is_empty() => {
-                Ok(Self { config, relabel, pod_selector, warnings: Vec::new() })
+                let warnings = pipeline.as_ref().map(stages::warnings).unwrap_or_default();
+                Ok(Self { config, relabel, pod_selector, pipeline, warnings })
             }
             _ => Err(problems.0),
         }

@@ -68,6 +68,15 @@ impl Draft {
 }
 
 impl Findings {
+    /// The place of each of these in the file, in its order.
+    #[must_use]
+    pub fn placed(&self, unplaced: Vec<Problem>) -> Vec<Problem> {
+        let place = |problem: Problem| Problem { origin: origin(&problem.key, &self.root, &self.filled_in), ..problem };
+        let mut placed: Vec<Problem> = unplaced.into_iter().map(place).collect();
+        placed.sort();
+        placed
+    }
+
     /// All problems in the file's order: those of decoding and those that compiling found, each with its place.
     pub fn problems(self, compiling: Vec<Problem>) -> Vec<Problem> {
         let Self { root, filled_in, mut problems, .. } = self;
@@ -123,7 +132,9 @@ fn origin(key: &str, root: &Node, filled_in: &[(&'static str, String)]) -> Origi
     if let Some((name, _)) = filled_in.iter().find(|(_, filled_key)| filled_key == key) {
         return Origin::Environment(name);
     }
-    let path: Vec<&str> = key.splitn(3, '.').collect();
+    // The keys of labels and headers may have dots in them.
+    let parts = if key.starts_with("pipeline_stages.") { usize::MAX } else { 3 };
+    let path: Vec<&str> = key.splitn(parts, '.').collect();
     (1..=path.len()).rev().find_map(|n| root.place_of(&path[..n])).map_or(Origin::Default, Origin::File)
 }
 

@@ -43,6 +43,8 @@ pub struct Config {
     pub relabel_defaults: bool,
     /// The user's rules for labels and for what is left out.
     pub relabel_configs: Vec<RelabelConfig>,
+    /// What is done with each line, as Promtail has it.
+    pub pipeline_stages: Vec<StageConfig>,
     pub paths: Paths,
     /// Where pod metadata comes from.
     pub kubernetes: Kubernetes,
@@ -303,6 +305,7 @@ impl Default for Config {
             labels: BTreeMap::new(),
             relabel_defaults: true,
             relabel_configs: Vec::new(),
+            pipeline_stages: Vec::new(),
             paths: Paths::default(),
             kubernetes: Kubernetes::default(),
             signal: SignalChoice::default(),

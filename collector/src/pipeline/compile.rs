@@ -43,6 +43,7 @@ pub struct Pipeline {
     pub(super) spare: Vec<Entry>,
     metrics: Custom,
     warnings: Vec<CompileError>,
+    max_bytes: usize,
 }
 
 /// What a pipeline must know of where it runs.
@@ -52,6 +53,12 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Series that the `metrics` stages may make.
     pub max_series: usize,
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipeline").field("stages", &self.stages.len()).finish_non_exhaustive()
+    }
 }
 
 impl Default for Limits {
@@ -88,7 +95,14 @@ impl Pipeline {
             spare: Vec::new(),
             metrics: shared.metrics,
             warnings: shared.warnings,
+            max_bytes: limits.max_bytes,
         })
+    }
+
+    /// Bytes of the longest entry.
+    #[must_use]
+    pub fn max_bytes(&self) -> usize {
+        self.max_bytes
     }
 
     /// How many lines each reason for drops has had so far.

@@ -161,6 +161,12 @@ impl Pairs {
     }
 }
 
+impl PartialEq for Pairs {
+    fn eq(&self, other: &Self) -> bool {
+        self.pairs[..self.len] == other.pairs[..other.len]
+    }
+}
+
 impl<'a> FromIterator<(&'a str, &'a str)> for Pairs {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
         let mut all = Self::default();

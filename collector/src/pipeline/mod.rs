@@ -22,8 +22,8 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use compile::{CompileError, Pipeline};
-pub use entry::{Entry, Pairs, Position};
+pub use compile::{CompileError, Limits, Pipeline};
+pub use entry::{Entry, Pairs, Position, TENANT_LABEL};
 pub use extracted::{Extracted, Slot, Value};
 pub use run::{Outcome, Verdict};
 pub use stage::State;

@@ -11,6 +11,7 @@ use std::{
 };
 
 use prometheus_client::{
+    collector::Collector,
     encoding::EncodeLabelSet,
     metrics::{
         counter::Counter,
@@ -101,6 +102,7 @@ pub struct Metrics {
     pub parsed_lines: Family<FormatLabel, Counter>,
     pub malformed_lines: Family<Reason, Counter>,
     pub dropped_lines: Family<Reason, Counter>,
+    pub moved_label_lines: Counter,
     pub sent_lines: Counter,
     pub sent_bytes: Counter,
     pub acknowledged_lines: Counter,
@@ -155,6 +157,7 @@ impl Metrics {
             parsed_lines: Family::default(),
             malformed_lines: Family::default(),
             dropped_lines: Family::default(),
+            moved_label_lines: Counter::default(),
             sent_lines: Counter::default(),
             sent_bytes: Counter::default(),
             acknowledged_lines: Counter::default(),
@@ -214,6 +217,12 @@ impl Metrics {
             "dropped_lines",
             "Lines that were not sent or that Loki refused, by reason",
             self.dropped_lines.clone(),
+        );
+        r.register(
+            "moved_label_lines",
+            "Lines whose labels of pipeline_stages became structured metadata, as there were too many streams or Loki takes \
+             no such label",
+            self.moved_label_lines.clone(),
         );
         r.register("sent_lines", "Lines in push requests, repeated attempts not counted", self.sent_lines.clone());
         r.register_with_unit(
@@ -359,6 +368,13 @@ impl Metrics {
     pub fn set_lags<T>(&self, lags: impl Iterator<Item = (T, u64)>, labels: impl Fn(T) -> ContainerLabels) {
         let mut all = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         all.set(lags.collect(), labels, &self.lag_bytes);
+    }
+
+    /// Shows what this one collects, too.
+    #[must_use]
+    pub fn with_collector(mut self, collector: Box<dyn Collector>) -> Self {
+        self.registry.register_collector(collector);
+        self
     }
 
     /// For the status server.

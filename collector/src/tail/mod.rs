@@ -9,6 +9,7 @@ mod archives;
 pub mod chain;
 mod channels;
 mod descriptors;
+mod destination;
 mod folders;
 mod hold;
 mod linger;
@@ -18,18 +19,20 @@ mod partials;
 mod positions;
 pub mod read;
 mod reading;
+mod releases;
 mod schedule;
 mod selection;
 mod slots;
+mod staged;
 mod stalls;
 mod stop;
 pub mod survey;
 mod sweep;
+mod throttles;
 mod unit;
 mod units;
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     io,
     sync::Arc,
@@ -50,8 +53,10 @@ use self::{
     schedule::Schedule,
     selection::Changes,
     slots::Slots,
+    staged::Stages,
     stalls::Stalls,
     survey::Survey,
+    throttles::Throttles,
     unit::Unit,
     units::Units,
 };
@@ -61,9 +66,9 @@ use crate::{
     config::Config,
     decode::{Counts, Limits, Scratch},
     model::UnitId,
-    pipeline::relabel::Relabel,
+    pipeline::{Pipeline, relabel::Relabel},
     source::kubernetes::{PodUpdate, Selector},
-    status::{Health, Metrics, Side, Throttle},
+    status::{Health, Metrics, Side},
 };
 
 /// A file that something came after has ended when nothing was written to it for this long: the runtime may still
@@ -81,12 +86,6 @@ const BEAT_INTERVAL: Duration = Duration::from_secs(15);
 
 /// How often is looked whether calls that were left behind have returned.
 const LOOK_FOR_RETURNED: Duration = Duration::from_secs(1);
-
-/// The least time between two warnings of the same kind.
-const WARN_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The same for odd lines, which are counted and no failure: some programs write them all day.
-const ODD_LINES_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The ends of the channels that join the tailer with the output and the checkpoint.
 pub struct Links {
@@ -118,6 +117,8 @@ pub struct Setup {
     pub relabel: Relabel,
     /// `kubernetes.pod_selector`.
     pub pod_selector: Selector,
+    /// What is done with each line, if anything.
+    pub pipeline: Option<Pipeline>,
     /// What joins it with the others.
     pub links: Links,
     /// What an earlier run saved.
@@ -183,7 +184,8 @@ struct Decoding {
     scratch: Scratch,
     counts: Counts,
     round: Round,
-    /// Bytes of all units' unfinished lines.
+    stages: Option<Stages>,
+    /// Bytes of all units' unfinished lines, and of what stages hold back.
     held_bytes: usize,
     /// Memory was used since it was last given back.
     holds_memory: bool,
@@ -199,40 +201,6 @@ struct Due {
     rescan_interval: Duration,
 }
 
-/// What can happen for every file and every time is reported at most once in [`WARN_INTERVAL`].
-struct Throttles {
-    pods_folder: Throttle,
-    untracked_file: Throttle,
-    unwatched_folder: Throttle,
-    unopened_file: Throttle,
-    unlisted_folder: Throttle,
-    unreadable_file: Throttle,
-    stalled: Throttle,
-    damaged_file: Throttle,
-    unfinished_lines: Throttle,
-    odd_lines: Throttle,
-    labels: RefCell<Throttle>,
-}
-
-impl Default for Throttles {
-    fn default() -> Self {
-        let new = || Throttle::new(WARN_INTERVAL);
-        Self {
-            pods_folder: new(),
-            untracked_file: new(),
-            unwatched_folder: new(),
-            unopened_file: new(),
-            unlisted_folder: new(),
-            unreadable_file: new(),
-            stalled: new(),
-            damaged_file: new(),
-            unfinished_lines: new(),
-            odd_lines: Throttle::new(ODD_LINES_INTERVAL),
-            labels: RefCell::new(new()),
-        }
-    }
-}
-
 impl<R: RangeReader> Tailer<R> {
     /// A tailer that has not looked at any folder yet. Must be called inside the runtime that `reader` needs. Where
     /// there is no inotify instance left for the folders, they are only listed from time to time.
@@ -240,7 +208,7 @@ impl<R: RangeReader> Tailer<R> {
     /// # Errors
     /// Where a rule of the configuration is not valid.
     pub fn new(reader: R, signal: AnySignal, setup: Setup) -> io::Result<Self> {
-        let Setup { config, relabel, pod_selector, links, saved, metrics, health } = setup;
+        let Setup { config, relabel, pod_selector, pipeline, links, saved, metrics, health } = setup;
         let now = Instant::now();
         let (watcher, rescan_interval) = match FolderWatcher::new() {
             Ok(watcher) => (watcher, RESCAN_INTERVAL),
@@ -273,7 +241,12 @@ impl<R: RangeReader> Tailer<R> {
                 open_gzips: 0,
             },
             // What the first scan needed is not needed again.
-            decoding: Decoding { limits: Some(Limits::from(&config.lines)), holds_memory: true, ..Decoding::default() },
+            decoding: Decoding {
+                limits: Some(Limits::from(&config.lines)),
+                stages: pipeline.map(Stages::new),
+                holds_memory: true,
+                ..Decoding::default()
+            },
             throttles: Throttles::default(),
             due: Due { snapshot: now, sweep: now, rescan: now, rescan_interval },
             grown_since: None,
@@ -319,6 +292,7 @@ impl<R: RangeReader> Tailer<R> {
         self.follow_stalled();
         self.state.read_due_again(Instant::now());
         self.read_round().await;
+        self.state.release_held();
         self.state.seal_if_due(Instant::now());
     }
 
@@ -399,7 +373,7 @@ impl State {
         let metadata = self.selecting.metadata.wait_ends();
         let beat = Instant::now() + BEAT_INTERVAL;
         let stalled = self.stalls.any().then(|| Instant::now() + LOOK_FOR_RETURNED);
-        [seal, later, snapshot, metadata, stalled]
+        [seal, later, snapshot, metadata, stalled, self.release_is_due()]
             .into_iter()
             .flatten()
             .fold(self.due.sweep.min(self.due.rescan).min(beat), Instant::min)

@@ -24,7 +24,7 @@ impl State {
         });
         let silent: Vec<UnitId> = silent.map(|unit| unit.id).collect();
         for id in silent {
-            if !self.flush(id) {
+            if !self.flush_partial(id) {
                 // No batch has room. The next sweep goes on.
                 return;
             }

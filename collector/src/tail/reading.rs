@@ -263,6 +263,10 @@ impl State {
         if let Some(unit) = self.units.get_mut(id)
             && !unit.queued
         {
+            if unit.waits_until.is_some_and(|until| until > Instant::now()) {
+                // It is to be looked at then, see `with_batch`.
+                return;
+            }
             unit.queued = true;
             self.schedule.push_blocked(id);
         }
@@ -319,13 +323,16 @@ impl State {
         let mut parsed = 0;
         let no_room = loop {
             let rest = &bytes[parsed..];
-            let Some((taken, has_room)) = self.with_batch(id, |unit, feed| {
+            let Some((taken, has_room, waits)) = self.with_batch(id, |unit, feed| {
                 let taken = unit.feed(rest, offset + parsed as u64, feed);
-                (taken, feed.batch.encoded_bytes() < feed.batch_bytes)
+                (taken, feed.batch.encoded_bytes() < feed.batch_bytes, unit.waits_until.is_some())
             }) else {
                 break true;
             };
             parsed += taken;
+            if waits {
+                break memchr::memchr(b'\n', &bytes[parsed..]).is_some();
+            }
             // A batch that is full may have taken the last record.
             if has_room || memchr::memchr(b'\n', &bytes[parsed..]).is_none() {
                 break false;
@@ -345,12 +352,6 @@ impl State {
             self.advance(id, file, end, end);
         }
         fed.is_some()
-    }
-
-    /// Gives out a unit's partial lines as they are; returns whether a batch had room.
-    pub(super) fn flush(&mut self, id: UnitId) -> bool {
-        let holds = self.units.get(id).is_some_and(Unit::holds_partial_line);
-        !holds || self.with_batch(id, Unit::flush).is_some()
     }
 
     /// Adds what was parsed to the metrics.
@@ -374,17 +375,29 @@ impl State {
                 self.metrics.malformed_lines.get_or_create(&Reason { reason }).inc_by(lines);
             }
         }
+        self.publish_staged();
     }
 
     /// Calls `parse` with what it needs to put a unit's lines into the batch that they go to; `None`: no batch has room.
-    fn with_batch<T>(&mut self, id: UnitId, parse: impl FnOnce(&mut Unit, &mut Feed<'_>) -> T) -> Option<T> {
+    pub(super) fn with_batch<T>(&mut self, id: UnitId, parse: impl FnOnce(&mut Unit, &mut Feed<'_>) -> T) -> Option<T> {
         let unit = self.units.get_mut(id)?;
         let lane = unit.lane();
         let batch_bytes = self.lanes.batch_bytes();
         let batch = self.lanes.open(lane, Instant::now())?;
         let (odd_before, held_before) = (self.decoding.counts.odd_lines(), unit.held_bytes());
         let (scratch, counts) = (&mut self.decoding.scratch, &mut self.decoding.counts);
-        let result = parse(unit, &mut Feed { batch, batch_bytes, scratch, counts });
+        unit.waits_until = None;
+        let mut stages = self.decoding.stages.as_mut();
+        if let Some(stages) = &mut stages {
+            stages.begin();
+        }
+        let result = parse(unit, &mut Feed { batch, batch_bytes, scratch, counts, stages: stages.as_deref_mut() });
+        if let Some(stages) = stages {
+            stages.note_due(unit.due_ns());
+            if let Some(until) = unit.waits_until {
+                self.schedule.push_later(until, id);
+            }
+        }
         if self.decoding.counts.odd_lines() > odd_before
             && let Some(more) = self.throttles.odd_lines.permit()
         {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{State, Tailer, Unit};
 use crate::{
     model::{Stream, UnitId},
-    pipeline::relabel::{Outcome, StreamLabels, Subject},
+    pipeline::relabel::{Outcome, Relabelled, Subject},
     source::kubernetes::PodExclusion,
     tail::chain::Source,
     tail::read::RangeReader,
@@ -29,7 +29,7 @@ const RELABEL: &str = "relabel";
 /// What is decided on a container.
 enum Decision {
     /// It is collected; a stream without labels is dropped.
-    Collect([Option<StreamLabels>; 2]),
+    Collect([Option<Relabelled>; 2]),
     /// It is left out.
     Exclude(&'static str),
     /// More has to be known of its pod.
@@ -108,7 +108,7 @@ impl State {
                     container.resume(limits);
                     self.selecting.changes.resumed.push(id);
                 }
-                container.set_labels(streams);
+                container.set_labels(streams, self.decoding.stages.is_some());
             }
         }
         true
@@ -138,7 +138,7 @@ impl State {
             match outcome {
                 Outcome::Keep(relabelled) => {
                     self.warn_of_labels(container, relabelled.trouble());
-                    Some(relabelled.encoded())
+                    Some(relabelled)
                 }
                 Outcome::Drop { is_final: this_one } => {
                     is_final &= this_one;

@@ -68,11 +68,12 @@ impl Rig {
         };
         let reader = MeddlingReader { inner: PreadReader::new(), meddle: Box::new(meddle) };
         let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
-        let Compiled { config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
+        let Compiled { config, relabel, pod_selector, pipeline, .. } = Compiled::new(config).unwrap();
         let setup = Setup {
             config: Arc::new(config),
             relabel,
             pod_selector,
+            pipeline,
             links,
             saved: Unclaimed::default(),
             metrics: Arc::default(),

@@ -9,13 +9,18 @@ use std::{
     time::Instant,
 };
 
-use super::{chain::Chain, channels::Channels};
+use super::{
+    chain::Chain,
+    channels::Channels,
+    destination::{Append, Destination, LabelledStream},
+    staged::{Staged, Stages},
+};
 use crate::{
-    batch::{Batch, Lane, StreamSlot},
-    decode::{Clock, ContainerParser, Counts, Limits, Scratch, Sink},
+    batch::{Batch, Lane},
+    decode::{Clock, ContainerParser, Counts, Limits, Scratch},
     model::PodName,
-    model::{ChannelId, Line, PerStream, Position, Stream, UnitId},
-    pipeline::relabel::StreamLabels,
+    model::{ChannelId, PerStream, Position, Stream, UnitId},
+    pipeline::relabel::Relabelled,
 };
 
 /// A unit with so much unread has batches of its own.
@@ -53,6 +58,8 @@ pub struct Unit {
     pub unopened: usize,
     /// When bytes were last read.
     pub last_read: Instant,
+    /// A stage lets no line of it come before this time.
+    pub waits_until: Option<Instant>,
     /// Bytes read since its end was last reached.
     unbroken_bytes: u64,
     lane: Lane,
@@ -73,19 +80,6 @@ enum Selection {
     Collected(PerStream<Destination>),
 }
 
-/// What becomes of a stream's lines.
-enum Destination {
-    /// A rule drops them.
-    Dropped,
-    Labelled(LabelledStream),
-}
-
-/// A stream's labels, and its place in the batch of one generation.
-struct LabelledStream {
-    labels: StreamLabels,
-    slot: Option<(u64, StreamSlot)>,
-}
-
 /// What feeding needs of the tailer.
 pub struct Feed<'f> {
     /// Where the lines go.
@@ -96,6 +90,8 @@ pub struct Feed<'f> {
     pub scratch: &'f mut Scratch,
     /// What is counted.
     pub counts: &'f mut Counts,
+    /// The stages, where there are any.
+    pub stages: Option<&'f mut Stages>,
 }
 
 impl Unit {
@@ -117,6 +113,7 @@ impl Unit {
             skipped: 0,
             unopened: 0,
             last_read: Instant::now(),
+            waits_until: None,
             unbroken_bytes: 0,
             lane: Lane::Shared,
             turn: 0,
@@ -143,7 +140,11 @@ impl Unit {
 
     /// Whether it has a file to read that answers, and is not held up until its cursor goes back.
     pub fn is_readable(&self) -> bool {
-        self.is_labelled() && !self.stalled && !self.channels.wants_rewind() && self.chain.current().is_some()
+        self.is_labelled()
+            && !self.stalled
+            && !self.channels.wants_rewind()
+            && self.chain.current().is_some()
+            && self.waits_until.is_none_or(|until| until <= Instant::now())
     }
 
     /// Why it is excluded, if it is.
@@ -168,8 +169,8 @@ impl Unit {
     }
 
     /// Gives standard output and standard error their labels; one that has none is dropped. Streams that have them already
-    /// go on unchanged.
-    pub fn set_labels(&mut self, streams: PerStream<Option<StreamLabels>>) {
+    /// go on unchanged. `staged`: their lines go through stages.
+    pub fn set_labels(&mut self, streams: PerStream<Option<Relabelled>>, staged: bool) {
         let mut known = match std::mem::replace(&mut self.selection, Selection::Waiting) {
             Selection::Collected(known) => known.map(Some),
             Selection::Waiting | Selection::Excluded(_) => [None, None],
@@ -179,10 +180,22 @@ impl Unit {
             let known = known[index].take();
             index += 1;
             match (labels, known) {
-                (Some(labels), Some(Destination::Labelled(known))) if known.labels == labels => {
-                    Destination::Labelled(known)
+                (Some(labels), Some(Destination::Staged(mut known))) => {
+                    known.relabel(&labels);
+                    Destination::Staged(known)
                 }
-                (Some(labels), _) => Destination::Labelled(LabelledStream { labels, slot: None }),
+                (Some(labels), _) if staged => Destination::Staged(Box::new(Staged::new(&labels))),
+                (Some(labels), known) => {
+                    let labels = labels.encoded();
+                    match known {
+                        Some(Destination::Labelled(known)) if known.labels == labels => Destination::Labelled(known),
+                        _ => Destination::Labelled(LabelledStream { labels, slot: None }),
+                    }
+                }
+                (None, Some(Destination::Staged(mut known))) => {
+                    known.is_dropped = true;
+                    Destination::Staged(known)
+                }
                 (None, _) => Destination::Dropped,
             }
         }));
@@ -235,23 +248,59 @@ impl Unit {
     /// many bytes that were.
     pub fn feed(&mut self, chunk: &[u8], offset: u64, feed: &mut Feed<'_>) -> usize {
         let at = self.begin_feeding(offset);
-        let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) else { return 0 };
+        let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) else {
+            return 0;
+        };
         parser.feed(chunk, at, feed.scratch, feed.counts, &mut sink)
     }
 
     /// Parses bytes that no newline will end.
     pub fn feed_unterminated(&mut self, rest: &[u8], offset: u64, feed: &mut Feed<'_>) {
         let at = self.begin_feeding(offset);
-        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) {
+        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) {
             parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut sink);
         }
     }
 
     /// Gives out the lines that wait for their rest, as they are.
-    pub fn flush(&mut self, feed: &mut Feed<'_>) {
-        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes) {
+    pub fn flush_partial(&mut self, feed: &mut Feed<'_>) {
+        if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) {
             parser.flush(feed.scratch, feed.counts, &mut sink);
         }
+    }
+
+    /// Gives out all that is held back, as it is.
+    pub fn flush(&mut self, feed: &mut Feed<'_>) {
+        self.flush_partial(feed);
+        self.release(feed, true);
+    }
+
+    /// Gives out what stages hold back: all of it, or only what is due by the node's clock.
+    pub fn release(&mut self, feed: &mut Feed<'_>, all: bool) {
+        let (Selection::Collected(streams), Some(stages)) = (&mut self.selection, feed.stages.as_deref_mut()) else {
+            return;
+        };
+        for (stream, destination) in Stream::ALL.into_iter().zip(streams) {
+            if let Destination::Staged(staged) = destination {
+                stages.release(staged, ChannelId { unit: self.id, stream }, all, feed.batch);
+            }
+        }
+    }
+
+    /// When what stages hold back is due by the node's clock, in nanoseconds since 1970.
+    pub fn due_ns(&self) -> Option<i64> {
+        self.staged().filter_map(|(_, staged)| staged.due_ns()).min()
+    }
+
+    fn staged(&self) -> impl Iterator<Item = (Stream, &Staged)> {
+        let streams = match &self.selection {
+            Selection::Collected(streams) => &streams[..],
+            Selection::Waiting | Selection::Excluded(_) => &[],
+        };
+        Stream::ALL.into_iter().zip(streams).filter_map(|(stream, destination)| match destination {
+            Destination::Staged(staged) => Some((stream, &**staged)),
+            Destination::Dropped | Destination::Labelled(_) => None,
+        })
     }
 
     fn begin_feeding(&mut self, offset: u64) -> Position {
@@ -268,9 +317,11 @@ impl Unit {
         &'s mut self,
         batch: &'s mut Batch,
         batch_bytes: usize,
+        stages: Option<&'s mut Stages>,
     ) -> Option<(&'s mut ContainerParser, Append<'s>)> {
         let Selection::Collected(streams) = &mut self.selection else { return None };
-        let sink = Append { unit: self.id, streams, dropped: &mut self.dropped_lines, batch, batch_bytes };
+        let (dropped, waits_until) = (&mut self.dropped_lines, &mut self.waits_until);
+        let sink = Append { unit: self.id, streams, dropped, batch, batch_bytes, stages, waits_until };
         Some((&mut self.parser, sink))
     }
 
@@ -285,9 +336,21 @@ impl Unit {
         Stream::ALL.iter().any(|stream| self.parser.held_from(*stream).is_some())
     }
 
-    /// Bytes of lines that wait for their rest.
+    /// Bytes of lines that wait for their rest, or are held back by stages.
     pub fn held_bytes(&self) -> usize {
-        self.parser.held_bytes()
+        self.parser.held_bytes() + self.staged().map(|(_, staged)| staged.held_bytes()).sum::<usize>()
+    }
+
+    /// Whether anything is held back.
+    pub fn holds_text(&self) -> bool {
+        Stream::ALL.iter().any(|stream| self.held_from(*stream).is_some())
+    }
+
+    /// Where the first line of a channel begins that is held back.
+    fn held_from(&self, stream: Stream) -> Option<Position> {
+        let mut staged = self.staged().filter(|(of, _)| *of == stream);
+        let held = staged.next().and_then(|(_, staged)| staged.held_from());
+        [self.parser.held_from(stream), held].into_iter().flatten().min()
     }
 
     /// Each channel's first position that is not acknowledged: the smallest of what it owes, what is held back of it and what is in
@@ -295,7 +358,7 @@ impl Unit {
     pub fn next(&self, unacknowledged: &HashMap<ChannelId, Position>) -> PerStream<Option<Position>> {
         Stream::ALL.map(|stream| {
             let live = unacknowledged.get(&ChannelId { unit: self.id, stream }).copied();
-            [live, self.parser.held_from(stream), self.channels.debt(stream)].into_iter().flatten().min()
+            [live, self.held_from(stream), self.channels.debt(stream)].into_iter().flatten().min()
         })
     }
 
@@ -305,6 +368,13 @@ impl Unit {
         let next = self.next(&HashMap::new());
         let again = self.chain.rewind(next);
         self.parser.forget_unfinished();
+        if let Selection::Collected(streams) = &mut self.selection {
+            for destination in streams {
+                if let Destination::Staged(staged) = destination {
+                    staged.forget_held();
+                }
+            }
+        }
         self.cursor = None;
         (again, self.channels.rewound().collect())
     }
@@ -312,39 +382,5 @@ impl Unit {
     /// Loki refused lines of a channel from `first` on.
     pub fn park(&mut self, stream: Stream, first: Position) {
         self.channels.refuse(stream, first);
-    }
-}
-
-/// Appends a unit's lines to a batch.
-struct Append<'a> {
-    unit: UnitId,
-    streams: &'a mut PerStream<Destination>,
-    dropped: &'a mut u64,
-    batch: &'a mut Batch,
-    batch_bytes: usize,
-}
-
-impl Sink for Append<'_> {
-    #[inline]
-    fn has_room(&self) -> bool {
-        self.batch.encoded_bytes() < self.batch_bytes
-    }
-
-    #[inline]
-    fn line(&mut self, line: Line<'_>) {
-        let Destination::Labelled(stream) = &mut self.streams[line.stream as usize] else {
-            *self.dropped += 1;
-            return;
-        };
-        let slot = match stream.slot {
-            Some((generation, slot)) if generation == self.batch.generation() => slot,
-            _ => {
-                let channel = ChannelId { unit: self.unit, stream: line.stream };
-                let slot = self.batch.open_stream(&stream.labels.labels, channel);
-                stream.slot = Some((self.batch.generation(), slot));
-                slot
-            }
-        };
-        self.batch.append(slot, line.at, line.timestamp_ns, line.text, &stream.labels.metadata);
     }
 }

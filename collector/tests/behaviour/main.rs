@@ -14,6 +14,7 @@ mod kill;
 mod kubernetes;
 mod last_stream;
 mod losses;
+mod pipeline;
 mod pods_api;
 mod positions;
 mod program;

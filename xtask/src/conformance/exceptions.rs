@@ -14,7 +14,7 @@ pub struct Exception {
     pub applies: fn(&Request, &Difference) -> bool,
 }
 
-static EXCEPTIONS: [Exception; 9] = [
+static EXCEPTIONS: [Exception; 11] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         applies: |request, difference| {
@@ -45,6 +45,20 @@ static EXCEPTIONS: [Exception; 9] = [
             matches!(difference.field, Field::Extracted | Field::Line | Field::Labels)
                 && theirs.is_some()
                 && theirs == ours
+        },
+    },
+    Exception {
+        name: "logfmt: all names of one key are filled, and not one of them at random",
+        applies: |request, _| request.stages.lines().any(maps_a_key_twice),
+    },
+    Exception {
+        name: "template: trunc cuts between characters",
+        applies: |request, difference| {
+            // What Promtail cut within a character is shown as replacement characters.
+            let whole = |text: &str| text.replace(char::REPLACEMENT_CHARACTER, "");
+            request.stages.contains("trunc")
+                && difference.promtail != difference.pilcrow
+                && whole(&difference.promtail) == whole(&difference.pilcrow)
         },
     },
     Exception {
@@ -81,6 +95,20 @@ static EXCEPTIONS: [Exception; 9] = [
         },
     },
 ];
+
+/// Whether this is a `logfmt` stage with two names for one key.
+fn maps_a_key_twice(stage: &str) -> bool {
+    let Some((_, mapping)) = stage.split_once("logfmt: {mapping: {") else { return false };
+    let pairs = mapping.split('}').next().unwrap_or_default().split(", ");
+    let mut keys: Vec<&str> = pairs
+        .filter_map(|pair| pair.split_once(':'))
+        .map(|(name, key)| if key.trim().is_empty() { name.trim() } else { key.trim() })
+        .collect();
+    let all = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.len() < all
+}
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Exception> {

@@ -5,6 +5,16 @@ use super::{Request, cases::LINES};
 /// Where random choices come from.
 pub struct Generator(u64);
 
+/// What Promtail keeps of the order of entries: which stages may follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Kept,
+    /// The last blocks of several label sets are given out in any order: a `limit` drops any of them.
+    OfBlocks,
+    /// Of those that went through a `match` and those that did not.
+    Lost,
+}
+
 /// Entries of a request.
 const ENTRIES: u64 = 40;
 
@@ -34,10 +44,14 @@ impl Generator {
     pub fn request(&mut self) -> Request {
         let mut stages = String::new();
         // Promtail does not keep the order of entries after a match, and these depend on it.
-        let mut ordered = true;
+        let mut order = Order::Kept;
         for number in 0..1 + self.below(6) {
-            let stage = self.stage(number, ordered);
-            ordered &= !stage.starts_with("match");
+            let stage = self.stage(number, order);
+            order = match order {
+                Order::Kept if stage.starts_with("multiline") => Order::OfBlocks,
+                _ if stage.starts_with("match") => Order::Lost,
+                same => same,
+            };
             stages.push_str(&format!("- {stage}\n"));
         }
         let lines: Vec<Vec<u8>> = (0..ENTRIES).map(|_| self.line()).collect();
@@ -69,13 +83,18 @@ impl Generator {
         ])
     }
 
-    fn stage(&mut self, number: usize, ordered: bool) -> String {
+    fn stage(&mut self, number: usize, order: Order) -> String {
         let (one, two, three) = (self.name(), self.name(), self.name());
-        match self.below(if ordered { 23 } else { 20 }) {
+        let kinds = match order {
+            Order::Kept => 23,
+            Order::OfBlocks => 22,
+            Order::Lost => 20,
+        };
+        match self.below(kinds) {
             0..3 => {
                 let path = self.of(&["level", "msg", "a.b", "a.b.c[0]", "a.b.c[-1].d", "list", "status", "none", "ok"]);
                 let malformed = self.of(&["", ", drop_malformed: true"]);
-                format!("json: {{expressions: {{{one}: {path}, level: , z{number}: {two}}}{malformed}}}")
+                format!("json: {{expressions: {{{one}: {path}, v{number}: level, z{number}: {two}}}{malformed}}}")
             }
             3 => format!("logfmt: {{mapping: {{{one}: level, z{number}: {two}}}}}"),
             4 => format!("logfmt: {{mapping: {{level: , msg: , x: }}, source: {one}}}"),
@@ -134,7 +153,8 @@ impl Generator {
                     "{type: Histogram, source: took, config: {buckets: [0.01, 1]}}",
                 ]);
                 // Of a gauge the last entry counts, and which one is that?
-                let what = if ordered { what } else { "{type: Counter, source: level, config: {action: inc}}" };
+                let what =
+                    if order != Order::Lost { what } else { "{type: Counter, source: level, config: {action: inc}}" };
                 format!("metrics: {{m{number}: {what}}}")
             }
             19 => self

@@ -17,15 +17,16 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
 use self::{compare::differences, generate::Generator, program::Program};
+use crate::process;
 
 /// Compare the pipeline stages with those of Promtail's own library.
 #[derive(clap::Args)]
 pub struct Args {
     /// Entries that go through generated pipelines
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = Args::default().entries)]
     entries: u64,
     /// Where the generated pipelines and lines begin
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = Args::default().seed)]
     seed: u64,
 }
 
@@ -99,6 +100,23 @@ const FIRST_NS: i64 = 1_700_000_000_000_000_000;
 
 /// Pipelines whose first difference is printed; the others are counted.
 const SHOWN_MAX: usize = 20;
+
+impl Default for Args {
+    fn default() -> Self {
+        Self { entries: 20_000, seed: 1 }
+    }
+}
+
+/// Whether Promtail's library can be built here.
+///
+/// # Errors
+/// Why not.
+pub fn can_run() -> Result<(), &'static str> {
+    if process::find("go").is_none() {
+        return Err("no Go to build Promtail's stages with: install Go 1.21 or newer");
+    }
+    Ok(())
+}
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let (mut promtail, mut pilcrow) = (Program::promtail()?, Program::pilcrow()?);

@@ -22,10 +22,7 @@ pub struct Program {
 impl Program {
     /// Promtail's library in e2e/stages, built now if it was not before.
     pub fn promtail() -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            process::find("go").is_some(),
-            "no Go to build Promtail's stages with: install Go 1.21 or newer"
-        );
+        super::can_run().map_err(anyhow::Error::msg)?;
         let program = process::target_dir().join("stages").join("promtail-stages");
         println!("building Promtail's stages; this takes 5 minutes on two cores the first time");
         process::run(

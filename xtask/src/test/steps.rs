@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use anyhow::Context;
 
 use super::{Report, chart, layering, libtest, packages};
-use crate::{apt, build, chaos, cross, e2e, ebpf, image, links, process, vm, words, workflows};
+use crate::{apt, build, chaos, conformance, cross, e2e, ebpf, image, links, process, vm, words, workflows};
 
 /// One step.
 pub struct Step {
@@ -33,7 +33,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 15] = [
+pub const ALL: [Step; 16] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step {
@@ -65,6 +65,12 @@ pub const ALL: [Step; 15] = [
         what: "the aarch64 binaries, static and for glibc, under an emulator, and the image",
         long: true,
         run: cross,
+    },
+    Step {
+        name: "conformance",
+        what: "the pipeline stages against Promtail's own library, with a fixed seed",
+        long: true,
+        run: conformance,
     },
     Step {
         name: "containerd",
@@ -172,6 +178,14 @@ fn containerd() -> anyhow::Result<Report> {
         return Ok(Report::one_skipped("containerd", reason));
     }
     vm::report_containerd()
+}
+
+fn conformance() -> anyhow::Result<Report> {
+    if let Err(reason) = conformance::can_run() {
+        return Ok(Report::one_skipped("conformance", reason));
+    }
+    conformance::run(&conformance::Args::default())?;
+    Ok(Report::one_passed())
 }
 
 fn cross() -> anyhow::Result<Report> {

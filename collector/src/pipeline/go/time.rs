@@ -188,10 +188,8 @@ impl Fields {
         let seconds = match offset {
             Offset::Seconds(offset) => local - offset,
             Offset::None => zone.utc_of(local),
-            Offset::Name(name) => {
-                let hours = name.strip_prefix("GMT").and_then(signed).unwrap_or(0);
-                local - zone.offset_of_name(name, local).unwrap_or(hours * 3600)
-            }
+            // Go gives `GMT+2` a zone of that name, and does not move the time by it.
+            Offset::Name(name) => local - zone.offset_of_name(name, local).unwrap_or(0),
         };
         Some(Parsed { seconds, nanoseconds: self.nanoseconds })
     }
@@ -414,7 +412,7 @@ mod tests {
             ("2006-01-02 3:04:05 PM", "2023-11-14 10:13:20 PM", Some(noon)),
             ("06-002 15:04:05", "23-318 22:13:20", Some(noon)),
             ("2006-01-02 15:04:05 MST", "2023-11-14 22:13:20 CET", Some(noon)),
-            ("2006-01-02 15:04:05 MST", "2023-11-14 22:13:20 GMT+2", Some(noon - 7_200_000_000_000)),
+            ("2006-01-02 15:04:05 MST", "2023-11-14 22:13:20 GMT+2", Some(noon)),
             ("2006-01-02", "2023-02-29", None),
             ("2006-01-02", "2023-02-28 ", None),
             ("2006-01-02T15:04:05", "2023-11-14T24:13:20", None),

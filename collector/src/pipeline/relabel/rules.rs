@@ -20,9 +20,9 @@ const STRUCTURED_METADATA: &str = "__structured_metadata_";
 
 /// Loki's defaults (grafana/loki pkg/validation/limits.go): `max_label_names_per_series`, `max_label_name_length`,
 /// `max_label_value_length`, `max_structured_metadata_entries_count`, `max_structured_metadata_size`.
-const LABELS_MAX: usize = 15;
-const NAME_BYTES_MAX: usize = 1024;
-const VALUE_BYTES_MAX: usize = 2048;
+pub const LABELS_MAX: usize = 15;
+pub const NAME_BYTES_MAX: usize = 1024;
+pub const VALUE_BYTES_MAX: usize = 2048;
 const METADATA_ENTRIES_MAX: usize = 128;
 const METADATA_BYTES_MAX: usize = 64 << 10;
 

@@ -3,6 +3,7 @@
 //! Series have the entry's labels. How many there may be is bounded: what would be one more is not counted, but counted as
 //! such. [`Custom`] is shared with whoever shows the metrics, on any thread.
 
+mod collector;
 mod registry;
 
 use std::collections::BTreeMap;

@@ -90,7 +90,7 @@ impl Run {
             pods_notify: Arc::default(),
             stop: Arc::default(),
         };
-        let Compiled { mut config, relabel, pod_selector, .. } = Compiled::new(config).unwrap();
+        let Compiled { mut config, relabel, pod_selector, pipeline, .. } = Compiled::new(config).unwrap();
         config.loki.batch.bytes = ByteSize(BATCH_BYTES);
         config.memory.queue = ByteSize(QUEUE_BYTES);
         config.shutdown.deadline = HumanDuration(Duration::ZERO);
@@ -101,6 +101,7 @@ impl Run {
             saved: saved.into(),
             relabel,
             pod_selector,
+            pipeline,
             metrics: Arc::default(),
             health: Arc::default(),
         };

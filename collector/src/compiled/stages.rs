@@ -1,0 +1,59 @@
+//! `pipeline_stages`: compiled into a pipeline, or everything that is wrong with it.
+
+use super::Problems;
+use crate::{
+    config::{Config, Origin, Problem, StageConfig, StageValue},
+    pipeline::{CompileError, Limits, Pipeline},
+};
+
+/// Series of all `metrics` stages together.
+const SERIES_MAX: usize = 10_000;
+
+/// `None` where there are no stages, or something is wrong with them.
+pub fn compile(config: &Config, problems: &mut Problems) -> Option<Pipeline> {
+    if config.pipeline_stages.is_empty() {
+        return None;
+    }
+    tenants(&config.pipeline_stages, "pipeline_stages.", problems);
+    let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
+    match Pipeline::compile_with(&config.pipeline_stages, &Limits { max_bytes, max_series: SERIES_MAX }) {
+        Ok(pipeline) => Some(pipeline),
+        Err(errors) => {
+            errors.iter().for_each(|error| problems.add(&key(error), &error.message));
+            None
+        }
+    }
+}
+
+/// `tenant` stages, nested ones included: lines go to the one tenant of `loki.tenant`.
+fn tenants(stages: &[StageConfig], prefix: &str, problems: &mut Problems) {
+    for (index, stage) in stages.iter().enumerate() {
+        let Some((name, settings)) = stage.parts() else { continue };
+        let key = format!("{prefix}[{index}].{name}");
+        if name == "tenant" {
+            let message = "is not available yet: all lines go to the tenant of loki.tenant; run one Pilcrow for each tenant, \
+                           or leave the stage out";
+            problems.add(&key, message);
+        }
+        if let StageValue::Group(settings) = settings
+            && let Some((_, StageValue::List(nested))) = settings.iter().find(|(key, _)| key == "stages")
+        {
+            let nested: Vec<StageConfig> = nested.iter().cloned().map(StageConfig).collect();
+            tenants(&nested, &format!("{key}.stages."), problems);
+        }
+    }
+}
+
+/// What is accepted and may not do what its writer expects, without places in a file.
+pub fn warnings(pipeline: &Pipeline) -> Vec<Problem> {
+    let problem = |warning: &CompileError| Problem {
+        origin: Origin::Default,
+        key: key(warning),
+        message: warning.message.clone(),
+    };
+    pipeline.warnings().iter().map(problem).collect()
+}
+
+fn key(error: &CompileError) -> String {
+    format!("pipeline_stages.{}", error.key)
+}

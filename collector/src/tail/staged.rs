@@ -1,0 +1,304 @@
+//! Lines on their way through the stages of `pipeline_stages`, and the streams that those make of a channel.
+//!
+//! In: lines as they were decoded, with their channel. Out: entries in a batch, each in the stream of its labels. What a stage
+//! holds back keeps the channel's position where it began ([`Staged::held_from`]); what it drops needs no entry and is done.
+//! A channel has a bounded number of streams: past it, and where Loki would not take a label, labels become structured metadata, so
+//! that no line is lost. Without `pipeline_stages` there is none of this.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    batch::{self, Batch, StreamSlot},
+    model::{ChannelId, Line, Position},
+    pipeline::{
+        Entry, Pairs, Pipeline, State, TENANT_LABEL, Verdict,
+        relabel::{LABELS_MAX, NAME_BYTES_MAX, Relabelled, VALUE_BYTES_MAX},
+    },
+};
+
+/// Streams of one channel. Those that had no line for [`FORGET_AFTER_NS`] make room for others.
+const STREAMS_MAX: usize = 200;
+const FORGET_AFTER_NS: i64 = 3600 * 1_000_000_000;
+
+/// The pipeline, with memory that all channels use by turns.
+pub struct Stages {
+    pipeline: Pipeline,
+    entry: Entry,
+    scratch: Scratch,
+    /// The node's clock, as of [`Self::begin`].
+    now_ns: i64,
+    /// When the first text that any channel holds back is due, by the node's clock.
+    pub due_ns: Option<i64>,
+    malformed: u64,
+    /// What the pipeline had dropped when it was last asked.
+    dropped: Vec<u64>,
+}
+
+/// What appending needs for a moment, and what it counts.
+#[derive(Default)]
+struct Scratch {
+    labels: String,
+    metadata: Vec<u8>,
+    now_ns: i64,
+    max_bytes: usize,
+    counts: StagedCounts,
+}
+
+/// What was counted since it was last asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StagedCounts {
+    /// Entries that stages made longer than `lines.max_bytes`; they are cut.
+    pub oversize: u64,
+    /// Entries whose labels became structured metadata.
+    pub moved_labels: u64,
+}
+
+impl Stages {
+    pub fn new(pipeline: Pipeline) -> Self {
+        let scratch = Scratch { max_bytes: pipeline.max_bytes(), ..Scratch::default() };
+        let dropped = pipeline.drops().map(|_| 0).collect();
+        Self { pipeline, entry: Entry::default(), scratch, now_ns: 0, due_ns: None, malformed: 0, dropped }
+    }
+
+    /// Looks at the clock. To be called before lines are given to it.
+    pub fn begin(&mut self) {
+        self.now_ns = now_ns();
+        self.scratch.now_ns = self.now_ns;
+    }
+
+    /// How long it is until text that is held back is due.
+    pub fn until_due(&self) -> Option<Duration> {
+        let wait = self.due_ns?.saturating_sub(now_ns());
+        Some(Duration::from_nanos(u64::try_from(wait).unwrap_or(0)))
+    }
+
+    /// The node's clock, as of [`Self::begin`].
+    pub fn now_ns(&self) -> i64 {
+        self.now_ns
+    }
+
+    /// Takes a line of a channel. Returns until when, in nanoseconds since 1970, no further line shall come of its unit.
+    pub fn line(&mut self, staged: &mut Staged, channel: ChannelId, line: &Line<'_>, batch: &mut Batch) -> Option<i64> {
+        let Self { pipeline, entry, scratch, now_ns, .. } = self;
+        entry.at = (line.at.turn, line.at.offset);
+        (entry.logged_ns, entry.timestamp_ns) = (line.timestamp_ns, line.timestamp_ns);
+        entry.labels.copy_from(&staged.labels);
+        entry.metadata.copy_from(&staged.metadata);
+        entry.line.clear();
+        entry.line.extend_from_slice(line.text);
+        let Staged { state, streams, .. } = staged;
+        let state = state.get_or_insert_with(|| pipeline.new_state());
+        let mut out = |entry: &Entry| streams.append(entry, channel, batch, scratch);
+        let outcome = pipeline.process(state, entry, *now_ns, &mut out);
+        if outcome.verdict == Verdict::Dropped("") {
+            self.malformed += 1;
+        }
+        outcome.wait_until_ns
+    }
+
+    /// Gives out what a channel holds back: all of it, or only what is due by the node's clock.
+    pub fn release(&mut self, staged: &mut Staged, channel: ChannelId, all: bool, batch: &mut Batch) {
+        let Self { pipeline, scratch, now_ns, .. } = self;
+        let Staged { state: Some(state), streams, .. } = staged else { return };
+        let mut out = |entry: &Entry| streams.append(entry, channel, batch, scratch);
+        if all {
+            pipeline.finish(state, *now_ns, &mut out);
+        } else {
+            // `limit` behind a multiline stage took its token in advance; the next line waits for it.
+            pipeline.tick(state, *now_ns, &mut out);
+        }
+    }
+
+    /// Notes when text that is held back is due.
+    pub fn note_due(&mut self, due_ns: Option<i64>) {
+        self.due_ns = [self.due_ns, due_ns].into_iter().flatten().min();
+    }
+
+    /// Calls `count` with each reason for which lines were dropped since the last call, and how many.
+    pub fn take_dropped(&mut self, mut count: impl FnMut(&'static str, u64)) {
+        for ((reason, lines), before) in self.pipeline.drops().zip(&mut self.dropped) {
+            if lines > *before {
+                count(reason, lines - *before);
+                *before = lines;
+            }
+        }
+        if self.malformed > 0 {
+            count("drop_malformed", std::mem::take(&mut self.malformed));
+        }
+    }
+
+    /// What else was counted since the last call.
+    pub fn take_counts(&mut self) -> StagedCounts {
+        std::mem::take(&mut self.scratch.counts)
+    }
+}
+
+fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A channel whose lines go through the stages.
+pub struct Staged {
+    labels: Pairs,
+    metadata: Pairs,
+    /// A rule drops its lines from now on; what is held back is still given out.
+    pub is_dropped: bool,
+    /// What stages keep for it; made for its first line.
+    state: Option<State>,
+    streams: Streams,
+}
+
+impl Staged {
+    /// A channel of which nothing was read yet.
+    pub fn new(relabelled: &Relabelled) -> Self {
+        let mut staged = Self {
+            labels: Pairs::default(),
+            metadata: Pairs::default(),
+            is_dropped: false,
+            state: None,
+            streams: Streams::default(),
+        };
+        staged.relabel(relabelled);
+        staged
+    }
+
+    /// From now on its lines begin with these labels and metadata.
+    pub fn relabel(&mut self, relabelled: &Relabelled) {
+        let pairs = |(name, value)| -> (&str, &str) { (String::as_str(name), String::as_str(value)) };
+        let labels: Pairs = relabelled.labels.iter().map(pairs).collect();
+        self.metadata = relabelled.metadata.iter().map(pairs).collect();
+        self.is_dropped = false;
+        if self.labels != labels {
+            self.streams = Streams::new(&labels);
+            self.labels = labels;
+        }
+    }
+
+    /// Where the first line that is held back begins.
+    pub fn held_from(&self) -> Option<Position> {
+        let (turn, offset) = self.state.as_ref()?.held_from()?;
+        Some(Position { turn, offset })
+    }
+
+    /// Bytes of text that is held back.
+    pub fn held_bytes(&self) -> usize {
+        self.state.as_ref().map_or(0, State::held_bytes)
+    }
+
+    /// When what is held back is due by the node's clock, in nanoseconds since 1970.
+    pub fn due_ns(&self) -> Option<i64> {
+        self.state.as_ref()?.due_ns()
+    }
+
+    /// Its lines are read again from their first position that is not acknowledged: what is held back comes again, too.
+    pub fn forget_held(&mut self) {
+        self.state = None;
+    }
+}
+
+/// The streams of a channel.
+#[derive(Default)]
+struct Streams {
+    /// The first is that of the channel's own labels.
+    known: Vec<Known>,
+    own: Pairs,
+    /// The labels of the last entry, and where they led.
+    last: Option<(usize, bool)>,
+    last_labels: Pairs,
+}
+
+struct Known {
+    /// The label set in LogQL's form.
+    labels: Arc<str>,
+    hash: u64,
+    used_ns: i64,
+    /// Its place in the batch of one generation.
+    slot: Option<(u64, StreamSlot)>,
+}
+
+impl Streams {
+    fn new(own: &Pairs) -> Self {
+        let mut labels = String::new();
+        batch::write_label_set(own.iter(), &mut labels);
+        let first = Known { labels: labels.into(), hash: own.hash(), used_ns: 0, slot: None };
+        Self { known: vec![first], own: own.clone(), last: None, last_labels: Pairs::default() }
+    }
+
+    fn append(&mut self, entry: &Entry, channel: ChannelId, batch: &mut Batch, scratch: &mut Scratch) {
+        let (place, moves) = match self.last {
+            Some(last) if self.last_labels == entry.labels => last,
+            _ => {
+                let found = self.find(&entry.labels, scratch);
+                self.last_labels.copy_from(&entry.labels);
+                *self.last.insert(found)
+            }
+        };
+        scratch.metadata.clear();
+        for (name, value) in entry.metadata.iter() {
+            batch::append_structured_metadata(name, value, &mut scratch.metadata);
+        }
+        if moves {
+            scratch.counts.moved_labels += 1;
+            let made = entry.labels.iter().filter(|(name, value)| self.own.get(name) != Some(value));
+            for (name, value) in made.filter(|(name, _)| *name != TENANT_LABEL && !entry.metadata.contains(name)) {
+                batch::append_structured_metadata(name, value, &mut scratch.metadata);
+            }
+        }
+        let known = &mut self.known[place];
+        known.used_ns = scratch.now_ns;
+        let slot = match known.slot {
+            Some((generation, slot)) if generation == batch.generation() => slot,
+            _ => {
+                let slot = batch.open_stream(&known.labels, channel);
+                known.slot = Some((batch.generation(), slot));
+                slot
+            }
+        };
+        let (turn, offset) = entry.at;
+        let at = Position { turn, offset };
+        match std::str::from_utf8(&entry.line) {
+            Ok(text) if text.len() <= scratch.max_bytes => {
+                batch.append(slot, at, entry.timestamp_ns, text.as_bytes(), &scratch.metadata);
+            }
+            _ => {
+                let text = String::from_utf8_lossy(&entry.line);
+                let end = text.floor_char_boundary(scratch.max_bytes);
+                scratch.counts.oversize += u64::from(end < text.len());
+                batch.append(slot, at, entry.timestamp_ns, text[..end].as_bytes(), &scratch.metadata);
+            }
+        }
+    }
+
+    /// Which stream these labels are, and whether those that stages made become structured metadata.
+    fn find(&mut self, labels: &Pairs, scratch: &mut Scratch) -> (usize, bool) {
+        let sent = || labels.iter().filter(|(name, value)| *name != TENANT_LABEL && !value.is_empty());
+        batch::write_label_set(sent(), &mut scratch.labels);
+        let hash = labels.hash();
+        let is_it = |known: &Known| known.hash == hash && *known.labels == *scratch.labels;
+        if let Some(place) = self.known.iter().position(is_it) {
+            return (place, false);
+        }
+        let fits = |(name, value): (&str, &str)| name.len() <= NAME_BYTES_MAX && value.len() <= VALUE_BYTES_MAX;
+        let count = sent().count();
+        if count == 0 || count > LABELS_MAX.max(self.own.len()) || !sent().all(fits) {
+            return (0, true);
+        }
+        let new = Known { labels: scratch.labels.as_str().into(), hash, used_ns: scratch.now_ns, slot: None };
+        if self.known.len() < STREAMS_MAX {
+            self.known.push(new);
+            return (self.known.len() - 1, false);
+        }
+        let oldest = (1..self.known.len()).min_by_key(|place| self.known[*place].used_ns);
+        match oldest.filter(|place| scratch.now_ns - self.known[*place].used_ns >= FORGET_AFTER_NS) {
+            Some(place) => {
+                self.known[place] = new;
+                (place, false)
+            }
+            None => (0, true),
+        }
+    }
+}

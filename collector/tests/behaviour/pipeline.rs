@@ -1,0 +1,140 @@
+//! `pipeline_stages` through the whole program: what stages make of lines, and that positions follow.
+
+use std::fs;
+
+use crate::program::{Node, append, record, settles, texts, wait_for};
+
+fn node(stages: &str) -> Node {
+    let mut node = Node::new();
+    node.extra_config = format!("pipeline_stages:\n{stages}");
+    node
+}
+
+#[test]
+fn dropped_lines_are_done_and_counted_by_reason() {
+    let node = node("- drop: {expression: '^debug', drop_counter_reason: too_much}\n");
+    let live = node.container("web", "web").join("0.log");
+    append(&live, [record(1, "one"), record(2, "debug a"), record(3, "two"), record(4, "debug b")].concat());
+    let program = node.start();
+    node.wait_until(&program, "the other lines", |counts| counts.entries == 2);
+    assert_eq!(texts(&node, "web"), ["one", "two"]);
+    let len = fs::metadata(&live).unwrap().len();
+    wait_for("the position behind the last dropped line", || {
+        let saved = fs::read_to_string(node.state().join("checkpoint")).ok()?;
+        saved.contains(&format!("\"offset\":{len}")).then_some(())
+    });
+    assert_eq!(program.metric("pilcrow_dropped_lines_total", &["reason=\"too_much\""]), 2.0);
+    node.assert_no_violations();
+}
+
+#[test]
+fn labels_metadata_time_and_matches_arrive_as_stages_made_them() {
+    let node = node(
+        "- json: {expressions: {level: , trace: , ts: , msg: }}\n\
+         - labels: {level: }\n- structured_metadata: {trace: }\n\
+         - timestamp: {source: ts, format: RFC3339, action_on_failure: skip}\n- output: {source: msg}\n\
+         - match: {selector: '{level=\"error\"} |= \"disk\"', stages: [{static_labels: {alert: 'yes'}}]}\n\
+         - metrics: {errors_total: {type: Counter, source: level, config: {action: inc, value: error}}}\n",
+    );
+    let live = node.container("web", "web").join("0.log");
+    let json = |level: &str, msg: &str| {
+        format!(r#"{{"level":"{level}","trace":"t1","ts":"2026-01-02T00:00:09Z","msg":"{msg}"}}"#)
+    };
+    append(
+        &live,
+        [record(1, &json("info", "fine")), record(2, &json("error", "disk full")), record(3, "plain")].concat(),
+    );
+    let program = node.start();
+    node.wait_until(&program, "the lines", |counts| counts.entries == 3);
+    let mut seen: Vec<String> = Vec::new();
+    for stream in node.receiver.streams().values() {
+        for entry in &stream.entries {
+            let of = |name| stream.label(name).unwrap_or("-");
+            let second = entry.timestamp_ns / 1_000_000_000 % 60;
+            seen.push(format!("{} {} {} {second} {:?}", of("level"), of("alert"), entry.line, entry.metadata));
+        }
+    }
+    seen.sort();
+    let trace = r#"[("trace", "t1")]"#;
+    assert_eq!(
+        seen,
+        ["- - plain 3 []".to_owned(), format!("error yes disk full 9 {trace}"), format!("info - fine 9 {trace}")]
+    );
+    assert_eq!(program.metric("promtail_custom_errors_total", &["level=\"error\""]), 1.0);
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_multi_line_block_is_whole_after_a_rotation_and_a_kill() {
+    let node = node("- multiline: {firstline: '^\\d', max_wait_time: 1h}\n");
+    let folder = node.container("web", "web");
+    let live = folder.join("0.log");
+    append(&live, [record(1, "1 first"), record(2, " a"), record(3, "2 second"), record(4, " b")].concat());
+    let program = node.start();
+    node.wait_until(&program, "the first block", |counts| counts.entries == 1);
+    fs::rename(&live, folder.join("0.log.20260102-000005")).unwrap();
+    append(&live, record(6, " c"));
+    wait_for("the line behind the rotation to be read", || {
+        (program.metric("pilcrow_parsed_lines_total", &[]) == 5.0).then_some(())
+    });
+    program.kill();
+    append(&live, [record(7, " d"), record(8, "3 third")].concat());
+    let program = node.start();
+    wait_for("the second block", || (texts(&node, "web").len() >= 2).then_some(()));
+    assert_eq!(texts(&node, "web"), ["1 first\n a", "2 second\n b\n c\n d"], "{}", program.log());
+    node.assert_no_violations();
+}
+
+#[test]
+fn the_last_block_of_a_container_that_fell_silent_is_given_out() {
+    let node = node("- multiline: {firstline: '^\\d', max_wait_time: 2s}\n");
+    let live = node.container("web", "web").join("0.log");
+    append(&live, [record(1, "1 first"), record(2, " a")].concat());
+    let program = node.start();
+    node.wait_until(&program, "the block", |counts| counts.entries >= 1);
+    assert_eq!(texts(&node, "web"), ["1 first\n a"]);
+}
+
+#[test]
+fn a_container_at_its_limit_waits_alone_and_its_lines_stay_on_the_disk() {
+    let node = node("- match: {selector: '{container=\"loud\"}', stages: [{limit: {rate: 0.001, burst: 5}}]}\n");
+    let (loud, quiet) = (node.container("web", "loud").join("0.log"), node.container("web", "quiet").join("0.log"));
+    let lines = |name: &str| (0..50).map(|n| record(n, &format!("{name} {n}"))).collect::<String>();
+    append(&loud, lines("loud"));
+    let program = node.start();
+    // The last of them took its token in advance.
+    node.wait_until(&program, "the burst", |counts| counts.entries == 6);
+    append(&quiet, lines("quiet"));
+    node.wait_until(&program, "the other container", |counts| counts.entries == 56);
+    assert_eq!(texts(&node, "loud").len(), 6);
+    assert!(!settles(std::time::Duration::from_millis(600), || texts(&node, "loud").len() > 6));
+    assert!(program.terminate().success());
+    let program = node.start();
+    wait_for("the rest's first part", || (texts(&node, "loud").len() == 12).then_some(()));
+    assert_eq!(texts(&node, "loud")[11], "loud 11", "{}", program.log());
+    node.assert_no_violations();
+}
+
+#[test]
+fn labels_with_too_many_values_become_structured_metadata() {
+    let node = node("- regex: {expression: 'id=(?P<id>\\d+)'}\n- labels: {id: }\n");
+    let live = node.container("web", "web").join("0.log");
+    append(&live, (0..300).map(|n| record(n, &format!("id={n}"))).collect::<String>());
+    let program = node.start();
+    node.wait_until(&program, "the lines", |counts| counts.entries == 300);
+    let streams = node.receiver.streams();
+    assert_eq!(streams.len(), 200);
+    let moved = streams.values().flat_map(|stream| &stream.entries).filter(|entry| !entry.metadata.is_empty());
+    assert_eq!(moved.count(), 101);
+    assert_eq!(program.metric("pilcrow_moved_label_lines_total", &[]), 101.0);
+    node.assert_no_violations();
+}
+
+#[test]
+fn what_is_wrong_with_a_stage_is_reported_with_its_place() {
+    let node = node("- match:\n    selector: '{a=\"b\"}'\n    stages:\n    - tenant: {value: x}\n- geoip: {}\n");
+    let (code, text) = node.run("check", &[]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("pipeline_stages[0].match.stages[0].tenant: is not available yet"), "{text}");
+    assert!(text.contains("pipeline_stages[1].geoip"), "{text}");
+}
