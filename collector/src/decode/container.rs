@@ -89,8 +89,8 @@ impl ContainerParser {
         counts: &mut Counts,
         sink: &mut impl Sink,
     ) -> usize {
-        // After a power cut a log may go on with a hole of any length.
-        let nuls = leading_nuls(chunk);
+        // After a power cut a log may go on with a hole of any length. The last NUL tells that a newline behind it ends no line.
+        let nuls = leading_nuls(chunk).saturating_sub(1);
         counts.nul_bytes += nuls as u64;
         let (chunk, at) = (&chunk[nuls..], Position { offset: at.offset + nuls as u64, ..at });
         let Some(last_newline) = memchr::memrchr(b'\n', chunk) else { return nuls };
@@ -119,9 +119,6 @@ impl ContainerParser {
         counts: &mut Counts,
         sink: &mut impl Sink,
     ) {
-        let nuls = leading_nuls(rest);
-        counts.nul_bytes += nuls as u64;
-        let (rest, at) = (&rest[nuls..], Position { offset: at.offset + nuls as u64, ..at });
         if rest.is_empty() {
             return;
         }
@@ -191,8 +188,10 @@ impl ContainerParser {
     ) {
         let nuls = leading_nuls(record);
         output.counts.nul_bytes += nuls as u64;
-        // Where nothing follows this is an empty record: so it is where the chunk happens to begin after the NULs.
-        self.record(&record[nuls..], valid, Position { offset: at.offset + nuls as u64, ..at }, scratch, output);
+        if nuls < record.len() {
+            let at = Position { offset: at.offset + nuls as u64, ..at };
+            self.record(&record[nuls..], valid, at, scratch, output);
+        }
     }
 
     fn docker_record<S: Sink>(

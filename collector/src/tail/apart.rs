@@ -20,7 +20,7 @@ use std::{
         unix::fs::FileExt,
     },
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -290,6 +290,7 @@ fn read_cached(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Cached {
     while filled < buffer.len() {
         let part = &mut [IoSliceMut::new(&mut buffer[filled..])];
         match rustix::io::preadv2(file, part, offset + filled as u64, ReadWriteFlags::NOWAIT) {
+            Ok(0) if says_end_for_what_is_not_cached() => return Cached::Part(filled),
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(Errno::INTR) => {}
@@ -302,6 +303,16 @@ fn read_cached(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Cached {
         }
     }
     Cached::All(filled)
+}
+
+/// Whether `RWF_NOWAIT` may return 0 before the end of a file: Linux 5.9 and 5.10, as preadv2(2) says under BUGS.
+fn says_end_for_what_is_not_cached() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let name = rustix::system::uname();
+        let release = name.release().to_bytes();
+        [&b"5.9."[..], b"5.10."].iter().any(|version| release.starts_with(version))
+    })
 }
 
 /// As far as there is something, on the calling thread.

@@ -293,16 +293,13 @@ impl State {
             self.survey.note(&Folder::Container(id), Some(&failed.error));
         }
         let count = unopened.len();
-        let may_pass = |error: &io::Error| error.kind() != io::ErrorKind::PermissionDenied;
-        if unopened.iter().any(|trouble| may_pass(&trouble.error)) {
+        if unopened.iter().any(MergeError::may_pass) {
             self.due.rescan = self.due.rescan.min(Instant::now() + OPEN_AGAIN_AFTER);
         }
         if count > container.unopened {
             for MergeError { path, error } in unopened {
                 self.metrics.skipped_files.get_or_create(&Reason { reason: "unopened" }).inc();
-                if may_pass(&error)
-                    && let Some(more) = self.throttles.unopened_file.permit()
-                {
+                if let Some(more) = self.throttles.unopened_file.permit() {
                     tracing::warn!(path = %path.display(), %error, more,
                         "cannot open a log file; trying again at each scan");
                 }

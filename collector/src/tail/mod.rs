@@ -17,6 +17,7 @@ mod metadata;
 pub mod notify;
 mod partials;
 mod positions;
+mod quiet;
 pub mod read;
 mod reading;
 mod releases;
@@ -345,7 +346,7 @@ impl<R: RangeReader> Tailer<R> {
                 break;
             }
             if !self.state.schedule.has_ready() {
-                let wake = self.state.next_due().min(deadline);
+                let wake = self.state.drain_due().min(deadline);
                 tokio::select! {
                     () = self.state.links.done_notify.notified() => {}
                     () = tokio::time::sleep_until(wake.into()) => {}
@@ -365,18 +366,20 @@ impl State {
         self.decoding.limits.unwrap_or_else(|| Limits::from(&self.config.lines))
     }
 
+    /// When something is due while it drains, which neither sweeps nor scans.
+    fn drain_due(&self) -> Instant {
+        let seal = self.lanes.seal_due(self.grown_since);
+        let stalled = self.stalls.any().then(|| Instant::now() + LOOK_FOR_RETURNED);
+        let all = [seal, self.schedule.next_due(), stalled, self.release_is_due()];
+        all.into_iter().flatten().fold(Instant::now() + BEAT_INTERVAL, Instant::min)
+    }
+
     /// When something is due, whatever happens before.
     fn next_due(&self) -> Instant {
-        let seal = self.lanes.seal_due(self.grown_since);
-        let later = self.schedule.next_due();
         let snapshot = self.moved.then_some(self.due.snapshot);
         let metadata = self.selecting.metadata.wait_ends();
-        let beat = Instant::now() + BEAT_INTERVAL;
-        let stalled = self.stalls.any().then(|| Instant::now() + LOOK_FOR_RETURNED);
-        [seal, later, snapshot, metadata, stalled, self.release_is_due()]
-            .into_iter()
-            .flatten()
-            .fold(self.due.sweep.min(self.due.rescan).min(beat), Instant::min)
+        let due = self.drain_due().min(self.due.sweep).min(self.due.rescan);
+        [snapshot, metadata].into_iter().flatten().fold(due, Instant::min)
     }
 
     /// Puts a unit into the queue that has a file to read. One that has none must not wait there: while it does it is

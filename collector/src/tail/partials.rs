@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::State;
+use super::{State, Unit};
 use crate::model::UnitId;
 
 /// Bytes of unfinished lines of all units. Past it the unit that was silent for longest gives its lines out.
@@ -17,10 +17,13 @@ impl State {
         let timeout = self.config.lines.partial_timeout.0;
         let units = self.units.iter();
         let silent = units.filter(|unit| unit.holds_partial_line() && now - unit.last_read >= timeout);
-        // One that waits to be read, or has a further file, is not silent: the rest may be on the disk.
+        // One that waits to be read, cannot be read now, or has a further file, is not silent: the rest may be on the disk.
         let silent = silent.filter(|unit| {
             let chain = &unit.chain;
-            !unit.queued && chain.current().is_none_or(|index| !chain.is_superseded(index))
+            let is_last = chain
+                .current()
+                .is_none_or(|index| !chain.is_superseded(index) && chain.files()[index].failing_since.is_none());
+            !unit.queued && !unit.stalled && unit.waits_until.is_none_or(|until| until <= now) && is_last
         });
         let silent: Vec<UnitId> = silent.map(|unit| unit.id).collect();
         for id in silent {
@@ -37,8 +40,13 @@ impl State {
         while self.decoding.held_bytes > HELD_BYTES_MAX && self.flush_oldest() {}
     }
 
+    /// Counts anew: units that are excluded or go forget what they hold.
+    pub(super) fn count_held(&mut self) {
+        self.decoding.held_bytes = self.units.iter().map(Unit::held_bytes).sum();
+    }
+
     fn flush_oldest(&mut self) -> bool {
-        let held = self.units.iter().filter(|unit| unit.held_bytes() > 0);
+        let held = self.units.iter().filter(|unit| unit.is_labelled() && unit.held_bytes() > 0);
         let Some(oldest) = held.min_by_key(|unit| unit.last_read).map(|unit| unit.id) else { return false };
         if let Some(more) = self.throttles.unfinished_lines.permit() {
             tracing::warn!(

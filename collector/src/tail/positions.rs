@@ -60,7 +60,10 @@ impl<R: RangeReader> Tailer<R> {
     /// again.
     fn rewind(&mut self, id: UnitId) {
         let Some(unit) = self.state.units.get_mut(id) else { return };
+        let before = unit.held_bytes();
         let (again, sent_again) = unit.rewind();
+        let after = unit.held_bytes();
+        self.state.note_held(before, after);
         for index in again {
             self.read_again(id, index);
         }

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     apart::{self, Left, read_range},
     chain::{FAILING_MAX, Source, clock_before},
     folders::Folder,
+    quiet::Quiet,
     read::{BUFFER_BYTES, BUFFERS, RangeReader, Wanted},
     unit::Feed,
 };
@@ -21,9 +22,6 @@ use crate::{
     model::UnitId,
     status::{FormatLabel, Reason},
 };
-
-/// A superseded file that was last written to longer ago than this needs no grace.
-const SURELY_QUIET: Duration = Duration::from_secs(2);
 
 /// A record without a newline is held together up to this many times `lines.max_bytes`; docker's escapes need up to six
 /// bytes for one.
@@ -141,21 +139,15 @@ impl<R: RangeReader> Tailer<R> {
         let file = &mut unit.chain.files_mut()[index];
         let since = *file.at_end_since.get_or_insert(now);
         let is_written = matches!(file.source, Source::Slot(_));
-        if now - since < ROTATION_GRACE && is_written && !self.is_surely_quiet(id, index) {
-            self.state.schedule.push_later(since + ROTATION_GRACE, id);
-            return;
+        if now - since < ROTATION_GRACE && is_written {
+            match self.quiet(id, index) {
+                Quiet::No => return self.state.schedule.push_later(since + ROTATION_GRACE, id),
+                // A read is short before a block that cannot be read; the next one tells.
+                Quiet::ButLonger => return self.state.schedule.push_later(now + READ_AGAIN_AFTER, id),
+                Quiet::Yes => {}
+            }
         }
         self.finish(id, index);
-    }
-
-    fn is_surely_quiet(&self, id: UnitId, index: usize) -> bool {
-        let Some(file) = self.state.units.get(id).map(|unit| &unit.chain.files()[index]) else { return true };
-        let Source::Slot(slot) = file.source else { return true };
-        let stat = self.reader.file(slot).and_then(|open| apart::stat(open, file.device()).ok());
-        let Some(stat) = stat else { return false };
-        let Ok(now) = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) else { return false };
-        let modified = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
-        now.checked_sub(modified).is_some_and(|age| age > SURELY_QUIET)
     }
 
     /// The end of the unit's file at `index` is reached for good: reads what no newline ends, and goes on to the next file. The
@@ -263,9 +255,11 @@ impl State {
         if let Some(unit) = self.units.get_mut(id)
             && !unit.queued
         {
-            if unit.waits_until.is_some_and(|until| until > Instant::now()) {
+            match unit.waits_until {
                 // It is to be looked at then, see `with_batch`.
-                return;
+                Some(until) if until > Instant::now() => return,
+                Some(_) => return self.queue(id),
+                None => {}
             }
             unit.queued = true;
             self.schedule.push_blocked(id);

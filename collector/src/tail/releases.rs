@@ -9,7 +9,7 @@ use super::{State, Unit};
 use crate::{model::UnitId, status::Reason};
 
 /// A unit with more to read is looked at again after this time.
-const LOOK_AGAIN_NS: i64 = 250_000_000;
+const LOOK_AGAIN_NS: i64 = 1_000_000_000;
 
 impl State {
     /// Gives out a unit's partial lines as they are; returns whether a batch had room.

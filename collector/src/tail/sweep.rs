@@ -83,6 +83,7 @@ impl<R: RangeReader> Tailer<R> {
         }
         self.limit_held(found.held, now);
         self.give_up_vanished(now);
+        self.state.count_held();
         self.state.flush_silent(now);
         self.publish_gauges();
         self.state.report_folders();
@@ -139,7 +140,8 @@ impl<R: RangeReader> Tailer<R> {
                         }
                         _ => found.moved.push(id),
                     },
-                    Source::Closed if file.may_be_written_again() => match rustix::fs::stat(&file.path) {
+                    Source::Closed if file.may_be_written_again() => match stat_of(&file.path) {
+                        Err(error) if Left::of(&error).is_some() => {}
                         Ok(stat) if stat.st_size as u64 <= file.progress.parsed() => {}
                         _ => found.moved.push(id),
                     },

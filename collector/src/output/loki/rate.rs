@@ -23,6 +23,8 @@ pub(super) struct Bucket {
     /// What was taken and is not yet made good; at most the burst, or more by one request. Infinite: the whole burst,
     /// whatever that is.
     used: f64,
+    /// As `used`, of what this program took.
+    taken: f64,
     at: Instant,
     learned: Option<(RateLimit, Instant)>,
 }
@@ -30,7 +32,7 @@ pub(super) struct Bucket {
 impl Bucket {
     /// Empty when the program started: the one before it may just have used all.
     pub(super) fn new(started: Instant) -> Self {
-        Self { used: f64::INFINITY, at: started, learned: None }
+        Self { used: f64::INFINITY, taken: 0.0, at: started, learned: None }
     }
 
     /// How long a request of so many bytes has to wait; `None`: not at all. `limit`: the one in force for all streams, `None`
@@ -47,19 +49,21 @@ impl Bucket {
         self.limit(limit, now).map(|limit| limit.burst)
     }
 
-    /// Whether half of the burst is used.
+    /// Whether half of the burst is used, by this program.
     pub(super) fn is_half_used(&self, limit: Option<RateLimit>) -> bool {
-        limit.is_some_and(|limit| self.used > limit.burst / 2.0)
+        limit.is_some_and(|limit| self.taken > limit.burst / 2.0)
     }
 
     /// A request starts.
     pub(super) fn take(&mut self, bytes: f64) {
         self.used += bytes;
+        self.taken += bytes;
     }
 
     /// Nothing of a request was stored.
     pub(super) fn give_back(&mut self, bytes: f64) {
         self.used = (self.used - bytes).max(0.0);
+        self.taken = (self.taken - bytes).max(0.0);
     }
 
     /// Loki refused the stream at its rate limit, which may be the one that its text names.
@@ -93,6 +97,7 @@ impl Bucket {
             self.used = limit.burst;
         }
         self.used = (self.used - since * limit.rate).max(0.0);
+        self.taken = (self.taken - since * limit.rate).max(0.0);
         self.at = self.at.max(now);
     }
 }

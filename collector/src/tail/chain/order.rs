@@ -56,6 +56,13 @@ pub struct MergeError {
     pub error: io::Error,
 }
 
+impl MergeError {
+    /// Whether it may pass by itself: an error of the disk or a lack of descriptors, and neither missing permission nor damage.
+    pub fn may_pass(&self) -> bool {
+        self.error.raw_os_error().is_some() && self.error.kind() != io::ErrorKind::PermissionDenied
+    }
+}
+
 /// One container's files, oldest first.
 #[derive(Debug, Default)]
 pub struct Chain {
@@ -119,7 +126,7 @@ impl Chain {
         let mut seen = vec![false; self.files.len()];
         let listing = self.with_unread(listing);
         let mut grown = Vec::new();
-        let (strangers, errors) = self.recognise_by_inode(&listing, keep_open, (&mut seen, &mut grown), now);
+        let (strangers, errors) = self.recognise_by_inode(&listing, keep_open, (&mut seen, &mut grown), unknown, now);
         if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
             grown.into_iter().for_each(|id| self.reopen(id));
             return errors;
@@ -128,7 +135,7 @@ impl Chain {
         let known = Beginnings::of(&self.files);
         let mut newcomers: Vec<ChainFile> = Vec::new();
         let mut new_beginnings = Beginnings::default();
-        for (listed, inspected) in strangers {
+        for (listed, inspected, unknown) in strangers {
             let matching = known.matching(&inspected.head);
             let unseen = matching.iter().copied().filter(|&index| !seen[index]).min();
             match unseen.or_else(|| matching.into_iter().min()) {
@@ -143,7 +150,7 @@ impl Chain {
                 None if !new_beginnings.matching(&inspected.head).is_empty() => {}
                 // A copy that is about to be written; rotated files have something in them.
                 None if matches!(listed.name.age, Age::RotatedByNumber(_)) && inspected.head.is_empty() => {}
-                None if is_blocked => self.unread.extend(Unread::of(listed, inspected.file, now)),
+                None if is_blocked => self.unread.extend(Unread::of(listed, inspected.file, now, unknown)),
                 None => {
                     let newcomer = ChainFile::new(listed, inspected, unknown);
                     new_beginnings.add(newcomers.len(), newcomer.fingerprint);
@@ -174,8 +181,9 @@ impl Chain {
         listing: &'a [ListedFile],
         keep_open: usize,
         (seen, grown): (&mut [bool], &mut Vec<u64>),
+        unknown: UnknownFile,
         now: Instant,
-    ) -> (Vec<(&'a ListedFile, Inspected)>, Vec<MergeError>) {
+    ) -> (Vec<(&'a ListedFile, Inspected, UnknownFile)>, Vec<MergeError>) {
         let (mut strangers, mut errors) = (Vec::new(), Vec::new());
         let mut unsure = Vec::new();
         let mut by_key = ByKey::of(self.files.iter().map(|file| Some(file.key)));
@@ -201,10 +209,11 @@ impl Chain {
                 continue;
             }
             let before = held.iter().find(|held| held.listed.key == listed.key);
+            let unknown = before.map_or(unknown, |held| held.unknown);
             match head::inspect_open(&listed.path, listed.name.gzip, before.map(|held| &held.file)) {
                 Ok(mut inspected) => {
                     opened += 1;
-                    if opened > keep_open {
+                    if opened > keep_open && before.is_none() {
                         inspected.file = None;
                     }
                     let is_same =
@@ -214,14 +223,14 @@ impl Chain {
                             grown.extend(self.files[index].recognise(listed, inspected));
                             seen[index] = true;
                         }
-                        None => strangers.push((listed, inspected)),
+                        None => strangers.push((listed, inspected, unknown)),
                     }
                 }
                 Err(failed) if failed.error.kind() == io::ErrorKind::NotFound => {}
                 Err(failed) => {
                     if let Some(file) = failed.file.filter(|_| before.is_some() || opened + held.len() < keep_open) {
                         let since = before.map_or(now, |held| held.since);
-                        self.unread.push(Unread { listed: listed.clone(), file, since });
+                        self.unread.push(Unread { listed: listed.clone(), file, since, unknown });
                     }
                     errors.push(MergeError { path: listed.path.clone(), error: failed.error });
                 }
@@ -230,7 +239,7 @@ impl Chain {
         if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
             self.unread = held;
         }
-        strangers.sort_by_key(|(listed, _)| (listed.name.age != Age::Live, listed.name.gzip));
+        strangers.sort_by_key(|(listed, ..)| (listed.name.age != Age::Live, listed.name.gzip));
         (strangers, errors)
     }
 

@@ -163,15 +163,15 @@ impl World {
         self.most_pending_bytes = self.most_pending_bytes.max(self.run.pending_bytes());
     }
 
-    /// A log that an earlier restart with the same count left is written to again only when it was read: else its old lines and its
-    /// new ones are one piece, and what came between them follows.
+    /// A log that an earlier restart with the same count left is written to again only when it was read to its end: else its old
+    /// lines and its new ones are one piece, and what came between them follows.
     fn restart(&mut self, counts_anew: bool) {
         let is_saved = |stream: usize| {
             let written = &self.node.written[stream];
             self.node.begun[stream].is_empty()
                 && written.iter().all(|line| self.stored_acknowledged[stream].contains(line))
         };
-        let may_append = is_saved(0) && is_saved(1);
+        let may_append = is_saved(0) && is_saved(1) && self.run.has_read_all_before(&self.node.newest());
         self.node.restart(counts_anew, may_append);
     }
 

@@ -132,6 +132,11 @@ impl Node {
         }
     }
 
+    /// The log that the container writes to.
+    pub fn newest(&self) -> PathBuf {
+        self.path(&self.name)
+    }
+
     /// How many lines of each stream were begun.
     fn begun_lines(&self) -> [usize; 2] {
         [0, 1].map(|stream| self.written[stream].len() + usize::from(!self.begun[stream].is_empty()))

@@ -163,6 +163,16 @@ impl Run {
         self.tailer.state.units.iter().all(|unit| unit.next(&unacknowledged)[stream as usize].is_none())
     }
 
+    /// Whether all files were read to their end but the newest one, and that is known.
+    pub fn has_read_all_before(&self, newest: &Path) -> bool {
+        let mut units = self.tailer.state.units.iter().peekable();
+        units.peek().is_some()
+            && units.all(|unit| match unit.chain.files() {
+                [before @ .., last] => last.path == newest && before.iter().all(|file| file.progress.has_ended()),
+                [] => false,
+            })
+    }
+
     /// Whether the file at `path` is open.
     pub fn holds(&self, path: &Path) -> bool {
         let key = FileKey::of(&fs::metadata(path).unwrap());

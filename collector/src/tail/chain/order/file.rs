@@ -371,7 +371,11 @@ impl ChainFile {
 /// written to. Where it began in the future the clock was set back since, as a machine's without a battery is when the power
 /// fails, and times tell nothing.
 pub(super) fn began_anew(lower_began_ns: i64, higher_last_write_ns: i64, wall_ns: i64) -> bool {
-    higher_last_write_ns < lower_began_ns && lower_began_ns <= wall_ns
+    const SECOND_NS: i64 = 1_000_000_000;
+    // Some file systems and archives keep whole seconds.
+    let keeps_seconds = higher_last_write_ns % SECOND_NS == 0;
+    let last_write_ns = higher_last_write_ns.saturating_add(if keeps_seconds { SECOND_NS } else { 0 });
+    last_write_ns < lower_began_ns && lower_began_ns <= wall_ns
 }
 
 /// `file`: none where it is not to be kept open.

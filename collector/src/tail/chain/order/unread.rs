@@ -8,11 +8,10 @@
 use std::{
     borrow::Cow,
     fs::File,
-    io::ErrorKind,
     time::{Duration, Instant},
 };
 
-use super::{Chain, ListedFile, MergeError};
+use super::{Chain, ListedFile, MergeError, UnknownFile};
 
 /// A file that cannot be read for so long is not waited for any more.
 pub const FAILING_MAX: Duration = Duration::from_secs(600);
@@ -23,23 +22,21 @@ pub(super) struct Unread {
     pub(super) listed: ListedFile,
     pub(super) file: File,
     pub(super) since: Instant,
+    /// What was to be done with it when it was found.
+    pub(super) unknown: UnknownFile,
 }
 
 impl Unread {
     /// `None` where it is not open.
-    pub(super) fn of(listed: &ListedFile, file: Option<File>, since: Instant) -> Option<Self> {
-        Some(Self { listed: listed.clone(), file: file?, since })
+    pub(super) fn of(listed: &ListedFile, file: Option<File>, since: Instant, unknown: UnknownFile) -> Option<Self> {
+        Some(Self { listed: listed.clone(), file: file?, since, unknown })
     }
 }
 
 impl Chain {
-    /// Whether files that are new have to wait, as one of the folder cannot be read. One that may not be read, or is not whole yet,
-    /// is not waited for.
+    /// Whether files that are new have to wait, as one of the folder cannot be read.
     pub(super) fn is_blocked_by(&mut self, errors: &[MergeError], now: Instant) -> bool {
-        let may_pass = |failed: &MergeError| {
-            !matches!(failed.error.kind(), ErrorKind::PermissionDenied | ErrorKind::UnexpectedEof)
-        };
-        if !errors.iter().any(may_pass) {
+        if !errors.iter().any(MergeError::may_pass) {
             self.failing_since = None;
             return false;
         }
