@@ -277,7 +277,8 @@ fn a_record_behind_a_run_of_nuls_has_its_own_time_and_stream_and_a_hole_is_no_li
 fn nuls_before_a_newline_give_the_same_wherever_a_chunk_begins() {
     let mut fed = [Fed::roomy(), Fed::roomy()];
     fed[0].feed(b"raw\n\0\0\n");
-    fed[1].feed_at(b"raw\n\0\0", 0, 0);
+    fed[1].feed_at(b"raw\n", 0, 0);
+    assert_eq!(fed[1].feed_at(b"\0\0", 0, 4), 1);
     assert_eq!(fed[1].feed_at(b"\0\n", 0, 5), 2);
     assert_eq!((&fed[0].lines, fed[0].counts), (&fed[1].lines, fed[1].counts));
 }

@@ -27,3 +27,8 @@ fn an_empty_log_with_the_name_and_the_inode_of_an_earlier_one_is_another_file() 
     let (stderr_piece, line) = (Write { stderr: true, whole: false }, Write { stderr: false, whole: true });
     assert_holds(&[Restart, stderr_piece, PIECE, Turn, Restart, Save, Remove, line, RestartCountAnew]);
 }
+
+#[test]
+fn a_log_of_a_count_that_began_anew_comes_after_an_empty_one_of_a_higher_count() {
+    assert_holds(&[Restart, Remove, RestartCountAnew, Kill, PIECE, Turn, PIECE, PIECE]);
+}

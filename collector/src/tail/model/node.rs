@@ -155,7 +155,9 @@ impl Node {
     /// need not wait for more.
     fn touch(&mut self) {
         self.seconds += 1;
-        self.file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(EPOCH + self.seconds)).unwrap();
+        // No whole second: such a time is less exact.
+        let since = Duration::from_millis(1000 * (EPOCH + self.seconds) + 250);
+        self.file.set_modified(SystemTime::UNIX_EPOCH + since).unwrap();
     }
 
     pub fn compress(&mut self, which: usize) {
