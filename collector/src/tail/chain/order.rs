@@ -124,9 +124,10 @@ impl Chain {
     ) -> Vec<MergeError> {
         let wall_ns = wall_ns();
         let mut seen = vec![false; self.files.len()];
-        let listing = self.with_unread(listing);
+        let all = self.with_unread(listing);
+        let nameless: Vec<_> = all[listing.len()..].iter().map(|held| held.key).collect();
         let mut grown = Vec::new();
-        let (strangers, errors) = self.recognise_by_inode(&listing, keep_open, (&mut seen, &mut grown), unknown, now);
+        let (strangers, errors) = self.recognise_by_inode(&all, keep_open, (&mut seen, &mut grown), unknown, now);
         if errors.iter().any(|failed| Left::of(&failed.error).is_some()) {
             grown.into_iter().for_each(|id| self.reopen(id));
             return errors;
@@ -165,7 +166,13 @@ impl Chain {
                 file.missing_since.get_or_insert(now);
             }
         }
-        let mut newcomers = in_order(newcomers, wall_ns);
+        let (nameless, named): (Vec<_>, Vec<_>) = newcomers.into_iter().partition(|file| nameless.contains(&file.key));
+        let mut newcomers = in_order(named, wall_ns);
+        // Files that are held without a name are newcomers that have been rotated and compressed since.
+        for file in in_order(nameless, wall_ns) {
+            let next = newcomers.iter().position(|other| other.begins_after(&file)).unwrap_or(newcomers.len());
+            newcomers.insert(next, file);
+        }
         newcomers.iter_mut().for_each(|newcomer| newcomer.id = take_id(next_id));
         self.insert(newcomers, wall_ns);
         grown.into_iter().for_each(|id| self.reopen(id));

@@ -340,6 +340,12 @@ impl ChainFile {
         self.first_timestamp_ns.unwrap_or(self.modified_ns)
     }
 
+    /// Whether it comes after another file whose present name is not known: by the times of their first records.
+    pub(super) fn begins_after(&self, other: &Self) -> bool {
+        let key = |file: &Self| (file.name.restart, file.first_timestamp_ns.unwrap_or(i64::MAX));
+        key(self) > key(other)
+    }
+
     /// Whether it comes after another file of its container, by this machine's clock: restart counts tell, unless they began
     /// again at 0.
     pub(super) fn is_after(&self, other: &Self, wall_ns: i64) -> bool {
