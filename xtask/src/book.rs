@@ -3,9 +3,9 @@
 //! In: docs/ and its SUMMARY.md. Out: target/book/html. Pages link to files beside docs/, which a site does not have: those
 //! links go to the repository's address where one is given, else they stay.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, process::Command};
 
-use crate::{links, process};
+use crate::{cargo_tool, links, process};
 
 /// Known to read docs/book.toml.
 const MDBOOK: &str = "0.5.4";
@@ -37,23 +37,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     fs::copy(docs.join("book.toml"), work.join("book.toml"))?;
-    process::run(Command::new(mdbook()?).args(["build", "--dest-dir", "html"]).arg(&work))?;
+    process::run(Command::new(cargo_tool::ensure("mdbook", MDBOOK)?).args(["build", "--dest-dir", "html"]).arg(&work))?;
     println!("{}", work.join("html/index.html").display());
     Ok(())
-}
-
-/// From target/tools, where it is built first if need be.
-fn mdbook() -> anyhow::Result<PathBuf> {
-    let tools = process::target_dir().join("tools");
-    let program = tools.join("bin/mdbook");
-    let known = process::output_of(Command::new(&program).arg("--version")).unwrap_or_default();
-    if !known.contains(MDBOOK) {
-        println!("installing mdbook {MDBOOK} into {} (once, some minutes)", tools.display());
-        let mut install = process::cargo();
-        install.args(["install", "--locked", "--force", "--root"]).arg(&tools);
-        process::run(install.args(["mdbook", "--version", MDBOOK]))?;
-    }
-    Ok(program)
 }
 
 fn with_links(page: &str, repository: Option<&str>) -> String {

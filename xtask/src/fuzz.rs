@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::process;
+use crate::{cargo_tool, process};
 
 /// cargo-fuzz, pinned as bpf-linker is.
 const VERSION: &str = "0.13.2";
@@ -39,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(target) => bail!("there is no fuzz target {target}; there are {}", all.join(", ")),
         None => all,
     };
-    let cargo_fuzz = ensure_cargo_fuzz()?;
+    let cargo_fuzz = cargo_tool::ensure("cargo-fuzz", VERSION)?;
     process::run(fuzz_command(&cargo_fuzz, "build").args((wanted.len() == 1).then(|| &wanted[0])))?;
     let broken: Vec<_> = wanted
         .iter()
@@ -95,17 +95,4 @@ fn fuzz_command(cargo_fuzz: &Path, command: &str) -> Command {
     fuzz.env("RUSTC_BOOTSTRAP", "1").arg(command);
     fuzz.arg("--fuzz-dir").arg(folder()).arg("--target-dir").arg(target_folder());
     fuzz
-}
-
-/// The cargo-fuzz in target/tools; builds it where it is missing (two minutes).
-fn ensure_cargo_fuzz() -> anyhow::Result<PathBuf> {
-    let tools = process::target_dir().join("tools");
-    let program = tools.join("bin/cargo-fuzz");
-    let version = process::output_of(Command::new(&program).arg("--version"));
-    if !version.is_ok_and(|version| version.trim_end() == format!("cargo-fuzz {VERSION}")) {
-        let mut cargo = process::cargo();
-        cargo.args(["install", "--locked", "--force", "--root"]).arg(&tools);
-        process::run(cargo.args(["cargo-fuzz", "--version", VERSION]))?;
-    }
-    Ok(program)
 }

@@ -15,6 +15,7 @@ use crate::{
     helm::{self, Helm},
     image,
     image::layout::{File, gzip, tar_of},
+    manifests::NAMESPACE,
 };
 
 /// What is no part of a packed chart, as .helmignore says.
@@ -25,13 +26,9 @@ const HEAD: &str = "\
 # valuesContent, in your own copy. On a server node:
 #   sudo cp pilcrow-image-*-linux-$(dpkg --print-architecture).tar /var/lib/rancher/k3s/agent/images/    (on every node)
 #   sudo cp pilcrow.yaml /var/lib/rancher/k3s/server/manifests/
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: pilcrow
-  labels:
-    # hostPath volumes and added capabilities are not in the baseline.
-    pod-security.kubernetes.io/enforce: privileged
+";
+
+const CHART: &str = "\
 ---
 apiVersion: helm.cattle.io/v1
 kind: HelmChart
@@ -93,7 +90,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 
 /// deploy/k3s/pilcrow.yaml, with `image` as the default image.
 pub fn manifest(image: &str) -> anyhow::Result<String> {
-    Ok(format!("{HEAD}{}\n", STANDARD.encode(chart_archive(image)?)))
+    Ok(format!("{HEAD}{NAMESPACE}{CHART}{}\n", STANDARD.encode(chart_archive(image)?)))
 }
 
 /// What k3s would do with the manifest: unpack the chart, and render it with the values.

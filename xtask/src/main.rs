@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod book;
 mod build;
+mod cargo_tool;
 mod chaos;
 mod conformance;
 mod cross;

@@ -26,7 +26,20 @@ struct Rendered {
     templates: &'static [&'static str],
     /// What stands above them.
     head: &'static str,
+    /// Whether [`NAMESPACE`] comes first.
+    has_namespace: bool,
 }
+
+/// The namespace that everything is installed into.
+pub const NAMESPACE: &str = "\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: pilcrow
+  labels:
+    # hostPath volumes and added capabilities are not in the baseline.
+    pod-security.kubernetes.io/enforce: privileged
+";
 
 /// A change of the configuration cannot change the checksum in plain manifests, so there is none.
 const VALUES: [&str; 2] = ["--set", "loki.url=http://loki.monitoring:3100,rollOnConfigChange=false"];
@@ -40,14 +53,8 @@ const FILES: [Rendered; 2] = [
 # Pilcrow on every node. Made from deploy/helm/pilcrow by `cargo xtask manifests`; not to be edited in the repository.
 # In your own copy, or by kustomize: the address of your Loki and your cluster's name in the ConfigMap, and the image.
 #   kubectl apply -f pilcrow.yaml
-apiVersion: v1
-kind: Namespace
-metadata:
-  name: pilcrow
-  labels:
-    # hostPath volumes and added capabilities are not in the baseline.
-    pod-security.kubernetes.io/enforce: privileged
 ",
+        has_namespace: true,
     },
     Rendered {
         name: "monitoring.yaml",
@@ -57,6 +64,7 @@ metadata:
 # For clusters with the Prometheus Operator and Grafana's sidecar: scraping, alerts and the dashboard.
 # Made from deploy/helm/pilcrow by `cargo xtask manifests`; not to be edited in the repository.
 ",
+        has_namespace: false,
     },
 ];
 
@@ -98,7 +106,8 @@ fn render(helm: &Helm) -> anyhow::Result<Vec<(PathBuf, String)>> {
         for template in file.templates {
             arguments.extend(["--show-only".to_owned(), format!("templates/{template}.yaml")]);
         }
-        Ok((folder.join(file.name), plain(file.head, &helm.template(&arguments)?)))
+        let head = [file.head, if file.has_namespace { NAMESPACE } else { "" }].concat();
+        Ok((folder.join(file.name), plain(&head, &helm.template(&arguments)?)))
     };
     let mut rendered = FILES.iter().map(render_one).collect::<anyhow::Result<Vec<_>>>()?;
     let for_k3s = process::workspace_root().join("deploy/k3s");

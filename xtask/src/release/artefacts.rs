@@ -3,12 +3,12 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::Context;
 
 use crate::{
+    cargo_tool,
     image::layout::{File, gzip, tar_of},
     manual, process,
 };
@@ -53,15 +53,7 @@ pub fn program_archive(folder: &str, program: &Path) -> anyhow::Result<Vec<u8>> 
 
 /// What the program is made of, as cargo-sbom tells it.
 pub fn sbom(sbom: &Sbom) -> anyhow::Result<String> {
-    let tools = process::target_dir().join("tools");
-    let program = tools.join("bin/cargo-sbom");
-    let known = process::output_of(Command::new(&program).arg("--version")).unwrap_or_default();
-    if !known.contains(CARGO_SBOM) {
-        println!("installing cargo-sbom {CARGO_SBOM} into {} (once, some minutes)", tools.display());
-        let mut install = process::cargo();
-        install.args(["install", "--locked", "--force", "--root"]).arg(&tools);
-        process::run(install.args(["cargo-sbom", "--version", CARGO_SBOM]))?;
-    }
+    let program = cargo_tool::ensure("cargo-sbom", CARGO_SBOM)?;
     let mut command = process::in_workspace(&program);
     process::output_of(command.args(["--cargo-package", "collector", "--output-format", sbom.format]))
 }
