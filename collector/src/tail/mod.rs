@@ -417,4 +417,6 @@ impl State {
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod rig;
+#[cfg(test)]
 mod tests;

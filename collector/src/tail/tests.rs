@@ -10,8 +10,10 @@ use std::{
 use super::*;
 use crate::{
     compiled::Compiled,
-    tail::notify::PollSignal,
-    tail::read::{PreadReader, Wanted},
+    tail::{
+        read::{PreadReader, Wanted},
+        rig::{self, Ends},
+    },
 };
 
 /// Reads as pread does, and lets something happen when a file is taken over: while folders are being scanned.
@@ -52,34 +54,9 @@ impl Rig {
     fn new(meddle: impl FnMut() + 'static, folder: tempfile::TempDir) -> Self {
         let mut config = Config::default();
         config.paths.pods = folder.path().into();
-        let (sealed_tx, sealed) = crossbeam_channel::unbounded();
-        let (done, done_rx) = crossbeam_channel::unbounded();
-        let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
-        let links = Links {
-            sealed: sealed_tx,
-            sealed_notify: Arc::default(),
-            done: done_rx,
-            done_notify: Arc::default(),
-            snapshots: snapshots_tx,
-            snapshots_notify: Arc::default(),
-            pods: None,
-            pods_notify: Arc::default(),
-            stop: Arc::default(),
-        };
         let reader = MeddlingReader { inner: PreadReader::new(), meddle: Box::new(meddle) };
-        let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
-        let Compiled { config, relabel, pod_selector, pipeline, .. } = Compiled::new(config).unwrap();
-        let setup = Setup {
-            config: Arc::new(config),
-            relabel,
-            pod_selector,
-            pipeline,
-            links,
-            saved: Unclaimed::default(),
-            metrics: Arc::default(),
-            health: Arc::default(),
-        };
-        let side = Tailer::new(reader, signal, setup).unwrap();
+        let (side, ends) = rig::tailer(Compiled::new(config).unwrap(), Unclaimed::default(), reader);
+        let Ends { sealed, done, snapshots } = ends;
         Self { folder, side, sealed, done, snapshots }
     }
 

@@ -11,8 +11,8 @@ use std::{
 
 use super::super::{
     chain::Source,
-    notify::PollSignal,
     read::{PreadReader, Wanted},
+    rig::{self, Ends},
     *,
 };
 use crate::{
@@ -76,38 +76,14 @@ impl Run {
     pub fn start(pods: &Path, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
         let mut config = Config::default();
         config.paths.pods = pods.into();
-        let (sealed_tx, sealed) = crossbeam_channel::unbounded();
-        let (done, done_rx) = crossbeam_channel::unbounded();
-        let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
-        let links = Links {
-            sealed: sealed_tx,
-            sealed_notify: Arc::default(),
-            done: done_rx,
-            done_notify: Arc::default(),
-            snapshots: snapshots_tx,
-            snapshots_notify: Arc::default(),
-            pods: None,
-            pods_notify: Arc::default(),
-            stop: Arc::default(),
-        };
-        let Compiled { mut config, relabel, pod_selector, pipeline, .. } = Compiled::new(config).unwrap();
-        config.loki.batch.bytes = ByteSize(BATCH_BYTES);
-        config.memory.queue = ByteSize(QUEUE_BYTES);
-        config.shutdown.deadline = HumanDuration(Duration::ZERO);
+        let mut compiled = Compiled::new(config).unwrap();
+        compiled.config.loki.batch.bytes = ByteSize(BATCH_BYTES);
+        compiled.config.memory.queue = ByteSize(QUEUE_BYTES);
+        compiled.config.shutdown.deadline = HumanDuration(Duration::ZERO);
         let saved = checkpoint::decode(&checkpoint::encode(&saved)).unwrap();
-        let setup = Setup {
-            config: Arc::new(config),
-            links,
-            saved: saved.into(),
-            relabel,
-            pod_selector,
-            pipeline,
-            metrics: Arc::default(),
-            health: Arc::default(),
-        };
         let reader = FailingReader { inner: PreadReader::new(), fails: Rc::clone(fails) };
-        let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
-        let tailer = Tailer::new(reader, signal, setup).unwrap();
+        let (tailer, ends) = rig::tailer(compiled, saved.into(), reader);
+        let Ends { sealed, done, snapshots } = ends;
         let mut run = Self { tailer, sealed, done, snapshots, pending: VecDeque::new(), parked: HashSet::new() };
         run.look();
         run
