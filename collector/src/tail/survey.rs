@@ -21,6 +21,8 @@ pub const PERMISSIONS: &str = "run as root, or give CAP_DAC_READ_SEARCH (in Kube
 /// What to do about a folder that is a link.
 pub const LINKED: &str = "mount the folder itself there (mount --bind), or have paths.pods lead to where it lies";
 
+const EMPTY: &str = "it is empty: no pod has logged here yet, or it is not the node's /var/log/pods";
+
 /// What was found since the start.
 #[derive(Debug, Default)]
 pub struct Survey {
@@ -51,7 +53,7 @@ impl Survey {
 
 /// What is wrong with a folder of pods that holds these folders; `None`: some are pods'.
 pub fn names<'n>(folder: &Path, names: impl Iterator<Item = &'n str>) -> Option<&'static str> {
-    let mut wrong = "it is empty: no pod has logged here yet, or it is not the node's /var/log/pods";
+    let mut wrong = EMPTY;
     for name in names {
         if PodName::parse(name).is_some() {
             return None;
@@ -67,7 +69,7 @@ pub fn names<'n>(folder: &Path, names: impl Iterator<Item = &'n str>) -> Option<
 
 /// Whether a verdict of [`names`] is that of an empty folder.
 pub fn is_empty(wrong: &str) -> bool {
-    wrong.starts_with("it is empty")
+    wrong == EMPTY
 }
 
 impl State {

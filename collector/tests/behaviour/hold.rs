@@ -62,7 +62,7 @@ fn a_deleted_file_that_fits_into_hold_bytes_is_held_and_read() {
 }
 
 #[test]
-fn deleted_files_over_hold_bytes_are_given_up_aloud_and_the_chain_goes_on() {
+fn deleted_files_over_hold_bytes_are_given_up_with_a_warning_and_the_chain_goes_on() {
     for (config, why) in [("{bytes: 1MiB}", "hold.bytes"), ("{bytes: 0}", "hold.bytes"), ("{age: 1s}", "hold.age")] {
         let mut node = Node::new();
         node.extra_config = format!("hold: {config}");

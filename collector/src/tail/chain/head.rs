@@ -62,7 +62,10 @@ pub fn inspect_open(path: &Path, gzip: bool, open: Option<&File>) -> Result<Insp
             Some(file) => file,
             None => open_log(&path)?,
         };
-        Ok(inspect_here(&file, gzip).map_err(|error| (error, file)))
+        Ok(match inspect_here(&file, gzip) {
+            Ok((inspected, file_system)) => Ok((Inspected { file: Some(file), ..inspected }, file_system)),
+            Err(error) => Err((error, file)),
+        })
     };
     match apart::run(inspecting)? {
         Ok((inspected, file_system)) => {
@@ -98,7 +101,7 @@ fn open_log(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
 }
 
-/// On this thread; also returns the type of the file system.
+/// On this thread, without the file; also returns the type of the file system.
 fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
@@ -117,7 +120,7 @@ fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
         len: metadata.len(),
         modified_ns: modified_ns(&metadata),
         head,
-        file: Some(file.try_clone()?),
+        file: None,
     };
     Ok((inspected, file_system as u64))
 }
