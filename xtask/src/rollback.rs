@@ -206,12 +206,11 @@ impl Proof {
         self.removals.permit(collector.pid());
         self.pass(TURN, collector)?;
         self.removals.forbid();
+        self.wait("lines of removed files", collector, |_| Ok(!self.removals.is_owed()))?;
         let arrived = self.receiver.counts().marked_lines;
         let lines = self.live.ledger().written().into_iter().map(|(_, lines)| lines);
         let written: Vec<_> = (0..).zip(lines).collect();
-        self.wait("all lines to arrive", collector, |_| {
-            Ok(!self.removals.is_owed() && self.receiver.has_all(&written))
-        })?;
+        self.wait("all lines to arrive", collector, |_| Ok(self.receiver.has_all(&written)))?;
         let metrics = |of: &Collector| Metrics::fetch(of.status_address());
         let writes = |of: &Collector| metrics(of).map(|metrics| metrics.sum("pilcrow_checkpoint_writes_total"));
         // The first one may have been under way, and the second one soon after it.
