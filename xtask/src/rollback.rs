@@ -232,7 +232,8 @@ impl Proof {
     ) -> anyhow::Result<()> {
         let end = Instant::now() + PATIENCE;
         while !is_so(collector)? {
-            ensure!(Instant::now() < end, "waited {PATIENCE:?} for {what}: {:?}", self.receiver.counts());
+            let report = || self.receiver.report(self.live.ledger());
+            ensure!(Instant::now() < end, "waited {PATIENCE:?} for {what}: {}", report());
             ensure!(self.live.is_at_work(), "a thread that writes logs has ended");
             ensure!(!self.interrupts.asked(), "interrupted");
             collector.check_running()?;
