@@ -47,7 +47,7 @@ pub fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Star
          memory: {{queue: 1MiB}}\n\
          checkpoint: {{interval: {}ms}}\n\
          sweep: {{interval: 500ms}}\n\
-         lines: {{partial_timeout: 5s}}\n\
+         lines: {{partial_timeout: 20s}}\n\
          shutdown: {{deadline: 2s}}\n\
          log: {{level: debug}}\n\
          debug: {{drop_signals: {drop_signals}}}\n",
