@@ -259,6 +259,12 @@ impl Lanes {
         self.free.iter_mut().for_each(Batch::release_spare);
     }
 
+    /// The batches that are being filled.
+    #[cfg(test)]
+    pub fn open_batches(&self) -> impl Iterator<Item = &Batch> {
+        self.open.iter().map(|open| &open.batch)
+    }
+
     /// Bytes of memory for entries, used or not.
     #[cfg(test)]
     pub fn reserved_bytes(&self) -> usize {

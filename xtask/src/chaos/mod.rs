@@ -8,7 +8,7 @@
 mod memory;
 mod observed;
 mod plan;
-mod removals;
+pub mod removals;
 mod report;
 mod state_disk;
 mod storm;

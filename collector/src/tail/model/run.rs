@@ -156,8 +156,9 @@ impl Run {
         files.any(|file| matches!(file.source, Source::Slot(_) | Source::Gzip(_)) && file.listed_key() == key)
     }
 
-    /// Bytes of all batches that did not come back.
-    pub fn pending_bytes(&self) -> usize {
-        self.pending.iter().map(|pending| pending.batch.encoded_bytes()).sum()
+    /// Bytes of each batch that is being filled or did not come back.
+    pub fn batch_bytes(&self) -> impl Iterator<Item = usize> {
+        let pending = self.pending.iter().map(|pending| &pending.batch);
+        self.tailer.state.lanes.open_batches().chain(pending).map(Batch::encoded_bytes)
     }
 }
