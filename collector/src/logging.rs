@@ -15,15 +15,15 @@ use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt,
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// Starts it for the whole process; a second call changes nothing.
+/// Starts logging for the whole process; a second call changes nothing.
 ///
-/// Colours only on a terminal, as `kubectl logs` and files would show them as rubbish.
+/// Colours only on a terminal: files and `kubectl logs` would show the escape codes.
 pub fn start(log: &Log) {
     let level = level(log.level);
     let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(LossyWriter::new(io::stderr()));
     // It would report a failed write by `eprintln!`, which panics where stderr is what failed.
     let builder = builder.log_internal_errors(false);
-    // The other result is that there is a subscriber already, which a test may have set.
+    // It fails only where there is a subscriber already, which a test may have set.
     let _ = match log.format {
         LogFormat::Text => {
             let builder = builder.with_ansi(io::stderr().is_terminal()).with_target(false);
@@ -45,8 +45,8 @@ fn level(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Which events are written. The level is Pilcrow's own. Libraries only warn, but for `trace`: each request to Loki has debug
-/// lines of hyper and rustls, and where Pilcrow collects its own log, those lines would make the next request.
+/// Which events are written: Pilcrow's own from `log_level` on, those of libraries from warn on (all of them with `trace`). Each
+/// request to Loki has debug lines of hyper and rustls; where Pilcrow collects its own log, those would cause the next request.
 fn targets(log_level: LogLevel) -> Targets {
     let level = level(log_level);
     if log_level == LogLevel::Trace {
@@ -130,7 +130,7 @@ impl<W: Write + AsFd> Lossy<W> {
     }
 }
 
-/// Whether writing does not block, for what it would write or for the error that it would give.
+/// Whether a write would return at once, with success or with an error.
 fn has_room(fd: BorrowedFd<'_>, wait: &Timespec) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     match poll(&mut fds, Some(wait)) {
@@ -140,7 +140,7 @@ fn has_room(fd: BorrowedFd<'_>, wait: &Timespec) -> io::Result<bool> {
     }
 }
 
-/// Writes to stderr where it takes anything: for the last words of the program, which must not panic.
+/// Writes to stderr and ignores errors: for the program's last message, where `eprintln!` would panic.
 pub fn last_words(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -28,7 +28,7 @@ const PARTIAL_AGE_MAX_NS: i64 = 300 * 1_000_000_000;
 pub struct ContainerParser {
     limits: Limits,
     clock: Clock,
-    /// Records of each stream before this offset of the file are passed over.
+    /// Records of each stream before this offset of the file are skipped.
     from: [u64; 2],
     /// The unfinished lines of stdout and stderr.
     partials: [Option<Box<Partial>>; 2],

@@ -1,4 +1,4 @@
-//! Which file a log file is, over renames, compression and restarts, and how far it is done.
+//! Which file a log file is, over renames, compression and restarts, and up to where it was acknowledged.
 //!
 //! Inode numbers are used again, and a compressed file has a new one: the first bytes, decompressed, tell which file it is.
 
@@ -22,7 +22,7 @@ impl FileKey {
     /// No file has it.
     pub const NONE: Self = Self { device: 0, inode: 0 };
 
-    /// The key of a file whose metadata is at hand.
+    /// The key of the file with this metadata.
     pub fn of(metadata: &std::fs::Metadata) -> Self {
         Self { device: metadata.dev(), inode: metadata.ino() }
     }

@@ -1,4 +1,4 @@
-//! Request bodies: a batch's part gathered and compressed, in memory that is used again and again.
+//! Request bodies: a batch's part gathered and compressed, in reused memory.
 //!
 //! Compressing is most of what the sender side does for a line. Where there are cores for it each body is made on a thread of its
 //! own; else, and where no thread can be started, one after the other on the sender side's.
@@ -156,7 +156,6 @@ impl Body {
         Bytes::from_owner(Lent(Arc::clone(&self.storage))).slice(..self.len)
     }
 
-    /// How many bytes.
     pub(super) fn len(&self) -> usize {
         self.len
     }
