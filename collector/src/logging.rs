@@ -60,7 +60,8 @@ fn targets(log_level: LogLevel) -> Targets {
         .with_target("pilcrow", level)
 }
 
-/// How long a line may wait for room in a pipe. Once that time has passed without room, further lines do not wait until there is room again.
+/// How long a line may wait for room in a pipe. After one that found none in this time, lines do not wait until there is room
+/// again.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// poll(2) promises room for this much in a pipe (`PIPE_BUF`), so that writing it does not block.
 const CHUNK_BYTES: usize = 4096;

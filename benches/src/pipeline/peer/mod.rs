@@ -48,8 +48,8 @@ impl FromStr for Peer {
 }
 
 impl Peer {
-    /// Starts it by `sh -c`. Where logs and Loki are stands in the command's `{pods}`, `{state}` and `{url}` and in the
-    /// environment: `PODS`, `TARGETS`, `STATE`, `LOKI_URL`, `LOKI_HOST`, `LOKI_PORT`. What it says goes to a file in `folder`.
+    /// Starts it by `sh -c`. The places of logs and Loki replace `{pods}`, `{state}` and `{url}` in the command and are in the
+    /// environment: `PODS`, `TARGETS`, `STATE`, `LOKI_URL`, `LOKI_HOST`, `LOKI_PORT`. Its output goes to a file in `folder`.
     ///
     /// # Errors
     /// Where it cannot be started.
