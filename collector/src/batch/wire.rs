@@ -149,7 +149,7 @@ impl Batch {
         let stream = &mut self.streams[stream.index()];
         stream.entries += 1;
         stream.text_bytes += text.len() as u64;
-        // Branches that are seldom taken: as sum, minimum and maximum each would be written for every line.
+        // Branches, as they are seldom taken: minimum and maximum would be written for every line.
         if !metadata.is_empty() {
             stream.metadata_bytes += metadata.len() as u64;
         }

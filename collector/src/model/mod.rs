@@ -46,7 +46,6 @@ pub struct ChannelId {
 /// order, whatever the files are called and whenever they were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// Which stay of the cursor in a file.
     pub turn: u64,
     /// Bytes from the (decompressed) file's beginning.
     pub offset: u64,

@@ -241,7 +241,7 @@ mod tests {
                 silent.push(TcpStream::connect(address).await.unwrap());
             }
             assert_eq!(request(address, "GET /healthz HTTP/1.1").await.1, "healthy\n");
-            // Not because they were all ended: the youngest are still waited for.
+            // Not because all of them were ended: the youngest is still open.
             let youngest = silent.last().unwrap().try_read(&mut [0]);
             assert_eq!(youngest.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         });

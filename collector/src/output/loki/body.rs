@@ -204,7 +204,7 @@ mod tests {
             makers.recycle(body);
         };
         tokio::join!(make(10), make(1000), make(10_000));
-        // One that is done before another begins leaves it its memory.
+        // A body that is done before the next begins leaves it its memory.
         let makers_made = makers.idle.borrow().len();
         assert!((1..=3).contains(&makers_made), "{makers_made}");
         make(100).await;

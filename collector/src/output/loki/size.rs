@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_less_than_what_passes_is_no_matter_of_size() {
+    fn a_refusal_of_less_than_what_passes_is_not_about_size() {
         let (mut size, now) = (RequestSize::default(), Instant::now());
         size.accepted(1000);
         size.refused(10, now);
