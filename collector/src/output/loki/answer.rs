@@ -106,7 +106,7 @@ pub(super) enum Place {
     Answer,
 }
 
-/// What is read of an answer.
+/// The parts of an answer that decide on the verdict.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,

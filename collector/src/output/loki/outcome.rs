@@ -1,7 +1,7 @@
 //! What a request's end means for its lines and for those that wait.
 //!
 //! In: verdicts. Out: lines that are done with, wait for another attempt, go in parts, are parked, or are given up and counted.
-//! Lines are given up only where Loki itself refused them, or where it shows that it takes other lines.
+//! Lines are given up only where Loki refuses them for good, or refuses them while it takes others.
 
 use std::time::{Duration, Instant};
 

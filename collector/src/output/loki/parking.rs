@@ -240,7 +240,7 @@ impl Schedule {
                     info!("Loki accepts the stream {} again", self.streams[stream].labels);
                 }
                 self.release_stream(stream, now);
-                // The reason may have ended for the others too.
+                // What ended the refusal of this one may have ended that of others.
                 let next = self.parking.streams.values_mut().min_by_key(|parked| parked.due);
                 if let Some(next) = next.filter(|next| matches!(next.cause, Cause::Refused { .. })) {
                     next.due = now;
