@@ -13,6 +13,7 @@ mod destination;
 mod folders;
 mod hold;
 mod linger;
+pub mod local;
 mod metadata;
 pub mod notify;
 mod partials;
