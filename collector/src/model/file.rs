@@ -2,8 +2,6 @@
 //!
 //! Inode numbers are used again, and a compressed file has a new one: the first bytes, decompressed, tell which file it is.
 
-use std::os::unix::fs::MetadataExt;
-
 use serde::{Deserialize, Serialize};
 
 /// How many first bytes the fingerprint covers at most.
@@ -22,9 +20,9 @@ impl FileKey {
     /// No file has it.
     pub const NONE: Self = Self { device: 0, inode: 0 };
 
-    /// The key of the file with this metadata.
-    pub fn of(metadata: &std::fs::Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
+    /// The key of the file with this status.
+    pub fn of(stat: &rustix::fs::Stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 
@@ -87,6 +85,8 @@ pub mod work {
         pub opened: usize,
         /// Bytes that went into fingerprints.
         pub hashed_bytes: usize,
+        /// Calls to the file system that another thread made for this one.
+        pub handed_over: usize,
     }
 
     thread_local! {

@@ -87,13 +87,16 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::tail::chain::{list, order::head};
+    use crate::tail::{
+        chain::{list, order::head},
+        local::Folder,
+    };
 
     /// The file of a folder, as it would join a chain.
     fn newcomer(folder: &Path, name: &str, second: u32) -> ChainFile {
         let path = folder.join(name);
         fs::write(&path, format!("2026-01-02T03:04:{second:02}Z stdout F line\n")).unwrap();
-        let listing = list(folder, |_| {}).unwrap();
+        let listing = list(&Folder::open(folder).unwrap(), &mut |_| {}).unwrap();
         let listed = listing.files.iter().find(|listed| listed.path == path).unwrap();
         ChainFile::new(listed, head::inspect(&path, false).unwrap(), UnknownFile::Beginning)
     }
