@@ -42,7 +42,6 @@ use std::{
 
 use tokio::sync::Notify;
 
-pub use self::stop::Stop;
 use self::{
     chain::FolderWatcher,
     descriptors::Descriptors,
@@ -61,6 +60,7 @@ use self::{
     unit::Unit,
     units::Units,
 };
+pub use self::{staged::STREAMS_MAX, stop::Stop};
 use crate::{
     batch::{FromOutput, Lanes, ToOutput},
     checkpoint::{Snapshot, Unclaimed},
