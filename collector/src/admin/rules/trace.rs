@@ -228,12 +228,12 @@ pub fn differing(before: &Named, after: &Named) -> Vec<(String, Option<String>)>
 }
 
 impl Trace {
-    /// Bytes of its text that would be sent.
+    /// What would be sent of it.
     #[must_use]
-    pub fn sent_bytes(&self) -> u64 {
+    pub fn sent(&self) -> Option<&Sent> {
         match &self.end {
-            End::Sent(sent) => sent.line.len() as u64,
-            End::Dropped { .. } | End::Held { .. } => 0,
+            End::Sent(sent) => Some(sent),
+            End::Dropped { .. } | End::Held { .. } => None,
         }
     }
 }

@@ -8,7 +8,10 @@ mod compare;
 mod outcome;
 mod report;
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{bail, ensure};
 
@@ -71,8 +74,8 @@ pub fn run(
     Ok(())
 }
 
-fn read(path: &PathBuf, environment: Environment<'_>) -> anyhow::Result<Vec<RuleTest>> {
-    let invalid = |problems| ConfigError::Invalid { path: Some(path.clone()), problems };
+fn read(path: &Path, environment: Environment<'_>) -> anyhow::Result<Vec<RuleTest>> {
+    let invalid = |problems| ConfigError::Invalid { path: Some(path.to_owned()), problems };
     let TestsDraft { tests, findings } = TestsDraft::parse(&config::read(Some(path))?, environment).map_err(invalid)?;
     let problems = findings.problems(check_tests(&tests));
     if problems.is_empty() { Ok(tests) } else { Err(invalid(problems).into()) }

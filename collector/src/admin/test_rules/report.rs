@@ -38,9 +38,14 @@ impl<'o, W: Write> Report<'o, W> {
 
     fn row(&mut self, number: usize, row: &Row<'_>) -> anyhow::Result<()> {
         let expected = row.expected.and_then(|expected| expected.place);
-        let expected = expected.map(|place| format!(", expected in line {}", place.line));
-        let from = row.got.map(|got| format!(", from line {} of the test", got.line));
-        writeln!(self.out, "      {number}.{}{}", expected.unwrap_or_default(), from.unwrap_or_default())?;
+        let places: Vec<String> = [
+            expected.map(|place| format!("expected in line {} of the file", place.line)),
+            row.got.map(|got| format!("made of line {} of the test", got.line)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        writeln!(self.out, "      {number}. {}", places.join(", "))?;
         let width = row.differences.iter().map(|difference| difference.of.len()).max().unwrap_or(0);
         for Difference { of, expected, got } in &row.differences {
             let (expected, got) = (self.paint.text(Kind::Good, expected), self.paint.text(Kind::Bad, got));

@@ -33,6 +33,9 @@ use crate::{
 /// Lines of each container where nobody says how many.
 const LINES: usize = 100;
 
+/// The file that is standard input.
+const STDIN: &str = "-";
+
 /// What lines count as from where nothing says it.
 const UNKNOWN: &str = "try";
 
@@ -97,22 +100,27 @@ pub fn run(
         trial.collected(logs.collect::<anyhow::Result<Vec<_>>>()?)?;
         return trial.end(&found.notes);
     }
-    if request.stdin {
-        let origin = origin_of(request, Path::new("-"));
-        read_all(&mut trial, request.lines, &origin, io::stdin().lock(), limits, None)
-            .context("cannot read standard input")?;
-    }
-    for file in &request.files {
+    let stdin = request.stdin.then(|| PathBuf::from(STDIN));
+    for file in stdin.iter().chain(&request.files) {
         let origin = origin_of(request, file);
+        if file.as_os_str() == STDIN {
+            read_all(&mut trial, request.lines, &origin, io::stdin().lock(), limits, None)
+                .context("cannot read standard input")?;
+            continue;
+        }
+        let mut open = open(file)?;
+        let is_gzip = file.extension().is_some_and(|extension| extension == "gz");
+        let named = || format!("cannot read {}", file.display());
         match request.lines {
-            Some(lines) if !is_gzip(file) => trial.collected(vec![(origin, last_lines(file, limits, lines)?)])?,
+            Some(lines) if !is_gzip && open.metadata().is_ok_and(|metadata| metadata.is_file()) => {
+                let lines = input::last_lines(&mut open, limits, lines).with_context(named)?;
+                trial.collected(vec![(origin, lines)])?;
+            }
             _ => {
-                let open = open(file)?;
                 let clock = chain::clock_before(&open, 0);
                 let reader: Box<dyn Read> =
-                    if is_gzip(file) { Box::new(flate2::read::MultiGzDecoder::new(open)) } else { Box::new(open) };
-                read_all(&mut trial, request.lines, &origin, reader, limits, Some(clock))
-                    .with_context(|| format!("cannot read {}", file.display()))?;
+                    if is_gzip { Box::new(flate2::read::MultiGzDecoder::new(open)) } else { Box::new(open) };
+                read_all(&mut trial, request.lines, &origin, reader, limits, Some(clock)).with_context(named)?;
             }
         }
     }
@@ -176,8 +184,4 @@ fn origin_of(request: &Request, file: &Path) -> Origin {
         folder: folder.map(Path::to_owned).unwrap_or_default(),
         from_api: Box::default(),
     }
-}
-
-fn is_gzip(file: &Path) -> bool {
-    file.extension().is_some_and(|extension| extension == "gz")
 }

@@ -5,7 +5,7 @@
 //!   - a line that is dropped
 //!     dropped by pipeline_stages[1].drop: debug
 //!   = a line that stays as it is
-//!     label level="info"
+//!     label level="info"; metadata trace="abc"
 //!   | a line that waits for what follows
 //!   + a line, or a block of lines, as it is sent
 //! ```
@@ -92,6 +92,10 @@ impl<'t, W: Write> Text<'t, W> {
             }
             End::Sent(sent) => {
                 let is_same = sent.line == trace.before;
+                if let Some(stage) = trace.held_by.filter(|_| !trace.steps.is_empty()) {
+                    let given_out = format!("given out by {}:", rules.place(stage));
+                    writeln!(self.out, "    {}", self.paint.text(Kind::Aside, &given_out))?;
+                }
                 if !is_block && !is_same {
                     self.line('-', Kind::Aside, &trace.before)?;
                 }
@@ -118,7 +122,7 @@ impl<'t, W: Write> Text<'t, W> {
         for StepTrace { stage, did, changes } in steps {
             let place = rules.place(*stage);
             let is_match = place.ends_with(".match");
-            let mut all: Vec<String> = changes.iter().map(change).collect();
+            let mut all = sentences(changes);
             match did {
                 Did::PassOver => all.push("does not match".into()),
                 Did::Drop => all.push("drops it".into()),
@@ -127,7 +131,7 @@ impl<'t, W: Write> Text<'t, W> {
                 Did::GoOn if all.is_empty() => all.push("no change".into()),
                 Did::GoOn => {}
             }
-            let text = self.paint.text(Kind::Aside, &format!("{place}: {}", all.join(", ")));
+            let text = self.paint.text(Kind::Aside, &format!("{place}: {}", all.join("; ")));
             writeln!(self.out, "      {text}")?;
         }
         Ok(())
@@ -135,17 +139,18 @@ impl<'t, W: Write> Text<'t, W> {
 
     /// What is sent beside the text and was not so before.
     fn changes(&mut self, own: &Channel, trace: &Trace, sent: &Sent) -> anyhow::Result<()> {
-        let mut all = Vec::new();
-        all.extend(sent.tenant.as_ref().map(|tenant| format!("tenant {tenant:?}")));
+        let mut changes = Vec::new();
         let labels = differing(&named(own.labels.iter()), &sent.labels);
-        all.extend(labels.into_iter().map(|(name, value)| change(&Change::Label(name, value))));
+        changes.extend(labels.into_iter().map(|(name, value)| Change::Label(name, value)));
         let metadata = differing(&named(own.metadata.iter()), &sent.metadata);
-        all.extend(metadata.into_iter().map(|(name, value)| change(&Change::Metadata(name, value))));
+        changes.extend(metadata.into_iter().map(|(name, value)| Change::Metadata(name, value)));
         if sent.time_ns != trace.before_ns {
-            all.push(format!("time {}, was {}", time(sent.time_ns), time(trace.before_ns)));
+            changes.push(Change::Time(sent.time_ns));
         }
+        let mut all = sentences(&changes);
+        all.extend(sent.tenant.as_ref().map(|tenant| format!("tenant {tenant:?}")));
         if !all.is_empty() {
-            writeln!(self.out, "    {}", self.paint.text(Kind::Changed, &all.join(", ")))?;
+            writeln!(self.out, "    {}", self.paint.text(Kind::Changed, &all.join("; ")))?;
         }
         Ok(())
     }
@@ -170,7 +175,12 @@ impl<'t, W: Write> Text<'t, W> {
             return Ok(());
         }
         let width = summary.places.iter().map(String::len).max().unwrap_or(0);
-        writeln!(self.out, "\n{:width$}  {:>8} {:>10}  {:>8} {:>10}", "stage", "came", "", "dropped", "")?;
+        let head = ["lines", "", "dropped", "", "reason"];
+        writeln!(
+            self.out,
+            "\n{:width$}  {:>8} {:>10}  {:>8} {:>10}  {}",
+            "stage", head[0], head[1], head[2], head[3], head[4]
+        )?;
         for (place, stage) in summary.places.iter().zip(&summary.counts.stages) {
             let came = stage.came;
             let mut row = format!("{place:width$}  {:>8} {:>10}", came.lines, bytes(came.bytes));
@@ -183,17 +193,28 @@ impl<'t, W: Write> Text<'t, W> {
     }
 }
 
-fn change(change: &Change) -> String {
-    let pair = |kind: &str, name: &str, value: Option<String>| match value {
-        Some(value) => format!("{kind} {name}={value}"),
-        None => format!("{kind} {name} removed"),
-    };
-    let quoted = |value: &Option<String>| value.as_ref().map(|value| format!("{value:?}"));
-    match change {
-        Change::Line(line) => format!("line {line:?}"),
-        Change::Time(time_ns) => format!("time {}", time(*time_ns)),
-        Change::Label(name, value) => pair("label", name, quoted(value)),
-        Change::Metadata(name, value) => pair("metadata", name, quoted(value)),
-        Change::Extracted(name, value) => pair("extracted", name, value.clone()),
+/// One for each kind of change.
+fn sentences(changes: &[Change]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let mut last = "";
+    for change in changes {
+        let quoted = |value: &Option<String>| value.as_ref().map(|value| format!("{value:?}"));
+        let (kind, what) = match change {
+            Change::Line(line) => ("line", format!("{line:?}")),
+            Change::Time(time_ns) => ("time", time(*time_ns)),
+            Change::Label(name, value) => ("label", pair(name, quoted(value))),
+            Change::Metadata(name, value) => ("metadata", pair(name, quoted(value))),
+            Change::Extracted(name, value) => ("extracted", pair(name, value.clone())),
+        };
+        match all.last_mut().filter(|_| last == kind) {
+            Some(sentence) => *sentence += &format!(", {what}"),
+            None => all.push(format!("{kind} {what}")),
+        }
+        last = kind;
     }
+    all
+}
+
+fn pair(name: &str, value: Option<String>) -> String {
+    value.map_or_else(|| format!("{name} removed"), |value| format!("{name}={value}"))
 }

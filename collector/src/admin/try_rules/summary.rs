@@ -65,10 +65,11 @@ impl<'s> Summary<'s> {
                 count(moved_labels, "entry", "entries")
             ));
         }
-        if self.counts.streams() > STREAMS_MAX {
+        if let Some(Known { container, stream, .. }) = known.iter().find(|known| known.streams.len() > STREAMS_MAX) {
             notes.push(format!(
-                "a container's stdout or stderr has {STREAMS_MAX} streams in an hour at most, past that labels become \
-                 structured metadata; put values of which there are many into structured_metadata instead of labels"
+                "{container} {} has more than {STREAMS_MAX} streams, the most that one may have in an hour: past that labels \
+                 become structured metadata; put values of which there are many there instead of into labels",
+                stream.name()
             ));
         }
     }

@@ -1,6 +1,6 @@
 //! One run: lines go in with their origin, what became of them goes out, and is summed up.
 
-use std::io::Write;
+use std::{collections::HashSet, io::Write};
 
 use super::{
     Origin, Request,
@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     admin::{
-        rules::{Channel, Given, Rules, Samples, Trace},
+        rules::{Channel, Given, Named, Rules, Samples, Trace},
         terminal::Paint,
     },
     compiled::Compiled,
     model::{Line, Stream},
     pipeline::relabel::Subject,
+    tail::STREAMS_MAX,
 };
 
 /// A container's stdout and stderr, as places in the list of channels.
@@ -30,6 +31,8 @@ pub struct Known {
     pub is_left_out: bool,
     /// Lines that are left out so.
     pub left_out: u64,
+    /// Label sets of what would be sent, one more than may be at most.
+    pub streams: HashSet<Named>,
     /// Bytes that would be sent, and when the first and the last line were written.
     pub sent_bytes: u64,
     pub first_ns: Option<i64>,
@@ -78,6 +81,7 @@ impl<'t, W: Write> Trial<'t, W> {
                 stream,
                 is_left_out: channel.is_none(),
                 left_out: 0,
+                streams: HashSet::new(),
                 sent_bytes: 0,
                 first_ns: None,
                 last_ns: 0,
@@ -157,7 +161,12 @@ impl<'t, W: Write> Trial<'t, W> {
 
     fn show(&mut self, channel: usize, traces: &[Trace]) -> anyhow::Result<()> {
         let known = &mut self.known[channel];
-        known.sent_bytes += traces.iter().map(Trace::sent_bytes).sum::<u64>();
+        for sent in traces.iter().filter_map(Trace::sent) {
+            known.sent_bytes += sent.line.len() as u64;
+            if known.streams.len() <= STREAMS_MAX && !known.streams.contains(&sent.labels) {
+                known.streams.insert(sent.labels.clone());
+            }
+        }
         let (rules, own) = (&self.rules, &self.channels[channel]);
         match &mut self.shown {
             Shown::Text(text) => text.traces(rules, channel, known, own, traces),
