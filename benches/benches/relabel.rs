@@ -6,7 +6,7 @@ use std::hint::black_box;
 use collector::{
     config::{Config, RelabelConfig},
     model::PodName,
-    pipeline::relabel::{Outcome, Relabel, Subject, label_names},
+    pipeline::relabel::{Outcome, Relabel, Target, label_names},
 };
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -28,7 +28,7 @@ fn relabel(criterion: &mut Criterion) {
         labels.map(|(name, value)| (label_names(name)[0].as_str().into(), value.into())).into();
     from_api.push(("__meta_kubernetes_pod_controller_kind".into(), "ReplicaSet".into()));
     from_api.push(("__meta_kubernetes_pod_controller_name".into(), "nginx-6d9c6b5f4".into()));
-    let subject = Subject {
+    let target = Target {
         pod: &pod,
         container: "nginx",
         folder: "/var/log/pods/default_nginx-6d9c6b5f4-x2x7k_467433c9/nginx",
@@ -40,7 +40,7 @@ fn relabel(criterion: &mut Criterion) {
         criterion.bench_function(&format!("compile {name}"), |b| b.iter(|| Relabel::new(black_box(&config)).is_ok()));
         let Ok(relabel) = Relabel::new(&config) else { panic!("{name} are no rules") };
         criterion.bench_function(&format!("one stream by {name}"), |b| {
-            b.iter(|| match relabel.apply(black_box(&subject)) {
+            b.iter(|| match relabel.apply(black_box(&target)) {
                 Outcome::Keep(relabelled) => relabelled.encoded().labels.len(),
                 Outcome::Drop { .. } => 0,
             });

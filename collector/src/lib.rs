@@ -16,6 +16,7 @@ pub mod config;
 pub mod decode;
 pub mod logging;
 pub mod memory;
+pub mod metrics;
 pub mod model;
 pub mod output;
 pub mod pipeline;

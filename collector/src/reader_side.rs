@@ -19,9 +19,9 @@ use crate::{
     output::loki,
     pipeline::Pipeline,
     source::kubernetes,
-    status::{Backend, Health, Metrics, Side},
+    status::{Backend, Health, Side},
     tail::{
-        Links, Setup, Stop, Tailer,
+        Links, Setup, Stop, TailMetrics, Tailer,
         notify::AnySignal,
         read::{PreadReader, UringReader, uring_refusal},
     },
@@ -35,8 +35,8 @@ pub struct Common {
     pub interest: kubernetes::Interest,
     /// What is done with each line, if anything.
     pub pipeline: Option<Pipeline>,
-    /// Shared by all.
-    pub metrics: Arc<Metrics>,
+    /// What the tailer counts.
+    pub metrics: Arc<TailMetrics>,
     /// Shared by all.
     pub health: Arc<Health>,
     /// News of this node's pods will come.

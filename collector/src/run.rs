@@ -8,9 +8,10 @@ use crate::{
     checkpoint::{Lock, Snapshot, Store},
     compiled::Compiled,
     config::Config,
+    metrics::PartMetrics,
     reader_side::{Common, Reader},
     sender_side,
-    source::kubernetes,
+    source::kubernetes::{self, WatchMetrics},
     standby::{self, Standby, Standing},
     status::{Backend, Health, Metrics, server},
     tail::{Stop, notify},
@@ -31,28 +32,29 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         tracing::warn!("configuration: {warning}");
     }
     let config = Arc::new(config);
-    let metrics = match &pipeline {
-        Some(pipeline) => Metrics::new().with_collector(Box::new(pipeline.metrics().clone())),
-        None => Metrics::new(),
-    };
-    let (metrics, health) = (Arc::new(metrics), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
+    let mut all_metrics = Metrics::new();
+    let metrics = PartMetrics::new(&mut all_metrics);
+    if let Some(pipeline) = &pipeline {
+        all_metrics.collect(Box::new(pipeline.metrics().clone()));
+    }
+    let (all_metrics, health) = (Arc::new(all_metrics), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
     let runtime = threads::runtime()?;
-    let standby = Standby { status: &status, metrics: &metrics, health: &health };
+    let standby = Standby { status: &status, metrics: &all_metrics, health: &health };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
     let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
-    metrics.signal_backend.get_or_create(&Backend::new(&opened.backend, opened.fallback_reason.clone())).set(1);
+    metrics.tail.signal_backend.get_or_create(&Backend::new(&opened.backend, opened.fallback_reason.clone())).set(1);
     if config.debug.drop_signals > 0.0 {
         tracing::warn!(
             share = config.debug.drop_signals,
             "debug.drop_signals: signals are dropped on purpose; the sweep finds those files later"
         );
     }
-    let access = open_kubernetes(&runtime, &config, &metrics)?;
+    let access = open_kubernetes(&runtime, &config, &metrics.watch)?;
     let interest = kubernetes::Interest { rules: relabel, selector: pod_selector };
     if access.is_none() {
         warn_of_unmet(&interest, &config);
@@ -61,7 +63,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         config: Arc::clone(&config),
         interest: interest.clone(),
         pipeline,
-        metrics: Arc::clone(&metrics),
+        metrics: Arc::clone(&metrics.tail),
         health: Arc::clone(&health),
         watches_pods: access.is_some(),
     };
@@ -74,10 +76,12 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         pods: access.map(|access| (access, interest, ends.pods)),
         tailer_ended: ends.ended,
     };
+    let serving = server::serve(status, all_metrics, Arc::clone(&health));
     let hangs_after = config.shutdown.deadline.0 + DEADLINE_GRACE;
     let result = runtime.block_on(async {
         tokio::select! {
-            result = sender_side::run(config, links, store, status, metrics, health) => result.map(|()| true),
+            result = sender_side::run(&config, links, store, &metrics, health) => result.map(|()| true),
+            result = serving => result.map(|never| match never {}).map_err(Into::into),
             result = hang_after_signal(stop, hangs_after) => result.map(|()| false).map_err(Into::into),
         }
     });
@@ -98,7 +102,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
 fn open_kubernetes(
     runtime: &tokio::runtime::Runtime,
     config: &Config,
-    metrics: &Metrics,
+    metrics: &WatchMetrics,
 ) -> anyhow::Result<Option<kubernetes::Access>> {
     let (access, backend) = match runtime.block_on(kubernetes::open(&config.kubernetes))? {
         kubernetes::Origin::Api(access) => (Some(access), Backend::new("kubernetes", None)),

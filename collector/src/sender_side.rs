@@ -1,24 +1,20 @@
-//! The sender side: the thread that pushes to Loki, saves positions, follows this node's pods and serves the status.
+//! The sender side: the thread that pushes to Loki, saves positions and follows this node's pods.
 //!
 //! In: sealed batches and snapshots of positions from the tailer. Out: batches that ended, pod metadata, and the file of
 //! positions. A tokio current-thread runtime; what may block (saving, resolving names) runs on threads of its own.
 
-use std::{
-    convert::Infallible,
-    net::TcpListener,
-    sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime},
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use crossbeam_channel::Receiver;
 use tokio::sync::{Notify, mpsc};
 
 use crate::{
-    checkpoint::{Snapshot, Store},
+    checkpoint::{CheckpointMetrics, Snapshot, Store},
     config::Config,
+    metrics::PartMetrics,
     output::loki,
     source::kubernetes,
-    status::{Health, Metrics, Side, server},
+    status::{Health, Side},
 };
 
 /// How often the sender side says that it is alive.
@@ -44,16 +40,15 @@ pub struct Links {
 /// Runs until the reader side has ended and its last positions are saved.
 ///
 /// # Errors
-/// Where the push side cannot be set up (certificates, proxy), or a server fails.
+/// Where the push side cannot be set up (certificates, proxy).
 pub async fn run(
-    config: Arc<Config>,
+    config: &Config,
     links: Links,
     store: Option<Store>,
-    status: TcpListener,
-    metrics: Arc<Metrics>,
+    metrics: &PartMetrics,
     health: Arc<Health>,
 ) -> anyhow::Result<()> {
-    let pushing = loki::Sender::new(&config.loki, Arc::clone(&metrics), Arc::clone(&health))?.run(links.queue);
+    let pushing = loki::Sender::new(&config.loki, Arc::clone(&metrics.loki), Arc::clone(&health))?.run(links.queue);
     let beating = async {
         loop {
             health.beat(Side::Sender);
@@ -62,16 +57,15 @@ pub async fn run(
     };
     let following = async {
         if let Some((access, interest, listener)) = links.pods {
-            kubernetes::follow(access, interest, listener, &metrics).await;
+            kubernetes::follow(access, interest, listener, &metrics.watch).await;
         }
         std::future::pending().await
     };
     let saving =
         Saving { snapshots: links.snapshots, notify: links.snapshots_notify, tailer_ended: links.tailer_ended };
-    let saving = saving.until_the_end(store, &metrics);
+    let saving = saving.until_the_end(store, &metrics.checkpoint);
     tokio::select! {
         () = saving => {}
-        result = server::serve(status, Arc::clone(&metrics), Arc::clone(&health)) => { result?; }
         // Pushing ends when the reader side has ended; its last positions are still to be saved.
         () = async { pushing.await; std::future::pending().await } => {}
         () = beating => {}
@@ -91,7 +85,7 @@ impl Saving {
     /// Saves positions until the tailer has ended and its last ones are saved. One after the other: a save that is
     /// in flight is never left behind to overwrite a newer one, and of what came meanwhile only the newest is kept. One that failed is
     /// tried again until a newer one takes its place: on a full disk there may be room later, when no more lines come.
-    async fn until_the_end(mut self, store: Option<Store>, metrics: &Metrics) {
+    async fn until_the_end(mut self, store: Option<Store>, metrics: &CheckpointMetrics) {
         let (mut unsaved, mut failing, mut ended) = (None, false, false);
         while !ended {
             tokio::select! {
@@ -117,7 +111,7 @@ impl Saving {
         store: Store,
         snapshot: Snapshot,
         failing: &mut bool,
-        metrics: &Metrics,
+        metrics: &CheckpointMetrics,
     ) -> Option<Snapshot> {
         let mut newer = None;
         let mut saving = std::pin::pin!(save(store, snapshot, failing, metrics));
@@ -136,7 +130,7 @@ impl Saving {
 }
 
 /// Saves a snapshot; returns it where that failed.
-async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Metrics) -> Option<Snapshot> {
+async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &CheckpointMetrics) -> Option<Snapshot> {
     // An SD card may take seconds to save: not on this thread.
     let saving = tokio::task::spawn_blocking(move || (store.save(&snapshot), snapshot));
     let (saved, snapshot) = match saving.await {
@@ -145,16 +139,14 @@ async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Me
     };
     match saved {
         Ok(()) => {
-            metrics.checkpoint_writes.inc();
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            metrics.checkpoint_saved_at_ms.store(now.as_millis() as i64, Ordering::Relaxed);
+            metrics.saved();
             if std::mem::take(failing) {
                 tracing::info!("the positions can be saved again");
             }
             None
         }
         Err(error) => {
-            metrics.checkpoint_errors.inc();
+            metrics.errors.inc();
             if !std::mem::replace(failing, true) {
                 tracing::error!(%error, "cannot save the positions (paths.state names the folder); trying again every few \
                                          seconds. Lines since the last save would be sent again after a restart");

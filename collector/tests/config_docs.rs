@@ -6,10 +6,13 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 use collector::{
     compiled::Compiled,
     config::Config,
+    metrics::PartMetrics,
+    output::loki::PushStatus,
     status::{
-        Backend, ContainerLabels, FormatLabel, Metrics, PushStatus, Reason,
+        Backend, Metrics, Reason,
         exposition::{Format, encode},
     },
+    tail::{ContainerLabels, FormatLabel},
 };
 
 fn page(name: &str) -> String {
@@ -77,26 +80,28 @@ fn every_yaml_example_of_a_page_about_the_configuration_is_a_good_one() {
 
 /// What a scrape shows when everything has happened once: families without a series are left out of it.
 fn full_scrape() -> String {
-    let metrics = Metrics::new();
-    metrics.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).inc();
+    let mut all = Metrics::new();
+    let PartMetrics { tail, loki, watch, .. } = PartMetrics::new(&mut all);
+    tail.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).inc();
     let counted_by_reason = [
-        &metrics.malformed_lines,
-        &metrics.dropped_lines,
-        &metrics.skipped_files,
-        &metrics.kubernetes_errors,
-        &metrics.refused_streams,
+        &tail.malformed_lines,
+        &all.dropped_lines,
+        &tail.skipped_files,
+        &watch.kubernetes_errors,
+        &loki.refused_streams,
     ];
     for family in counted_by_reason {
         family.get_or_create(&Reason { reason: "some" }).inc();
     }
-    metrics.excluded_containers.get_or_create(&Reason { reason: "some" }).set(1);
-    metrics.push_requests.get_or_create(&PushStatus { status: "204".into() }).inc();
-    for family in [&metrics.signal_backend, &metrics.reader_backend, &metrics.metadata_backend] {
+    tail.excluded_containers.get_or_create(&Reason { reason: "some" }).set(1);
+    loki.push_requests.get_or_create(&PushStatus { status: "204".into() }).inc();
+    for family in [&tail.signal_backend, &tail.reader_backend, &watch.metadata_backend] {
         family.get_or_create(&Backend { backend: "b".into(), fallback_reason: String::new() }).set(1);
     }
-    metrics.set_lags([((), 1)].into_iter(), |()| ContainerLabels::others());
-    metrics.refresh();
-    encode(metrics.registry(), Format::Prometheus).unwrap()
+    let [namespace, pod, container] = ["n", "p", "c"].map(str::to_owned);
+    let labels = ContainerLabels { namespace, pod, container };
+    tail.set_lags([((), 1)].into_iter(), |()| labels.clone());
+    encode(all.registry(), Format::Prometheus).unwrap()
 }
 
 /// Name, type and help of every metric in a scrape, and the names of its samples.

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use rig::kubelet::{BacklogOptions, Format, Node, generate_backlog};
 
 use super::{
-    Args, Place, floor::Floor, log_files, report::Figures, say, sink::Sink, subject::Running, subject::Subject,
+    Args, Place, floor::Floor, log_files, program::Program, program::Running, report::Figures, say, sink::Sink,
     watch::Watch,
 };
 
@@ -53,8 +53,8 @@ impl Backlog {
     ///
     /// # Errors
     /// Where it fails, or not all lines arrive.
-    pub fn run(&self, subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
-        self.run_and_then(subject, place, |_| Ok(())).map(|(figures, ())| figures)
+    pub fn run(&self, program: &Program, place: &Place) -> anyhow::Result<Figures> {
+        self.run_and_then(program, place, |_| Ok(())).map(|(figures, ())| figures)
     }
 
     /// As [`Self::run`]; `then` looks at it when all lines have arrived.
@@ -63,11 +63,11 @@ impl Backlog {
     /// Those of both.
     pub fn run_and_then<T>(
         &self,
-        subject: &Subject,
+        program: &Program,
         place: &Place,
         then: impl FnOnce(&Running) -> anyhow::Result<T>,
     ) -> anyhow::Result<(Figures, T)> {
-        let (mut running, started) = subject.start(place, &self.node.pods())?;
+        let (mut running, started) = program.start(place, &self.node.pods())?;
         let watch = Watch::from_start(running.pid(), started);
         running.wait_for_all(self.node.ledger())?;
         let figures = watch.end(&self.scenario, self.node.ledger().lines(), self.bytes)?;

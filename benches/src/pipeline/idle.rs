@@ -13,9 +13,9 @@ use rig::{
 
 use super::{
     Place,
+    program::{Program, Running},
     report::Figures,
     say,
-    subject::{Running, Subject},
     watch::Watch,
 };
 
@@ -37,7 +37,7 @@ const QUIET_REQUESTS_MAX: u64 = 70;
 ///
 /// # Errors
 /// Where the collector fails, or needs too many requests.
-pub fn quiet(subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
+pub fn quiet(program: &Program, place: &Place) -> anyhow::Result<Figures> {
     let mut node = Node::new(place.path(), SEED)?;
     let mut containers = (0..CONTAINERS)
         .map(|index| {
@@ -45,7 +45,7 @@ pub fn quiet(subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
             node.start(&pod, "app", ContainerOptions::default())
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let (mut running, _) = subject.start(place, &node.pods())?;
+    let (mut running, _) = program.start(place, &node.pods())?;
     let mut minute = |running: &Running| {
         let (started, before) = (Instant::now(), running.requests().context("a peer's requests are not counted")?);
         let watch = Watch::from_now(running.pid())?;
@@ -74,7 +74,7 @@ pub fn quiet(subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
 ///
 /// # Errors
 /// Where the collector fails, or not all lines arrive.
-pub fn run(subject: &Subject, place: &Place, watched: Duration) -> anyhow::Result<Figures> {
+pub fn run(program: &Program, place: &Place, watched: Duration) -> anyhow::Result<Figures> {
     let mut node = Node::new(place.path(), SEED)?;
     for index in 0..CONTAINERS {
         let pod = node.pod("idle", &format!("writer-{index}"));
@@ -83,7 +83,7 @@ pub fn run(subject: &Subject, place: &Place, watched: Duration) -> anyhow::Resul
             container.write_line(Stream::Stdout, Shape::Text, LINE_BYTES)?;
         }
     }
-    let (mut running, _) = subject.start(place, &node.pods())?;
+    let (mut running, _) = program.start(place, &node.pods())?;
     running.wait_for_all(node.ledger())?;
     let figures = watch("idle", &running, watched)?;
     running.finish(node.ledger())?;

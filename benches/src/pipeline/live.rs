@@ -7,7 +7,7 @@ use rig::{
     mark::Shape,
 };
 
-use super::{Place, report::Figures, say, subject::Subject, watch::Watch};
+use super::{Place, program::Program, report::Figures, say, watch::Watch};
 
 const FILES: usize = 30;
 const LINES_PER_SECOND: u32 = 10_000;
@@ -36,7 +36,7 @@ pub enum Rotation {
 /// Where the collector fails, or not all lines arrive.
 pub fn run(
     scenario: &'static str,
-    subject: &Subject,
+    program: &Program,
     place: &Place,
     watched: Duration,
     rotation: Rotation,
@@ -46,7 +46,7 @@ pub fn run(
     // A first line, and no more from this one: when it has arrived the collector is ready, which not every one says.
     let pod = node.pod("default", "first");
     node.start(&pod, "app", ContainerOptions::default())?.write_line(Stream::Stdout, Shape::Text, LINE_BYTES)?;
-    let (mut running, _) = subject.start(place, &node.pods())?;
+    let (mut running, _) = program.start(place, &node.pods())?;
     running.wait_for_all(node.ledger())?;
     let live = Live::start(node, options(rotation))?;
     let ledger = live.ledger().clone();

@@ -15,9 +15,9 @@ mod floor;
 mod idle;
 mod live;
 mod peer;
+mod program;
 mod report;
 mod sink;
-mod subject;
 mod syscalls;
 mod usage;
 mod watch;
@@ -38,8 +38,8 @@ use self::{
     comparison::Compared,
     live::Rotation,
     peer::Peer,
+    program::{Program, Running},
     report::{Figures, Pair, Report},
-    subject::{Running, Subject},
 };
 use crate::{docs, limits};
 
@@ -154,7 +154,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     for peer in &args.peer {
-        report.add_compared(args.compare(peer.name.clone(), &Subject::Peer(peer.clone()))?);
+        report.add_compared(args.compare(peer.name.clone(), &Program::Peer(peer.clone()))?);
     }
     println!("\n{}", report.markdown());
     if let Some(file) = &args.json {
@@ -191,13 +191,13 @@ impl Place {
 }
 
 impl Args {
-    fn pilcrow(&self, signal: &str, reader: &str) -> Subject {
+    fn pilcrow(&self, signal: &str, reader: &str) -> Program {
         let program = self.collector.clone();
-        Subject::Pilcrow { program, signal: signal.to_owned(), reader: reader.to_owned() }
+        Program::Pilcrow { program, signal: signal.to_owned(), reader: reader.to_owned() }
     }
 
     /// This collector in one scenario: the columns of the table.
-    fn measure(&self, scenario: Scenario, subject: &Subject, report: &mut Report) -> anyhow::Result<()> {
+    fn measure(&self, scenario: Scenario, program: &Program, report: &mut Report) -> anyhow::Result<()> {
         let place = Place::new(&self.folder)?;
         match scenario {
             Scenario::Backlog => {
@@ -207,13 +207,13 @@ impl Args {
                 let mut pairs = Vec::new();
                 for _ in 0..self.runs {
                     let floor = backlog.run_floor(self)?;
-                    pairs.push(Pair { floor, collector: backlog.run(subject, &place)? });
+                    pairs.push(Pair { floor, collector: backlog.run(program, &place)? });
                 }
                 report.add_backlog(&pairs);
             }
             Scenario::Docker => {
                 let backlog = Backlog::write("docker", &place, (self.size, BACKLOG_FILES), Format::DockerJson)?;
-                let runs = (0..self.runs).map(|_| backlog.run(subject, &place)).collect::<anyhow::Result<Vec<_>>>()?;
+                let runs = (0..self.runs).map(|_| backlog.run(program, &place)).collect::<anyhow::Result<Vec<_>>>()?;
                 median_by(&runs, |run| run.cpu_s).into_iter().for_each(|run| report.add(run.clone()));
             }
             Scenario::Many => {
@@ -221,58 +221,58 @@ impl Args {
                 let bytes = self.size.min(MANY_BYTES_MAX);
                 let backlog = Backlog::write(&format!("{files} files"), &place, (bytes, files), Format::Cri)?;
                 let then_idle = |running: &Running| idle::watch("these, idle", running, self.watched());
-                let (run, idle) = backlog.run_and_then(subject, &place, then_idle)?;
+                let (run, idle) = backlog.run_and_then(program, &place, then_idle)?;
                 report.add(run);
                 report.add(idle);
             }
             Scenario::Steady => {
-                let figures = self.run_live(scenario, subject, &place)?;
-                let allocations = self.steady_allocations(subject)?;
+                let figures = self.run_live(scenario, program, &place)?;
+                let allocations = self.steady_allocations(program)?;
                 report.add(Figures { allocations: allocations.map(|each| each * figures.lines as f64), ..figures });
             }
             Scenario::Idle | Scenario::Rotate | Scenario::Quiet => {
-                report.add(self.run_once(scenario, subject, &place)?)
+                report.add(self.run_once(scenario, program, &place)?)
             }
         }
         Ok(())
     }
 
     /// A collector in those of the scenarios that say most, once each: a row of the comparison.
-    fn compare(&self, name: String, subject: &Subject) -> anyhow::Result<Compared> {
+    fn compare(&self, name: String, program: &Program) -> anyhow::Result<Compared> {
         println!("{name}:");
         let mut figures = Vec::new();
         for scenario in &self.scenario {
             if !matches!(scenario, Scenario::Docker | Scenario::Many | Scenario::Quiet) {
-                figures.push(self.run_once(*scenario, subject, &Place::new(&self.folder)?)?);
+                figures.push(self.run_once(*scenario, program, &Place::new(&self.folder)?)?);
             }
         }
         Ok(Compared { name, figures })
     }
 
-    fn run_once(&self, scenario: Scenario, subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
+    fn run_once(&self, scenario: Scenario, program: &Program, place: &Place) -> anyhow::Result<Figures> {
         match scenario {
-            Scenario::Idle => idle::run(subject, place, self.watched()),
-            Scenario::Quiet => idle::quiet(subject, place),
-            Scenario::Steady | Scenario::Rotate => self.run_live(scenario, subject, place),
+            Scenario::Idle => idle::run(program, place, self.watched()),
+            Scenario::Quiet => idle::quiet(program, place),
+            Scenario::Steady | Scenario::Rotate => self.run_live(scenario, program, place),
             Scenario::Backlog | Scenario::Docker | Scenario::Many => {
-                Backlog::write("backlog", place, (self.size, BACKLOG_FILES), Format::Cri)?.run(subject, place)
+                Backlog::write("backlog", place, (self.size, BACKLOG_FILES), Format::Cri)?.run(program, place)
             }
         }
     }
 
-    fn run_live(&self, scenario: Scenario, subject: &Subject, place: &Place) -> anyhow::Result<Figures> {
+    fn run_live(&self, scenario: Scenario, program: &Program, place: &Place) -> anyhow::Result<Figures> {
         let (name, rotation) = match scenario {
             Scenario::Rotate => ("rotate", Rotation::EveryFewSeconds),
             _ => ("steady", Rotation::No),
         };
-        live::run(name, subject, place, self.watched(), rotation, || None)
+        live::run(name, program, place, self.watched(), rotation, || None)
     }
 
     /// Allocations per line in steady state, in a run with the program that counts them.
-    fn steady_allocations(&self, subject: &Subject) -> anyhow::Result<Option<f64>> {
-        let Subject::Pilcrow { signal, reader, .. } = subject else { return Ok(None) };
+    fn steady_allocations(&self, program: &Program) -> anyhow::Result<Option<f64>> {
+        let Program::Pilcrow { signal, reader, .. } = program else { return Ok(None) };
         let (program, signal, reader) = (self.counting.clone(), signal.clone(), reader.clone());
-        let counting = Subject::Pilcrow { program, signal, reader };
+        let counting = Program::Pilcrow { program, signal, reader };
         let place = Place::new(&self.folder)?;
         let counter = place.path().join("allocations");
         let read = || fs::read(&counter).ok()?.try_into().ok().map(u64::from_le_bytes);

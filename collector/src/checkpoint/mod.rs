@@ -5,6 +5,7 @@
 //! is used. Knows no reading and no Loki.
 
 mod format;
+mod metrics;
 mod store;
 
 use std::{
@@ -15,6 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use format::{DecodeError, decode, encode};
+pub use metrics::CheckpointMetrics;
 pub use store::{LoadError, Lock, Store};
 
 use crate::model::SavedFile;

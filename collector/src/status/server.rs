@@ -99,7 +99,6 @@ fn answer<B: Body>(request: &Request<B>, metrics: &Metrics, health: &Health) -> 
 
 fn scrape(accept: Option<&HeaderValue>, metrics: &Metrics) -> Response<Full<Bytes>> {
     let format = Format::accepted(accept.and_then(|accept| accept.to_str().ok()));
-    metrics.refresh();
     match encode(metrics.registry(), format) {
         Ok(encoded) => {
             let mut response = text(StatusCode::OK, encoded);
@@ -163,11 +162,11 @@ mod tests {
     #[test]
     fn metrics_come_in_the_format_that_is_asked_for() {
         with_server(|address, metrics, _| async move {
-            metrics.read_bytes.inc_by(5);
+            metrics.dropped_lines.get_or_create(&crate::status::Reason { reason: "rule" }).inc_by(5);
             let (head, body) = request(address, "GET /metrics HTTP/1.1").await;
             assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
             assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
-            assert!(body.contains("\npilcrow_read_bytes_total 5\n"), "{body}");
+            assert!(body.contains("\npilcrow_dropped_lines_total{reason=\"rule\"} 5\n"), "{body}");
             assert!(
                 body.contains(concat!("\npilcrow_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1\n")),
                 "{body}"

@@ -284,7 +284,7 @@ impl State {
         container.gone = gone;
         // Docker compresses in place: for a moment the file has no beginning yet.
         let (not_whole, unopened): (Vec<_>, Vec<_>) =
-            errors.into_iter().partition(|trouble| trouble.error.kind() == io::ErrorKind::UnexpectedEof);
+            errors.into_iter().partition(|problem| problem.error.kind() == io::ErrorKind::UnexpectedEof);
         for MergeError { path, error } in not_whole {
             tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
         }

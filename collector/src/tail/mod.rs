@@ -12,10 +12,12 @@ mod descriptors;
 mod destination;
 mod folders;
 mod hold;
-mod linger;
+mod lags;
 mod metadata;
+mod metrics;
 pub mod notify;
 mod partials;
+mod pause;
 mod positions;
 mod quiet;
 pub mod read;
@@ -42,6 +44,7 @@ use std::{
 
 use tokio::sync::Notify;
 
+pub use self::metrics::{ContainerLabels, FormatLabel, TailMetrics};
 use self::{
     chain::FolderWatcher,
     descriptors::Descriptors,
@@ -69,7 +72,7 @@ use crate::{
     model::UnitId,
     pipeline::{Pipeline, relabel::Relabel},
     source::kubernetes::{PodUpdate, Selector},
-    status::{Health, Metrics, Side},
+    status::{Health, Side},
 };
 
 /// A file that something came after has ended when nothing was written to it for this long: the runtime may still
@@ -125,7 +128,7 @@ pub struct Setup {
     /// What an earlier run saved.
     pub saved: Unclaimed,
     /// Shared by all.
-    pub metrics: Arc<Metrics>,
+    pub metrics: Arc<TailMetrics>,
     /// Shared by all.
     pub health: Arc<Health>,
 }
@@ -142,7 +145,7 @@ pub struct Tailer<R> {
 struct State {
     config: Arc<Config>,
     links: Links,
-    metrics: Arc<Metrics>,
+    metrics: Arc<TailMetrics>,
     health: Arc<Health>,
     units: Units,
     selecting: Selecting,
@@ -265,13 +268,13 @@ impl<R: RangeReader> Tailer<R> {
     /// Where a backend fails for good.
     pub async fn run(mut self) -> io::Result<()> {
         let mut dirty = Vec::new();
-        let mut linger = false;
+        let mut pauses = false;
         while !self.state.links.stop.is_asked() {
-            if linger {
+            if pauses {
                 // Not the runtime's sleep: that would be woken by every event of the signal, which the next round takes
                 // all at once, and the writers of the logs would pay for waking it.
                 let since_growth = self.state.grown_since.map_or(Duration::ZERO, |since| since.elapsed());
-                std::thread::sleep(linger::after(since_growth, self.state.config.loki.batch.age.0));
+                std::thread::sleep(pause::after(since_growth, self.state.config.loki.batch.age.0));
             }
             self.follow_pods(Instant::now());
             self.follow_folders();
@@ -281,7 +284,7 @@ impl<R: RangeReader> Tailer<R> {
             self.snapshot_if_due();
             let grown = !self.state.schedule.has_ready() && self.wait().await?;
             // Files that wait for a batch to come back are read when it does.
-            linger = grown && !self.state.schedule.has_ready();
+            pauses = grown && !self.state.schedule.has_ready();
         }
         self.drain().await
     }

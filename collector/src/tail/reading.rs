@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    ROTATION_GRACE, State, Tailer, Unit,
+    FormatLabel, ROTATION_GRACE, State, Tailer, Unit,
     apart::{self, Left, read_range},
     chain::{FAILING_MAX, Source, clock_before},
     folders::Folder,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     decode::{Clock, Malformed},
     model::UnitId,
-    status::{FormatLabel, Reason},
+    status::Reason,
 };
 
 /// A record without a newline is held together up to this many times `lines.max_bytes`; docker's escapes need up to six

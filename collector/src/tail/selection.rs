@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::{State, Tailer, Unit};
 use crate::{
     model::{Stream, UnitId},
-    pipeline::relabel::{Outcome, Relabelled, Subject},
+    pipeline::relabel::{Outcome, Relabelled, Target},
     source::kubernetes::PodExclusion,
     tail::chain::Source,
     tail::read::RangeReader,
@@ -128,7 +128,7 @@ impl State {
         let folder = container.folder(&self.config.paths.pods).display().to_string();
         let mut is_final = true;
         let streams = [Stream::Stdout, Stream::Stderr].map(|stream| {
-            let outcome = self.selecting.relabel.apply(&Subject {
+            let outcome = self.selecting.relabel.apply(&Target {
                 pod: &container.pod,
                 container: &container.name,
                 folder: &folder,
@@ -137,7 +137,7 @@ impl State {
             });
             match outcome {
                 Outcome::Keep(relabelled) => {
-                    self.warn_of_labels(container, relabelled.trouble());
+                    self.warn_of_labels(container, relabelled.problem());
                     Some(relabelled)
                 }
                 Outcome::Drop { is_final: this_one } => {
@@ -158,12 +158,12 @@ impl State {
         }
     }
 
-    fn warn_of_labels(&self, container: &Unit, trouble: Option<String>) {
-        if let Some(trouble) = trouble
+    fn warn_of_labels(&self, container: &Unit, problem: Option<String>) {
+        if let Some(problem) = problem
             && let Some(more) = self.throttles.labels.borrow_mut().permit()
         {
             let container = container.saved_name();
-            tracing::warn!(container, more, "{trouble} (relabel_configs makes the labels)");
+            tracing::warn!(container, more, "{problem} (relabel_configs makes the labels)");
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::{collections::HashSet, io, path::Path, time::Instant};
 
 use super::{
-    State, Tailer, Unit,
+    ContainerLabels, State, Tailer, Unit,
     apart::{self, Left},
     descriptors::len_and_named,
     folders::Folder,
@@ -19,7 +19,7 @@ use crate::{
     memory,
     model::FileKey,
     model::UnitId,
-    status::{ContainerLabels, Reason},
+    status::Reason,
     tail::chain::{self, ChainFile, Source},
     tail::notify::{Signal, Slot},
     tail::read::RangeReader,

@@ -137,7 +137,7 @@ async fn pods_that_come_and_go_for_weeks_leave_nothing_behind() {
         assert_eq!((state.units.counts(), state.files.descriptors.open), ((0, 0), 0));
     }
     assert_eq!(
-        rig.side.state.metrics.parsed_lines.get_or_create(&crate::status::FormatLabel { format: "cri" }).get(),
+        rig.side.state.metrics.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).get(),
         (ROUNDS * PODS) as u64
     );
     let state = &rig.side.state;

@@ -13,8 +13,8 @@ use collector::{
     batch::{Batch, FromOutput, StreamSlot, ToOutput},
     config::{self, HumanDuration},
     model::{ChannelId, Position, Stream, UnitId},
-    output::loki::{Proxies, Queue, Sender},
-    status::{Metrics, Reason},
+    output::loki::{LokiMetrics, Proxies, PushStatus, Queue, Sender},
+    status::Reason,
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -44,7 +44,7 @@ struct Running {
     sealed_notify: Arc<Notify>,
     done: crossbeam_channel::Receiver<FromOutput>,
     done_notify: Arc<Notify>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<LokiMetrics>,
     task: JoinHandle<()>,
 }
 
@@ -54,7 +54,7 @@ impl Running {
     }
 
     fn start_through(config: &config::Loki, proxies: &Proxies) -> Self {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(LokiMetrics::default());
         let sender = Sender::with_proxies(config, proxies, Arc::clone(&metrics), Arc::default()).unwrap();
         let (sealed_sender, sealed) = crossbeam_channel::bounded(1000);
         let (done, done_receiver) = crossbeam_channel::unbounded();
@@ -116,7 +116,7 @@ impl Running {
     }
 
     fn requests(&self, status: &str) -> u64 {
-        let status = collector::status::PushStatus { status: status.to_owned() };
+        let status = PushStatus { status: status.to_owned() };
         self.metrics.push_requests.get_or_create(&status).get()
     }
 }

@@ -10,7 +10,6 @@ use std::{
 use collector::{
     config::{BasicAuth, HumanDuration},
     output::loki::{Proxies, Sender},
-    status::Metrics,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
@@ -245,7 +244,7 @@ fn settings_that_cannot_work_are_refused_at_start_by_their_key() {
     for (key, change) in cases {
         let mut config = authority.config("https://loki.example");
         change(&mut config);
-        let error = match Sender::new(&config, Arc::new(Metrics::new()), Arc::default()) {
+        let error = match Sender::new(&config, Arc::default(), Arc::default()) {
             Ok(_) => panic!("{key} was taken"),
             Err(error) => format!("{error:#}"),
         };

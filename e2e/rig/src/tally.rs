@@ -102,8 +102,10 @@ impl Tally {
         source.extend_complete();
         if mark.sequence < source.next && !source.refused.contains(mark.sequence) {
             faults.out_of_order += 1;
-            let next = source.next;
-            faults.note(|| format!("number {} came after number {}: {}", mark.sequence, next - 1, start(text)));
+            let (last, age_ms) = (source.next - 1, arrived_ns.saturating_sub(timestamp_ns) / 1_000_000);
+            faults.note(|| {
+                format!("number {} came after number {last}, {age_ms} ms old: {}", mark.sequence, start(text))
+            });
         } else if mark.sequence >= source.next {
             source.next = mark.sequence + 1;
             if source.streams.last().is_none_or(|(_, last)| *last != stream) {

@@ -129,7 +129,11 @@ fn run_seed(
         drop(state);
         let kept = place.keep();
         let again = report::again(seed, scale, length);
-        bail!("{error:#}\nlogs, state, pilcrow.log and storm.log are kept in {}\nagain: {again}", kept.display());
+        let events = std::fs::read_to_string(kept.join(storm::EVENTS_FILE)).unwrap_or_default();
+        bail!(
+            "{error:#}\n{events}logs, state, pilcrow.log and storm.log are kept in {}\nagain: {again}",
+            kept.display()
+        );
     }
     Ok(not_done)
 }

@@ -90,6 +90,11 @@ impl Start {
     pub fn reads_by_system_calls(&self) -> bool {
         self.reader == "pread"
     }
+
+    /// Whether its lines go through stages: those of every second one.
+    pub fn has_stages(&self) -> bool {
+        self.checkpoint_every.as_millis().is_multiple_of(2)
+    }
 }
 
 impl fmt::Display for Start {
@@ -97,7 +102,8 @@ impl fmt::Display for Start {
         let Self { signal, reader, drop_signals, checkpoint_every } = self;
         write!(
             f,
-            "signal {signal}, reader {reader}, {drop_signals} of the signals dropped, checkpoints every {checkpoint_every:?}"
+            "signal {signal}, reader {reader}, {drop_signals} of the signals dropped, checkpoints every {checkpoint_every:?}{}",
+            if self.has_stages() { ", stages" } else { "" }
         )
     }
 }

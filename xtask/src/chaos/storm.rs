@@ -45,6 +45,8 @@ pub const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// At the end, no further line within this time means that no more will come.
 const SILENCE: Duration = Duration::from_secs(40);
+/// Which weather and which blow came when.
+pub const EVENTS_FILE: &str = "storm.log";
 const STEP: Duration = Duration::from_millis(50);
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
@@ -133,7 +135,7 @@ pub struct Storm<'a> {
     observed: Observed,
     weathers: BTreeMap<Weather, u64>,
     blows: BTreeMap<Blow, u64>,
-    diary: File,
+    events: File,
     started: Instant,
     progress_at: Instant,
 }
@@ -185,7 +187,7 @@ impl<'a> Storm<'a> {
             observed: Observed::default(),
             weathers: BTreeMap::new(),
             blows: BTreeMap::new(),
-            diary: File::create(folder.join("storm.log"))?,
+            events: File::create(folder.join(EVENTS_FILE))?,
             started: Instant::now(),
             progress_at: Instant::now() + PROGRESS_EVERY,
         };
@@ -382,7 +384,7 @@ impl<'a> Storm<'a> {
 
     fn note(&mut self, what: &str) -> anyhow::Result<()> {
         let (at, lines) = (self.started.elapsed().as_secs_f64(), self.live.ledger().lines());
-        Ok(writeln!(self.diary, "{} {at:8.2} s, {lines} lines: {what}", humantime())?)
+        Ok(writeln!(self.events, "{} {at:8.2} s, {lines} lines: {what}", humantime())?)
     }
 
     /// The end: nothing is written any more, nothing goes wrong, and all lines must come.

@@ -57,6 +57,7 @@ const RULES: &[Rule] = &[
     rule(&["output"], &["model", "config", "status", "batch", "memory", "proxy"]),
     rule(&["checkpoint"], &["model", "config", "status"]),
     rule(&["tail"], &["model", "config", "status", "memory", "source", "decode", "pipeline", "batch", "checkpoint"]),
+    rule(&["metrics"], &["status", "source", "output", "checkpoint", "tail"]),
     // The wiring of the program.
     rule(
         &["compiled", "reader_side", "sender_side", "standby"],
@@ -75,6 +76,7 @@ const RULES: &[Rule] = &[
             "output",
             "checkpoint",
             "tail",
+            "metrics",
         ],
     ),
     rule(
@@ -92,6 +94,7 @@ const RULES: &[Rule] = &[
             "output",
             "checkpoint",
             "tail",
+            "metrics",
             "compiled",
             "reader_side",
             "sender_side",
@@ -114,6 +117,7 @@ const RULES: &[Rule] = &[
             "output",
             "checkpoint",
             "tail",
+            "metrics",
             "proxy",
             "threads",
             "run",

@@ -6,7 +6,7 @@ use crate::{
     compiled::Compiled,
     config::{Config, Enabled},
     model::PodName,
-    pipeline::relabel::{self, Outcome, Relabel, Relabelled, Subject, why_unknown},
+    pipeline::relabel::{self, Outcome, Relabel, Relabelled, Target, why_unknown},
 };
 
 /// The rules of a configuration, and what they make of the standard error of a container.
@@ -37,7 +37,7 @@ impl<'c> Relabelling<'c> {
         let Compiled { config, relabel: rules, .. } = compiled;
         let pod = PodName { namespace: "default".into(), pod: "nginx-6d9c6b5f4-x2x7k".into(), uid: "467433c9".into() };
         let [app, _] = relabel::label_names("app.kubernetes.io/name");
-        let subject = Subject {
+        let target = Target {
             pod: &pod,
             container: "nginx",
             folder: "/var/log/pods/default_nginx-6d9c6b5f4-x2x7k_467433c9/nginx",
@@ -45,7 +45,7 @@ impl<'c> Relabelling<'c> {
             from_api: &[(app.into(), "nginx".into())],
         };
         let asks = config.kubernetes.enabled != Enabled::False;
-        let outcome = rules.apply(&Subject { from_api: if asks { subject.from_api } else { &[] }, ..subject });
+        let outcome = rules.apply(&Target { from_api: if asks { target.from_api } else { &[] }, ..target });
         let example = match outcome {
             Outcome::Keep(relabelled) => Some(relabelled),
             Outcome::Drop { .. } => None,
@@ -94,7 +94,7 @@ impl<'c> Relabelling<'c> {
                     .into(),
             );
         }
-        warnings.extend(self.example.as_ref().and_then(Relabelled::trouble));
+        warnings.extend(self.example.as_ref().and_then(Relabelled::problem));
         warnings
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     compiled::Compiled,
     pipeline::{
         Entry, Pairs, Pipeline, State,
-        relabel::{self, Outcome, Relabel, Subject},
+        relabel::{self, Outcome, Relabel, Target},
     },
 };
 
@@ -70,10 +70,10 @@ impl<'c> Rules<'c> {
     #[must_use]
     pub fn channel<'l>(
         &self,
-        subject: &Subject<'_>,
+        target: &Target<'_>,
         more: impl IntoIterator<Item = (&'l str, &'l str)>,
     ) -> Option<Channel> {
-        let Outcome::Keep(relabelled) = self.relabel.apply(subject) else { return None };
+        let Outcome::Keep(relabelled) = self.relabel.apply(target) else { return None };
         let pairs = |labels: &relabel::Labels| -> Pairs {
             labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
         };

@@ -9,7 +9,7 @@ use crate::{
     model::{PodName, Stream},
     pipeline::{
         Pairs,
-        relabel::{Subject, annotation_names, label_names},
+        relabel::{Target, annotation_names, label_names},
     },
 };
 
@@ -123,8 +123,8 @@ impl Run<'_> {
         let pod = PodName { namespace: namespace.clone(), pod: pod.clone(), uid: "test".into() };
         let folder = format!("/var/log/pods/{}/{container}", pod.folder_name());
         let from_api = from_api(from);
-        let subject = Subject { pod: &pod, container, folder: &folder, stream, from_api: &from_api };
-        self.rules.channel(&subject, more)
+        let target = Target { pod: &pod, container, folder: &folder, stream, from_api: &from_api };
+        self.rules.channel(&target, more)
     }
 
     fn note(&mut self, channel: &Channel, traces: Vec<Trace>) {

@@ -16,7 +16,7 @@ use crate::{
     },
     compiled::Compiled,
     model::{Line, Stream},
-    pipeline::relabel::Subject,
+    pipeline::relabel::Target,
     tail::STREAMS_MAX,
 };
 
@@ -67,7 +67,7 @@ impl<'t, W: Write> Trial<'t, W> {
     /// A container begins.
     pub fn open(&mut self, origin: &Origin) -> Open {
         Stream::ALL.map(|stream| {
-            let subject = Subject {
+            let target = Target {
                 pod: &origin.pod,
                 container: &origin.container,
                 folder: &origin.folder.display().to_string(),
@@ -75,7 +75,7 @@ impl<'t, W: Write> Trial<'t, W> {
                 from_api: &origin.from_api,
             };
             let more = self.request.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            let channel = self.rules.channel(&subject, more);
+            let channel = self.rules.channel(&target, more);
             self.known.push(Known {
                 container: format!("{}/{}/{}", origin.pod.namespace, origin.pod.pod, origin.container),
                 stream,

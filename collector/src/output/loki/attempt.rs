@@ -15,16 +15,14 @@ use super::{
     answer::{Answer, Obstacle, Verdict},
     body::{Body, BodyMakers},
     client::Client,
+    metrics::{LokiMetrics, PushStatus},
     parking::Trial,
     probe,
     schedule::{REQUESTS_MAX, Start},
     streams::StreamId,
     workers::Workers,
 };
-use crate::{
-    config, memory,
-    status::{Health, Metrics, PushStatus},
-};
+use crate::{config, memory, status::Health};
 
 /// How often files are looked at while only they, or somebody's work elsewhere, can help.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +31,7 @@ const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Attempts {
     client: RefCell<Client>,
     bodies: BodyMakers,
-    metrics: Arc<Metrics>,
+    metrics: Arc<LokiMetrics>,
     pub(super) health: Arc<Health>,
 }
 
@@ -55,7 +53,7 @@ impl Attempts {
     pub(super) fn new(
         config: &config::Loki,
         proxies: &Proxies,
-        metrics: Arc<Metrics>,
+        metrics: Arc<LokiMetrics>,
         health: Arc<Health>,
     ) -> Result<Self> {
         let client = RefCell::new(Client::new(config, proxies)?);

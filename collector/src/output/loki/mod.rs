@@ -16,6 +16,7 @@ mod endpoint;
 mod failure;
 mod files;
 mod limits;
+mod metrics;
 mod outage;
 mod outcome;
 mod parking;
@@ -42,6 +43,7 @@ use crossbeam_channel::TryRecvError;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::Notify;
 
+pub use self::metrics::{LokiMetrics, PushStatus};
 pub use self::probe::{Reached, probe, probe_through};
 use self::{
     attempt::{Attempts, Event},
@@ -52,7 +54,7 @@ pub use crate::proxy::Proxies;
 use crate::{
     batch::{FromOutput, ToOutput},
     config,
-    status::{Health, Metrics},
+    status::Health,
 };
 
 /// After the last request, its memory is kept so long for the next one.
@@ -84,7 +86,7 @@ impl Sender {
     ///
     /// # Errors
     /// Names the key of the configuration that cannot be used, and why.
-    pub fn new(config: &config::Loki, metrics: Arc<Metrics>, health: Arc<Health>) -> anyhow::Result<Self> {
+    pub fn new(config: &config::Loki, metrics: Arc<LokiMetrics>, health: Arc<Health>) -> anyhow::Result<Self> {
         Self::with_proxies(config, &Proxies::from_env(), metrics, health)
     }
 
@@ -95,7 +97,7 @@ impl Sender {
     pub fn with_proxies(
         config: &config::Loki,
         proxies: &Proxies,
-        metrics: Arc<Metrics>,
+        metrics: Arc<LokiMetrics>,
         health: Arc<Health>,
     ) -> anyhow::Result<Self> {
         let attempts = Attempts::new(config, proxies, Arc::clone(&metrics), health)?;

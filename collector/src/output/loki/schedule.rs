@@ -15,6 +15,7 @@ use super::{
     backoff::Backoff,
     certain::Tenant,
     limits::Limits,
+    metrics::LokiMetrics,
     outage::Outage,
     parking::Parking,
     pieces::{Group, Live, Piece, Share, Tries},
@@ -25,7 +26,7 @@ use crate::{
     batch::{Batch, FromOutput, Part, StreamSlot},
     config,
     model::ChannelId,
-    status::{Metrics, Throttle},
+    status::Throttle,
 };
 
 /// Requests in flight at once. Enough to hide a network's round trip, where the batches have no stream in common.
@@ -63,7 +64,7 @@ pub(super) struct Schedule {
     pub(super) too_large_throttle: Throttle,
     /// A published limit would help.
     pub(super) wants_limits: bool,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<LokiMetrics>,
     next_id: u64,
     /// Scratch: streams of lines that wait before those looked at.
     claimed: HashSet<StreamId>,
@@ -102,7 +103,7 @@ impl Settings {
 }
 
 impl Schedule {
-    pub(super) fn new(settings: Settings, limits: Limits, metrics: Arc<Metrics>, now: Instant) -> Self {
+    pub(super) fn new(settings: Settings, limits: Limits, metrics: Arc<LokiMetrics>, now: Instant) -> Self {
         Self {
             settings,
             streams: Streams::new(now),

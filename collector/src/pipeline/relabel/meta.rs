@@ -34,7 +34,7 @@ const CONTROLLER_NAME: &str = "__meta_kubernetes_pod_controller_name";
 
 /// What is known of a container and one of its streams.
 #[derive(Clone, Copy, Debug)]
-pub struct Subject<'a> {
+pub struct Target<'a> {
     /// Its pod.
     pub pod: &'a PodName,
     /// Its name.
@@ -47,7 +47,7 @@ pub struct Subject<'a> {
     pub from_api: &'a [(Box<str>, Box<str>)],
 }
 
-impl Subject<'_> {
+impl Target<'_> {
     /// Adds what is known to `labels`.
     pub(super) fn add_to(&self, node: &str, labels: &mut Labels) {
         let Self { pod, container, folder, stream, from_api } = self;

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    Labels, Rule, RuleError, Subject, meta,
+    Labels, Rule, RuleError, Target, meta,
     rule::{Writes, is_label_name},
 };
 use crate::{
@@ -106,9 +106,9 @@ impl Relabel {
 
     /// What the rules make of a stream.
     #[must_use]
-    pub fn apply(&self, subject: &Subject<'_>) -> Outcome {
+    pub fn apply(&self, target: &Target<'_>) -> Outcome {
         let mut labels = self.fixed.clone();
-        subject.add_to(&self.node, &mut labels);
+        target.add_to(&self.node, &mut labels);
         for (rule, depends_on_api) in self.rules.iter().zip(&self.depends_on_api) {
             if !rule.apply(&mut labels) {
                 return Outcome::Drop { is_final: !depends_on_api };
@@ -117,7 +117,7 @@ impl Relabel {
         let mut relabelled = Relabelled::of(labels);
         if relabelled.labels.is_empty() {
             relabelled.has_stopgap = true;
-            let job = format!("{}/{}", subject.pod.namespace, subject.container);
+            let job = format!("{}/{}", target.pod.namespace, target.container);
             relabelled.labels.insert("job".into(), job);
         }
         Outcome::Keep(relabelled)
@@ -186,7 +186,7 @@ impl Relabelled {
 
     /// What Loki would not take of it, by its default limits.
     #[must_use]
-    pub fn trouble(&self) -> Option<String> {
+    pub fn problem(&self) -> Option<String> {
         let Self { labels, metadata, has_stopgap } = self;
         if *has_stopgap {
             return Some("the rules leave no label, and Loki takes no line without one: job stands in".into());

@@ -6,12 +6,14 @@
 //! fails: an error is reported, counted and retried. Knows no containers and no files.
 
 mod access;
+mod metrics;
 mod pod;
 mod problem;
 mod selector;
 mod watch;
 
 pub use access::{Access, Impossible, Origin, Probe, list, open, probe};
+pub use metrics::WatchMetrics;
 pub use pod::{Interest, PodExclusion, PodMetadata};
 pub use problem::Problem;
 pub use selector::Selector;

@@ -14,8 +14,9 @@ use kube::{
 };
 use tokio::sync::Notify;
 
+use super::metrics::WatchMetrics;
 use super::{Access, Interest, PodMetadata, PodUpdate, Problem, access::LIST_TIMEOUT};
-use crate::status::{Metrics, Reason, Throttle};
+use crate::status::{Reason, Throttle};
 
 /// The least time between two warnings with the same reason.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
@@ -28,7 +29,7 @@ pub struct Listener {
 }
 
 /// Follows this node's pods; never ends.
-pub async fn follow(access: Access, interest: Interest, listener: Listener, metrics: &Metrics) {
+pub async fn follow(access: Access, interest: Interest, listener: Listener, metrics: &WatchMetrics) {
     let mut follower = Follower {
         access,
         interest,
@@ -51,7 +52,7 @@ struct Follower<'m> {
     access: Access,
     interest: Interest,
     listener: Listener,
-    metrics: &'m Metrics,
+    metrics: &'m WatchMetrics,
     backoff: DefaultBackoff,
     /// By [`Problem::reason`].
     throttles: HashMap<&'static str, Throttle>,

@@ -32,6 +32,14 @@ pub fn live_options(seed: u64, scale: Scale) -> LiveOptions {
     }
 }
 
+/// Stages that hold back every line until the next one begins, and leave each as it is.
+const STAGES: &str = r#"
+pipeline_stages:
+- multiline: {firstline: '^(\{"src":|src=)', max_wait_time: 300ms}
+- json: {expressions: {level: level}}
+- drop: {source: level, value: debug}
+"#;
+
 /// Everything happens sooner than by default. A line whose rest does not come is given out as it is after
 /// `lines.partial_timeout`: that must be more than a writer is ever held up.
 pub fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Start) -> String {
@@ -47,12 +55,13 @@ pub fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Star
          memory: {{queue: 1MiB}}\n\
          checkpoint: {{interval: {}ms}}\n\
          sweep: {{interval: 500ms}}\n\
-         lines: {{partial_timeout: 5s}}\n\
+         lines: {{partial_timeout: 20s}}\n\
          shutdown: {{deadline: 2s}}\n\
          log: {{level: debug}}\n\
-         debug: {{drop_signals: {drop_signals}}}\n",
+         debug: {{drop_signals: {drop_signals}}}\n{}",
         receiver.url(),
         PUSH_TIMEOUT.as_millis(),
         checkpoint_every.as_millis(),
+        if start.has_stages() { STAGES } else { "" },
     )
 }

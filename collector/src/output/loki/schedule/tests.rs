@@ -23,7 +23,7 @@ type Lines = Vec<(usize, usize)>;
 fn schedule(now: Instant) -> Schedule {
     let backoff = config::Backoff { min: HumanDuration::from_millis(100), max: HumanDuration::from_secs(1) };
     let settings = Settings { backoff, timeout: Duration::from_secs(10), drop_refused_after: None };
-    Schedule::new(settings, Limits::new(None), Arc::new(Metrics::new()), now)
+    Schedule::new(settings, Limits::new(None), Arc::default(), now)
 }
 
 fn channel(stream: usize) -> ChannelId {

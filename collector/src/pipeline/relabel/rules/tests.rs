@@ -18,7 +18,7 @@ fn relabel(yaml: &str, defaults: bool) -> Relabel {
 fn outcome(relabel: &Relabel, from_api: &[(&str, &str)]) -> Outcome {
     let pod = PodName { namespace: "default".into(), pod: "nginx-1".into(), uid: "467433c9".into() };
     let from_api: Vec<_> = from_api.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    relabel.apply(&Subject { pod: &pod, container: "nginx", folder: "/f", stream: "stderr", from_api: &from_api })
+    relabel.apply(&Target { pod: &pod, container: "nginx", folder: "/f", stream: "stderr", from_api: &from_api })
 }
 
 #[track_caller]
@@ -57,17 +57,17 @@ proptest! {
         let others = others.into_iter().map(|(name, value)| (format!("__meta_kubernetes_pod_label_{name}"), value));
         let from_api: Vec<(Box<str>, Box<str>)> =
             others.chain([(APP.to_owned(), app.clone())]).map(|(name, value)| (name.into(), value.into())).collect();
-        let subject =
-            Subject { pod: &name, container: &container, folder: "/f", stream, from_api: &from_api };
+        let target =
+            Target { pod: &name, container: &container, folder: "/f", stream, from_api: &from_api };
         let job = format!("{namespace}/{container}");
         let all = [
             ("app", app.as_str()), ("cluster", "home-k8s"), ("container", &container), ("job", &job),
             ("namespace", &namespace), ("pod", &pod), ("stream", stream),
         ];
         let expected: Vec<_> = all.into_iter().filter(|(_, value)| !value.is_empty()).collect();
-        let Outcome::Keep(relabelled) = relabel("", true).apply(&subject) else { panic!("dropped") };
+        let Outcome::Keep(relabelled) = relabel("", true).apply(&target) else { panic!("dropped") };
         prop_assert_eq!(pairs(&relabelled.labels), expected);
-        prop_assert!(relabelled.metadata.is_empty() && relabelled.trouble().is_none());
+        prop_assert!(relabelled.metadata.is_empty() && relabelled.problem().is_none());
         prop_assert_eq!(&*relabelled.encoded().metadata, &[] as &[u8]);
     }
 }
@@ -115,20 +115,20 @@ fn a_mapped_name_that_loki_would_refuse_gets_an_underscore_in_front() {
 fn where_the_rules_leave_no_label_the_job_stands_in_and_that_is_said() {
     let relabelled = kept(&relabel("- {action: labelkeep, regex: none}\n", true), &[]);
     assert_eq!(pairs(&relabelled.labels), [("job", "default/nginx")]);
-    assert!(relabelled.trouble().is_some_and(|trouble| trouble.contains("no label")));
+    assert!(relabelled.problem().is_some_and(|problem| problem.contains("no label")));
 }
 
 #[test]
 fn what_goes_over_a_limit_of_loki_is_said() {
     let many: String = (0..9).map(|n| format!("- {{target_label: l{n}, replacement: x}}\n")).collect();
-    let trouble = kept(&relabel(&many, true), &[(APP, "nginx")]).trouble();
-    assert!(trouble.as_ref().is_some_and(|trouble| trouble.starts_with("16 labels (app, cluster, ")), "{trouble:?}");
+    let problem = kept(&relabel(&many, true), &[(APP, "nginx")]).problem();
+    assert!(problem.as_ref().is_some_and(|problem| problem.starts_with("16 labels (app, cluster, ")), "{problem:?}");
     let long = format!("- {{target_label: l, replacement: {}}}\n", "x".repeat(2049));
-    let trouble = kept(&relabel(&long, true), &[]).trouble();
-    assert!(trouble.as_ref().is_some_and(|trouble| trouble.starts_with("the label l is longer")), "{trouble:?}");
+    let problem = kept(&relabel(&long, true), &[]).problem();
+    assert!(problem.as_ref().is_some_and(|problem| problem.starts_with("the label l is longer")), "{problem:?}");
     let huge = format!("- {{target_label: __structured_metadata_l, replacement: {}}}\n", "x".repeat(65 << 10));
-    let trouble = kept(&relabel(&huge, true), &[]).trouble();
-    assert!(trouble.as_ref().is_some_and(|trouble| trouble.starts_with("structured metadata of 1 ")), "{trouble:?}");
+    let problem = kept(&relabel(&huge, true), &[]).problem();
+    assert!(problem.as_ref().is_some_and(|problem| problem.starts_with("structured metadata of 1 ")), "{problem:?}");
 }
 
 #[test]

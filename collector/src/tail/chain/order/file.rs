@@ -378,10 +378,13 @@ impl ChainFile {
 /// fails, and times tell nothing.
 pub(super) fn began_anew(lower_began_ns: i64, higher_last_write_ns: i64, wall_ns: i64) -> bool {
     const SECOND_NS: i64 = 1_000_000_000;
+    // The kernel stamps files by its last tick, up to 10 ms ago (`current_time` in fs/inode.c), the runtime its records by the
+    // exact time: a log may begin "after" the next one was made, if the container ended at once.
+    const TICK_NS: i64 = SECOND_NS / 10;
     // Some file systems and archives keep whole seconds.
     let keeps_seconds = higher_last_write_ns % SECOND_NS == 0;
-    let last_write_ns = higher_last_write_ns.saturating_add(if keeps_seconds { SECOND_NS } else { 0 });
-    last_write_ns < lower_began_ns && lower_began_ns <= wall_ns
+    let inexact_ns = if keeps_seconds { SECOND_NS } else { TICK_NS };
+    higher_last_write_ns.saturating_add(inexact_ns) < lower_began_ns && lower_began_ns <= wall_ns
 }
 
 /// `file`: none where it is not to be kept open.

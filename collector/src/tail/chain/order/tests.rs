@@ -121,6 +121,18 @@ fn files_come_by_restart_then_by_what_they_begin_with_and_the_live_one_last() {
     assert!(!follower.chain.is_superseded(4), "the live file of the last restart may still grow");
 }
 
+/// The kernel's time of a file is that of its last tick: the log of the next run was made "before" the first record of this one.
+#[test]
+fn a_log_with_one_burst_comes_before_that_of_the_restart_in_the_same_tick() {
+    let mut follower = Follower::new();
+    follower.write("1.log", 5);
+    let next = File::create(follower.folder.path().join("2.log")).unwrap();
+    let record = crate::decode::first_timestamp_ns(b"2026-01-02T03:04:05.5Z stdout F x").unwrap();
+    next.set_modified(SystemTime::UNIX_EPOCH + Duration::from_nanos(record as u64 - 4_000_000)).unwrap();
+    follower.scan();
+    assert_eq!(follower.unread(), ["1.log", "2.log"]);
+}
+
 #[test]
 fn a_file_keeps_its_number_when_it_is_renamed_and_compressed_while_it_is_read() {
     let mut follower = Follower::new();

@@ -20,7 +20,7 @@ use super::{
 
 /// A collector that can be started.
 #[derive(Clone, Debug)]
-pub enum Subject {
+pub enum Program {
     /// This one.
     Pilcrow {
         /// Its program.
@@ -42,7 +42,7 @@ pub enum Running {
     Peer(peer::Process, PeerSink),
 }
 
-impl Subject {
+impl Program {
     /// Starts it without any positions of an earlier run. Also says when.
     ///
     /// # Errors
