@@ -133,7 +133,11 @@ impl<'t, W: Write> Trial<'t, W> {
     /// All has been shown.
     pub fn end(mut self, notes: &[String]) -> anyhow::Result<()> {
         let cost_ns = self.rules.measure(&mut self.channels, &self.samples);
-        let summary = Summary::new(&self.rules, &self.known, cost_ns, notes);
+        let mut summary = Summary::new(&self.rules, &self.known, cost_ns, notes);
+        if !self.request.is_of_containers() {
+            // Text has no times of its own, and a file may hold any part of a day.
+            summary.bytes_a_day = None;
+        }
         match &mut self.shown {
             Shown::Text(text) => text.summary(&summary),
             Shown::Json(json) => json.summary(&summary),
