@@ -44,6 +44,8 @@ pub struct Pipeline {
     metrics: Custom,
     warnings: Vec<CompileError>,
     max_bytes: usize,
+    /// The numbers of the stages that the list's items became, ascending, with the items' places.
+    places: Vec<(usize, String)>,
 }
 
 /// What the configuration allows a pipeline.
@@ -96,6 +98,7 @@ impl Pipeline {
             metrics: shared.metrics,
             warnings: shared.warnings,
             max_bytes: limits.max_bytes,
+            places: shared.places,
         })
     }
 
@@ -122,6 +125,26 @@ impl Pipeline {
         &self.warnings
     }
 
+    /// Where the stage of this number is written: `pipeline_stages[0].match.stages[1].json`.
+    #[must_use]
+    pub fn place(&self, stage: usize) -> String {
+        let after = self.places.partition_point(|(first, _)| *first <= stage);
+        let key = self.places[..after].last().map_or("", |(_, key)| key);
+        format!("pipeline_stages{}", key.replace(".[", "["))
+    }
+
+    /// How many stages there are, those in a `match` included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.stages.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
     /// Every name that a stage mentions, with the number of its slot: what is extracted under it can be looked at.
     pub fn names(&self) -> impl Iterator<Item = (&str, Slot)> {
         self.sorted.iter().map(|(name, slot)| (name.as_str(), *slot))
@@ -138,6 +161,7 @@ struct Shared {
     limits: Limits,
     errors: Vec<CompileError>,
     warnings: Vec<CompileError>,
+    places: Vec<(usize, String)>,
 }
 
 /// Compiles a list, nested ones included, to the end of `compiled`; `base` is the number of the first one.
@@ -153,6 +177,7 @@ fn list(configs: &[StageConfig], prefix: &str, base: usize, compiled: &mut Vec<B
         match stages::find(name) {
             Ok(compile) => {
                 let first = base + compiled.len();
+                shared.places.push((first, key.clone()));
                 let mut compiler = Compiler { settings, key, first, shared };
                 if let Ok(stages) = compile(&mut compiler) {
                     compiled.extend(stages);
