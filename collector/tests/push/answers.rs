@@ -281,12 +281,14 @@ fn a_batch_that_is_too_large_goes_in_parts_in_order_and_a_line_too_large_is_drop
     ] {
         block_on(async {
             let log = Log::collect();
-            let limit = |request: &crate::receiver::Seen| request.texts().iter().map(String::len).sum::<usize>() > 40;
+            let limit =
+                |request: &crate::receiver::Seen| request.texts().iter().map(String::len).sum::<usize>() > 16_000;
             let loki =
                 Receiver::start(move |_, seen| if limit(seen) { Reply::text(status, text) } else { Reply::ok() }).await;
             let running = Running::start(&config(&loki.url()));
-            let huge = "x".repeat(60);
-            let texts: Vec<_> = (0..50).map(|n| if n == 20 { huge.clone() } else { format!("line {n:05}") }).collect();
+            let (huge, rest) = ("x".repeat(24_000), "y".repeat(4000));
+            let texts: Vec<_> =
+                (0..50).map(|n| if n == 20 { huge.clone() } else { format!("line {n:05} {rest}") }).collect();
             let lines: Vec<_> = texts.iter().map(|text| (1, text.as_str())).collect();
             let done = running.deliver(batch(1, &lines)).await;
             assert_eq!(done.entries(), 50);
@@ -296,7 +298,7 @@ fn a_batch_that_is_too_large_goes_in_parts_in_order_and_a_line_too_large_is_drop
             assert_eq!(running.metrics.acknowledged_lines.get(), 49);
             // The next one is split before it is refused.
             let before = running.requests(&status.to_string());
-            running.deliver(batch(2, &[(1, "line 00000"); 12])).await;
+            running.deliver(batch(2, &[(1, &texts[0][..]); 12])).await;
             assert_eq!(running.requests(&status.to_string()), before);
             running.finish().await;
             assert_eq!(log.count("sent in parts"), 1, "{}", log.text());
@@ -342,4 +344,18 @@ fn the_probe_tells_a_good_address_from_a_bad_one() {
 
 fn no_proxies() -> Proxies {
     Proxies::builder().build()
+}
+
+#[test]
+fn lines_that_no_server_finds_too_large_wait_where_everything_is_answered_so() {
+    block_on(async {
+        let answer = |index| if index < 8 { Reply::text(413, "") } else { Reply::ok() };
+        let loki = Receiver::start(move |index, _| answer(index)).await;
+        let running = Running::start(&config(&loki.url()));
+        let texts: Vec<_> = (0..10).map(|n| format!("line {n}")).collect();
+        let lines: Vec<_> = texts.iter().map(|text| (1, text.as_str())).collect();
+        running.deliver(batch(1, &lines)).await;
+        assert_eq!((loki.stored_texts(), running.dropped("too_large")), (texts, 0));
+        running.finish().await;
+    });
 }

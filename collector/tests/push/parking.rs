@@ -33,7 +33,8 @@ async fn refusing(status: u16, text: &'static str) -> (Receiver, Arc<AtomicBool>
 
 #[test]
 fn a_refused_stream_is_parked_tried_alone_and_sent_again_in_order_while_others_go_on() {
-    for (status, text) in [(429, LIMIT), (503, "the stream's ingester is away")] {
+    let gateways = [(403, "a firewall dislikes it"), (413, "a line of some bytes is too large, it says")];
+    for (status, text) in [(429, LIMIT), (503, "the stream's ingester is away")].into_iter().chain(gateways) {
         block_on(async {
             let log = Log::collect();
             let (loki, open) = refusing(status, text).await;

@@ -10,7 +10,7 @@ use rig::{
 use super::plan::Weather;
 
 /// Pushes with a larger body get 413. A single line of the writer's never is so large.
-const LARGE_BYTES: u64 = 56 << 10;
+const LARGE_BYTES: u64 = 28 << 10;
 
 /// A full batch takes longer than the collector waits, at this rate.
 const SLOW_BYTES_PER_S: u64 = 8 << 10;

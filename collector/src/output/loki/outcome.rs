@@ -31,7 +31,7 @@ const HALVE_AFTER_SLOWDOWNS: u32 = 5;
 /// A smaller request, in encoded bytes, is not halved for that: many small ones are no help against a limit.
 const HALVE_BYTES_MIN: usize = 32 << 10;
 /// A single line of so many encoded bytes may be more than a server takes; a smaller one is not given up for that.
-const LARGE_LINE_BYTES: usize = 16 << 10;
+pub(super) const LARGE_LINE_BYTES: usize = 16 << 10;
 /// How many requests that got through are remembered.
 const PASSED_MAX: usize = 8;
 /// After an outage of this length without a connection Loki may have restarted and forgotten its streams.

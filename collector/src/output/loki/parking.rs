@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::{
     answer::{Obstacle, StreamLimit, Verdict, first_line},
     backoff::Backoff,
+    outcome::LARGE_LINE_BYTES,
     pieces::Piece,
     schedule::{Schedule, note},
     streams::StreamId,
@@ -74,6 +75,12 @@ impl Parking {
 
     fn parked_channels(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Whether no server can find the entry too large that is tried of a stream.
+    fn is_small(&self, stream: StreamId) -> bool {
+        let cause = self.streams.get(&stream).map(|parked| &parked.cause);
+        matches!(cause, Some(Cause::Refused { entry }) if entry.len() < LARGE_LINE_BYTES)
     }
 
     fn is_parked(&self, channel: ChannelId) -> bool {
@@ -234,6 +241,7 @@ impl Schedule {
                 }
             }
             Verdict::Again(_) => {}
+            Verdict::TooLarge if self.parking.is_small(stream) => {}
             // Taken, or refused for another reason than the stream: then its lines are treated one by one.
             Verdict::Accepted | Verdict::Refused(_) | Verdict::TooLarge | Verdict::Unknown(_) => {
                 if self.parking.streams.contains_key(&stream) {

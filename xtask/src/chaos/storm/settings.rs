@@ -7,14 +7,14 @@ use rig::{kubelet::LiveOptions, receiver::Receiver};
 use super::{PUSH_TIMEOUT, Scale};
 use crate::chaos::plan::Start;
 
-/// What a collector sends of one stream: twice what a container writes, so that a stop of some seconds has to be caught up with.
-const STREAM_RATE: &str = "128KiB";
+/// What a collector sends of one stream: four times what a container writes. A batch is half a second of it, as by default.
+const STREAM_RATE: &str = "256KiB";
 const STREAM_BURST: &str = "256KiB";
 /// What the receiver takes of one stream a second: more by what Loki's default (3 MB) is more than the collector's (2.5 MiB).
-pub const TAKEN_BYTES_PER_S: usize = 150_000;
+pub const TAKEN_BYTES_PER_S: usize = 300_000;
 /// What it takes at once: four of the largest requests more than the collector sends, as with both defaults (15 MB, 10 MiB,
 /// requests of 1 MiB). A request that a slow line holds up counts when it arrives, and the collector's next burst beside it.
-pub const TAKEN_BURST: usize = (256 << 10) + 4 * (256 << 10);
+pub const TAKEN_BURST: usize = (256 << 10) + 4 * (128 << 10);
 
 /// A busy node: everything happens more often than on a real one.
 pub fn live_options(seed: u64, scale: Scale) -> LiveOptions {
@@ -45,7 +45,7 @@ pipeline_stages:
 pub fn configuration(receiver: &Receiver, pods: &Path, state: &Path, start: Start) -> String {
     let Start { signal, reader, drop_signals, checkpoint_every } = start;
     format!(
-        "loki:\n  url: {:?}\n  timeout: {}ms\n  batch: {{age: 100ms, bytes: 256KiB}}\n  backoff: {{min: 20ms, max: 500ms}}\n  \
+        "loki:\n  url: {:?}\n  timeout: {}ms\n  batch: {{age: 100ms, bytes: 128KiB}}\n  backoff: {{min: 20ms, max: 500ms}}\n  \
          stream_rate: {STREAM_RATE}\n  stream_burst: {STREAM_BURST}\n\
          labels: {{cluster: chaos}}\n\
          paths: {{pods: {pods:?}, state: {state:?}}}\n\
