@@ -1,4 +1,4 @@
-//! `pipeline_stages`: compiled into a pipeline, or everything that is wrong with it.
+//! `pipeline_stages` and `levels`: compiled into a pipeline, or everything that is wrong with it.
 
 use super::Problems;
 use crate::{
@@ -9,15 +9,15 @@ use crate::{
 /// Series of all `metrics` stages together.
 const SERIES_MAX: usize = 10_000;
 
-/// `None` where there are no stages, or something is wrong with them.
+/// `None` where lines go through no stage, or something is wrong with them.
 pub fn compile(config: &Config, problems: &mut Problems) -> Option<Pipeline> {
-    if config.pipeline_stages.is_empty() {
+    if config.pipeline_stages.is_empty() && !config.levels {
         return None;
     }
     tenants(&config.pipeline_stages, "pipeline_stages.", problems);
     let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
     match Pipeline::compile_with(&config.pipeline_stages, &Limits { max_bytes, max_series: SERIES_MAX }) {
-        Ok(pipeline) => Some(pipeline),
+        Ok(pipeline) => Some(if config.levels { pipeline.with_levels() } else { pipeline }),
         Err(errors) => {
             errors.iter().for_each(|error| problems.add(&key(error), &error.message));
             None

@@ -45,6 +45,10 @@ pub struct Config {
     pub relabel_configs: Vec<RelabelConfig>,
     /// What is done with each line, as Promtail has it.
     pub pipeline_stages: Vec<StageConfig>,
+    /// Whether each line gets its level as structured metadata.
+    pub levels: bool,
+    /// Whether each stream gets the label `service_name`.
+    pub service_name: bool,
     pub paths: Paths,
     /// Where pod metadata comes from.
     pub kubernetes: Kubernetes,
@@ -306,6 +310,8 @@ impl Default for Config {
             relabel_defaults: true,
             relabel_configs: Vec::new(),
             pipeline_stages: Vec::new(),
+            levels: false,
+            service_name: false,
             paths: Paths::default(),
             kubernetes: Kubernetes::default(),
             signal: SignalChoice::default(),

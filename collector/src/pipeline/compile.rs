@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::{
     entry::Entry,
     extracted::Slot,
+    levels::Levels,
     pattern::Pattern,
     stage::{Failed, Stage},
     stages::{self, metrics::Custom},
@@ -97,6 +98,13 @@ impl Pipeline {
             warnings: shared.warnings,
             max_bytes: limits.max_bytes,
         })
+    }
+
+    /// Adds what finds the level of each entry, behind all stages.
+    #[must_use]
+    pub fn with_levels(mut self) -> Self {
+        self.stages.push(Box::new(Levels::default()));
+        self
     }
 
     /// Bytes of the longest entry.
