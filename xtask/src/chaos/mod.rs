@@ -131,7 +131,7 @@ fn run_seed(
         let again = report::again(seed, scale, length);
         let events = std::fs::read_to_string(kept.join(storm::EVENTS_FILE)).unwrap_or_default();
         bail!(
-            "{error:#}\n{events}logs, state, pilcrow.log and storm.log are kept in {}\nagain: {again}",
+            "{error:#}\n{events}logs, state, pilcrow.log, storm.log and pushes.log are kept in {}\nagain: {again}",
             kept.display()
         );
     }

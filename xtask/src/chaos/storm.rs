@@ -156,6 +156,7 @@ impl<'a> Storm<'a> {
             keep: Keep::Counts,
             limits: streams.limits().stream_rate(settings::TAKEN_BYTES_PER_S, settings::TAKEN_BURST),
             answer_after: Duration::from_millis(2),
+            trace: Some(folder.join("pushes.log")),
             ..Options::default()
         })?);
         let removals = Removals::new(Arc::clone(&receiver));

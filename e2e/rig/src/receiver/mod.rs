@@ -11,6 +11,7 @@ mod limits;
 pub mod push;
 mod server;
 mod store;
+mod trace;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -36,6 +38,7 @@ use crate::{
 };
 use server::Control;
 use store::Store;
+use trace::Trace;
 
 /// How a receiver behaves.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub struct Options {
     pub decoded_bytes_max: usize,
     /// A longer line is a violation; Loki's `max_line_size` is 256 KiB.
     pub line_bytes_max: usize,
+    /// A file to be made, which tells of each push that could be read what it held.
+    pub trace: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -70,6 +75,7 @@ impl Default for Options {
             answer_after: Duration::ZERO,
             decoded_bytes_max: 64 << 20,
             line_bytes_max: 256 << 10,
+            trace: None,
         }
     }
 }
@@ -130,8 +136,10 @@ impl Receiver {
     /// # Errors
     /// When the address cannot be listened on or no thread can be made.
     pub fn start(options: Options) -> io::Result<Self> {
+        let mut store = Store::new(options.keep, options.stamps, options.faults, options.limits);
+        store.trace = options.trace.as_deref().map(Trace::create).transpose()?;
         let shared = Arc::new(Shared {
-            store: Mutex::new(Store::new(options.keep, options.stamps, options.faults, options.limits)),
+            store: Mutex::new(store),
             changed: Condvar::new(),
             answer_after: options.answer_after,
             decoded_bytes_max: options.decoded_bytes_max,

@@ -24,7 +24,7 @@ use tokio::{
 use super::{
     Shared,
     faults::{Arrival, Verdict},
-    limits::Refusal,
+    limits::{Outcome as Judged, Refusal},
     push,
     store::Flight,
 };
@@ -253,12 +253,14 @@ fn judge(
     store.largest_push = store.largest_push.max(push.decoded_bytes as u64);
     let refused = match verdict {
         Verdict::Refuse { .. } | Verdict::CloseMidBody | Verdict::NoAnswer | Verdict::HtmlPage => {
+            store.note_push(push.arrived_ns, verdict, push.streams, &Judged::default());
             return (overlapping, None);
         }
         Verdict::RefuseSome { entries } => *entries,
         Verdict::Accept | Verdict::AcceptAfter(_) | Verdict::AcceptWithoutAnswer | Verdict::Slow { .. } => 0,
     };
     let limited = store.limits.judge(push.tenant, push.streams);
+    store.note_push(push.arrived_ns, verdict, push.streams, &limited);
     store.accept(push.streams, refused, &limited, push.arrived_ns);
     store.decoded_bytes += push.decoded_bytes as u64;
     store.wire_bytes += push.wire_bytes as u64;

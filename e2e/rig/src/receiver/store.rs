@@ -11,10 +11,11 @@ use std::{
 };
 
 use super::{
-    faults::FaultScript,
+    faults::{FaultScript, Verdict},
     labels::Labels,
     limits::{self, Limits},
     push,
+    trace::Trace,
 };
 use crate::{
     mark::checksum,
@@ -119,6 +120,7 @@ pub(super) struct Store {
     pub(super) largest_push: u64,
     pub(super) decoded_bytes: u64,
     pub(super) wire_bytes: u64,
+    pub(super) trace: Option<Trace>,
     numbers: HashMap<String, u32>,
     streams: Vec<Stream>,
 }
@@ -188,6 +190,19 @@ impl Store {
                 self.tally.record(number, entry.timestamp_ns, entry.line.as_bytes(), arrived_ns);
                 self.streams[number as usize].take(entry, self.keep);
             }
+        }
+    }
+
+    /// Tells of a push in the trace, where there is one.
+    pub(super) fn note_push(
+        &mut self,
+        arrived_ns: i64,
+        verdict: &Verdict,
+        streams: &[push::Stream<'_>],
+        limited: &limits::Outcome,
+    ) {
+        if let Some(trace) = &mut self.trace {
+            trace.note(arrived_ns, verdict, streams, limited);
         }
     }
 
