@@ -27,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_other_keys_are_passed_over() {
+    fn comments_and_other_keys_are_skipped() {
         let text = "# backlog_ratio = 9\nother = 1\nbacklog_ratio = 2.5 # why\n";
         assert_eq!(number(text, "backlog_ratio"), Some(2.5));
         assert_eq!(number(text, "absent"), None);

@@ -1,4 +1,4 @@
-//! Where and of what figures are: the machine, the commit, the command.
+//! Where figures come from: the machine, the commit, the command.
 
 use std::{
     env, fmt, fs, io,
@@ -15,7 +15,7 @@ const PROFILE_OVERRIDES: &str = "CARGO_PROFILE_RELEASE_";
 /// Options by which xtask names the programs that it has built: nothing that a person would type.
 const PROGRAM_OPTIONS: [&str; 4] = ["--collector", "--floor", "--counting", "--program"];
 
-/// Where and of what the figures are.
+/// Where the figures come from.
 #[derive(Serialize)]
 pub struct Machine {
     cpu: String,

@@ -2,9 +2,9 @@
 //!
 //! The folders are the steps of the data flow: [`source`] (what there is to read, and what is known of it), [`tail`] (growing
 //! files: which have new bytes, and what is in them), [`decode`] (records to lines), [`pipeline`] (labels and rules), [`batch`]
-//! (Loki's wire format, and which positions are not acknowledged), [`output`] (to Loki and back), [`checkpoint`] (how far Loki has
-//! them). [`model`] is what they share, [`config`] and [`status`] lie across. [`run`] starts the two threads, [`reader_side`] and
-//! [`sender_side`], and [`admin`] are the other commands.
+//! (Loki's wire format, and which positions are not acknowledged), [`output`] (to Loki and back), [`checkpoint`] (which positions
+//! Loki has acknowledged). All of them use [`model`], [`config`] and [`status`]. [`run`] starts the two threads, [`reader_side`]
+//! and [`sender_side`]; [`admin`] has the other commands.
 
 #![allow(missing_docs, reason = "one program: a comment says what a name cannot")]
 

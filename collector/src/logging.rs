@@ -15,15 +15,15 @@ use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt,
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// Starts it for the whole process; a second call changes nothing.
+/// Starts logging for the whole process; a second call changes nothing.
 ///
-/// Colours only on a terminal, as `kubectl logs` and files would show them as rubbish.
+/// Colours only on a terminal: files and `kubectl logs` would show the escape codes.
 pub fn start(log: &Log) {
     let level = level(log.level);
     let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(LossyWriter::new(io::stderr()));
     // It would report a failed write by `eprintln!`, which panics where stderr is what failed.
     let builder = builder.log_internal_errors(false);
-    // The other result is that there is a subscriber already, which a test may have set.
+    // It fails only where there is a subscriber already, which a test may have set.
     let _ = match log.format {
         LogFormat::Text => {
             let builder = builder.with_ansi(io::stderr().is_terminal()).with_target(false);
@@ -45,8 +45,8 @@ fn level(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Which events are written. The level is Pilcrow's own. Libraries only warn, but for `trace`: each request to Loki has debug
-/// lines of hyper and rustls, and where Pilcrow collects its own log, those lines would make the next request.
+/// Which events are written: Pilcrow's own from `log_level` on, those of libraries from warn on (all of them with `trace`). Each
+/// request to Loki has debug lines of hyper and rustls; where Pilcrow collects its own log, those would cause the next request.
 fn targets(log_level: LogLevel) -> Targets {
     let level = level(log_level);
     if log_level == LogLevel::Trace {
@@ -60,7 +60,8 @@ fn targets(log_level: LogLevel) -> Targets {
         .with_target("pilcrow", level)
 }
 
-/// How long a line may wait for room in a pipe. Once that time has passed without room, further lines do not wait until there is room again.
+/// How long a line may wait for room in a pipe. After one that found none in this time, lines do not wait until there is room
+/// again.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// poll(2) promises room for this much in a pipe (`PIPE_BUF`), so that writing it does not block.
 const CHUNK_BYTES: usize = 4096;
@@ -130,7 +131,7 @@ impl<W: Write + AsFd> Lossy<W> {
     }
 }
 
-/// Whether writing does not block, for what it would write or for the error that it would give.
+/// Whether a write would return at once, with success or with an error.
 fn has_room(fd: BorrowedFd<'_>, wait: &Timespec) -> io::Result<bool> {
     let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
     match poll(&mut fds, Some(wait)) {
@@ -140,7 +141,7 @@ fn has_room(fd: BorrowedFd<'_>, wait: &Timespec) -> io::Result<bool> {
     }
 }
 
-/// Writes to stderr where it takes anything: for the last words of the program, which must not panic.
+/// Writes to stderr and ignores errors: for the program's last message, where `eprintln!` would panic.
 pub fn last_words(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{text}");
 }

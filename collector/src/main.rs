@@ -21,7 +21,7 @@ use collector::{
     tail::notify,
 };
 
-/// musl's own allocator is slow and glibc's keeps what it once had. The crate's feature `no_thp` switches transparent huge
+/// musl's own allocator is slow, and glibc's keeps freed memory. The crate's feature `no_thp` switches transparent huge
 /// pages off for this process: with them the same backlog of 231 MB took 40 MB of anonymous memory instead of 18
 /// (x86_64, kernel 6.18 with `madvise`), at the same CPU time.
 #[global_allocator]

@@ -1,10 +1,10 @@
 //! Memory that nobody needs any more goes back to the kernel.
 //!
 //! In: that a thread has nothing to do. Out: fewer resident pages. The program's allocator is mimalloc (`main.rs`); with another
-//! one, as in tests, this does nothing of note. Knows nothing of what the memory was for.
+//! one, as in tests, this has no effect. Knows nothing of what the memory was for.
 
-/// Has mimalloc give freed pages back at once, and not some time after the next call, which on an idle node may never
-/// come: reading the kernel's types at start alone would leave 25 MB. The paths that every line takes do not allocate.
+/// Has mimalloc return freed pages at once, and not at some later call, which on an idle node may never come: reading the
+/// kernel's types (BTF) at start alone would leave 25 MB. This costs nothing per line, as the hot path does not allocate.
 pub fn give_back_at_once() {
     /// `mi_option_purge_delay` in mimalloc.h; the bindings leave it out.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;

@@ -1,4 +1,4 @@
-//! What every part of the program counts, in one place for who starts them.
+//! The metrics of every part of the program, made together at start.
 
 use std::sync::Arc;
 
@@ -10,18 +10,14 @@ use crate::{
 /// See the module.
 #[derive(Debug)]
 pub struct PartMetrics {
-    /// Of the tailer.
     pub tail: Arc<TailMetrics>,
-    /// Of the requests to Loki.
     pub loki: Arc<LokiMetrics>,
-    /// Of the watch of this node's pods.
     pub watch: WatchMetrics,
-    /// Of saving positions.
     pub checkpoint: CheckpointMetrics,
 }
 
 impl PartMetrics {
-    /// All at zero, shown with `all`.
+    /// Registers them with `all`, at zero.
     pub fn new(all: &mut Metrics) -> Self {
         Self {
             tail: Arc::new(TailMetrics::new(all)),

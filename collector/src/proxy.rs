@@ -2,7 +2,7 @@
 //!
 //! In: the environment. Out: for a URL, the proxy with its credentials, or none. NO_PROXY is read as Go reads it
 //! (golang.org/x/net/http/httpproxy), since that is what it was written for on a node: container runtimes, kubelet, Promtail.
-//! Asks no network; knows neither Loki nor Kubernetes.
+//! Does no network I/O; knows neither Loki nor Kubernetes.
 
 mod bypass;
 
@@ -18,7 +18,6 @@ pub struct Proxies {
     bypass: Bypass,
 }
 
-/// One proxy.
 #[derive(Clone, Debug)]
 pub struct Proxy {
     /// Scheme, host and port.
@@ -61,13 +60,12 @@ impl Proxies {
         .build()
     }
 
-    /// Without any proxy yet.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::default()
     }
 
-    /// The proxy for a URL; `None`: there is none, or NO_PROXY leads past it.
+    /// The proxy for a URL; `None`: none is set, or NO_PROXY excludes the host.
     #[must_use]
     pub fn to(&self, url: &Uri) -> Option<Proxy> {
         let intercept = self.matcher.intercept(url)?;
@@ -108,7 +106,6 @@ impl Builder {
         Self { no: list.into(), ..self }
     }
 
-    /// The proxies.
     #[must_use]
     pub fn build(self) -> Proxies {
         let matcher = Matcher::builder().all(self.all).http(self.http).https(self.https).build();

@@ -29,34 +29,30 @@ use crate::{
 
 /// What the tailer is started with.
 pub struct Common {
-    /// The configuration.
     pub config: Arc<Config>,
-    /// What is wanted of the pods: rules for labels, and which pods are selected.
+    /// Rules for labels, and which pods are selected.
     pub interest: kubernetes::Interest,
-    /// What is done with each line, if anything.
+    /// `None`: there are no `pipeline_stages`.
     pub pipeline: Option<Pipeline>,
-    /// What the tailer counts.
     pub metrics: Arc<TailMetrics>,
-    /// Shared by all.
     pub health: Arc<Health>,
-    /// News of this node's pods will come.
+    /// Updates of this node's pods will come from the Kubernetes API.
     pub watches_pods: bool,
 }
 
-/// The running thread.
 pub struct Reader {
     thread: JoinHandle<anyhow::Result<()>>,
 }
 
-/// What joins the tailer with the sender side.
+/// The sender side's ends of the channels to the tailer.
 pub struct OtherEnds {
-    /// Sealed batches, and their way back.
+    /// Sealed batches, and the channel that returns them.
     pub queue: loki::Queue,
     /// Positions to be saved.
     pub snapshots: crossbeam_channel::Receiver<Snapshot>,
     /// Woken after a snapshot was made.
     pub snapshots_notify: Arc<Notify>,
-    /// Where the news of pods go.
+    /// Takes updates of this node's pods.
     pub pods: kubernetes::Listener,
     /// Disconnected when the tailer has ended.
     pub ended: mpsc::Receiver<Infallible>,
@@ -111,7 +107,7 @@ impl Reader {
         Ok((Self { thread }, OtherEnds { queue, snapshots, snapshots_notify, pods, ended, stop }))
     }
 
-    /// Waits for its end.
+    /// Waits until the thread has ended.
     ///
     /// # Errors
     /// Where it failed.
@@ -121,7 +117,7 @@ impl Reader {
     }
 }
 
-/// Runs the tailer by `io_uring`, else by pread, as the configuration allows.
+/// Runs the tailer with `io_uring`, or with pread, as `reader.backend` says.
 fn run(signal: AnySignal, setup: Setup) -> anyhow::Result<()> {
     let metrics = Arc::clone(&setup.metrics);
     let choice = setup.config.reader.backend;
@@ -133,7 +129,7 @@ fn run(signal: AnySignal, setup: Setup) -> anyhow::Result<()> {
                 tracing::info!("reading log files with io_uring");
                 let tailer = runtime.block_on(async { Tailer::new(reader, signal, setup) })?;
                 let ended = runtime.block_on(tailer.run());
-                // Its end waits for every read, also for those that never return. The process ends next.
+                // Dropping it waits for every read, also for those that never return. The process ends next anyway.
                 std::mem::forget(runtime);
                 return Ok(ended?);
             }

@@ -1,4 +1,4 @@
-//! `pilcrow run`: both sides started, joined and stopped.
+//! `pilcrow run`: starts both sides, connects them and stops them.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -18,14 +18,14 @@ use crate::{
     threads,
 };
 
-/// A drain that takes longer than `shutdown.deadline` and this hangs in the file system: a call that was under way when the signal
-/// came may take 5 s.
+/// A drain that takes longer than `shutdown.deadline` and this hangs in the file system: a call that was in progress when the
+/// signal came may take 5 s.
 const DEADLINE_GRACE: Duration = Duration::from_secs(8);
 
 /// Collects until SIGTERM or SIGINT, then drains.
 ///
 /// # Errors
-/// Where a side cannot be started, or ends of itself.
+/// Where a side cannot be started, or ends by itself.
 pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let Compiled { config, relabel, pod_selector, pipeline, warnings } = compiled;
     for warning in warnings {
@@ -98,7 +98,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The way to the Kubernetes API where it is wanted and possible.
+/// Access to the Kubernetes API, where the configuration wants it and it works.
 fn open_kubernetes(
     runtime: &tokio::runtime::Runtime,
     config: &Config,
@@ -112,7 +112,7 @@ fn open_kubernetes(
     Ok(access)
 }
 
-/// Says what the configuration wants of the Kubernetes API, which is not asked.
+/// Warns of settings that need the Kubernetes API, which is not used.
 fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
     if !interest.selector.is_empty() {
         tracing::warn!(
@@ -130,7 +130,7 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
     }
 }
 
-/// Asks the reader to end when a signal says so; returns where that takes so long that something hangs.
+/// Asks the reader to end on SIGTERM or SIGINT; returns if that takes so long that something hangs.
 async fn hang_after_signal(stop: Arc<Stop>, hangs_after: Duration) -> io::Result<()> {
     let name = standby::stop_signal().await?;
     tracing::info!("{name}: sending what was read, then exiting");

@@ -17,7 +17,7 @@ use crate::{
     status::{Health, Side},
 };
 
-/// How often the sender side says that it is alive.
+/// How often the sender side reports to [`Health`] that it runs.
 const BEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Positions that could not be saved are tried again after so long.

@@ -28,18 +28,16 @@ const REMIND_EVERY: Duration = Duration::from_secs(600);
 pub struct Standby<'a> {
     /// `http.listen`.
     pub status: &'a TcpListener,
-    /// Served.
     pub metrics: &'a Arc<Metrics>,
-    /// Told.
     pub health: &'a Arc<Health>,
 }
 
 /// How waiting ended.
 #[derive(Debug)]
 pub enum Standing {
-    /// The folder is this process's.
+    /// This process has the lock.
     Locked(Lock),
-    /// The folder's file system knows no locks.
+    /// The folder's file system has no locks.
     Unlockable(io::Error),
     /// SIGTERM or SIGINT came first.
     Stopped,
@@ -49,7 +47,7 @@ impl Standby<'_> {
     /// Takes the lock of `folder`, at once where nobody has it.
     ///
     /// # Errors
-    /// Where the status server or the signals cannot be had.
+    /// Where the status server or the signal handlers fail.
     pub async fn lock(&self, store: &Store, folder: &Path) -> anyhow::Result<Standing> {
         match store.lock() {
             Ok(Some(lock)) => return Ok(Standing::Locked(lock)),

@@ -1,8 +1,8 @@
 //! The runtime of the sender side, and the threads for what may block it: saving positions and resolving names.
 //!
 //! In: nothing. Out: a tokio runtime whose blocking work never starts a thread while it runs. tokio starts one for it when there
-//! is none, ends it after ten idle seconds, and panics where the next cannot be started: a node without free PIDs would lose its
-//! collector by a name that is to be resolved. So all of them are started first, where an error is only an error, and stay.
+//! is none, ends it after ten idle seconds, and panics where the next cannot be started: on a node without free PIDs, resolving a
+//! name would end the collector. So all of them are started first, where a failure is only an error, and are kept.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use std::{
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
 
-/// One may hang in a disk, the other goes on resolving names.
+/// Two, so that names are resolved while a save hangs on a disk.
 const BLOCKING_THREADS: usize = 2;
 
 /// Longer than any process runs.
@@ -39,7 +39,7 @@ pub fn runtime() -> anyhow::Result<Runtime> {
         .thread_keep_alive(FOR_EVER)
         .thread_name("blocking")
         .build()?;
-    // None of them ends before all have begun, so that none does another's work.
+    // Each waits until all have started, or one thread could run both jobs.
     let begun = Arc::new(AtomicUsize::new(0));
     for _ in 0..BLOCKING_THREADS {
         let begun = Arc::clone(&begun);
@@ -52,7 +52,7 @@ pub fn runtime() -> anyhow::Result<Runtime> {
     Ok(runtime)
 }
 
-/// Until all have begun. Not for ever: where somebody took the last PID just now, one thread has to do.
+/// Waits until all have started, but not for ever: if another process took the last PID just now, one thread has to do.
 fn wait_for_all(begun: &AtomicUsize) {
     let started = Instant::now();
     while begun.load(Ordering::Acquire) < BLOCKING_THREADS && started.elapsed() < START_PATIENCE {
@@ -79,7 +79,7 @@ fn can_start_threads() -> io::Result<()> {
         match thread {
             Ok(thread) => {
                 thread.thread().unpark();
-                // It has nothing that could panic.
+                // Its closure cannot panic.
                 let _ = thread.join();
             }
             Err(error) => result = Err(error),

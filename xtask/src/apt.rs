@@ -14,9 +14,7 @@ use crate::process;
 
 /// A Debian package and the program in PATH that shows that it is there.
 pub struct Package {
-    /// Package name.
     pub name: &'static str,
-    /// A program of it.
     pub program: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds what is measured and what measures, and hands over to the latter (package `benches`).
+//! `cargo xtask bench`: builds what is measured and the benchmarks (package `benches`), and runs one of these.
 
 use crate::{
     apt::{self, Package},
@@ -49,7 +49,6 @@ enum Benchmark {
     },
 }
 
-/// Builds and measures.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.benchmark {
         Benchmark::Instructions { arguments } => instructions(arguments),
@@ -84,7 +83,7 @@ fn pipeline(arguments: &[String]) -> anyhow::Result<()> {
     process::run(command.arg("--floor").arg(built.join("floor")).arg("--counting").arg(built.join("examples/counting")))
 }
 
-/// What stands behind an option, as its own word or after `=`.
+/// The value of an option, as its own word or after `=`.
 fn value_of<'a>(option: &str, arguments: &'a [String]) -> Option<&'a str> {
     let behind = |(index, word): (usize, &'a String)| match word.strip_prefix(option)? {
         "" => arguments.get(index + 1).map(String::as_str),

@@ -68,7 +68,7 @@ pub fn build(target: Option<&str>, debug: bool) -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// Whether a static release program is as small as it is to be.
+/// An error where a static release program is too large.
 fn check_size(bytes: u64) -> anyhow::Result<()> {
     if bytes > STATIC_PROGRAM_BYTES_MAX {
         bail!(
@@ -140,7 +140,7 @@ pub enum Profile {
     Release,
 }
 
-/// The program for this machine, for demonstrations: a probe that cannot be built here is said and no reason to stop, as
+/// The program for this machine, for demonstrations: a probe that cannot be built here is reported and does not stop it, as
 /// the collector falls back.
 pub fn with_probe_if_possible(profile: Profile) -> anyhow::Result<PathBuf> {
     if let Err(error) = ebpf::ensure_built() {

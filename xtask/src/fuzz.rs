@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: the targets of collector/fuzz, coverage-guided.
 //!
 //! In: a target's name and minutes. Out: an error where an input breaks a target's property; the input is kept and named.
-//! What was learnt lies in target/fuzz/corpus and is where the next run begins; the corpora in the repository are small
+//! Inputs that reach new code are kept in target/fuzz/corpus for the next run; the corpora in the repository are small
 //! and change by hand only.
 
 use std::{

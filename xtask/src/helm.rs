@@ -31,7 +31,6 @@ pub const RELEASE: &str = "pilcrow";
 /// What a Helm that reaches no cluster takes the cluster's version for; its own guess depends on how it was built.
 const KUBE_VERSION: &str = "1.30.0";
 
-/// A Helm.
 pub struct Helm {
     program: PathBuf,
 }
@@ -48,7 +47,6 @@ impl Helm {
         Ok(Self { program })
     }
 
-    /// Its program.
     pub fn program(&self) -> &Path {
         &self.program
     }

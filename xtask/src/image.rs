@@ -16,7 +16,7 @@ use anyhow::{Context, bail, ensure};
 
 use crate::{apt, build, process};
 
-/// What nodes know it by, unless told otherwise, with the version as its tag: the chart's default.
+/// The image's default name, with the version as its tag; the chart's default too.
 pub const NAME: &str = "localhost/pilcrow";
 
 /// The machines that a release is for.

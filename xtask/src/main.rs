@@ -26,6 +26,7 @@ mod package;
 mod place;
 mod process;
 mod release;
+mod rollback;
 mod soak;
 mod test;
 mod vm;
@@ -76,6 +77,8 @@ enum Command {
     Release(release::Args),
     /// Build twice in two folders and compare every byte of the artefacts
     Reproduce(release::reproduce::Args),
+    /// Prove that an upgrade and a rollback between two versions lose nothing
+    Rollback(rollback::Args),
     /// Run all tests
     Test(test::Args),
     /// Boot Debian's kernels in QEMU and run the probe's tests and the collector in them
@@ -100,6 +103,7 @@ fn main() -> ExitCode {
         Command::Package(args) => package::run(&args),
         Command::Release(args) => release::run(&args),
         Command::Reproduce(args) => release::reproduce::run(&args),
+        Command::Rollback(args) => rollback::run(&args),
         // Its closing line has to be the last one, so it reports its own failures.
         Command::Test(args) => return test::run(&args),
     };

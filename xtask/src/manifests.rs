@@ -24,7 +24,7 @@ struct Rendered {
     values: &'static [&'static str],
     /// Which of the chart's templates; empty: all.
     templates: &'static [&'static str],
-    /// What stands above them.
+    /// The comment at its beginning.
     head: &'static str,
     /// Whether [`NAMESPACE`] comes first.
     has_namespace: bool,

@@ -14,7 +14,6 @@ use clap_complete::Shell;
 pub struct Page {
     /// Absolute, as installed.
     pub path: String,
-    /// What is in it.
     pub content: Vec<u8>,
 }
 

@@ -15,7 +15,7 @@ const OVERLAYFS: i64 = 0x794c_7630;
 /// A folder for pods and state.
 #[derive(Debug)]
 pub enum Place {
-    /// Below the target folder; left there for who wants to look.
+    /// Below the target folder; left there for inspection.
     Kept(PathBuf),
     /// Removed at the end.
     Temporary(TempDir),
@@ -45,7 +45,7 @@ impl Place {
         Ok(Self::Temporary(tempfile::Builder::new().prefix(prefix).tempdir_in(parent(folder))?))
     }
 
-    /// Leaves the folder there for who wants to look, and says where it is.
+    /// Leaves the folder there for inspection, and says where it is.
     pub fn keep(self) -> PathBuf {
         match self {
             Self::Kept(path) => path,
@@ -53,7 +53,6 @@ impl Place {
         }
     }
 
-    /// The folder.
     pub fn path(&self) -> &Path {
         match self {
             Self::Kept(path) => path,

@@ -68,7 +68,7 @@ struct Sample {
     open_files: u64,
 }
 
-/// What is left for other programs.
+/// The JSON report.
 #[derive(Serialize)]
 struct Outcome<'a> {
     rate: u32,

@@ -46,7 +46,7 @@ impl Floor {
 
 impl Drop for Floor {
     fn drop(&mut self) {
-        // Fails where it has ended already, which is as well.
+        // Fails only where it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -13,7 +13,7 @@ const FILES: usize = 30;
 const LINES_PER_SECOND: u32 = 10_000;
 const LINE_BYTES: usize = 160;
 const SEED: u64 = 2;
-/// A kubelet rotates at 10 MiB; here each log comes to its turn in a few seconds.
+/// A kubelet rotates at 10 MiB; here each log is rotated every few seconds.
 const ROTATE_EVERY: Duration = Duration::from_secs(5);
 /// Enough that no line is deleted before it is read.
 const KEEP: usize = 50;

@@ -97,7 +97,7 @@ const DEFAULT: [Scenario; 6] =
     [Scenario::Backlog, Scenario::Steady, Scenario::Idle, Scenario::Docker, Scenario::Many, Scenario::Rotate];
 /// Files of the backlog.
 const BACKLOG_FILES: usize = 10;
-/// With a smaller backlog the collector's start, which the floor has not, is no small part any more.
+/// With a smaller backlog the collector's start, which the floor does not have, is a considerable part.
 const JUDGED_BYTES: u64 = 200_000_000;
 /// Files of the scenario that is about their number, and bytes of all of them: few, as many a file of a real node has.
 const MANY_FILES: usize = 10_000;
@@ -180,7 +180,7 @@ struct Place(tempfile::TempDir);
 impl Place {
     fn new(folder: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(folder)?;
-        // The collector has another working directory in mind than this one.
+        // The collector may have another working directory.
         let folder = folder.canonicalize()?;
         Ok(Self(tempfile::Builder::new().prefix("pipeline-").tempdir_in(folder)?))
     }
@@ -338,7 +338,7 @@ fn allowed_files(wanted: usize) -> usize {
     }
 }
 
-/// Says what goes on, so that nobody waits in the dark.
+/// Reports progress.
 fn say(figures: &Figures) {
     let parts = iter::once(figures.scenario.clone()).chain(figures.in_short());
     println!("{}", parts.collect::<Vec<_>>().join(", "));

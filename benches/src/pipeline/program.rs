@@ -1,4 +1,4 @@
-//! Who is measured: this collector with one of its settings, or any other one.
+//! What is measured: this collector with one of its settings, or any other one.
 
 use std::{
     fs, io,
@@ -74,7 +74,7 @@ impl Program {
         Ok((running, started))
     }
 
-    /// That it starts at all, without logs: a backend that is named and cannot be had here is an error then.
+    /// Whether it starts at all, without logs: fails where a backend that is named is not available here.
     ///
     /// # Errors
     /// Where it does not.
@@ -105,7 +105,7 @@ impl Running {
         }
     }
 
-    /// Says that containers have come: to those that Kubernetes would tell it.
+    /// Announces new containers to a peer, which would learn of them from Kubernetes.
     ///
     /// # Errors
     /// Those of the file system.

@@ -61,7 +61,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Holds what arrived against what was written; gives that comparison if it finds nothing wrong.
+    /// Compares what arrived with what was written; returns the comparison if nothing is wrong.
     ///
     /// # Errors
     /// A missing, repeated, damaged or disordered line, and every breach of the protocol.

@@ -35,7 +35,7 @@ const _: () = assert!(3 + 2 + (1 + 5) + (1 + 5) + WORD <= HEAD_MAX);
 /// [`super::structured_metadata`] encodes it.
 #[inline]
 pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
-    // Before 1970 this is a number of no meaning, but then the other function begins anew.
+    // Meaningless before 1970, but then the other function is called, which computes its own.
     let (seconds, nanos) = (timestamp_ns as u64 / NANOS_PER_SECOND, timestamp_ns as u64 % NANOS_PER_SECOND);
     if timestamp_ns < FIVE_BYTE_SECONDS_FROM_NS || nanos == 0 || text.len() + metadata.len() >= TWO_BYTES_END - HEAD_MAX
     {
@@ -69,7 +69,7 @@ pub(super) fn encode_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], me
     }
 }
 
-/// As [`encode_entry`], for times before 1978, whole seconds, long texts: what the words of the other do not hold.
+/// As [`encode_entry`], for what its fixed words cannot hold: times before 1978, whole seconds, long texts.
 #[cold]
 fn encode_rare_entry(out: &mut Vec<u8>, timestamp_ns: i64, text: &[u8], metadata: &[u8]) {
     let seconds = timestamp_ns.div_euclid(NANOS_PER_SECOND as i64) as u64;
@@ -108,7 +108,7 @@ pub(super) fn entry_len(bytes: &[u8]) -> usize {
     bytes.len() - body.len() + len
 }
 
-/// The varint of a value under [`TWO_BYTES_END`], in the low bytes of a word, and how many bytes that are.
+/// The varint of a value under [`TWO_BYTES_END`], in the low bytes of a word, and its length in bytes.
 #[inline]
 fn short_varint(value: usize) -> (u64, usize) {
     let (value, two) = (value as u64, u64::from(value >= 0x80));
@@ -125,7 +125,7 @@ fn varint_bits(value: u64, len: usize) -> u64 {
     spread | (0x80_8080_8080 & ((1 << (8 * (len - 1))) - 1))
 }
 
-/// What stands before the text, as far as it is written.
+/// The bytes before the text, as far as they are written.
 struct Head<'a> {
     bytes: &'a mut [MaybeUninit<u8>],
     len: usize,

@@ -13,8 +13,8 @@ const NAME_KEY: u8 = 0x0a;
 const VALUE_KEY: u8 = 0x12;
 
 /// Renders `{app="nginx", stream="stderr"}`: names sorted, values quoted as Go's `strconv.Quote` does, which is how Loki
-/// (pkg/logql/syntax, `ParseLabels`) reads them. Labels with an empty value are left out: Prometheus and Loki take the
-/// two for the same.
+/// (pkg/logql/syntax, `ParseLabels`) reads them. Labels with an empty value are left out: to Prometheus and Loki they are
+/// the same as no label.
 pub fn label_set(labels: &BTreeMap<String, String>) -> Arc<str> {
     let mut out = String::new();
     write_label_set(labels.iter().map(|(name, value)| (name.as_str(), value.as_str())), &mut out);
@@ -39,7 +39,7 @@ pub fn write_label_set<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, out
     out.push('}');
 }
 
-/// The bytes that each entry of a stream with this structured metadata ends with: none where there is none. Sorted by name.
+/// The encoded structured metadata that each entry of a stream ends with, sorted by name; empty where there is none.
 pub fn structured_metadata(metadata: &BTreeMap<String, String>) -> Arc<[u8]> {
     let mut out = Vec::new();
     for (name, value) in metadata {

@@ -1,7 +1,7 @@
 //! The batches that are being filled, and the bound of all of them together.
 //!
 //! In: requests for a batch to append to, batches that came back. Out: sealed batches to the output. There are never more
-//! batches than `memory.queue` has room for, and none is filled past its size but by the last record. Quiet units share one
+//! batches than `memory.queue` has room for, and none exceeds its size by more than the last record. Quiet units share one
 //! batch; a unit with a backlog has batches of its own, so that similar lines lie in one compression window and a busy stream does
 //! not delay the others. Knows no files.
 
@@ -23,16 +23,15 @@ use crate::{
 /// At least this many batches exist: one to be filled while another is in flight, and one for quiet units.
 const BATCHES_MIN: usize = 3;
 
-/// Batches of one unit at a time: one in flight, one behind it, one that is filled. Its stream is in order, so that more would
-/// only wait.
+/// Batches of one unit at a time: one in flight, one behind it, one that is filled. A stream's requests are sent one at a time, so
+/// that more would only wait.
 const OWN_MAX: usize = 3;
 
 /// How many batches there may be, and how large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchBudget {
-    /// How many batches exist.
     pub count: usize,
-    /// A batch is full when it holds so many encoded bytes.
+    /// A batch is full at this many encoded bytes.
     pub bytes: usize,
 }
 
@@ -48,9 +47,9 @@ impl BatchBudget {
 /// Which batch a unit's lines go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// That of the quiet units.
+    /// The batch that quiet units share.
     Shared,
-    /// One of its own.
+    /// A batch of the unit's own.
     Own(UnitId),
 }
 
@@ -94,7 +93,7 @@ impl Lanes {
         }
     }
 
-    /// A batch is full when it holds so many encoded bytes.
+    /// A batch is full at this many encoded bytes.
     pub fn batch_bytes(&self) -> usize {
         self.budget.bytes
     }
@@ -154,7 +153,8 @@ impl Lanes {
         self.own.values().any(|own| *own == unit) || self.open.iter().any(|open| open.lane == Lane::Own(unit))
     }
 
-    /// When the oldest open batch with lines has its age. `grown_since`: when the growth that the shared one waits for was noticed.
+    /// When the oldest open batch with lines reaches `loki.batch.age`. `grown_since`: when the growth was detected that the shared
+    /// batch waits for.
     pub fn seal_due(&self, grown_since: Option<Instant>) -> Option<Instant> {
         let since = |open: &Open| match open.lane {
             Lane::Shared => grown_since.map_or(open.since, |grown| grown.min(open.since)),
@@ -163,7 +163,7 @@ impl Lanes {
         self.open.iter().filter(|open| !open.batch.is_empty()).map(|open| since(open) + self.age).min()
     }
 
-    /// Seals what is full or has its age. Returns whether the shared batch was sealed, or is empty.
+    /// Seals batches that are full or have reached their age. Returns whether no shared batch is open afterwards.
     pub fn seal_if_due(&mut self, now: Instant, grown_since: Option<Instant>) -> bool {
         for index in (0..self.open.len()).rev() {
             let open = &self.open[index];
@@ -179,14 +179,14 @@ impl Lanes {
         !self.open.iter().any(|open| open.lane == Lane::Shared)
     }
 
-    /// Seals all that is open.
+    /// Seals every open batch.
     pub fn seal_all(&mut self) {
         while !self.open.is_empty() {
             self.seal_at(self.open.len() - 1);
         }
     }
 
-    /// Seals what is open and has lines of this unit.
+    /// Seals every open batch with lines of this unit.
     pub fn seal_lines_of(&mut self, unit: UnitId) {
         for index in (0..self.open.len()).rev() {
             if self.open[index].batch.streams().iter().any(|stream| stream.channel.unit == unit) {
@@ -208,7 +208,7 @@ impl Lanes {
         self.send(ToOutput::Batch(batch));
     }
 
-    /// The unit was rewound to the first refused line of this channel.
+    /// Tells the output that the unit was rewound to the first refused line of this channel.
     pub fn unpark(&mut self, channel: ChannelId) {
         self.send(ToOutput::Unparked(channel));
     }
@@ -254,9 +254,15 @@ impl Lanes {
         self.budget.count - self.free.len() - self.open.len()
     }
 
-    /// Gives back the memory of batches that nothing lies in.
+    /// Frees the memory of batches that are not in use.
     pub fn release_spare(&mut self) {
         self.free.iter_mut().for_each(Batch::release_spare);
+    }
+
+    /// The batches that are being filled.
+    #[cfg(test)]
+    pub fn open_batches(&self) -> impl Iterator<Item = &Batch> {
+        self.open.iter().map(|open| &open.batch)
     }
 
     /// Bytes of memory for entries, used or not.

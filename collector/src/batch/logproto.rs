@@ -6,7 +6,7 @@
 /// `logproto.PushRequest`: the body of POST /loki/api/v1/push.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PushRequest {
-    /// The streams; a stream may stand here more than once.
+    /// A stream may be here more than once.
     #[prost(message, repeated, tag = "1")]
     pub streams: Vec<StreamAdapter>,
 }
@@ -50,10 +50,8 @@ pub struct Timestamp {
 /// `logproto.LabelPairAdapter`: one name and value of structured metadata.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct LabelPairAdapter {
-    /// The name.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// The value.
     #[prost(string, tag = "2")]
     pub value: String,
 }

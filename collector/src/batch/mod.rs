@@ -1,7 +1,7 @@
 //! Parsed lines become Loki's wire format.
 //!
 //! In: a line's timestamp, text and the labels of its stream. Out: a [`Batch`], whose entries are already protobuf
-//! bytes, with the smallest position of each channel in it, and the [`Ledger`] of all batches that live. Each line is copied
+//! bytes, with the smallest position of each channel in it, and the [`Ledger`] of all batches not yet ended. Each line is copied
 //! once, from the read buffer into the batch. Knows no file and no HTTP.
 //!
 //! Batches are recycled: the acknowledgement carries the batch back to the reader, which clears and fills it again.

@@ -1,4 +1,4 @@
-//! Which entries of a batch stand in one request.
+//! Which entries of a batch go into one request.
 //!
 //! In: a batch, and which of its streams. Out: a [`Part`], and smaller ones where it has to be divided. The parts that a part is
 //! divided into hold each of its entries once, and a stream's in order. A part with more than one stream always has all their
@@ -23,7 +23,6 @@ pub struct Part {
 }
 
 impl Part {
-    /// How many entries.
     pub fn entries(&self) -> u64 {
         self.entries
     }

@@ -11,7 +11,7 @@ const STREAM_KEY: u8 = 0x0a;
 /// Field 1, length-delimited: `StreamAdapter.labels`.
 const LABELS_KEY: u8 = 0x0a;
 
-/// Writes push requests, and keeps the memory that it needs for the next one.
+/// Writes push requests, and keeps its memory for the next one.
 #[derive(Debug, Default)]
 pub struct RequestEncoder {
     /// Where each run's entries lie in the arena: by stream, each stream's in their order.
@@ -40,7 +40,7 @@ impl RequestEncoder {
     }
 
     /// Sorts the part's runs by counting: they come in the order that each stream's must keep. Slots with the same labels are one
-    /// stream, their leader's: were it there twice, Loki would tell the fate of the second only.
+    /// stream, their leader's: if it were there twice, Loki would report errors of the second only.
     fn sort_runs(&mut self, batch: &Batch, part: &Part) {
         self.ends.clear();
         self.ends.resize(batch.streams().len(), 0);
@@ -67,7 +67,7 @@ pub fn encode_single_stream(labels: &str, entries: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(entries);
 }
 
-/// Appends what stands before a stream's entries.
+/// Appends the bytes before a stream's entries.
 fn begin_stream(labels: &str, entries_bytes: usize, out: &mut Vec<u8>) {
     let labels_bytes = 1 + encoded_len_varint(labels.len() as u64) + labels.len();
     out.push(STREAM_KEY);

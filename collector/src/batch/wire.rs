@@ -35,11 +35,10 @@ pub struct BatchStream {
     pub labels: Arc<str>,
     /// The first slot of the batch with these labels: slots with one leader are one stream to Loki.
     pub leader: StreamSlot,
-    /// Whose lines they are.
     pub channel: ChannelId,
     /// The smallest position of its lines.
     pub first: Position,
-    /// Its lines.
+    /// How many lines.
     pub entries: u64,
     /// Their encoded bytes but for those of its run that is still open, see [`Batch::bytes_of`].
     closed_bytes: u64,
@@ -97,7 +96,7 @@ impl Batch {
         self.generation = generation;
     }
 
-    /// Gives back the memory that nothing lies in.
+    /// Frees memory that is not in use.
     pub fn release_spare(&mut self) {
         self.arena.shrink_to_fit();
         self.runs.shrink_to_fit();
@@ -150,7 +149,7 @@ impl Batch {
         let stream = &mut self.streams[stream.index()];
         stream.entries += 1;
         stream.text_bytes += text.len() as u64;
-        // Branches that are seldom taken: as sum, minimum and maximum each would be written for every line.
+        // Branches, as they are seldom taken: minimum and maximum would be written for every line.
         if !metadata.is_empty() {
             stream.metadata_bytes += metadata.len() as u64;
         }
@@ -200,7 +199,6 @@ impl Batch {
         self.streams.iter().map(|stream| stream.text_bytes).sum()
     }
 
-    /// Without a line.
     pub fn is_empty(&self) -> bool {
         self.arena.is_empty()
     }

@@ -17,13 +17,13 @@ const VERSION: u32 = 1;
 /// Why a checkpoint file cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Not the first line of a checkpoint file.
+    /// Its first line is not that of a checkpoint file.
     NoCheckpoint,
     /// Written by a later version of Pilcrow.
     Version(u32),
-    /// Torn or altered: the checksum does not fit.
+    /// Torn or altered: the checksum does not match.
     Checksum,
-    /// The checksum fits and the content does not.
+    /// The checksum matches, but the content cannot be parsed.
     Content(String),
 }
 
@@ -50,8 +50,8 @@ pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
     file.into_inner()
 }
 
-/// Writes the file, which is empty, a little at a time: with 10,000 containers the whole would be 2.5 MB. Until it returns
-/// the checksum is not there.
+/// Writes to an empty file piece by piece: with 10,000 containers the whole would take 2.5 MB of memory. The checksum comes
+/// last, so a file whose writing broke off is not valid.
 ///
 /// # Errors
 /// Those of writing.
@@ -64,7 +64,7 @@ pub fn write(snapshot: &Snapshot, file: &mut (impl Write + Seek)) -> io::Result<
     file.write_all(header(crc.sum()).as_bytes())
 }
 
-/// Sums up what is written.
+/// Computes the checksum of what is written.
 struct Checked<W> {
     file: W,
     crc: Crc,
@@ -87,7 +87,7 @@ fn header(checksum: u32) -> String {
     format!("{MAGIC} {VERSION} {checksum:08x}\n")
 }
 
-/// What the file's bytes say.
+/// Parses the file's bytes.
 ///
 /// # Errors
 /// See [`DecodeError`].

@@ -30,7 +30,7 @@ pub struct CheckpointMetrics {
 struct Current(Arc<AtomicI64>);
 
 impl CheckpointMetrics {
-    /// All at zero, shown with `all`.
+    /// Registers them with `all`, at zero.
     pub fn new(all: &mut Metrics) -> Self {
         let current = Current(Arc::new(AtomicI64::new(now_ms())));
         all.collect(Box::new(current.clone()));
@@ -42,7 +42,6 @@ impl CheckpointMetrics {
         }
     }
 
-    /// The positions were saved.
     pub fn saved(&self) {
         self.writes.inc();
         self.current.0.store(now_ms(), Relaxed);

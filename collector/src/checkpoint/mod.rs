@@ -21,8 +21,8 @@ pub use store::{LoadError, Lock, Store};
 
 use crate::model::SavedFile;
 
-/// What is saved of a container whose folder was not seen again is kept this long, in seconds: the pods folder may only
-/// be away for a while.
+/// What is saved of a container whose folder was not seen again is kept this long, in seconds: the pods folder may be
+/// missing only for a while.
 const KEEP_UNCLAIMED_SECONDS: u64 = 24 * 3600;
 
 /// And at least so long after the start, by a clock that does not jump: a Pi without a battery starts in the past, and
@@ -66,9 +66,9 @@ impl Unclaimed {
         self.containers.remove(name).map(|saved| saved.files)
     }
 
-    /// Those that may come again. `now`: seconds since 1970; `running_for`: how long this run lasts.
+    /// Those that may come again. `now`: seconds since 1970; `running_for`: how long this process has run.
     fn kept(&self, now: u64, running_for: Duration) -> impl Iterator<Item = &SavedContainer> {
-        // A clock that went back makes them look like from the future, which is no age.
+        // After the clock went back they seem to be from the future: that counts as age 0.
         let is_young = move |saved: &&SavedContainer| now.saturating_sub(saved.seen_at) < KEEP_UNCLAIMED_SECONDS;
         let just_started = running_for < KEEP_UNCLAIMED_AFTER_START;
         self.containers.values().filter(move |saved| just_started || is_young(saved))

@@ -24,7 +24,7 @@ pub struct Lock {
     _folder: File,
 }
 
-/// Why a checkpoint file that is there was passed over.
+/// Why an existing checkpoint file was skipped.
 #[derive(Debug)]
 pub enum LoadError {
     /// It cannot be read.
@@ -68,8 +68,8 @@ impl Store {
         }
     }
 
-    /// What was saved last, the version before where that cannot be used, nothing where there is none. The errors tell
-    /// what was passed over.
+    /// What was saved last, the version before where that cannot be used, nothing where there is none. The errors say
+    /// which files were skipped and why.
     pub fn load(&self) -> (Snapshot, Vec<LoadError>) {
         let mut errors = Vec::new();
         for name in [CURRENT, PREVIOUS] {
@@ -86,8 +86,8 @@ impl Store {
         (Snapshot::default(), errors)
     }
 
-    /// Renames the file that an error of [`Self::load`] tells to be a newer version's, so that no save replaces it, and
-    /// returns its new path: that version finds it again. `None`: the error is another.
+    /// Where an error of [`Self::load`] says that a file is a newer version's, renames that file, so that no save replaces
+    /// it, and returns the new path. `None`: it is another error.
     ///
     /// # Errors
     /// Where it cannot be renamed.
@@ -99,7 +99,7 @@ impl Store {
         Ok(Some(kept.into()))
     }
 
-    /// Saves. Either the new state or the one before is there, whatever happens meanwhile.
+    /// Saves. Whatever happens meanwhile, either the new state or the one before can be loaded.
     ///
     /// # Errors
     /// Where the folder cannot be written to; what was saved before is still there.

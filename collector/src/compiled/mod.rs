@@ -1,8 +1,8 @@
 //! A configuration that can run.
 //!
 //! In: a [`Config`], or the file that it is read from. Out: [`Compiled`], or everything that is wrong with it at once. Compiling
-//! is the only validation: what `check` accepts, `run` can use. Opens none of the files that the configuration names and asks no
-//! network: a configuration may be checked on another machine than the one that it is for.
+//! is the only validation: what `check` accepts, `run` can use. Opens none of the files that the configuration names and does no
+//! network I/O: a configuration may be checked on another machine than the one that it is for.
 
 mod limits;
 mod loki;

@@ -329,7 +329,7 @@ fn all_mistakes_are_reported_at_once_in_the_order_of_the_file() {
 }
 
 #[test]
-fn what_yaml_can_do_and_a_configuration_needs_not_works_or_has_a_clear_error() {
+fn yaml_features_that_no_configuration_needs_work_or_have_a_clear_error() {
     assert_eq!(good("labels: &l {a: b}\n"), good("labels: {a: b}\n"), "an anchor that nothing refers to");
     assert_eq!(good("\u{feff}labels: {a: b}\r\n"), good("labels: {a: b}\n"), "a byte order mark, Windows line ends");
     assert_eq!(good("%YAML 1.2\n---\nlabels:\n  a: >-\n    b\n...\n"), good("labels: {a: b}\n"));

@@ -16,7 +16,7 @@ use super::{
     tree::{Entry, Node, Value},
 };
 
-/// Enough to fix a file, and an end for a file that is something else altogether.
+/// Enough to fix a file, and a bound for a file that is not a configuration at all.
 const PROBLEMS_MAX: usize = 20;
 
 /// Decodes what can be decoded; keys that are set to nothing count as left out.
@@ -120,7 +120,7 @@ impl<'de> Decoder<'de> {
     }
 }
 
-/// Numbers: the text decides.
+/// Numbers are parsed from the text that was written.
 macro_rules! numbers {
     ($($method:ident $visit:ident $what:literal)*) => {
         $(fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
@@ -219,10 +219,10 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
     }
 }
 
-/// The keys of a mapping, those with nothing behind them and those that were left out passed over.
+/// The keys of a mapping, without those that are set to nothing and those that were left out.
 struct Keys<'de> {
     of: Decoder<'de>,
-    /// The keys of a struct; `None`: any key is good.
+    /// The keys of a struct; `None`: any key is allowed.
     known: Option<&'static [&'static str]>,
     entries: std::slice::Iter<'de, Entry>,
     current: Option<&'de Entry>,

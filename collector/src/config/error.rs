@@ -38,15 +38,10 @@ pub struct Problem {
 #[derive(Debug)]
 pub enum ConfigError {
     /// The file cannot be read.
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
+    Unreadable { path: PathBuf, error: io::Error },
     /// Its text is wrong, in at least one way.
     Invalid {
-        /// The file; `None`: there was none, and the environment is to blame.
+        /// The file; `None`: there was none, and the values come from the environment.
         path: Option<PathBuf>,
         /// Everything that was found, in the file's order.
         problems: Vec<Problem>,

@@ -25,7 +25,7 @@ pub struct Draft {
     pub findings: Findings,
 }
 
-/// What is known of a file beside its values.
+/// What is known of a file besides its values.
 pub struct Findings {
     root: Node,
     filled_in: Vec<(&'static str, String)>,
@@ -91,7 +91,7 @@ impl Findings {
             problems.push(Problem { origin, ..problem });
         }
         problems.sort();
-        // Where a value could not be decoded, its default was compiled in its stead.
+        // Where a value could not be decoded, its default was compiled instead.
         problems.dedup_by(|later, first| later.origin == first.origin && later.key == first.key);
         problems
     }
@@ -162,9 +162,9 @@ impl Config {
     /// are secret the values are hidden.
     ///
     /// # Errors
-    /// None is known.
+    /// Those of the YAML writer; none is known.
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
-        // What would be taken for a variable, or for an escaped dollar, when it is read again.
+        // Dollars that would begin a variable or an escaped dollar when this is read again are doubled.
         let plain = serde_saphyr::to_string(self)?;
         let mut yaml = String::with_capacity(plain.len());
         let mut characters = plain.chars().peekable();

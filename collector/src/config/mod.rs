@@ -3,7 +3,7 @@
 //! In: a file's text and the environment. Out: a [`Draft`], with each unknown key or value that cannot be decoded, its line and the
 //! nearest known key. Whether its [`Config`] can be used is decided by `crate::compiled`. Secrets are never printed. Imports nothing of
 //! the rest of the program.
-//! docs/configuration.md describes every key; a test holds the two together.
+//! docs/configuration.md describes every key; a test compares the two.
 //!
 //! `load` calls `tree` (YAML with places, variables expanded), then `decode` (serde).
 
@@ -43,7 +43,7 @@ pub struct Config {
     pub relabel_defaults: bool,
     /// The user's rules for labels and for what is left out.
     pub relabel_configs: Vec<RelabelConfig>,
-    /// What is done with each line, as Promtail has it.
+    /// Promtail's stages, applied to each line.
     pub pipeline_stages: Vec<StageConfig>,
     /// Whether each line gets its level as structured metadata.
     pub levels: bool,
@@ -98,7 +98,7 @@ pub struct Kubernetes {
     pub wait: HumanDuration,
     /// Of which namespaces logs are collected.
     pub namespaces: Namespaces,
-    /// A label selector as kubectl has it: of which pods logs are collected; empty: of all.
+    /// A label selector in kubectl's syntax: of which pods logs are collected; empty: of all.
     pub pod_selector: String,
 }
 
@@ -121,7 +121,7 @@ impl Namespaces {
     }
 }
 
-/// A switch with a third position.
+/// `kubernetes.enabled`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Enabled {
     /// On where it is possible.
@@ -198,7 +198,7 @@ pub struct Lines {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Oversize {
-    /// Several entries with the line's timestamp.
+    /// Several entries; the first has the line's timestamp, each further one a nanosecond more.
     #[default]
     Split,
     /// One entry, the rest is dropped and counted.
@@ -255,11 +255,11 @@ pub struct Http {
     pub listen: SocketAddr,
 }
 
-/// `ready`: what /ready tells.
+/// `ready`: when /ready answers 503.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ready {
-    /// Not ready when Loki has acknowledged nothing for so long, though lines wait. 0: that does not matter.
+    /// Not ready when Loki has acknowledged nothing for this long though lines wait. 0: no such limit.
     pub after: HumanDuration,
 }
 
@@ -271,7 +271,7 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-/// `debug`: what goes wrong on purpose.
+/// `debug`: faults on purpose.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Debug {

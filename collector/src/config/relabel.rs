@@ -13,11 +13,11 @@ use super::{
 pub struct RelabelConfig {
     /// The labels whose values are joined to what the rule looks at; one that is not there counts as empty.
     pub source_labels: Vec<String>,
-    /// What stands between the joined values.
+    /// Put between the joined values.
     pub separator: String,
     /// What the joined values, or the names of labels, must match as a whole.
     pub regex: String,
-    /// What the hash of the joined values is divided by.
+    /// For `hashmod`: the number of values that the hash is reduced to.
     pub modulus: u64,
     /// The label that is written, or compared with.
     pub target_label: String,
@@ -37,9 +37,9 @@ pub enum RelabelAction {
     Drop,
     /// Goes on only where `target_label` has the joined values.
     KeepEqual,
-    /// Goes on only where `target_label` has not the joined values.
+    /// Goes on only where `target_label` does not have the joined values.
     DropEqual,
-    /// Writes the joined values' hash, divided by `modulus`, the remainder of it, to `target_label`.
+    /// Writes the joined values' hash modulo `modulus` to `target_label`.
     HashMod,
     /// Writes the joined values in lower case to `target_label`.
     Lowercase,

@@ -1,4 +1,4 @@
-//! The file as a tree of keys and values that know where they stand.
+//! The file as a tree of keys and values with their places.
 //!
 //! In: YAML text and the environment. Out: a [`Node`] with `${VAR}` already expanded in its values. Knows no key's
 //! meaning. Values keep the text that was written: the decoder decides by the wanted type, so that the label
@@ -13,10 +13,10 @@ use super::{
     error::{Origin, Place, Problem},
 };
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// Tells it from all others of its tree.
+    /// Unique in its tree.
     pub id: usize,
     pub place: Place,
     pub value: Value,
@@ -73,8 +73,7 @@ impl Node {
         entry.value.value = Value::Mapping(vec![Entry { key: inner.to_owned(), key_place: entry.key_place, value }]);
     }
 
-    /// Where the value of the key with this path stands, if the file sets it; `["relabel_configs", "[0]", "regex"]` goes
-    /// through a list.
+    /// The place of the key with this path, if the file sets it; `["relabel_configs", "[0]", "regex"]` goes through a list.
     pub fn place_of(&self, path: &[&str]) -> Option<Place> {
         let (first, rest) = path.split_first()?;
         match &self.value {
@@ -106,7 +105,7 @@ pub(super) fn parse(text: &str, environment: Environment<'_>) -> Result<Node, Ve
     }
 }
 
-/// How deep values may lie in each other; the deepest known key is at 3.
+/// How deep values may be nested; the deepest known key is at 3.
 const DEPTH_MAX: usize = 32;
 
 struct Composer<'a, 'e> {
@@ -229,8 +228,8 @@ fn problem(place: Place, message: &str) -> Problem {
 }
 
 /// Replaces `${NAME}` and `${NAME:-default}` by the variable's text and `$$` by `$`; any other `$` stays, as does `${1}`,
-/// which no variable is called and rules for labels are full of. As in a shell, the default also stands for a variable that
-/// is set and empty.
+/// which is no variable's name and common in rules for labels. As in a shell, the default also replaces a variable that is
+/// set and empty.
 fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
     let (mut expanded, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(dollar) = rest.find('$') {
@@ -263,7 +262,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A text from which [`expand`] makes `text`: the same one where it can be.
+/// A text that [`expand`] turns into `text`: `text` itself where that works.
 pub(super) fn unexpanded(text: &str) -> Cow<'_, str> {
     match expand(text, &|_| None) {
         Ok(expanded) if expanded == text => text.into(),
@@ -333,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_can_not_be_expanded_is_named() {
+    fn a_variable_that_cannot_be_expanded_is_named() {
         assert_eq!(
             expand("${UNSET}", &environment).unwrap_err(),
             "the environment variable UNSET is not set; set it, or give it a default: ${UNSET:-default}"

@@ -130,7 +130,7 @@ impl FromStr for HumanDuration {
             let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
             let (unit, tail) = tail.split_at(letters);
             let number: u64 = number.parse().map_err(|_| expected())?;
-            // Going on where the last unit was found keeps `30s1m` and `1s1s` out.
+            // Searching from the last unit on refuses `30s1m` and `1s1s`.
             let (_, unit_millis) = units.find(|(name, _)| *name == unit).ok_or_else(expected)?;
             millis = number.checked_mul(*unit_millis).and_then(|n| millis.checked_add(n)).ok_or_else(expected)?;
             rest = tail;

@@ -11,7 +11,7 @@ use crate::model::{Line, Position, Stream};
 /// Longest UTF-8 character: the limit is at least so long, so that each entry makes progress.
 const CHARACTER_BYTES_MAX: usize = 4;
 
-/// Memory that parsing needs for a moment and that all containers of a thread share, so that an idle container has none.
+/// Memory that parsing needs only during a call; all containers of a thread share it, so that an idle container has none.
 #[derive(Default)]
 pub struct Scratch {
     timestamps: Timestamps,
@@ -20,15 +20,15 @@ pub struct Scratch {
     spare: Option<Box<Partial>>,
 }
 
-/// An unfinished line is given out as it is when a piece comes that is so much younger than its first one: what never ends,
-/// such as a progress bar, must not hold the position for hours.
+/// An unfinished line is given out as it is when a piece comes that is this much younger than its first one: a line that never
+/// ends, such as a progress bar, must not hold the position for hours.
 const PARTIAL_AGE_MAX_NS: i64 = 300 * 1_000_000_000;
 
 /// What is known between two reads of one container's log: its unfinished lines. Needs no heap while it has none.
 pub struct ContainerParser {
     limits: Limits,
     clock: Clock,
-    /// Records of each stream before this offset of the file are passed over.
+    /// Records of each stream before this offset of the file are skipped.
     from: [u64; 2],
     /// The unfinished lines of stdout and stderr.
     partials: [Option<Box<Partial>>; 2],
@@ -68,13 +68,13 @@ impl ContainerParser {
         self.clock = clock;
     }
 
-    /// What records without a time get theirs from now.
+    /// What the time of records without one is derived from now.
     #[cfg(test)]
     pub fn clock(&self) -> Clock {
         self.clock
     }
 
-    /// From now on records of a stream before its offset are passed over; `u64::MAX`: all of them.
+    /// From now on records of a stream before its offset are skipped; `u64::MAX`: all of them.
     pub fn pass_over(&mut self, from: [u64; 2]) {
         self.from = from;
     }
@@ -89,7 +89,7 @@ impl ContainerParser {
         counts: &mut Counts,
         sink: &mut impl Sink,
     ) -> usize {
-        // After a power cut a log may go on with a hole of any length. The last NUL tells that a newline behind it ends no line.
+        // After a power cut a log may go on with a hole of any length. Its last NUL stays, so that a newline after it ends no line.
         let nuls = leading_nuls(chunk).saturating_sub(1);
         counts.nul_bytes += nuls as u64;
         let (chunk, at) = (&chunk[nuls..], Position { offset: at.offset + nuls as u64, ..at });

@@ -18,7 +18,6 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// All of them.
     pub const ALL: [Self; 6] = [Self::Format, Self::Timestamp, Self::Stream, Self::Tag, Self::Json, Self::Fields];
 
     /// A word of snake case, for the metric's label.
@@ -51,7 +50,7 @@ pub struct Counts {
     pub oversize_lines: u64,
     /// Bytes that `oversize: cut` dropped.
     pub cut_bytes: u64,
-    /// NULs before records, which a power cut leaves; they are passed over.
+    /// NULs before records, which a power cut leaves; they are skipped.
     pub nul_bytes: u64,
     malformed: [u64; Malformed::ALL.len()],
 }

@@ -24,7 +24,7 @@ fn stream(bytes: &[u8]) -> Result<(Stream, &[u8]), Malformed> {
     match bytes.split_first_chunk() {
         Some((b" stdout ", rest)) => Ok((Stream::Stdout, rest)),
         Some((b" stderr ", rest)) => Ok((Stream::Stderr, rest)),
-        // Something stands directly behind the timestamp: then it was none.
+        // No space follows directly: what was parsed is only the beginning of something else.
         _ if bytes.first().is_some_and(|b| *b != b' ') => Err(Malformed::Timestamp),
         _ => Err(Malformed::Stream),
     }

@@ -12,8 +12,8 @@ use simd_json::{Buffers, INPUT_PADDING, Node, Tape};
 
 use super::{Malformed, Piece, Record, Stream, timestamp::Timestamps};
 
-/// Longest record that is looked at. dockerd cuts lines at 16 KiB, which are 96 KiB when each byte is escaped; what is
-/// longer than this it has not written, and must not make the scratch memory grow for good.
+/// Longest record that is parsed. dockerd cuts lines at 16 KiB, which are 96 KiB when each byte is escaped; a longer record
+/// is not from dockerd, and must not make the scratch memory grow for good.
 pub(super) const RECORD_BYTES_MAX: usize = 1 << 20;
 
 /// Memory that parsing a record needs.
@@ -139,7 +139,7 @@ fn whole_timestamp(time: &[u8], timestamps: &mut Timestamps) -> Option<i64> {
 }
 
 /// Decodes the JSON string whose first backslash is at `plain`, eight bytes at a time. Returns the decoded bytes, which
-/// lie in `text`, and what follows the closing quote; `None` where the string is faulty or ends in the last eight bytes.
+/// lie in `text`, and what follows the closing quote; `None` where the string is malformed or ends in the last eight bytes.
 fn decode<'a>(string: &'a [u8], plain: usize, text: &'a mut Vec<u8>) -> Option<(&'a [u8], &'a [u8])> {
     // An escape is never shorter than what it stands for. `text` keeps its length, so that it is not zeroed each time.
     if text.len() < string.len() {

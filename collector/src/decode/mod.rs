@@ -6,7 +6,7 @@
 //!
 //! A *record* is what the runtime wrote up to a newline in the file; a *line* is what the container wrote up to a newline.
 //! A record's first byte tells its format: a docker record begins with `{`, a CRI record with a digit. So the format is
-//! known anew for each record, and neither a damaged beginning of a file nor a node that changed its runtime matters.
+//! detected for each record, and neither a damaged beginning of a file nor a node that changed its runtime matters.
 //! What is neither is shipped as it is, see [`Malformed`].
 
 mod container;

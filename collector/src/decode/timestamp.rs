@@ -18,7 +18,7 @@ const SECONDS_THAT_FIT: std::ops::Range<i64> = -9_223_200_000..9_223_200_000;
 pub struct Timestamps {
     /// `YYYY-MM-DDTHH:MM:SS`, a valid one.
     second: [u8; SECONDS_LEN],
-    /// Its nanoseconds since 1970, were it UTC.
+    /// Its nanoseconds since 1970, read as UTC.
     second_ns: i64,
 }
 
@@ -62,7 +62,7 @@ pub fn parse_rfc3339(bytes: &[u8]) -> Option<(i64, usize)> {
     Some((i64::try_from(timestamp_ns).ok()?, SECONDS_LEN + len))
 }
 
-/// The seconds since 1970 of `YYYY-MM-DDTHH:MM:SS`, were it UTC.
+/// The seconds since 1970 of `YYYY-MM-DDTHH:MM:SS`, read as UTC.
 #[inline(never)]
 fn seconds_since_1970(text: &[u8; SECONDS_LEN]) -> Option<i64> {
     let (date, rest) = text.split_first_chunk()?;

@@ -1,8 +1,6 @@
-//! Which file a log file is, over renames, compression and restarts, and how far it is done.
+//! Which file a log file is, over renames, compression and restarts, and up to where it was acknowledged.
 //!
 //! Inode numbers are used again, and a compressed file has a new one: the first bytes, decompressed, tell which file it is.
-
-use std::os::unix::fs::MetadataExt;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +20,9 @@ impl FileKey {
     /// No file has it.
     pub const NONE: Self = Self { device: 0, inode: 0 };
 
-    /// The key of a file whose metadata is at hand.
-    pub fn of(metadata: &std::fs::Metadata) -> Self {
-        Self { device: metadata.dev(), inode: metadata.ino() }
+    /// The key of the file with this status.
+    pub fn of(stat: &rustix::fs::Stat) -> Self {
+        Self { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 
@@ -65,8 +63,8 @@ fn hash_on(hash: u64, more: &[u8]) -> u64 {
     more.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// The hashes that fingerprints of these lengths, which must rise, have where they are of a file that begins with `head`; ends
-/// where a length is more than `head`'s. Every byte is looked at once, however many lengths there are.
+/// For each of these lengths, which must rise, the hash that a fingerprint of that length has where the file begins with `head`;
+/// ends at the first length that `head` does not reach. Every byte is read once, however many lengths there are.
 pub fn prefix_hashes(head: &[u8], lengths: impl Iterator<Item = usize>) -> impl Iterator<Item = u64> {
     let (mut hash, mut hashed) = (HASH_OF_NOTHING, 0);
     lengths.map_while(move |length| {
@@ -87,6 +85,8 @@ pub mod work {
         pub opened: usize,
         /// Bytes that went into fingerprints.
         pub hashed_bytes: usize,
+        /// Calls to the file system that another thread made for this one.
+        pub handed_over: usize,
     }
 
     thread_local! {
@@ -105,7 +105,7 @@ pub mod work {
     }
 }
 
-/// How far each channel of a file is done: its offset, by [`super::Stream`].
+/// Up to which offset each channel of a file is acknowledged, by [`super::Stream`].
 pub type Offsets = super::PerStream<u64>;
 
 /// What is saved of one file.
@@ -129,7 +129,7 @@ pub struct SavedFile {
 }
 
 impl SavedFile {
-    /// What is saved where each channel is done up to its offset.
+    /// What is saved where each channel is acknowledged up to its offset.
     pub fn new(key: FileKey, fingerprint: Fingerprint, offsets: Offsets, finished: bool, len: u64) -> Self {
         let offset = offsets[0].min(offsets[1]);
         let channels = (offsets[0] != offsets[1]).then_some(offsets);

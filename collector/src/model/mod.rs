@@ -12,12 +12,10 @@ pub use pod_name::PodName;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnitId(pub u32);
 
-/// Where a container wrote a line.
+/// Which output a container wrote a line to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stream {
-    /// Standard output.
     Stdout,
-    /// Standard error.
     Stderr,
 }
 
@@ -40,9 +38,7 @@ pub type PerStream<T> = [T; 2];
 /// One ordered sequence of lines in a unit, with a position of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelId {
-    /// The unit.
     pub unit: UnitId,
-    /// Which of its channels.
     pub stream: Stream,
 }
 
@@ -50,7 +46,6 @@ pub struct ChannelId {
 /// order, whatever the files are called and whenever they were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
-    /// Which stay of the cursor in a file.
     pub turn: u64,
     /// Bytes from the (decompressed) file's beginning.
     pub offset: u64,
@@ -70,7 +65,6 @@ pub struct Line<'a> {
     pub at: Position,
     /// Nanoseconds since 1970-01-01T00:00:00Z, of the line's first piece.
     pub timestamp_ns: i64,
-    /// Where it was written.
     pub stream: Stream,
     /// The text without its newline; valid UTF-8.
     pub text: &'a [u8],

@@ -47,7 +47,7 @@ pub struct Pipeline {
     max_bytes: usize,
 }
 
-/// What a pipeline must know of where it runs.
+/// What the configuration allows a pipeline.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Bytes of the longest entry: multi-line blocks end there.
@@ -255,7 +255,7 @@ impl<'a> Compiler<'a> {
         let reason = given.filter(|given| !given.is_empty()).unwrap_or(default);
         let known = self.shared.drops.iter().position(|known| *known == reason);
         known.unwrap_or_else(|| {
-            // One for each reason of a configuration, which lives as long as the program does.
+            // Leaked once for each reason: a configuration is kept until the program ends.
             let reason: &'static str = if reason == default { default } else { reason.to_owned().leak() };
             self.shared.drops.push(reason);
             self.shared.drops.len() - 1
@@ -273,7 +273,7 @@ impl<'a> Compiler<'a> {
     /// A duration as Go writes them.
     ///
     /// # Errors
-    /// It is none, or not more than nothing.
+    /// It is none, or negative.
     pub fn duration(&mut self, key: &str, text: &str) -> Result<Duration, Failed> {
         match super::go::duration::parse(text) {
             Some(nanoseconds) if nanoseconds >= 0 => Ok(Duration::from_nanos(nanoseconds.unsigned_abs())),

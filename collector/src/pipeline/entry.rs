@@ -21,7 +21,6 @@ pub struct Entry {
     pub labels: Pairs,
     /// The text, valid UTF-8 without its newline.
     pub line: Vec<u8>,
-    /// Structured metadata.
     pub metadata: Pairs,
     /// What stages found in the line.
     pub extracted: Extracted,
@@ -34,7 +33,7 @@ impl Entry {
         self.labels.get(TENANT_LABEL)
     }
 
-    /// Takes over everything of the other one, into the memory that is there.
+    /// Copies everything of the other one into the memory that is there.
     pub fn copy_from(&mut self, other: &Self) {
         (self.at, self.logged_ns, self.timestamp_ns) = (other.at, other.logged_ns, other.timestamp_ns);
         self.labels.copy_from(&other.labels);
@@ -60,7 +59,6 @@ impl Pairs {
         self.place(name).ok().map(|i| self.pairs[i].1.as_str())
     }
 
-    /// Whether there is this name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.place(name).is_ok()
@@ -94,7 +92,7 @@ impl Pairs {
         true
     }
 
-    /// Removes what is not wanted.
+    /// Keeps the pairs whose names `wanted` accepts.
     pub fn retain(&mut self, mut wanted: impl FnMut(&str) -> bool) {
         let mut kept = 0;
         for i in 0..self.len {
@@ -111,7 +109,6 @@ impl Pairs {
         self.pairs[..self.len].iter_mut().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Removes all.
     pub fn clear(&mut self) {
         self.len = 0;
     }
@@ -121,19 +118,17 @@ impl Pairs {
         self.pairs[..self.len].iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// How many pairs there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Takes over the pairs of the other one, into the memory that is there.
+    /// Copies the pairs of the other one into the memory that is there.
     pub fn copy_from(&mut self, other: &Self) {
         if self.pairs.len() < other.len {
             self.pairs.resize_with(other.len, Default::default);
@@ -145,7 +140,7 @@ impl Pairs {
         }
     }
 
-    /// A number that equal pairs have in common, in this run and in any other one.
+    /// A hash that is the same in every run.
     #[must_use]
     pub fn hash(&self) -> u64 {
         let mut hash = super::stages::sampling::SEED;

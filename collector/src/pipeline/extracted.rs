@@ -1,6 +1,6 @@
 //! What stages found in a line: values under names, in slots that are numbered when the pipeline is compiled.
 //!
-//! A name that no stage mentions has no slot: whoever asked for it would have been a stage. The exception is what Alloy's
+//! A name that no stage mentions has no slot, as nothing could read it. The exception is what Alloy's
 //! `regex` fields find under names that nobody wrote; those are kept beside the slots, by name.
 
 use std::fmt::Write;
@@ -15,11 +15,8 @@ pub type Slot = usize;
 pub enum Value<'a> {
     /// JSON's null: it is there, but no text and no number.
     Null,
-    /// A text.
     Text(&'a [u8]),
-    /// A number.
     Number(f64),
-    /// A boolean.
     Bool(bool),
 }
 
@@ -57,7 +54,7 @@ impl Extracted {
         self.take_labels(sorted, labels);
     }
 
-    /// Takes the labels over values of the same names.
+    /// Sets the labels as values, over those of the same names.
     pub(super) fn take_labels(&mut self, sorted: &[(String, Slot)], labels: &Pairs) {
         let mut slots = sorted.iter().peekable();
         for (name, value) in labels.iter() {
@@ -112,7 +109,6 @@ impl Extracted {
         self.text(slot).ok().flatten()
     }
 
-    /// Writes a text.
     pub fn set_text(&mut self, slot: Slot, text: &[u8]) {
         let memory = self.text_memory(slot);
         memory.clear();
@@ -126,22 +122,18 @@ impl Extracted {
         &mut cell.text
     }
 
-    /// Writes null.
     pub fn set_null(&mut self, slot: Slot) {
         self.cells[slot].kind = Kind::Null;
     }
 
-    /// Writes a number.
     pub fn set_number(&mut self, slot: Slot, value: f64) {
         self.cells[slot].kind = Kind::Number(value);
     }
 
-    /// Writes a boolean.
     pub fn set_bool(&mut self, slot: Slot, value: bool) {
         self.cells[slot].kind = Kind::Bool(value);
     }
 
-    /// Takes the value away.
     pub fn remove(&mut self, slot: Slot) {
         self.cells[slot].kind = Kind::Missing;
     }
@@ -171,13 +163,13 @@ impl Extracted {
         }
     }
 
-    /// What lies beside the slots.
+    /// Texts under names without a slot.
     #[must_use]
     pub fn beside(&self) -> &Pairs {
         &self.beside
     }
 
-    /// Takes over the values of the other one, into the memory that is there.
+    /// Copies the values of the other one into the memory that is there.
     pub fn copy_from(&mut self, other: &Self) {
         self.cells.resize_with(other.cells.len(), Cell::default);
         for (mine, theirs) in self.cells.iter_mut().zip(&other.cells) {

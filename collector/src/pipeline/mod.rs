@@ -1,7 +1,7 @@
-//! What becomes of lines between being read and being sent: labels once per stream ([`relabel`]), stages once per line.
+//! What happens to lines between being read and being sent: labels once per stream ([`relabel`]), stages once per line.
 //!
 //! In: a list of stages as Promtail has them ([`crate::config::StageConfig`]) and entries in the order in which they were
-//! written. Out: the entries that leave, in the same order, and what became of each. Guarantees: the meaning of Promtail's
+//! written. Out: the entries that leave, in the same order, and what happened to each. Guarantees: the meaning of Promtail's
 //! stages but for what docs/pipeline.md lists; no allocation per line once the buffers have grown; one thread; no clock of its
 //! own. What it holds back is bounded and tells its first position ([`State::held_from`]). Must not know files, batches or Loki.
 //!

@@ -6,7 +6,7 @@ use super::{
     stage::{Context, State, Step, Which},
 };
 
-/// What became of an entry.
+/// What happened to an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It was given out.
@@ -17,10 +17,9 @@ pub enum Verdict {
     Held,
 }
 
-/// What became of an entry, and of its channel.
+/// What happened to an entry, and when its channel may be read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Of the entry.
     pub verdict: Verdict,
     /// `limit` without `drop`: the channel shall not be read again before this time, in nanoseconds since 1970. The entry
     /// is not affected: it took its token in advance.
@@ -37,7 +36,7 @@ impl Pipeline {
         State { channels: self.stages.iter().filter_map(|stage| stage.channel()).collect(), ..State::default() }
     }
 
-    /// Takes an entry through the stages; `entry` is changed, whatever becomes of it. Entries that were held back go out
+    /// Takes an entry through the stages; `entry` is changed, whatever happens to it. Entries that were held back go out
     /// before it.
     pub fn process(&mut self, state: &mut State, entry: &mut Entry, now_ns: i64, out: Out<'_>) -> Outcome {
         let sorted = std::mem::take(&mut self.sorted);

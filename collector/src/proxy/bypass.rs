@@ -2,11 +2,10 @@
 //!
 //! In: the list's text. Out: whether a host and port are in it. Rules, separated by commas: `*`, an address, a network such as
 //! `10.0.0.0/8`, a domain with its subdomains (`example.com`), only the subdomains (`.example.com`, `*.example.com`); all but
-//! networks also with a port. What is none of them matches nothing.
+//! networks also with a port. Anything else matches nothing.
 
 use std::net::IpAddr;
 
-/// The list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bypass {
     rules: Vec<Rule>,

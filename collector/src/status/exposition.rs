@@ -39,7 +39,7 @@ impl Format {
 /// All metrics of a registry.
 ///
 /// # Errors
-/// A metric could not be written, which those of this crate always can.
+/// A metric could not be written; none of this crate's fails.
 pub fn encode(registry: &Registry, format: Format) -> Result<String, fmt::Error> {
     let mut openmetrics = String::with_capacity(16 << 10);
     text::encode(&mut openmetrics, registry)?;

@@ -1,7 +1,7 @@
-//! Whether both threads are alive and whether the whole is of use: what /healthz and /ready answer from.
+//! What /healthz and /ready answer: whether both threads make progress, and whether logs reach Loki.
 //!
-//! In: a stamp from each thread as often as it goes round its loop, the end of the first scan, Loki's refusals. Out: the
-//! reasons, in words, for not being well. All of it is atomics: stamping costs a clock reading and a store.
+//! In: a stamp from each thread on every round of its loop, the end of the first scan, Loki's refusals. Out: the reasons for
+//! not being healthy or ready, as sentences. A stamp costs a clock reading and an atomic store.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use std::{
 /// nothing to do.
 pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 
-/// What has a loop that can get stuck.
+/// A thread whose loop can get stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// Reads, parses and batches.
@@ -27,7 +27,6 @@ pub enum Side {
 impl Side {
     const ALL: [Self; 2] = [Self::Reader, Self::Sender];
 
-    /// What its thread is called.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,7 +43,7 @@ pub struct Health {
     /// Milliseconds since `started`, by [`Side`].
     stamps: [AtomicU64; 2],
     scanned: AtomicBool,
-    /// The last try to list the pods folder failed.
+    /// The last attempt to list the pods folder failed.
     pods_unlisted: AtomicBool,
     /// The HTTP status of a refusal that only a change of the configuration can end; 0: none.
     refused: AtomicU16,
@@ -62,7 +61,7 @@ pub struct Health {
 /// What is wrong with the folders of logs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Folders {
-    /// Nothing that is known.
+    /// No problem is known.
     #[default]
     Good,
     /// Some logs cannot be collected, or there may be a reason for none: worth a line in /ready.
@@ -115,8 +114,8 @@ impl Health {
         self.waiting_since.store(self.millis(Instant::now()), Ordering::Relaxed);
     }
 
-    /// Whether this Pilcrow waits for another one's state folder: it is then as well as it can be, and must be ready, as a
-    /// DaemonSet with maxSurge ends the old pod only when the new one is.
+    /// Whether this Pilcrow waits for another one's state folder. It is then healthy, and must be ready, as a DaemonSet with
+    /// maxSurge ends the old pod only when the new one is.
     pub fn stand_by(&self, stands_by: bool) {
         for side in Side::ALL {
             self.beat(side);
@@ -142,7 +141,7 @@ impl Health {
         notes
     }
 
-    /// This side is alive. To be called on every round of its loop, and at least every 20 s.
+    /// This side makes progress. To be called on every round of its loop, and at least every 20 s.
     pub fn beat(&self, side: Side) {
         self.stamp(side).store(self.millis(Instant::now()), Ordering::Relaxed);
     }
@@ -156,7 +155,7 @@ impl Health {
         self.scanned.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the pods folder could be listed at the last try.
+    /// Whether the pods folder could be listed at the last attempt.
     pub fn pods_listed(&self, listed: bool) {
         self.pods_unlisted.store(!listed, Ordering::Relaxed);
     }

@@ -1,7 +1,7 @@
 //! All metrics of the program, as GET /metrics shows them.
 //!
 //! In: each part of the program declares what it counts, with a help text, by [`Metrics::part`], and keeps it. Out: the registry
-//! of all. docs/metrics.md lists every metric; a test holds the two together.
+//! of all. docs/metrics.md lists every metric; a test compares the two.
 
 use prometheus_client::{
     collector::Collector,
@@ -24,19 +24,17 @@ pub struct Reason {
 pub struct Backend {
     /// Its name, as in the configuration; the eBPF backend adds the program kind, `ebpf (fexit)`.
     pub backend: String,
-    /// Why none of the preferred ones; empty where the first choice was taken.
+    /// Why it is not a preferred one; empty where the first choice is in use.
     pub fallback_reason: String,
 }
 
 impl Backend {
-    /// This one.
     #[must_use]
     pub fn new(backend: &str, fallback_reason: Option<String>) -> Self {
         Self { backend: backend.to_owned(), fallback_reason: fallback_reason.unwrap_or_default() }
     }
 }
 
-/// This program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Build {
     version: &'static str,
@@ -46,7 +44,7 @@ struct Build {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Counted by whoever drops lines.
+    /// Counted by every part that drops lines.
     pub dropped_lines: Family<Reason, Counter>,
 }
 
@@ -55,7 +53,7 @@ pub struct Metrics {
 pub struct Part<'r>(&'r mut Registry);
 
 impl Metrics {
-    /// What is there whatever the program does.
+    /// With the metrics that belong to no part of the program.
     #[must_use]
     pub fn new() -> Self {
         let mut metrics = Self { registry: Registry::default(), dropped_lines: Family::default() };
@@ -73,7 +71,7 @@ impl Metrics {
         Part(self.registry.sub_registry_with_prefix("pilcrow"))
     }
 
-    /// Shows what this one collects at each scrape, too.
+    /// Adds a collector, which is asked at each scrape.
     pub fn collect(&mut self, collector: Box<dyn Collector>) {
         self.registry.register_collector(collector);
     }
@@ -101,7 +99,7 @@ impl Part<'_> {
         self.add_metric(Some(unit), name, help, M::default())
     }
 
-    /// One that has no default.
+    /// As [`Self::add`], for a metric without a default.
     pub fn add_metric<M: Metric + Clone>(&mut self, unit: Option<Unit>, name: &str, help: &str, metric: M) -> M {
         match unit {
             Some(unit) => self.0.register_with_unit(name, help, unit, metric.clone()),

@@ -1,4 +1,4 @@
-//! What Pilcrow says of itself: metrics, readiness, health.
+//! What Pilcrow reports about itself: metrics, readiness, health.
 //!
 //! In: counts from every step, stamps from both sides. Out: GET /metrics (Prometheus text), /ready, /healthz. Knows no
 //! step's internals: each step declares in [`Metrics`] what it counts, and stamps [`Health`].

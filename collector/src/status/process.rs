@@ -1,4 +1,4 @@
-//! What the kernel says of this process, under the names that all Prometheus clients use.
+//! What the kernel reports about this process, under the names that all Prometheus clients use.
 //!
 //! In: /proc/self, at every scrape. Out: `process_cpu_seconds_total`, `process_resident_memory_bytes`,
 //! `process_open_fds`. A file that cannot be read leaves its metric out.

@@ -2,7 +2,7 @@
 //!
 //! In: connections to `http.listen`. Out: [`Metrics`] and [`Health`] as text. Guarantees that the kubelet's probes are
 //! answered whatever other connections do: connections are few, short, read no more than a request's head, and a new one
-//! always has a place, that of the oldest of the peer that has most. Knows nothing of what is measured.
+//! is always accepted, if necessary in place of the oldest one of the peer that has most. Knows nothing of what is measured.
 
 mod bind;
 mod places;
@@ -36,7 +36,7 @@ const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// The least that hyper allows; a request's head must fit in.
 const BUFFER_BYTES: usize = 8192;
-/// How long accepting rests after it failed, mostly for want of file descriptors.
+/// How long accepting pauses after it failed, mostly for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 const PATHS: &str =
@@ -241,7 +241,7 @@ mod tests {
                 silent.push(TcpStream::connect(address).await.unwrap());
             }
             assert_eq!(request(address, "GET /healthz HTTP/1.1").await.1, "healthy\n");
-            // Not because they were all ended: the youngest are still waited for.
+            // Not because all of them were ended: the youngest is still open.
             let youngest = silent.last().unwrap().try_read(&mut [0]);
             assert_eq!(youngest.unwrap_err().kind(), io::ErrorKind::WouldBlock);
         });

@@ -2,7 +2,8 @@
 //! never waits for ever.
 //!
 //! In: a call. Out: what it returned, or after 5 s an error with a [`Left`]: the call was left behind, and [`Left::has_returned`]
-//! tells when it came back. What is in the page cache is read at once (`RWF_NOWAIT`); all else is done on a thread of its own,
+//! tells when it came back. What is in the page cache is read at once (`RWF_NOWAIT`), and names on local file systems are looked
+//! up at once ([`super::local`]); all else is done on a thread of its own,
 //! which is replaced when it hangs. A thread and not `io_uring`, as open(2), stat(2) and listing a folder hang with the same mounts,
 //! and as reading must not depend on `io_uring`.
 //!
@@ -19,6 +20,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::fs::FileExt,
     },
+    path::Path,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -29,9 +31,13 @@ use std::{
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded, unbounded};
 use rustix::{
-    fs::Stat,
+    fs::{AtFlags, Stat, StatxFlags, makedev, statx},
     io::{Errno, ReadWriteFlags},
 };
+
+use super::local;
+#[cfg(test)]
+use crate::model::work;
 
 /// How long a call may take; less while others are left behind, so that a hundred that hang do not take minutes.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,11 +50,6 @@ const LEFT_MAX: usize = 64;
 
 /// Of a thread: the deepest call decompresses the beginning of a file.
 const STACK_BYTES: usize = 512 << 10;
-
-/// File systems that have what fstat(2) says of an open file in memory: ext4, XFS, Btrfs, F2FS, tmpfs, overlayfs, ZFS, bcachefs
-/// (include/uapi/linux/magic.h).
-const LOCAL: [u64; 8] =
-    [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e];
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -178,6 +179,8 @@ pub fn leave() -> (Left, Running) {
 /// # Errors
 /// Those of the call; [`Left::error`] where it does not return.
 pub fn run<T: Send + 'static>(call: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    #[cfg(test)]
+    work::count(|work| work.handed_over += 1);
     if let Some(left) = CALLS.with_borrow_mut(Calls::refused_for) {
         return Err(left.error());
     }
@@ -205,11 +208,27 @@ pub fn run<T: Send + 'static>(call: impl FnOnce() -> io::Result<T> + Send + 'sta
     }
 }
 
-/// Notes on what a device number's file system is; `kind`: statfs(2)'s `f_type`.
-pub fn note_file_system(device: u64, kind: u64) {
-    if LOCAL.contains(&kind) {
-        CALLS.with_borrow_mut(|calls| calls.local_devices.insert(device));
+/// The file system with this device number is local.
+pub fn note_local(device: u64) {
+    CALLS.with_borrow_mut(|calls| calls.local_devices.insert(device));
+}
+
+/// The device of an open file, 0 where that is not known: what the kernel has in memory, no server is asked.
+pub fn device_of(file: impl AsFd) -> u64 {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    statx(file, c"", flags, StatxFlags::empty()).map_or(0, |found| makedev(found.stx_dev_major, found.stx_dev_minor))
+}
+
+/// stat(2) of a path.
+///
+/// # Errors
+/// Those of the call; [`Left::error`] where it does not return.
+pub fn stat_path(path: &Path) -> io::Result<Stat> {
+    if let Ok(found) = local::stat(path) {
+        return Ok(found);
     }
+    let path = path.to_owned();
+    run(move || Ok(rustix::fs::stat(&path)?))
 }
 
 /// fstat(2) of a file on a device.

@@ -131,9 +131,8 @@ impl<R: RangeReader> Tailer<R> {
     fn close_listed(&mut self, id: UnitId, index: usize, class: Class) -> bool {
         let Some(container) = self.state.units.get_mut(id) else { return false };
         let file = &mut container.chain.files_mut()[index];
-        let path = file.path.clone();
-        let Ok(stat) = apart::run(move || Ok(rustix::fs::stat(&path)?)) else { return false };
-        let key = FileKey { device: stat.st_dev, inode: stat.st_ino };
+        let Ok(stat) = apart::stat_path(&file.path) else { return false };
+        let key = FileKey::of(&stat);
         let len = stat.st_size as u64;
         // What was written since is found in the meantime by its mark, and after it by the sweep.
         if key != file.listed_key() || (class == Class::Idle && len != file.progress.seen()) {

@@ -1,14 +1,18 @@
 //! From folders to containers: scans, and their files taken over.
 
 use std::{
-    fs, io,
+    io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use rustix::fs::FileType;
+
 use super::{
     State, Tailer,
     apart::{self, Left},
+    local, survey,
 };
 use crate::{
     config::StartAt,
@@ -40,6 +44,9 @@ pub enum Folder {
     /// A container's folder, or one in which its files lie.
     Container(UnitId),
 }
+
+/// Lists a folder that is open; what it calls with a path watches that folder, too.
+type List<T> = fn(&local::Folder, &mut dyn FnMut(&Path)) -> io::Result<T>;
 
 impl<R: RangeReader> Tailer<R> {
     /// Looks at the folders that changed, at all of them from time to time.
@@ -82,8 +89,8 @@ impl<R: RangeReader> Tailer<R> {
 
     fn scan_everything(&mut self, now: Instant) {
         self.state.due.rescan = now + self.state.due.rescan_interval;
-        let listed = self.scan_pods();
         let known = self.state.units.ids();
+        let listed = self.scan_pods();
         for id in known {
             self.scan_container(id);
         }
@@ -102,7 +109,16 @@ impl<R: RangeReader> Tailer<R> {
             return false;
         }
         let pods = self.state.config.paths.pods.clone();
-        let names = self.watch_and(&pods, &Folder::Pods, |folder, _| folder_names(folder));
+        let found = self.watch_and(&pods, &Folder::Pods, |folder, _| {
+            let names = folder_names(folder)?;
+            let wrong = survey::names(folder.path(), &names.folders);
+            Ok((names, Pods { wrong, local: folder.if_local() }))
+        });
+        let (names, found) = match found {
+            Ok((names, found)) => (Ok(names), found),
+            Err(error) => (Err(error), Pods::default()),
+        };
+        local::know(&pods, found.local);
         self.state.health.pods_listed(names.is_ok());
         self.stall_if_left(Folder::Pods);
         self.state.survey.note(&Folder::Pods, names.as_ref().err());
@@ -119,7 +135,7 @@ impl<R: RangeReader> Tailer<R> {
             }
         };
         self.state.note_links(names.links);
-        self.state.survey.note_names(&pods, &names.folders);
+        self.state.survey.note_names(&names.folders, found.wrong);
         for name in names.folders {
             self.scan_pod(&name);
         }
@@ -156,7 +172,7 @@ impl<R: RangeReader> Tailer<R> {
         let Some(container) = self.state.units.get_mut(id).filter(|unit| !unit.stalled) else { return };
         let folder = container.folder(&self.state.config.paths.pods);
         if container.exclusion().is_some() {
-            container.gone = matches!(apart::run(move || folder.try_exists()), Ok(false));
+            container.gone = apart::stat_path(&folder).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
             self.stall_container_if_left(id);
             return;
         }
@@ -212,19 +228,24 @@ impl<R: RangeReader> Tailer<R> {
         self.state.files.slots.give_back(slot);
     }
 
-    /// Watches a folder, then lists it, so that nothing falls between the two; `list` is given what watches more of them.
-    fn watch_and<T: Send + 'static>(
-        &mut self,
-        folder: &Path,
-        value: &Folder,
-        list: impl FnOnce(&Path, &mut dyn FnMut(&Path)) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let (folder, adder) = (folder.to_owned(), self.watcher.adder());
+    /// Watches a folder, then lists it, so that nothing falls between the two; `list` is given what watches more of them. On this
+    /// thread if it can be done there, else on one that may wait.
+    fn watch_and<T: Send + 'static>(&mut self, folder: &Path, value: &Folder, list: List<T>) -> io::Result<T> {
+        let adder = self.watcher.adder();
+        let here = local::Folder::open_here(folder).and_then(|folder| {
+            let watch = adder.add(&folder.path_of_descriptor())?;
+            Ok((list(&folder, &mut |_| {})?, watch))
+        });
+        if let Ok((listed, watch)) = here {
+            self.note_watch(folder, Ok(watch), value.clone());
+            return Ok(listed);
+        }
+        let folder = folder.to_owned();
         let (listed, watches) = apart::run(move || {
             let mut watches = Vec::new();
             let mut watch = |folder: &Path| watches.push((folder.to_owned(), adder.add(folder)));
             watch(&folder);
-            let listed = list(&folder, &mut watch);
+            let listed = local::Folder::open(&folder).and_then(|folder| list(&folder, &mut watch));
             Ok((listed, watches))
         })?;
         for (folder, watch) in watches {
@@ -346,18 +367,30 @@ struct Names {
     links: Vec<PathBuf>,
 }
 
-fn folder_names(folder: &Path) -> io::Result<Names> {
+/// What the folder of all pods is.
+#[derive(Default)]
+struct Pods {
+    /// The verdict on its names.
+    wrong: Option<&'static str>,
+    /// Open, where its file system is local.
+    local: Option<OwnedFd>,
+}
+
+fn folder_names(folder: &local::Folder) -> io::Result<Names> {
     let mut names = Names::default();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_symlink() && entry.path().is_dir() {
-            names.links.push(entry.path());
-        } else if kind.is_dir()
-            && let Ok(name) = entry.file_name().into_string()
+    folder.each(|name, kind| {
+        if kind == FileType::Symlink {
+            folder.allow_paths()?;
+            let path = folder.path().join(name);
+            if path.is_dir() {
+                names.links.push(path);
+            }
+        } else if kind == FileType::Directory
+            && let Some(name) = name.to_str()
         {
-            names.folders.push(name);
+            names.folders.push(name.into());
         }
-    }
+        Ok(())
+    })?;
     Ok(names)
 }

@@ -13,6 +13,7 @@ mod destination;
 mod folders;
 mod hold;
 mod lags;
+pub mod local;
 mod metadata;
 mod metrics;
 pub mod notify;

@@ -44,20 +44,20 @@ impl Survey {
         };
     }
 
-    /// Notes what the folder of pods holds.
-    pub fn note_names(&mut self, folder: &Path, names: &[String]) {
-        self.pods = self::names(folder, names.iter().map(String::as_str));
+    /// Notes what the folder of pods holds; `wrong`: the verdict of [`names`].
+    pub fn note_names(&mut self, names: &[String], wrong: Option<&'static str>) {
+        self.pods = wrong;
         self.forbidden.retain(|folder| !matches!(folder, Folder::Pod(name) if !names.contains(name)));
     }
 }
 
-/// What is wrong with a folder of pods that holds these folders; `None`: some are pods'.
-pub fn names<'n>(folder: &Path, names: impl Iterator<Item = &'n str>) -> Option<&'static str> {
+/// What is wrong with a folder of pods that holds these folders; `None`: some are pods'. Looks into those that are none.
+pub fn names(folder: &Path, names: &[String]) -> Option<&'static str> {
+    if names.iter().any(|name| PodName::parse(name).is_some()) {
+        return None;
+    }
     let mut wrong = EMPTY;
     for name in names {
-        if PodName::parse(name).is_some() {
-            return None;
-        }
         wrong = if folder.join(name).join(format!("{name}-json.log")).exists() {
             "it holds Docker's containers, not pods: for Kubernetes it is /var/log/pods, whose links lead to Docker's logs"
         } else {
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_folder_without_pods_is_told_from_dockers_and_from_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
-        let wrong = |list: &[&str]| names(folder.path(), list.iter().copied());
+        let wrong = |list: &[&str]| names(folder.path(), &list.iter().map(|&name| name.into()).collect::<Vec<_>>());
         assert!(wrong(&[]).is_some_and(is_empty));
         assert_eq!(wrong(&["lost+found", "default_web_1"]), None);
         assert!(wrong(&["a", "b"]).unwrap().starts_with("nothing in it"));

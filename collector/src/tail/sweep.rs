@@ -4,7 +4,7 @@
 //! loses it. Files that are not open for lack of descriptors are looked at by their path. What else the sizes tell is found
 //! here, too: truncated files, and what deleted ones cost.
 
-use std::{collections::HashSet, io, path::Path, time::Instant};
+use std::{collections::HashSet, io, time::Instant};
 
 use super::{
     ContainerLabels, State, Tailer, Unit,
@@ -128,9 +128,9 @@ impl<R: RangeReader> Tailer<R> {
                             note_name(file, named, now);
                         }
                     }
-                    Source::Listed if is_current => match stat_of(&file.path) {
+                    Source::Listed if is_current => match apart::stat_path(&file.path) {
                         Ok(stat)
-                            if file.listed_key() == (FileKey { device: stat.st_dev, inode: stat.st_ino })
+                            if file.listed_key() == FileKey::of(&stat)
                                 && stat.st_size as u64 >= file.progress.parsed() =>
                         {
                             file.len = stat.st_size as u64;
@@ -140,7 +140,7 @@ impl<R: RangeReader> Tailer<R> {
                         }
                         _ => found.moved.push(id),
                     },
-                    Source::Closed if file.may_be_written_again() => match stat_of(&file.path) {
+                    Source::Closed if file.may_be_written_again() => match apart::stat_path(&file.path) {
                         Err(error) if Left::of(&error).is_some() => {}
                         Ok(stat) if stat.st_size as u64 <= file.progress.parsed() => {}
                         _ => found.moved.push(id),
@@ -196,11 +196,6 @@ impl<R: RangeReader> Tailer<R> {
             memory::give_back();
         }
     }
-}
-
-fn stat_of(path: &Path) -> io::Result<rustix::fs::Stat> {
-    let path = path.to_owned();
-    apart::run(move || Ok(rustix::fs::stat(&path)?))
 }
 
 fn note_name(file: &mut ChainFile, named: bool, now: Instant) {

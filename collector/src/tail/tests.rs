@@ -10,6 +10,7 @@ use std::{
 use super::*;
 use crate::{
     compiled::Compiled,
+    model::work,
     tail::{
         read::{PreadReader, Wanted},
         rig::{self, Ends},
@@ -146,6 +147,40 @@ async fn pods_that_come_and_go_for_weeks_leave_nothing_behind() {
     assert!(rig.side.watcher.watched() <= 1, "only the pods folder: {}", rig.side.watcher.watched());
     rig.side.snapshot();
     assert_eq!(rig.snapshots.try_iter().last().unwrap(), Snapshot::default(), "nothing to be saved of them");
+}
+
+#[tokio::test]
+async fn finding_and_opening_any_number_of_files_on_a_local_file_system_is_handed_over_once() {
+    const CONTAINERS: usize = 200;
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    for number in 0..CONTAINERS {
+        write(&rig.container(number).join("0.log"), "a line");
+    }
+    let first = rig.container(0).join("0.log");
+    let cached = rustix::io::preadv2(
+        File::open(&first).unwrap(),
+        &mut [io::IoSliceMut::new(&mut [0])],
+        0,
+        rustix::io::ReadWriteFlags::NOWAIT,
+    );
+    local::know(rig.folder.path(), local::Folder::open(rig.folder.path()).unwrap().if_local());
+    if cached.is_err() || local::stat(&first).is_err() {
+        println!("SKIPPED: this kernel or file system does not say what it has in memory");
+        return;
+    }
+    work::take();
+    rig.read_all().await;
+    let found = work::take();
+    assert_eq!(found.opened, CONTAINERS);
+    // A mount that is made elsewhere at the same moment lets the kernel refuse one more.
+    assert!((1..CONTAINERS / 10).contains(&found.handed_over), "{found:?}");
+    fs::rename(&first, first.with_file_name("0.log.20260102-000001")).unwrap();
+    write(&first, "after the rotation");
+    rig.read_all().await;
+    rig.side.state.due.sweep = Instant::now();
+    rig.side.sweep_if_due().unwrap();
+    let after = work::take();
+    assert!(after.opened >= 1 && after.handed_over < CONTAINERS / 10, "{after:?}");
 }
 
 #[tokio::test]

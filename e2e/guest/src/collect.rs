@@ -34,7 +34,7 @@ const LIVE: LiveOptions = LiveOptions {
     seed: 1,
 };
 
-/// Longer than any emulation takes: reaching it is a failure, never a measurement.
+/// Longer than any emulation takes: waiting longer is a failure, never a measurement.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Runs doctor, the collector, the writers and the receiver.
@@ -69,8 +69,8 @@ pub fn collect(scenario: Scenario) -> anyhow::Result<Collected> {
     Ok(collected)
 }
 
-/// What came of a collector in a scenario by what doctor said before, what arrived, what the receiver found wrong with its pushes,
-/// and what it said of itself.
+/// The result of a scenario, from what doctor said before, what arrived, what the receiver found wrong with the pushes, and what
+/// the collector reported about itself.
 ///
 /// # Errors
 /// Where it does not say which backends it took.
@@ -114,7 +114,7 @@ fn configuration(receiver: &Receiver, node: &Node, folder: &Path) -> String {
     )
 }
 
-/// What the collector has to come to.
+/// What the collector has to select.
 struct Expected {
     /// What the backend's name begins with.
     signal: &'static str,

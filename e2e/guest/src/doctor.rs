@@ -1,4 +1,4 @@
-//! What `pilcrow doctor` says of the machine that the collector runs on, held against what the collector then did.
+//! What `pilcrow doctor` says of the machine that the collector runs on, compared with what the collector then did.
 //!
 //! In: its report as JSON, and the backends of the collector's metrics. Out: where the two do not agree.
 

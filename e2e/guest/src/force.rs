@@ -19,7 +19,7 @@ const IO_URING_DISABLED: &str = "/proc/sys/kernel/io_uring_disabled";
 const INOTIFY_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 
-/// What is to be put right after a scenario.
+/// What is to be restored after a scenario.
 #[derive(Default)]
 pub struct Undo {
     /// Mount points.

@@ -1,4 +1,4 @@
-//! What `cargo xtask vm` and the first process of its virtual machines say to each other.
+//! What `cargo xtask vm` and the first process of its virtual machines exchange.
 //!
 //! The machine finds a [`Plan`] in its initramfs and writes [`Report`]s to its console, each a line of JSON behind
 //! [`Report::MARK`]; between them stands what test programs print, as libtest prints it. No [`Report::Ended`]: the
@@ -117,7 +117,7 @@ impl Scenario {
     }
 }
 
-/// One thing that a machine has to say.
+/// A message from the machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Report {
@@ -130,7 +130,7 @@ pub enum Report {
     },
     /// A scenario came to its end.
     Collected(Collected),
-    /// A scenario cannot be had on this kernel.
+    /// A scenario is not possible on this kernel.
     Impossible {
         /// Which one.
         scenario: Scenario,
@@ -182,6 +182,6 @@ pub struct Collected {
     pub sweep_finds: u64,
     /// Most memory that was ever resident, in bytes.
     pub peak_bytes: u64,
-    /// Everything that is wrong, in words; empty if all is well.
+    /// Everything that is wrong, as sentences; empty if all is well.
     pub faults: Vec<String>,
 }

@@ -1,5 +1,5 @@
-//! What `workload`, the program in the containers of `cargo xtask vm --containerd`, and who starts it say to each other, by
-//! files in a folder that both see.
+//! What `workload`, the program in the containers of `cargo xtask vm --containerd`, and its starter exchange, by files in a
+//! folder that both see.
 
 use serde::{Deserialize, Serialize};
 

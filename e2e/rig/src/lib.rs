@@ -5,10 +5,10 @@
 //!   ([`mark`]), and the [`ledger::Ledger`] knows how many were written.
 //! - [`receiver`] takes the place of Loki. It decodes every push strictly and keeps a [`tally::Tally`] of the lines that
 //!   came in.
-//! - [`metrics`] reads what the collector says of itself.
+//! - [`metrics`] reads what the collector reports about itself.
 //! - [`program`] is the collector as a process, of which the path is all that is known.
 //! - [`read_errors`] has a process's reads of chosen files fail.
-//! - [`tally::Tally::compare`] holds the two together: written, acknowledged, missing, repeated, out of order, late.
+//! - [`tally::Tally::compare`] compares the two: written, acknowledged, missing, repeated, out of order, late.
 
 #![deny(unsafe_code)]
 

@@ -2,7 +2,7 @@
 //!
 //! In: the program, a folder for its configuration and its log, and the configuration's text. Out: a process that is
 //! watched, asked to end or killed; one that ends by itself is an error with the end of its log. What the
-//! configuration says is the caller's business, but for the status server's address.
+//! configuration says is up to the caller, but for the status server's address.
 
 use std::{
     collections::HashSet,
@@ -216,7 +216,7 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        // Fails where it has ended already, which is as well.
+        // Fails only where it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

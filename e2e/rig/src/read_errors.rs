@@ -75,7 +75,7 @@ impl ReadErrors {
     /// Starts a process whose reads these are; it is killed when the calling thread ends.
     ///
     /// # Errors
-    /// Where it cannot be started, or the kernel does not let the filter be.
+    /// Where it cannot be started, or the kernel does not permit the filter.
     pub fn spawn(&self, command: &mut Command) -> anyhow::Result<Child> {
         // SAFETY: between fork and exec only prctl(2), seccomp(2) and dup2(2) are called, with arguments on the stack.
         unsafe { command.pre_exec(install_filter) };

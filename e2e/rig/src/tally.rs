@@ -53,7 +53,7 @@ pub struct Faults {
     pub wrong_timestamps: u64,
     /// Repeats with other labels than the first time: Loki would store them twice.
     pub moved: u64,
-    /// Some of them in words.
+    /// Some of them, described.
     pub examples: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ impl Tally {
         &self.faults
     }
 
-    /// Holds what arrived against what was written.
+    /// Compares what arrived with what was written.
     pub fn compare(&self, ledger: &Ledger) -> Report {
         let mut report = Report {
             written: 0,
@@ -219,7 +219,7 @@ fn start(text: &[u8]) -> String {
     String::from_utf8_lossy(&text[..text.len().min(100)]).into_owned()
 }
 
-/// What was written held against what arrived.
+/// What was written, compared with what arrived.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Lines in the logs.

@@ -61,7 +61,7 @@ impl AptSource {
     }
 }
 
-/// Mirrors of Debian's own archive end so, by its mirror policy; security updates and other people's archives do not.
+/// Mirrors of Debian's own archive end like this, by its mirror policy; security updates and other archives do not.
 fn is_debian(uri: &str) -> bool {
     uri.trim_end_matches('/').ends_with("/debian")
 }
@@ -115,12 +115,11 @@ impl PrivateApt {
         Ok(Self { folder: folder.to_path_buf(), configuration, mirror: source.uri })
     }
 
-    /// The mirror's address.
     pub fn mirror(&self) -> &str {
         &self.mirror
     }
 
-    /// What a program of apt says, run in the folder: `apt-get download` leaves its packages there.
+    /// The output of a program of apt, run in the folder: `apt-get download` leaves its packages there.
     pub fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(program);
         output_of(command.args(arguments).current_dir(&self.folder).env("APT_CONFIG", &self.configuration))

@@ -11,10 +11,9 @@ use rig::{metrics::Usage, program::Collector};
 
 /// The end of a collector that was asked to end.
 const DRAIN: &str = "Drain";
-/// All is written, nothing goes wrong any more.
+/// All lines are written, and no faults are injected any more.
 pub const SETTLING: &str = "Settling";
 
-/// Of all collectors so far.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     phase: String,
@@ -46,9 +45,9 @@ impl Memory {
         Ok(())
     }
 
-    /// Takes what the kernel says now.
+    /// Takes what the kernel reports now.
     pub fn look(&mut self, pid: u32) {
-        // A process that is just ending has no memory to speak of any more.
+        // A process that is ending reports no memory any more.
         let Ok(usage) = Usage::of(pid) else { return };
         let peak = self.peaks.entry(self.phase.clone()).or_default();
         *peak = usage.peak_bytes.max(*peak);

@@ -1,14 +1,14 @@
 //! `cargo xtask chaos`: everything goes wrong at once, and no line is lost.
 //!
 //! In: how long, and a seed. Out: a report, and an error unless every line of every container arrived, in order at its
-//! first arrival, with its exact text and time; with every refusal counted, and no phase above the memory that it may take. The real program, a node that rotates its
-//! logs as the kubelet does, a receiver with every fault that Loki and the network have. The seed determines the plan of
-//! faults; how the steps of the programs fall together is each run's own.
+//! first arrival, with its exact text and time, every refusal was counted, and no phase took more memory than allowed. It runs
+//! the real program, a node that rotates its logs as the kubelet does, and a receiver with every fault that Loki and the
+//! network have. The seed determines the plan of faults; timing differs from run to run.
 
 mod memory;
 mod observed;
 mod plan;
-mod removals;
+pub mod removals;
 mod report;
 mod state_disk;
 mod storm;

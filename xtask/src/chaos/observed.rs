@@ -1,4 +1,4 @@
-//! What the collectors said of themselves, added up over all of them. A process that is killed takes what it counted since
+//! The collectors' own metrics, added up over all of them. A process that is killed takes what it counted since
 //! the last look with it, so these are lower bounds.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,6 @@ const METRICS: [&str; 5] = [
     "pilcrow_checkpoint_writes_total",
 ];
 
-/// All collectors so far.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     ended: BTreeMap<&'static str, u64>,
@@ -34,18 +33,18 @@ impl Observed {
         *self.starts.entry(format!("{signal} and {reader}")).or_default() += 1;
     }
 
-    /// Looks at the present one, if it answers.
+    /// Looks at the running one, if it answers.
     pub fn look(&mut self, collector: &Collector) {
         let Ok(metrics) = Metrics::fetch(collector.status_address()) else { return };
         self.present = METRICS.map(|metric| (metric, metrics.sum(metric))).into();
     }
 
-    /// What the present one said at the last look.
+    /// What the running one reported at the last look.
     pub fn now(&self, metric: &str) -> u64 {
         self.present.get(metric).copied().unwrap_or(0)
     }
 
-    /// What all of them said.
+    /// What all of them reported.
     pub fn totals(&self) -> BTreeMap<&'static str, u64> {
         METRICS.map(|metric| (metric, self.ended.get(metric).copied().unwrap_or(0) + self.now(metric))).into()
     }

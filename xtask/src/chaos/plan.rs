@@ -1,7 +1,7 @@
-//! What goes wrong, and when: determined by the seed, without end.
+//! What goes wrong, and when: determined by the seed, endless.
 //!
 //! In: a seed. Out: one [`Episode`] after the other. Kinds are dealt from shuffled decks, so that every kind comes soon and
-//! none is left out for long. What the plan cannot determine is how the threads' steps fall together.
+//! none is left out for long. The plan cannot determine the threads' timing.
 
 use std::{fmt, time::Duration};
 
@@ -56,7 +56,7 @@ pub enum Blow {
     Truncate,
     /// The same, while the collector is down.
     TruncateWhileDown,
-    /// Reads of half of the log files fail with EIO. A collector that reads in another way than by system calls is started anew.
+    /// Reads of half of the log files fail with EIO. A collector that does not read by system calls is restarted first.
     ReadErrors,
 }
 
@@ -108,14 +108,12 @@ impl fmt::Display for Start {
     }
 }
 
-/// Some seconds.
+/// Some seconds of one kind of weather with at most one blow, then some of fair weather.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Episode {
-    /// The receiver's.
     pub weather: Weather,
     /// How long it lasts.
     pub weather_for: Duration,
-    /// What else happens.
     pub blow: Blow,
     /// From the beginning of the weather to the blow.
     pub blow_after: Duration,
@@ -129,7 +127,7 @@ pub struct Episode {
     pub container: usize,
 }
 
-/// All that will happen.
+/// An endless sequence of episodes.
 #[derive(Clone, Debug)]
 pub struct Plan {
     random: Random,

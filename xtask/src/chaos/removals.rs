@@ -2,7 +2,8 @@
 //!
 //! In: files that are about to go, with the lines that they hold. Out: yes or no. A file whose lines have all arrived may
 //! go. One that the running collector has open may go too: what is unread of it is in the open file. From then on its lines
-//! are *owed*: the collector must not end before they have arrived, and before it has saved that. Anything else would be lost by nature, and has to wait.
+//! are *owed*: the collector must not end before they have arrived, and before it has saved that. The removal of any other file
+//! has to wait, as no collector could save its lines.
 
 use std::{
     fs,
@@ -52,7 +53,7 @@ impl RemovalCounts {
 }
 
 impl Removals {
-    /// Forbidden for now.
+    /// Removals are forbidden until [`Self::permit`].
     pub fn new(receiver: Arc<Receiver>) -> Self {
         Self { receiver, state: Arc::default() }
     }

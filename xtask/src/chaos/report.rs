@@ -38,7 +38,6 @@ pub struct ChaosReport {
     starts: BTreeMap<String, u64>,
     metrics: BTreeMap<&'static str, u64>,
     violations: Vec<String>,
-    /// The tally's own words.
     lines: String,
 }
 
@@ -53,7 +52,6 @@ pub fn again(seed: u64, scale: Scale, length: Length) -> String {
 }
 
 impl ChaosReport {
-    /// Of a run that has ended.
     pub fn new(seed: u64, scale: Scale, length: Length, summary: &Summary, peak_mib_max: u64) -> Self {
         fn named<K: fmt::Debug>(counts: &BTreeMap<K, u64>) -> BTreeMap<String, u64> {
             counts.iter().map(|(kind, count)| (format!("{kind:?}"), *count)).collect()

@@ -32,7 +32,6 @@ impl StateDisk {
         Ok(Self { folder, mounted })
     }
 
-    /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

@@ -1,8 +1,8 @@
 //! A node, a collector, a receiver, and everything that goes wrong with them.
 //!
-//! In: a [`Plan`] and a time. Out: a [`Summary`]; an error where something happened that must not, other than the lines'
-//! fate, which the summary tells. Only such things are done as must not lose a line: a file that nobody has open is not removed
-//! before its lines have arrived, a log is truncated only then, and the collector is not ended while lines are owed.
+//! In: a [`Plan`] and a time. Out: a [`Summary`]; an error where something happened that must not, other than lost lines, which
+//! the summary reports. Only faults are injected that must not lose a line: a file that nobody has open is not removed before
+//! its lines have arrived, a log is truncated only then, and the collector is not ended while lines are owed.
 
 mod blows;
 mod settings;
@@ -45,7 +45,7 @@ pub const PUSH_TIMEOUT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(120);
 /// At the end, no further line within this time means that no more will come.
 const SILENCE: Duration = Duration::from_secs(40);
-/// Which weather and which blow came when.
+/// The log of weather and blows.
 pub const EVENTS_FILE: &str = "storm.log";
 const STEP: Duration = Duration::from_millis(50);
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
@@ -77,13 +77,13 @@ impl fmt::Display for Length {
     }
 }
 
-/// What came of it.
+/// What a storm has found.
 pub struct Summary {
     /// Written and arrived.
     pub report: Report,
     /// How often each kind of weather was.
     pub weathers: BTreeMap<Weather, u64>,
-    /// How often each blow fell.
+    /// How often each blow was dealt.
     pub blows: BTreeMap<Blow, u64>,
     /// What the kubelet removed.
     pub removals: RemovalCounts,
@@ -93,7 +93,7 @@ pub struct Summary {
     pub answers: BTreeMap<u16, u64>,
     /// Pushes that were not as they must be.
     pub violations: Vec<String>,
-    /// What all the collectors' metrics said.
+    /// What all the collectors' metrics reported.
     pub observed: Observed,
     /// Entries refused with 400, as often as they came.
     pub refused_entries: u64,
@@ -109,7 +109,7 @@ pub struct Summary {
     pub took: Duration,
 }
 
-/// The storm while it lasts.
+/// A running storm.
 pub struct Storm<'a> {
     interrupts: &'a Interrupts,
     plan: Plan,
@@ -126,7 +126,6 @@ pub struct Storm<'a> {
     memory: Memory,
     collector: Option<Collector>,
     frozen: bool,
-    /// Of the present collector.
     start: Start,
     /// Files that had been removed when the positions were known to be saved.
     removed_and_saved: u64,
@@ -141,7 +140,7 @@ pub struct Storm<'a> {
 }
 
 impl<'a> Storm<'a> {
-    /// A node at work below `folder`, and a collector.
+    /// Starts a node below `folder`, and a collector.
     pub fn begin(
         seed: u64,
         scale: Scale,
@@ -198,7 +197,7 @@ impl<'a> Storm<'a> {
         Ok(storm)
     }
 
-    /// Lets things go wrong for so long, or until it is interrupted, then waits for all lines and judges.
+    /// Injects faults for so long, or until it is interrupted, then waits for all lines and judges.
     pub fn rage(mut self, length: Length) -> anyhow::Result<Summary> {
         let mut episodes = 0;
         let mut is_over = |storm: &Self| {
@@ -264,7 +263,7 @@ impl<'a> Storm<'a> {
     /// Until the collector has saved how far it is now.
     fn wait_for_saved_positions(&mut self) -> anyhow::Result<()> {
         let saved = |storm: &mut Self| storm.observed_now("pilcrow_checkpoint_writes_total");
-        // The first one may have been under way.
+        // The first one may have been in progress.
         let enough = saved(self) + 2;
         self.wait_until("the positions to be saved", |storm| Ok(saved(storm) >= enough))
     }
@@ -326,13 +325,12 @@ impl<'a> Storm<'a> {
         }
     }
 
-    /// What the present collector's metric says.
+    /// The running collector's metric.
     fn observed_now(&mut self, metric: &str) -> u64 {
         self.observe();
         self.observed.now(metric)
     }
 
-    /// Lets time go by.
     fn pass(&mut self, duration: Duration) -> anyhow::Result<()> {
         let end = Instant::now() + duration;
         while Instant::now() < end {
@@ -342,7 +340,6 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    /// Until it is so.
     fn wait_until(
         &mut self,
         what: &str,
@@ -357,7 +354,7 @@ impl<'a> Storm<'a> {
         Ok(())
     }
 
-    /// That nothing ended by itself; says how it goes from time to time.
+    /// Fails where a process ended by itself; reports progress from time to time.
     fn watch(&mut self) -> anyhow::Result<()> {
         if let Some(collector) = &mut self.collector {
             collector.check_running()?;

@@ -233,7 +233,6 @@ const TIMES: [(&str, &str, &str); 34] = [
     ("RFC3339", "2023-11-14T22:13:20Z", "No/Where"),
 ];
 
-/// All of them.
 pub fn all() -> Vec<Request> {
     let lines = || LINES.iter().map(|line| line.as_bytes());
     let mut all: Vec<Request> =

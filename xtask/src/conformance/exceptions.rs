@@ -1,6 +1,6 @@
-//! Where Pilcrow differs from Promtail on purpose. docs/pipeline.md says each to its readers.
+//! Where Pilcrow differs from Promtail on purpose; docs/pipeline.md lists the same differences.
 //!
-//! One that nothing needs any more is an error: the table is never longer than the truth.
+//! An exception that nothing needs any more is an error.
 
 use super::{
     Request,
@@ -110,7 +110,6 @@ fn maps_a_key_twice(stage: &str) -> bool {
     keys.len() < all
 }
 
-/// All of them.
 pub fn all() -> impl Iterator<Item = &'static Exception> {
     EXCEPTIONS.iter()
 }

@@ -27,9 +27,7 @@ pub enum Destination {
     Receiver(Receiver),
     /// A Loki.
     Loki {
-        /// Its URL.
         url: String,
-        /// Asks it.
         client: Box<Client>,
         /// This run's value of the `cluster` label.
         cluster: String,
@@ -38,7 +36,7 @@ pub enum Destination {
     },
 }
 
-/// What came of the lines.
+/// Which of the lines arrived.
 #[derive(Debug, Default)]
 pub struct Verdict {
     /// Lines in the logs.
@@ -51,7 +49,7 @@ pub struct Verdict {
     pub repeated: u64,
     /// Arrival minus the log record's timestamp; a Loki does not say.
     pub latency: Option<Histogram>,
-    /// Everything else that is wrong, in words.
+    /// Everything else that is wrong, as sentences.
     pub faults: Vec<String>,
 }
 
@@ -122,7 +120,7 @@ impl Destination {
         }
     }
 
-    /// Holds what is there against what was written.
+    /// Compares what is there with what was written.
     pub fn judge(&self, ledger: &Ledger) -> anyhow::Result<Verdict> {
         let sources: Vec<_> =
             ledger.written().iter().filter_map(|(name, lines)| Source::from_name(name, *lines)).collect();

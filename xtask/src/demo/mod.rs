@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job on this machine, before one's eyes.
+//! `cargo xtask demo`: the main job on this machine, shown as it runs.
 //!
 //! In: how long and how much is written, and perhaps a Loki. Out: a live view, a table, and an error unless every line
 //! that was written arrived. The collector is the release binary, as its own process, with a configuration file as a

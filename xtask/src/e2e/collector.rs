@@ -9,7 +9,7 @@ use rig::program::Setup;
 
 use crate::process;
 
-/// Where a run's `pilcrow.yaml` and `pilcrow.log` are, and stay for whoever looks for a fault.
+/// Where a run's `pilcrow.yaml` and `pilcrow.log` are, and stay for inspection.
 pub fn folder() -> PathBuf {
     process::target_dir().join("loki")
 }

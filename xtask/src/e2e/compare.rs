@@ -1,7 +1,7 @@
 //! What Loki stored against what the containers wrote.
 //!
 //! In: a Loki, the `cluster` label of this run, and the sources with their line counts. Out: a [`Comparison`]. Every line
-//! says its source, number and timestamp and carries a checksum (`rig::mark`), so nothing is taken on trust: a missing,
+//! says its source, number and timestamp and carries a checksum (`rig::mark`), so nothing depends on the collector's word: a missing,
 //! damaged, misplaced, mistimed or reordered line is found.
 
 use std::{collections::BTreeSet, fmt, ops};
@@ -12,13 +12,9 @@ use super::logql::{Client, Labels, Range};
 
 /// One stream of one container. Its place in the list is the number that its lines carry.
 pub struct Source {
-    /// Namespace.
     pub namespace: String,
-    /// Pod.
     pub pod: String,
-    /// Container.
     pub container: String,
-    /// stdout or stderr.
     pub stream: String,
     /// How many whole lines it wrote.
     pub lines: u64,
@@ -82,7 +78,7 @@ pub struct Comparison {
     pub mistimed: u64,
     /// LogQL's count_over_time differs from the lines written, or is less where lines may be repeated.
     pub miscounted: Vec<String>,
-    /// Streams that ought not to be, or ought to be and are not.
+    /// Streams that must not be there, or are missing.
     pub wrong_streams: Vec<String>,
     /// Some of the lines that the numbers above are about.
     pub examples: Vec<String>,
@@ -131,7 +127,6 @@ struct Seen {
     next: u64,
 }
 
-/// What is to be said of one entry.
 enum Verdict {
     Exact,
     Damaged,

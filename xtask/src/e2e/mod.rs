@@ -2,7 +2,7 @@
 //!
 //! In: nothing, or a Loki that is already there. Out: an error unless Loki has every line of a generated pods folder
 //! once, in its place, order and time, with exactly the labels and the text that were written. Twice: the
-//! second time the collector is killed and started again on the way, with a backlog in hand, and while containers write and
+//! second time the collector is killed and started again on the way, with a backlog, and while containers write and
 //! their logs are rotated. Before that against a Loki with its own default limits ([`limits`]). The only judge is what LogQL
 //! answers.
 
@@ -151,7 +151,7 @@ impl<'a> Run<'a> {
         self.wait_until("the first lines are in Loki", |count| count > 0)?;
         if self.kills {
             collector.kill()?;
-            println!("killed the collector with a backlog in hand");
+            println!("killed the collector with a backlog");
             collector = Collector::start(&setup)?;
         }
 

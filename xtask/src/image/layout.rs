@@ -16,13 +16,11 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 pub struct File<'a> {
     /// Without a slash in front.
     pub path: &'a str,
-    /// Permissions.
     pub mode: u32,
-    /// What is in it.
     pub content: &'a [u8],
 }
 
-/// What an image says of itself.
+/// An image's configuration.
 pub struct Image<'a> {
     /// With a tag.
     pub name: &'a str,

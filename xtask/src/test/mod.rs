@@ -47,7 +47,6 @@ pub struct Report {
 
 /// A test or step that could not run here.
 pub struct Skip {
-    /// Its name.
     test: String,
     /// What is missing; several reasons where parts of it could not run.
     reasons: Vec<String>,
@@ -69,7 +68,7 @@ impl Report {
         Self { skipped: vec![Skip { test: test.to_owned(), reasons: vec![reason.into()] }], ..Self::default() }
     }
 
-    /// Counts a named check of a step, and says what is wrong.
+    /// Counts a named check of a step, and prints what is wrong.
     fn note(&mut self, step: &str, what: &str, outcome: anyhow::Result<()>) {
         match outcome {
             Ok(()) => self.passed += 1,

@@ -34,7 +34,7 @@ pub fn run() -> anyhow::Result<Report> {
         report.note(
             "packages",
             "an upgrade keeps the configuration, a purge leaves nothing",
-            life_of_a_deb(folder.path(), deb),
+            a_deb_installs_upgrades_and_leaves(folder.path(), deb),
         );
     } else {
         report.add(Report::one_skipped("deb", "no dpkg on this machine"));
@@ -129,7 +129,7 @@ impl Root {
     }
 }
 
-fn life_of_a_deb(folder: &Path, first: &Path) -> anyhow::Result<()> {
+fn a_deb_installs_upgrades_and_leaves(folder: &Path, first: &Path) -> anyhow::Result<()> {
     let root = Root(folder.join("root"));
     for needed in ["var/lib/dpkg/updates", "var/lib/dpkg/info", "tmp"] {
         fs::create_dir_all(root.0.join(needed))?;

@@ -17,7 +17,6 @@ pub struct Step {
     pub what: &'static str,
     /// Only with `--all`.
     pub long: bool,
-    /// Does it.
     pub run: fn() -> anyhow::Result<Report>,
 }
 

@@ -31,7 +31,6 @@ pub struct Kernel {
     version: &'static str,
 }
 
-/// All of them.
 pub const KERNELS: [Kernel; 6] = [
     Kernel {
         name: "arm64-6.1",

@@ -99,9 +99,7 @@ pub enum Pace {
 /// What is booted.
 #[derive(Debug)]
 pub struct Boot {
-    /// On what.
     pub machine: Machine,
-    /// How fast.
     pub pace: Pace,
     /// The kernel's image.
     pub image: PathBuf,

@@ -85,7 +85,6 @@ pub struct Work {
     pub scenarios: Vec<Scenario>,
     /// What it is to do it with: the other sets are for something else than tests and scenarios.
     pub set: Set,
-    /// Show the console.
     pub verbose: bool,
 }
 
@@ -115,7 +114,7 @@ impl Work {
     }
 }
 
-/// Whether machines can be had here, or why not.
+/// Whether machines can be started here, or why not.
 pub fn can_boot() -> Result<(), String> {
     if process::find("apt-get").is_none() || process::find("dpkg").is_none() {
         return Err("kernels are fetched with Debian's apt-get and dpkg, which are not here".into());
@@ -212,12 +211,11 @@ impl Built {
     }
 }
 
-/// What came of a machine.
+/// The result of one machine.
 #[derive(Default)]
 pub struct Outcome {
     /// The kernel's release, once it is known.
     pub release: String,
-    /// In bytes.
     pub page_bytes: usize,
     /// What its test programs said.
     pub tests: test::Report,

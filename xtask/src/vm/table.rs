@@ -1,4 +1,4 @@
-//! What came of the machines, for people.
+//! The machines' results, for people.
 //!
 //! In: the outcomes. Out: one line a scenario as it ends, and at the end a table of kernels, as docs/kernels.md has it.
 

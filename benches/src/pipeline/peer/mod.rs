@@ -1,8 +1,8 @@
 //! Any other collector, on the same input: `--peer NAME=COMMAND`.
 //!
 //! In: a shell command. Out: its processes' figures, the number of its lines, and how many arrived as they were written. What
-//! it makes of a line's labels and timestamp, and whether it joins partial ones, is its own business: a line counts, once, when
-//! its beginning arrives. Where logs are it finds out itself, or is told as by Kubernetes ([`targets`]).
+//! it makes of a line's labels and timestamp, and whether it joins partial ones, is not compared: a line counts, once, when
+//! its beginning arrives. It finds the logs itself, or is told of them as by Kubernetes ([`targets`]).
 
 mod http;
 mod lines;
@@ -48,8 +48,8 @@ impl FromStr for Peer {
 }
 
 impl Peer {
-    /// Starts it by `sh -c`. Where logs and Loki are stands in the command's `{pods}`, `{state}` and `{url}` and in the
-    /// environment: `PODS`, `TARGETS`, `STATE`, `LOKI_URL`, `LOKI_HOST`, `LOKI_PORT`. What it says goes to a file in `folder`.
+    /// Starts it by `sh -c`. The places of logs and Loki replace `{pods}`, `{state}` and `{url}` in the command and are in the
+    /// environment: `PODS`, `TARGETS`, `STATE`, `LOKI_URL`, `LOKI_HOST`, `LOKI_PORT`. Its output goes to a file in `folder`.
     ///
     /// # Errors
     /// Where it cannot be started.
@@ -116,7 +116,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails where it has ended already, which is as well.
+        // Fails only where it has ended already.
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
         let _ = self.child.wait();
     }

@@ -19,11 +19,11 @@ use crate::pipeline::report::Latency;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A peer from which nothing comes for so long will send no more.
 const STALL: Duration = Duration::from_secs(60);
-/// More than are ever written; what says more is no line of ours.
+/// More than are ever written: a text with a larger number is not one of our lines.
 const SOURCES_MAX: u32 = 1 << 16;
 const SEQUENCE_MAX: u64 = 1 << 32;
 
-/// A sink that is not particular.
+/// A sink that accepts everything.
 pub struct PeerSink {
     address: SocketAddr,
     tally: Arc<Mutex<Tally>>,
@@ -35,11 +35,11 @@ struct Tally {
     seen: Vec<Bits>,
     arrived: Arrived,
     latency: Histogram,
-    /// The last request that was no push, in words.
+    /// The last request that was no push, as a text.
     refused: Option<String>,
 }
 
-/// What came of the lines that were written.
+/// How many of the written lines arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrived {
     /// Whose beginning arrived, each counted once.

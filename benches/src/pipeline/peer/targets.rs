@@ -21,7 +21,7 @@ impl Targets {
         Self { pods: pods.to_owned(), file: folder.join("targets.json") }
     }
 
-    /// Where they stand.
+    /// The file.
     pub fn file(&self) -> &Path {
         &self.file
     }

@@ -30,7 +30,7 @@ fn pods(folder: &Path) -> Vec<Finding> {
         Ok(entries) => {
             let folders = entries.flatten().filter(|entry| entry.path().is_dir());
             let names: Vec<_> = folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-            if let Some(wrong) = survey::names(folder, names.iter().map(String::as_str)) {
+            if let Some(wrong) = survey::names(folder, &names) {
                 let found = format!("no logs in {shown}: {wrong}");
                 let fix = "set paths.pods, or mount the node's /var/log/pods there";
                 let is_empty = survey::is_empty(wrong);

@@ -4,7 +4,10 @@ use std::{fs, io, path::Path, time::Instant};
 
 use crate::{
     model::PodName,
-    tail::chain::{Chain, UnknownFile, list},
+    tail::{
+        chain::{Chain, UnknownFile, list},
+        local::Folder,
+    },
 };
 
 /// A container's log files.
@@ -27,7 +30,7 @@ pub(super) fn find(pods: &Path) -> io::Result<impl Iterator<Item = Found>> {
     Ok(pods.flat_map(|pod| {
         let containers = fs::read_dir(pod.path()).into_iter().flatten().flatten();
         containers.filter_map(move |container| {
-            let listing = list(&container.path(), |_| ()).ok()?;
+            let listing = list(&Folder::open(&container.path()).ok()?, |_| ()).ok()?;
             let mut chain = Chain::default();
             chain.merge(&listing.files, UnknownFile::Beginning, 0, &mut 0, Instant::now());
             let name = format!("{}/{}", pod.file_name().to_str()?, container.file_name().to_str()?);

@@ -81,7 +81,7 @@ fn text(seconds: u64, lines: u64) -> String {
 }
 
 fn key(path: &Path) -> FileKey {
-    FileKey::of(&fs::metadata(path).unwrap())
+    FileKey::of(&rustix::fs::stat(path).unwrap())
 }
 
 /// Of a record that `text` makes.

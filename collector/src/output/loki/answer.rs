@@ -1,7 +1,7 @@
 //! What an answer of Loki means for the lines that were sent.
 //!
 //! The texts are those of Loki's pkg/validation/validate.go, pkg/ingester/stream.go, pkg/distributor/{distributor,http}.go
-//! and pkg/loghttp/push/push.go; Loki tells most things in text only. What stands in label values decides nothing
+//! and pkg/loghttp/push/push.go; Loki gives most reasons in text only. What label values contain is ignored
 //! ([`super::sentence`]).
 
 use std::{borrow::Cow, time::Duration};
@@ -18,7 +18,7 @@ use super::{
 pub(super) enum Verdict {
     /// Loki has them all.
     Accepted,
-    /// Loki has the good ones and never takes the others.
+    /// Loki has stored the valid lines and will never accept the others.
     Refused(Refusal),
     /// The request is too large for Loki or for something on the way.
     TooLarge,
@@ -33,7 +33,6 @@ pub(super) enum Verdict {
 /// Why Loki does not take a stream now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StreamRefusal {
-    /// Which limit.
     pub(super) limit: StreamLimit,
     /// The first line of Loki's text.
     pub(super) text: String,
@@ -49,7 +48,7 @@ pub(super) enum StreamLimit {
 }
 
 impl StreamLimit {
-    /// Loki's word for it.
+    /// Loki's name for it.
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Streams => "stream_limit",
@@ -70,28 +69,26 @@ pub(super) struct Unknown {
 /// Why lines must be sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
-    /// What it is, the same for every request that meets it.
+    /// What it is, with the same text for every request that meets it.
     pub(super) summary: Cow<'static, str>,
     /// The other side's own words, which may differ from request to request.
     pub(super) detail: String,
     /// What the user can do, where there is something.
     pub(super) advice: Option<String>,
-    /// How to go on.
     pub(super) pace: Pace,
-    /// Where it was met.
     pub(super) place: Place,
     /// The answer's `Retry-After`.
     pub(super) retry_after: Option<Duration>,
 }
 
-/// How to repeat.
+/// How to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
     /// It passes by itself: exponential backoff, cut short when another request gets through.
     Soon,
     /// Loki asks to go slower: exponential backoff.
     Slower,
-    /// Until somebody changes something, it stays as it is.
+    /// Somebody has to fix something: backoff with long waits.
     Fix,
 }
 
@@ -109,7 +106,7 @@ pub(super) enum Place {
     Answer,
 }
 
-/// An answer, read.
+/// The parts of an answer that decide on the verdict.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -132,7 +129,7 @@ const PLAIN_TEXT_TO_TLS: [&str; 2] = ["http request to an https server", "http r
 /// Problems with the tenant that some versions answer with 400 (dskit's tenant/tenant.go).
 const TENANT: [&str; 3] = ["no org id", "tenant id ", "multiple org ids"];
 
-/// Loki could not take the request apart. These begin Loki's words or those of the snappy, protobuf and MIME readers.
+/// How texts begin where the request could not be decoded: Loki's, and those of the snappy, protobuf and MIME readers.
 const UNDECODABLE: [&str; 8] = [
     "snappy:",
     "proto:",
@@ -144,7 +141,7 @@ const UNDECODABLE: [&str; 8] = [
     "content-encoding",
 ];
 
-/// Where something else than Loki answers.
+/// Advice where something other than Loki answers.
 const NOT_LOKI: &str = "this is not Loki but something in front of it: check loki.url and what it leads to";
 
 impl Answer {
@@ -173,8 +170,8 @@ impl Answer {
         }
     }
 
-    /// Loki's push API writes nothing; what imitates it may write JSON. Whatever else has 2xx is a proxy, a login page or a wrong
-    /// address.
+    /// Loki's push API answers with an empty body, compatible servers may answer with JSON. Any other 2xx is from a proxy, a login
+    /// page or a wrong address.
     fn is_lokis_success(&self) -> bool {
         let text = self.text.trim_start();
         let is_json = !self.is_html() && (self.content_type.contains("json") || text.starts_with('{'));
@@ -260,7 +257,7 @@ pub(super) fn bytes_in(text: &str) -> Option<u64> {
     Some((number * unit as f64) as u64)
 }
 
-/// As much of a text from elsewhere as belongs into one log line.
+/// The first line of a text from elsewhere, cut to a length that fits a log line.
 pub(super) fn first_line(text: &str) -> String {
     const CHARS_MAX: usize = 300;
     let line = text.trim().lines().next().unwrap_or_default().trim_end();

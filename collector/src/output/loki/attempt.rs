@@ -1,6 +1,6 @@
 //! One exchange with Loki: a request's body is made and sent, and the answer read.
 //!
-//! In: what the schedule wants to send. Out: the verdict. Knows nothing of what follows from it.
+//! In: what the schedule wants to send. Out: the verdict. What follows from it is decided elsewhere ([`super::outcome`]).
 
 use std::{
     cell::RefCell,
@@ -24,10 +24,9 @@ use super::{
 };
 use crate::{config, memory, status::Health};
 
-/// How often files are looked at while only they, or somebody's work elsewhere, can help.
+/// How often credentials and certificates are checked for changes while an outage needs a fix.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
 
-/// The way to Loki.
 pub(super) struct Attempts {
     client: RefCell<Client>,
     bodies: BodyMakers,
@@ -37,7 +36,7 @@ pub(super) struct Attempts {
 
 /// What has ended.
 pub(super) enum Event {
-    /// A request, and how long after its start.
+    /// A request, and how long it took.
     Request(u64, Verdict, Duration),
     /// An entry of a refused stream that was tried alone.
     Trial(StreamId, Verdict),
@@ -61,7 +60,7 @@ impl Attempts {
         Ok(Self { client, bodies, metrics, health })
     }
 
-    /// Reports what is worth knowing at start.
+    /// Logs where lines are sent.
     pub(super) fn announce(&self) {
         self.client.borrow().announce();
     }
@@ -71,7 +70,7 @@ impl Attempts {
         self.client.borrow().url().to_string()
     }
 
-    /// Gives back the memory that no request needs now.
+    /// Frees the memory that no request needs now.
     pub(super) fn release_memory(&self) {
         self.bodies.release();
         memory::give_back();

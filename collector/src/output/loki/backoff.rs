@@ -38,7 +38,7 @@ impl Backoff {
         }
     }
 
-    /// The next wait where nothing changes until somebody changes something.
+    /// The next wait where somebody has to fix something first.
     pub(super) fn next_slow(&mut self, retry_after: Option<Duration>) -> Duration {
         self.ceiling = self.ceiling.max(SLOW).min(self.max);
         let floor = self.ceiling / 2;

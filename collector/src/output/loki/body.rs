@@ -1,4 +1,4 @@
-//! Request bodies: a batch's part gathered and compressed, in memory that is used again and again.
+//! Request bodies: a batch's part gathered and compressed, in reused memory.
 //!
 //! Compressing is most of what the sender side does for a line. Where there are cores for it each body is made on a thread of its
 //! own; else, and where no thread can be started, one after the other on the sender side's.
@@ -156,7 +156,6 @@ impl Body {
         Bytes::from_owner(Lent(Arc::clone(&self.storage))).slice(..self.len)
     }
 
-    /// How many bytes.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -205,7 +204,7 @@ mod tests {
             makers.recycle(body);
         };
         tokio::join!(make(10), make(1000), make(10_000));
-        // One that is done before another begins leaves it its memory.
+        // A body that is done before the next begins leaves it its memory.
         let makers_made = makers.idle.borrow().len();
         assert!((1..=3).contains(&makers_made), "{makers_made}");
         make(100).await;

@@ -1,6 +1,6 @@
 //! Whether Loki will take a stream's lines wherever they stand in a request.
 //!
-//! Loki's ingester tells the fate of a request's last stream only: if another one was refused, its lines are gone though the
+//! Loki's ingester reports errors of a request's last stream only: if another one was refused, its lines are gone though the
 //! answer is 204 (pkg/ingester/instance.go, `Push`). So only streams that Loki cannot refuse may share a request: it has them in
 //! memory, they are far from their rate limit and from being sharded, and their lines are not too far behind.
 
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 
 /// Loki forgets a stream that got nothing for 30 minutes (`chunk_idle_period`).
 const CERTAIN_FOR: Duration = Duration::from_secs(15 * 60);
-/// The same while the tenant has no room for more streams: what another client's new stream takes is gone at once.
+/// The same while the tenant is at its stream limit: once Loki forgets a stream, another client's may take its place at once.
 const CERTAIN_WHILE_TIGHT: Duration = Duration::from_secs(30);
-/// For so long after a refusal at the stream limit the tenant is taken to have no room.
+/// How long after a refusal at the stream limit the tenant is assumed to be at it.
 pub(super) const TIGHT_FOR: Duration = Duration::from_secs(30 * 60);
 /// A chunk of two hours of log time (`max_chunk_age`) is flushed, and the stream with it if it has no other.
 const SPAN_MAX_NS: i64 = 3600 * 1_000_000_000;
 /// Half of `max_chunk_age` behind its newest line a line is refused ("too far behind").
 const BEHIND_MAX_NS: i64 = 50 * 60 * 1_000_000_000;
 /// Loki shards a stream once its rate and the size of a push together pass 1,536 kB (`shard_streams.desired_rate`), and then
-/// tells the fate of the last shard only. Its rate is a moving average over some seconds; this is two thirds of its limit, since
-/// pilcrow's average is another one and other clients may write to the same stream.
+/// reports errors of the last shard only. Its rate is a moving average over some seconds; this is two thirds of its limit, since
+/// Pilcrow averages differently and other clients may write to the same stream.
 const HOT_BYTES: f64 = 1_000_000.0;
-/// Over so many seconds the rate is averaged.
+/// The rate is averaged over this many seconds.
 const RATE_SECONDS: f64 = 2.0;
 
-/// A stream's lines that want to go.
+/// A stream's lines that are to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Lines {
     /// Encoded bytes.
@@ -38,7 +38,7 @@ pub(super) struct Lines {
 #[derive(Debug, Default)]
 pub(super) struct Certainty {
     acknowledged: Option<Acknowledged>,
-    /// Bytes sent lately, fading.
+    /// Bytes sent lately, decaying over [`RATE_SECONDS`].
     recent: f64,
     recent_at: Option<Instant>,
 }

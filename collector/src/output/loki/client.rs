@@ -31,7 +31,7 @@ use crate::config;
 
 const USER_AGENT: &str = concat!("pilcrow/", env!("CARGO_PKG_VERSION"));
 const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
-/// Of an answer's body; Loki writes at most some sentences.
+/// Of an answer's body; Loki writes a few sentences at most.
 const ANSWER_MAX_BYTES: usize = 16 << 10;
 /// Loki closes idle connections after 120 s.
 const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(90);
@@ -44,7 +44,7 @@ const RESERVED: [HeaderName; 5] = [
     header::CONNECTION,
 ];
 
-/// Talks to one Loki, over kept connections. Not `Debug`, as it holds secrets.
+/// Talks to one Loki and reuses connections. Not `Debug`, as it holds secrets.
 pub(super) struct Client {
     config: config::Loki,
     endpoint: Endpoint,
@@ -53,7 +53,7 @@ pub(super) struct Client {
     exchange: Exchange,
 }
 
-/// What depends on the files.
+/// What is made from the files, and made again when one changes.
 struct Exchange {
     http: legacy::Client<HttpsConnector<RouteConnector>, Either<SentBody, Empty<Bytes>>>,
     headers: HeaderMap,
@@ -73,7 +73,7 @@ impl Client {
         Ok(Self { config: config.clone(), endpoint, route, files, exchange })
     }
 
-    /// Says what is worth knowing at start.
+    /// Logs where lines are sent, and whether certificates are verified.
     pub(super) fn announce(&self) {
         let url = self.url();
         match self.route.proxy() {

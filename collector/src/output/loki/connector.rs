@@ -1,4 +1,4 @@
-//! How a connection to Loki's host comes about: straight, or through a proxy.
+//! Connections to Loki's host: direct, or through a proxy.
 
 use std::{
     error::Error,
@@ -23,32 +23,27 @@ use crate::proxy::{Proxies, Proxy};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Which way the connection takes.
 #[derive(Clone, Debug)]
 pub(super) enum Route {
-    /// Straight to Loki's host.
     Direct,
     /// Through a tunnel that the proxy opens (CONNECT): for https, which the proxy cannot look into.
     Tunnel {
-        /// The proxy.
         proxy: Uri,
-        /// Credentials for it.
         auth: Option<HeaderValue>,
     },
     /// The proxy gets the request with the whole URL and passes it on: for http.
     Forward {
-        /// The proxy.
         proxy: Uri,
-        /// Credentials for it; they belong into each request.
+        /// Credentials for it; they go into each request.
         auth: Option<HeaderValue>,
     },
 }
 
 impl Route {
-    /// What the environment says of `uri`.
+    /// The route to `uri` with the environment's proxies.
     ///
     /// # Errors
-    /// For a proxy that is not spoken to in plain HTTP.
+    /// For a proxy with another scheme than http.
     pub(super) fn to(uri: &Uri, proxies: &Proxies) -> anyhow::Result<Self> {
         let Some(Proxy { uri: proxy, auth }) = proxies.to(uri) else { return Ok(Self::Direct) };
         anyhow::ensure!(
@@ -72,7 +67,7 @@ impl Route {
     }
 }
 
-/// No connection to the proxy itself: Loki has no part in it.
+/// No connection to the proxy itself: Loki is not the cause.
 #[derive(Debug)]
 pub(super) struct ProxyUnreachable {
     /// The proxy, without credentials.
@@ -123,7 +118,7 @@ pub(super) struct RouteConnector {
 impl RouteConnector {
     pub(super) fn new(route: Route) -> Self {
         let mut tcp = HttpConnector::new();
-        // The scheme may be https: TLS is put on top.
+        // The scheme may be https: TLS comes on top.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         Self { route, tcp }

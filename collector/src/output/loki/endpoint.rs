@@ -1,4 +1,4 @@
-//! Where the lines go: `loki.url` made whole.
+//! Where the lines go: `loki.url`, completed to a push URL.
 
 use anyhow::{Context, Result, anyhow, bail};
 use hyper::Uri;

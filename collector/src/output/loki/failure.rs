@@ -1,4 +1,4 @@
-//! What it means that there was no answer at all.
+//! Why there was no answer at all, and what the user can do about it.
 
 use std::{error::Error, io, time::Duration};
 

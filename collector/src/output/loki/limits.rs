@@ -50,7 +50,7 @@ impl Limits {
         })
     }
 
-    /// A stream comes near its limit: whether to ask Loki for its limits now. True once in a while.
+    /// Whether to ask Loki for its limits, now that a stream comes near its own: at most once in [`ASK_AGAIN_AFTER`].
     pub(super) fn should_ask(&mut self, now: Instant) -> bool {
         let asked_lately = |at| now.saturating_duration_since(at) < ASK_AGAIN_AFTER;
         if self.configured.is_none() || self.asked.is_some_and(asked_lately) {

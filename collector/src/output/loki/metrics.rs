@@ -37,7 +37,7 @@ pub struct LokiMetrics {
 }
 
 impl LokiMetrics {
-    /// All at zero, shown with `all`.
+    /// Registers them with `all`, at zero.
     pub fn new(all: &mut Metrics) -> Self {
         let dropped_lines = all.dropped_lines.clone();
         let mut part = all.part();

@@ -2,7 +2,7 @@
 //!
 //! In: [`crate::batch::ToOutput`] from a bounded queue, in order. Out: the same batches, once Loki has acknowledged every line in
 //! them, or has refused lines for good, which are counted, or has refused streams, whose lines are to be read again. [`schedule`]
-//! decides what goes when, [`outcome`] what follows from an answer, [`parking`] what becomes of refused streams, [`attempt`] talks
+//! decides what goes when, [`outcome`] what follows from an answer, [`parking`] what happens to refused streams, [`attempt`] talks
 //! to Loki. Retries for as long as it takes. Knows no files.
 
 mod answer;
@@ -60,7 +60,7 @@ use crate::{
 /// After the last request, its memory is kept so long for the next one.
 const KEEP_MEMORY_FOR: Duration = Duration::from_secs(10);
 
-/// The ways between the reader side and a [`Sender`].
+/// The channels between the reader side and a [`Sender`].
 #[derive(Debug)]
 pub struct Queue {
     /// Sealed batches and released channels, in their order. Disconnected: no more will come.
@@ -73,7 +73,7 @@ pub struct Queue {
     pub done_notify: Arc<Notify>,
 }
 
-/// Sends batches to Loki. Lives on one thread.
+/// Sends batches to Loki, on one thread.
 pub struct Sender {
     attempts: Attempts,
     schedule: Schedule,
@@ -106,15 +106,15 @@ impl Sender {
         Ok(Self { attempts, schedule })
     }
 
-    /// Sends until `sealed` is disconnected and every batch is done. May be dropped at any moment: batches that are under way are
-    /// lost then, and their lines are read again after a restart.
+    /// Sends until `sealed` is disconnected and every batch is done. May be dropped at any moment: batches in flight are then lost,
+    /// and their lines are read again after a restart.
     ///
     /// Needs a tokio runtime with time and I/O. The future is not `Send`: it is awaited where it was made.
     pub async fn run(self, queue: Queue) {
         let Self { attempts, mut schedule } = self;
         attempts.announce();
         let mut events = Events::new();
-        // The start has left some, too.
+        // Start-up has left memory to free, too.
         let (mut open, mut memory_held, mut watching) = (true, true, false);
         loop {
             if open {
@@ -210,7 +210,7 @@ impl Schedule {
 
     fn next_wake(&self) -> Option<Instant> {
         let parking = self.parking.wake_at(self.settings.drop_refused_after);
-        // While nothing waits, an outage is over or nobody asks.
+        // While no lines wait, an outage needs neither probes nor reminders.
         let outage = if self.is_idle() { None } else { self.outage.wake_at() };
         [self.wake_at(), parking, outage].into_iter().flatten().min()
     }

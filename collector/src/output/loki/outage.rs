@@ -12,9 +12,9 @@ use super::{
     schedule::note,
 };
 
-/// A state that comes and goes is reported no more often than this.
+/// A problem that comes and goes is reported no more often than this.
 const REPORT_AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// While it lasts, what waits is reported this often.
+/// While an outage lasts, what waits is reported this often.
 const REMIND_EVERY: Duration = Duration::from_secs(300);
 /// The pace of the probes, the first of them so long after the outage began.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
@@ -37,7 +37,7 @@ struct Current {
     without_connection: bool,
     /// Loki says that it gets too much: a probe would show nothing.
     too_much: bool,
-    /// Until somebody changes something, it stays as it is.
+    /// Somebody has to fix something.
     needs_a_fix: bool,
     reminded: Instant,
     probed: Option<Instant>,
@@ -97,7 +97,7 @@ impl Outage {
         Some(Ended { duration, without_connection: current.without_connection })
     }
 
-    /// A probe would tell what a request cannot: at once, but no sooner than a second after the last.
+    /// Asks for a probe as soon as possible, but no sooner than a second after the last.
     pub(super) fn wants_probe(&mut self, now: Instant) {
         if let Some(current) = &mut self.current {
             let soon = current.probed.map_or(now, |at| now.max(at + Duration::from_secs(1)));
@@ -118,7 +118,7 @@ impl Outage {
         }
     }
 
-    /// Whether it may end by a changed file.
+    /// Whether a changed file may end it.
     pub(super) fn waits_for_a_fix(&self) -> bool {
         self.current.as_ref().is_some_and(|current| current.needs_a_fix)
     }

@@ -1,7 +1,7 @@
 //! What a request's end means for its lines and for those that wait.
 //!
 //! In: verdicts. Out: lines that are done with, wait for another attempt, go in parts, are parked, or are given up and counted.
-//! Nothing is given up unless Loki itself refused it, or while nothing shows that Loki takes other lines.
+//! Lines are given up only where Loki refuses them for good, or refuses them while it takes others.
 
 use std::time::{Duration, Instant};
 
@@ -19,20 +19,20 @@ use super::{
 };
 use crate::{batch::Part, status::Reason};
 
-/// A stream that is refused alone so often is parked.
+/// A stream is parked after so many refusals of requests with it alone.
 const PARK_AFTER: u32 = 3;
-/// A request with several streams that fails so often while others pass is halved.
+/// A request with several streams is halved after so many failures while others pass.
 const HALVE_AFTER: u32 = 2;
-/// A request that is answered so often with a 400 that explains nothing is halved.
+/// A request is halved after so many 400s that explain nothing.
 const HALVE_UNKNOWN_AFTER: u32 = 3;
-/// After so many answers "too much" to the same request it is sent in parts: one that holds more than Loki takes at once
-/// (`ingestion_burst_size_mb`) would be refused for ever.
+/// A request is halved after so many 429s: one that holds more than Loki takes at once (`ingestion_burst_size_mb`) would be
+/// refused for ever.
 const HALVE_AFTER_SLOWDOWNS: u32 = 5;
 /// A smaller request, in encoded bytes, is not halved for that: many small ones are no help against a limit.
 const HALVE_BYTES_MIN: usize = 32 << 10;
 /// How many requests that got through are remembered.
 const PASSED_MAX: usize = 8;
-/// After an outage of this length without a connection Loki may have started anew, and with another memory of streams.
+/// After an outage of this length without a connection Loki may have restarted and forgotten its streams.
 const RESTART_TAKES: Duration = Duration::from_secs(2);
 
 impl Schedule {
@@ -71,7 +71,7 @@ impl Schedule {
         self.settle(now);
     }
 
-    /// Loki answers again, though perhaps not yet to lines: whoever waits for it tries at once.
+    /// Loki answers again, though perhaps not yet to lines: what waits for it is retried at once.
     pub(super) fn reached(&mut self, now: Instant) {
         self.note_passed(0, now);
         for piece in self.batches.iter_mut().flat_map(|live| &mut live.pieces).filter(|piece| piece.tries.wakes) {
@@ -103,7 +103,7 @@ impl Schedule {
             }
             self.hasten_trials(now);
         }
-        // No sooner after its last attempt than this, or each success of others would wake what is refused for itself.
+        // A pause after the last attempt, or each success of others would retry what Loki refuses for its own content.
         let pause = self.settings.backoff.min.0 * 2;
         for piece in self.batches.iter_mut().flat_map(|live| &mut live.pieces).filter(|piece| piece.tries.wakes) {
             if let Some(due) = &mut piece.tries.due {
@@ -146,7 +146,7 @@ impl Schedule {
             self.tenant.tight_until = Some(now + TIGHT_FOR);
         }
         let [share] = &piece.shares[..] else {
-            // One of them, at least: the answer tells of the last one only. Each goes alone.
+            // At least one of them is refused; the answer reports only the last. Each goes alone.
             for share in &piece.shares {
                 self.streams[share.stream].certainty.doubt();
             }
@@ -202,7 +202,7 @@ impl Schedule {
         };
         self.outage.note(&obstacle, now);
         if piece.tries.unknown >= HALVE_UNKNOWN_AFTER {
-            // Nothing shows yet that it is the line.
+            // Nothing shows yet that the line is the cause.
             self.outage.wants_probe(now);
         }
         self.wait(index, piece, &obstacle, now);
@@ -248,7 +248,7 @@ impl Schedule {
         self.wait(index, piece, obstacle, now);
     }
 
-    /// Whether a request that timed out is too slow for its size, and not for a Loki that is away.
+    /// Whether a request timed out because of its size, and not because Loki is down.
     fn halves_after_timeout(&self, piece: &Piece, all_sent: bool) -> bool {
         let bytes = piece.part.encoded_bytes();
         let smaller_passed = self.passed.iter().any(|(at, other)| *at > piece.tries.started && *other < bytes);

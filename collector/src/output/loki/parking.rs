@@ -1,8 +1,8 @@
 //! Channels whose lines went back to the disk, because Loki does not take one of their streams now.
 //!
-//! In: a refused stream with a copy of one of its entries. Out: that entry, tried alone now and then, one at a time; and word to the
-//! reader when it was taken. From a channel's parking until the reader has begun anew at its first refused line, all its lines are
-//! refused without being sent, so that they go in order afterwards. No other channel waits for any of this.
+//! In: a refused stream with a copy of one of its entries. Out: that entry, tried alone from time to time, one stream at a time,
+//! and a message to the reader when it was accepted. From then on the reader starts again at the channel's first refused line;
+//! until it has, all lines of the channel are refused without being sent, so that they stay in order. No other channel waits.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -32,7 +32,7 @@ const TRIAL_EVERY_MAX: Duration = Duration::from_secs(60);
 /// Which channels are parked, and what is tried for them.
 #[derive(Debug, Default)]
 pub(super) struct Parking {
-    /// Until the reader has begun anew, also those whose stream was taken.
+    /// Also those whose stream was accepted, until the reader has started again at their first refused line.
     channels: HashSet<ChannelId>,
     streams: HashMap<StreamId, Parked>,
     trial_in_flight: bool,
@@ -190,7 +190,7 @@ impl Schedule {
         self.count_parked();
     }
 
-    /// The entry to be tried now, if any. Also lets go what its rate or `loki.refused_streams` lets go.
+    /// The entry to be tried now, if any. Also releases streams as their rate or `loki.refused_streams` allows.
     pub(super) fn next_trial(&mut self, now: Instant) -> Option<Trial> {
         let drop_after = self.settings.drop_refused_after;
         let (mut released, mut dropping) = (Vec::new(), Vec::new());
@@ -240,7 +240,7 @@ impl Schedule {
                     info!("Loki accepts the stream {} again", self.streams[stream].labels);
                 }
                 self.release_stream(stream, now);
-                // What held this one back may have held back the others too.
+                // What ended the refusal of this one may have ended that of others.
                 let next = self.parking.streams.values_mut().min_by_key(|parked| parked.due);
                 if let Some(next) = next.filter(|next| matches!(next.cause, Cause::Refused { .. })) {
                     next.due = now;
@@ -279,7 +279,7 @@ impl Schedule {
     }
 }
 
-/// What Loki or what stands before it answered, in one line.
+/// The answer of Loki, or of what is in front of it, in one line.
 pub(super) fn told(obstacle: &Obstacle) -> String {
     match obstacle.detail.is_empty() {
         true => obstacle.summary.to_string(),

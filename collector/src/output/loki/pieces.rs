@@ -61,9 +61,9 @@ pub(super) struct Tries {
     pub(super) unknown: u32,
     pub(super) refused: u32,
     pub(super) first_failure: Option<Instant>,
-    /// Not before.
+    /// Not to be sent before.
     pub(super) due: Option<Instant>,
-    /// Another's success may shorten the wait.
+    /// The success of another request may shorten the wait.
     pub(super) wakes: bool,
     pub(super) backoff: Backoff,
 }
@@ -108,7 +108,7 @@ impl Live {
         groups.collect()
     }
 
-    /// Streams that were in a request go as if they had been in none.
+    /// Schedules the part's streams as if they had been in no request.
     pub(super) fn make_fresh(&mut self, part: &Part) {
         let groups = self.groups(part);
         self.fresh.extend(groups);
@@ -131,7 +131,7 @@ impl Tries {
         }
     }
 
-    /// Those of a part of the request.
+    /// For a part of the request: what it has not tried itself begins at zero.
     pub(super) fn of_part(&self, backoff: Backoff, now: Instant) -> Self {
         Self { first_failure: self.first_failure, ..Self::new(backoff, now) }
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-/// For how long a lower limit is kept that Loki's refusal showed.
+/// How long a lower limit is kept that a refusal has shown.
 const REMEMBER_FOR: Duration = Duration::from_secs(30 * 60);
 /// A limit is not taken to be lower than this a second, so that a misread text cannot stop a stream.
 const RATE_MIN: f64 = 16.0 * 1024.0;
@@ -20,8 +20,8 @@ pub(super) struct RateLimit {
 /// One stream's allowance. Bytes are counted as Loki does: text and structured metadata.
 #[derive(Debug)]
 pub(super) struct Bucket {
-    /// What was taken and is not yet made good; at most the burst, or more by one request. Infinite: the whole burst,
-    /// whatever that is.
+    /// Bytes taken and not yet refilled; exceeds the burst by one request at most. Infinite: the whole burst, whatever
+    /// that is.
     used: f64,
     /// As `used`, of what this program took.
     taken: f64,
@@ -30,7 +30,7 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// Empty when the program started: the one before it may just have used all.
+    /// Without allowance when the program started: the process before it may just have used all.
     pub(super) fn new(started: Instant) -> Self {
         Self { used: f64::INFINITY, taken: 0.0, at: started, learned: None }
     }
@@ -71,7 +71,7 @@ impl Bucket {
         let known = self.limit(limit, now).unwrap_or(RateLimit { rate: f64::MAX, burst: f64::MAX });
         let half = RateLimit { rate: known.rate / 2.0, burst: known.burst / 2.0 };
         let learned = match named.map(|named| named as f64) {
-            // The text does not tell the burst; it is seldom less than one second of the rate.
+            // The text does not name the burst; it is seldom less than one second of the rate.
             Some(named) if named * 0.8 < known.rate => {
                 RateLimit { rate: named * 0.8, burst: known.burst.min(named * 0.8) }
             }

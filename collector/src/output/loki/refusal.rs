@@ -75,7 +75,6 @@ impl Refusal {
         Some(Self { counts, example: first_line(text) })
     }
 
-    /// How many lines in all.
     pub(super) fn entries(&self) -> u64 {
         self.counts.iter().map(|(_, count)| count).sum()
     }

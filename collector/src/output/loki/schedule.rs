@@ -1,6 +1,6 @@
 //! Which lines go next, and with which others.
 //!
-//! In: batches, the reader's word that a channel is in order again, and how requests ended ([`super::outcome`]). Out: requests to
+//! In: batches, the reader's message that a channel is in order again, how requests ended ([`super::outcome`]). Out: requests to
 //! start, and batches that have ended. Guarantees: a stream is never in two requests at once and its lines go in order; a request
 //! has either streams that Loki cannot refuse ([`super::certain`]) or exactly one; every slot of a batch ends once, as done or as
 //! refused. Knows no HTTP and no clock: the time is an argument.
@@ -159,7 +159,7 @@ impl Schedule {
         self.settle(now);
     }
 
-    /// The reader begins anew at the channel's first refused line.
+    /// The reader has started again at the channel's first refused line.
     pub(super) fn unparked(&mut self, channel: ChannelId) {
         self.parking.unparked(channel);
         self.count_parked();
@@ -266,7 +266,7 @@ impl Schedule {
         alone.map(|at| Choice::Groups(vec![at]))
     }
 
-    /// Requests with several streams that waited so long that one of these is not certain any more: they go alone.
+    /// Takes apart requests that waited so long that one of their streams is no longer certain: each goes alone.
     fn dissolve_uncertain(&mut self, index: usize, now: Instant) {
         let live = &mut self.batches[index];
         let (streams, tenant) = (&self.streams, &self.tenant);
@@ -369,7 +369,7 @@ impl Schedule {
 
     fn end(&mut self, live: Live, now: Instant) {
         live.ids.iter().flatten().for_each(|id| self.streams.release(*id, now));
-        // Whoever makes a body of it gives it up before its request ends.
+        // What makes a body of it drops its reference before the request ends.
         let Some(batch) = Arc::into_inner(live.batch) else { return };
         self.count_queued(&batch, -1);
         self.count_acknowledged(&batch, live.lost_entries + live.refused_entries);

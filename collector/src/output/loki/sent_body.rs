@@ -12,7 +12,7 @@ use std::{
 
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
-/// hyper keeps some hundred kilobytes in hand, so a larger body shows how far a slow connection has got.
+/// hyper buffers a few hundred kilobytes, so only a larger body shows how far a slow connection has got.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Bytes, handed over in pieces.

@@ -7,7 +7,7 @@ pub(super) const REMEMBER_FOR: Duration = Duration::from_secs(600);
 
 /// No request is made smaller than this because it took too long.
 pub(super) const SLOW_BYTES_MIN: usize = 16 << 10;
-/// From this size on slowness is no matter any more.
+/// From this size on requests are not limited for being slow.
 const SLOW_BYTES_MAX: usize = 64 << 20;
 
 /// Learns from each answer, so that not every batch must be refused before it is split. Sizes are encoded bytes before
@@ -31,8 +31,8 @@ impl RequestSize {
 
     /// A request of this size was too large.
     pub(super) fn refused(&mut self, bytes: usize, now: Instant) {
-        // Not so where larger ones pass: then it was what stood in it, or how badly that compresses, and to cut all
-        // batches down to it would multiply the requests.
+        // Not where larger ones pass: then the cause was its content, or how badly that compresses, and limiting all
+        // batches to this size would multiply the requests.
         let smallest = self.limit(now).is_none_or(|known| bytes < known);
         if bytes > self.accepted_max && smallest {
             self.too_large = Some((bytes, now));
@@ -57,7 +57,7 @@ impl RequestSize {
         }
     }
 
-    /// Whether a request of this size had better be split without trying it.
+    /// Whether a request of this size is to be split without being tried.
     pub(super) fn is_too_large(&self, bytes: usize, now: Instant) -> bool {
         self.limit(now).is_some_and(|known| bytes >= known) || self.too_slow.is_some_and(|slow| bytes >= slow)
     }
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_of_less_than_what_passes_is_no_matter_of_size() {
+    fn a_refusal_of_less_than_what_passes_is_not_about_size() {
         let (mut size, now) = (RequestSize::default(), Instant::now());
         size.accepted(1000);
         size.refused(10, now);

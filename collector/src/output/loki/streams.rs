@@ -19,7 +19,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct StreamId(usize);
 
-/// One stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     /// In LogQL's form.
@@ -38,7 +37,6 @@ pub(super) struct Stream {
     last_used: Instant,
 }
 
-/// All of them.
 #[derive(Debug)]
 pub(super) struct Streams {
     by_labels: HashMap<Arc<str>, StreamId>,
@@ -53,7 +51,7 @@ impl Streams {
         Self { by_labels: HashMap::new(), all: Vec::new(), free: Vec::new(), started: now, looked: now }
     }
 
-    /// The stream with these labels, which [`Self::release`] wants back.
+    /// The stream with these labels; each call needs a [`Self::release`] later.
     pub(super) fn acquire(&mut self, labels: &Arc<str>, now: Instant) -> StreamId {
         let id = match self.by_labels.get(labels) {
             Some(id) => *id,
@@ -63,7 +61,7 @@ impl Streams {
         id
     }
 
-    /// A batch or the parking has no more use for the stream.
+    /// A batch or the parking does not need the stream any more.
     pub(super) fn release(&mut self, id: StreamId, now: Instant) {
         let stream = &mut self[id];
         stream.users -= 1;

@@ -1,6 +1,6 @@
 //! Go's layouts of times (`2006-01-02T15:04:05Z07:00`), cut into their parts, as `nextStdChunk` of Go's time/format.go cuts.
 
-/// What stands at a place of a layout.
+/// One element of a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     LongMonth,

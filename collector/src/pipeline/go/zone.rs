@@ -7,7 +7,6 @@ use jiff::{Timestamp, civil, tz::TimeZone};
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// UTC.
     pub fn utc() -> Self {
         Self(TimeZone::UTC)
     }

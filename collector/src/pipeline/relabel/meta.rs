@@ -35,9 +35,7 @@ const CONTROLLER_NAME: &str = "__meta_kubernetes_pod_controller_name";
 /// What is known of a container and one of its streams.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Its pod.
     pub pod: &'a PodName,
-    /// Its name.
     pub container: &'a str,
     /// The folder with its files.
     pub folder: &'a str,

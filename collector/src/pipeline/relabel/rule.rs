@@ -34,9 +34,7 @@ enum Step {
 /// What is wrong with a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleError {
-    /// Which field of it.
     pub field: &'static str,
-    /// In words.
     pub message: String,
 }
 
@@ -137,7 +135,7 @@ impl Rule {
         matches!(self.step, Step::LabelMap { .. })
     }
 
-    /// Whether it can end the way of the labels.
+    /// Whether it can drop the labels.
     pub(super) fn decides(&self) -> bool {
         matches!(self.step, Step::Keep(_) | Step::Drop(_) | Step::KeepEqual { .. } | Step::DropEqual { .. })
     }

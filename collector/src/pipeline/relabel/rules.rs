@@ -52,7 +52,7 @@ pub enum Outcome {
     Keep(Relabelled),
     /// It is left out.
     Drop {
-        /// What the Kubernetes API may still say of its pod has no part in that.
+        /// Whatever the Kubernetes API may still report of its pod cannot change that.
         is_final: bool,
     },
 }
@@ -68,10 +68,9 @@ pub struct Relabelled {
     pub has_stopgap: bool,
 }
 
-/// A stream's labels as a batch takes them.
+/// A stream's labels and metadata, encoded for a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamLabels {
-    /// The label set in LogQL's form.
     pub labels: Arc<str>,
     /// What every entry ends with: its structured metadata, encoded; mostly empty.
     pub metadata: Arc<[u8]>,

@@ -1,7 +1,7 @@
 //! `metrics`: counters, gauges and histograms of what was extracted.
 //!
-//! Series have the entry's labels. How many there may be is bounded: what would be one more is not counted, but counted as
-//! such. [`Custom`] is shared with whoever shows the metrics, on any thread.
+//! Series have the entry's labels. Their number is bounded: changes that would make one more are only counted as refused.
+//! [`Custom`] is shared with whatever shows the metrics, on any thread.
 
 mod collector;
 mod registry;

@@ -40,18 +40,16 @@ const NOT_ASKED: &str = "http://not-asked.invalid";
 /// A connection on which nothing came for so long is dead. Longer than the 290 s after which the API server ends a watch.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 
-/// How the API is asked, and for what.
+/// A client of the API, for the pods of one node.
 pub struct Access {
     client: Client,
     /// The node whose pods are asked for.
     pub node: String,
-    /// The API server.
     pub server: String,
 }
 
 /// Where pod metadata comes from.
 pub enum Origin {
-    /// The API.
     Api(Access),
     /// The logs' paths alone; with the reason where that is not what the configuration says.
     Path(Option<Impossible>),
@@ -60,9 +58,7 @@ pub enum Origin {
 /// Why the API cannot even be asked.
 #[derive(Clone, Debug)]
 pub struct Impossible {
-    /// What is missing.
     pub reason: String,
-    /// What to do about it.
     pub fix: &'static str,
 }
 
@@ -72,36 +68,30 @@ impl fmt::Display for Impossible {
     }
 }
 
-/// What an attempt came to.
+/// The result of [`probe`].
 #[derive(Debug)]
 pub enum Probe {
-    /// Not wanted.
+    /// `kubernetes.enabled` is false.
     Off,
-    /// Not possible.
     Impossible(Impossible),
     /// The API did not give the pods.
     Refused {
-        /// The API server.
         server: String,
-        /// What it did instead.
         problem: Problem,
     },
     /// The API gave the pods.
     Answered {
-        /// The API server.
         server: String,
-        /// The node that was asked for.
         node: String,
-        /// How many pods it has.
         pods: usize,
     },
 }
 
-/// The way to the API where it is wanted and possible; must be called inside the runtime that will follow the pods. Asks
-/// nothing yet.
+/// Access to the API, where it is enabled and possible; must be called inside the runtime that will follow the pods. Sends no
+/// request yet.
 ///
 /// # Errors
-/// It is `kubernetes.enabled: true` and not possible.
+/// `kubernetes.enabled` is true, and the API cannot be used.
 pub async fn open(config: &config::Kubernetes) -> anyhow::Result<Origin> {
     if config.enabled == Enabled::False {
         return Ok(Origin::Path(None));
@@ -133,7 +123,7 @@ pub async fn probe(config: &config::Kubernetes) -> Probe {
         Ok(access) => access,
         Err(impossible) => return Probe::Impossible(impossible),
     };
-    // Version 0: what the API server has in memory will do.
+    // Version 0: what the API server has in memory is enough.
     let any = ListParams::default().fields(&access.field_selector()).at("0").matching(VersionMatch::NotOlderThan);
     match tokio::time::timeout(PROBE_TIMEOUT, access.pods().list(&any)).await {
         Ok(Ok(pods)) => Probe::Answered { server: access.server, node: access.node, pods: pods.items.len() },
@@ -166,7 +156,7 @@ async fn connect(config: &config::Kubernetes) -> Result<Access, Impossible> {
     }
     let path = config.kubeconfig.as_path();
     let (mut access, proxy) = if path.as_os_str().is_empty() {
-        // Directly, whatever the proxies: the address is one of the cluster's own, to which no proxy outside leads.
+        // Without a proxy, whatever the environment says: the address is one of the cluster's own, which no outside proxy reaches.
         (service_account()?, None)
     } else {
         kubeconfig(path, &Proxies::from_env()).await?
@@ -174,7 +164,7 @@ async fn connect(config: &config::Kubernetes) -> Result<Access, Impossible> {
     access.read_timeout = Some(SILENCE_MAX);
     access.reset_reader_on_write = true;
     let mut server = access.cluster_url.to_string();
-    // The other result is that one is chosen already, by whom it does not matter: this binary has no other.
+    // It fails where one is installed already, which can only be the same: this binary has no other.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = match proxy {
         None => Client::try_from(access),

@@ -13,7 +13,7 @@ pub struct WatchMetrics {
 }
 
 impl WatchMetrics {
-    /// All at zero, shown with `all`.
+    /// Registers them with `all`, at zero.
     pub fn new(all: &mut Metrics) -> Self {
         let mut part = all.part();
         Self {

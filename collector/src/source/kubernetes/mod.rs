@@ -2,7 +2,7 @@
 //!
 //! In: the metadata of this node's pods, by a watch ([`follow`]). Out: [`PodUpdate`]s, small and in order; no whole object is
 //! kept, and of one only what an [`Interest`] names. Guarantees that an update follows for every pod that is there once the
-//! API answers, however long it was away, and that a pod that vanished meanwhile is missing in a list. Never
+//! API answers, however long it was down, and that a pod that vanished meanwhile is missing in a list. Never
 //! fails: an error is reported, counted and retried. Knows no containers and no files.
 
 mod access;

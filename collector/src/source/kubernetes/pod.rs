@@ -6,7 +6,7 @@ use kube::{ResourceExt, core::PartialObjectMeta};
 use super::Selector;
 use crate::{model::PodName, pipeline::relabel};
 
-/// The annotation by which a pod's author leaves its logs out; its value is `true`.
+/// The annotation that excludes a pod's logs; its value is `true`.
 const EXCLUDE: &str = "pilcrow.dev/exclude";
 
 /// The annotations of a static pod's mirror (kubernetes pkg/kubelet/types, `ConfigHashAnnotationKey` and
@@ -14,7 +14,7 @@ const EXCLUDE: &str = "pilcrow.dev/exclude";
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// What is wanted of pods: nothing else is kept.
+/// What is used of pods: nothing else is kept.
 #[derive(Clone, Debug)]
 pub struct Interest {
     /// Labels, annotations and owners that these rules read.
@@ -62,7 +62,7 @@ impl PodMetadata {
     }
 }
 
-/// The UID that the folder of a static pod bears, where the pod is its mirror. A pod may have any annotations: only the
+/// The UID in the name of a static pod's log folder, where the pod is its mirror. A pod may have any annotations: only the
 /// kubelet makes mirrors, and the node is their owner.
 fn static_pod_uid<K>(pod: &PartialObjectMeta<K>) -> Option<&str>
 where
@@ -73,7 +73,6 @@ where
     pod.annotations().get(CONFIG_HASH).filter(|hash| is_mirror && !hash.is_empty()).map(String::as_str)
 }
 
-/// What the rules read.
 fn meta<K>(pod: &PartialObjectMeta<K>, rules: &relabel::Relabel) -> Box<[(Box<str>, Box<str>)]>
 where
     PartialObjectMeta<K>: kube::Resource,
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_pod_is_known_by_its_hash_and_a_pod_that_only_bears_the_annotation_is_not() {
+    fn a_mirror_pod_is_known_by_its_hash_and_a_pod_that_only_has_the_annotation_is_not() {
         let interest = interest("", "");
         let hash = json!({CONFIG_HASH: "h"});
         let by_annotation = pod(&interest, json!({"annotations": {CONFIG_HASH: "h", CONFIG_MIRROR: "h"}}));

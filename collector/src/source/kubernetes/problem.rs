@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use kube::{core::Status, runtime::watcher};
 
-/// Something went wrong; it will be tried again.
+/// A failed request or watch, which is retried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// For the metrics: `unauthorized`, `forbidden`, `expired`, `refused`, `credentials`, `timeout` or `unreachable`.
@@ -45,7 +45,7 @@ impl Problem {
         }
     }
 
-    /// Nothing came for so long.
+    /// Nothing came within `limit`.
     pub(super) fn timeout(limit: Duration) -> Self {
         Self {
             reason: "timeout",

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 const NAME_MAX: usize = 63;
 const PREFIX_MAX: usize = 253;
 
-/// All of these hold; none: every pod is selected.
+/// Requirements that must all hold; without any, every pod is selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(Vec<Requirement>);
 
@@ -31,7 +31,7 @@ impl Selector {
     /// Parses `tier=backend, env in (prod, qa), !canary`.
     ///
     /// # Errors
-    /// What was expected and what stands there.
+    /// What was expected and what was found.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut rest = text.trim();
         let mut requirements = Vec::new();
@@ -142,7 +142,7 @@ fn parse_number(text: &str) -> Result<(i64, &str), String> {
     Ok((number, rest))
 }
 
-/// `(a, b)`; an empty value may stand there.
+/// `(a, b)`; values may be empty.
 fn parse_set<'t>(text: &'t str, key: &str, operator: &str) -> Result<(Vec<String>, &'t str), String> {
     let text = text.trim_start();
     let wrong = || format!("expected a list of values, (a, b), behind {key} {operator}, found {text:?}");

@@ -24,7 +24,7 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Listener {
     /// Never full: an update is smaller than a log line, and its reader takes them all at every turn.
     pub updates: Sender<PodUpdate>,
-    /// Woken after there was news.
+    /// Woken after updates were sent.
     pub notify: Arc<Notify>,
 }
 
@@ -62,8 +62,8 @@ struct Follower<'m> {
 }
 
 impl Follower<'_> {
-    /// Lists and watches until the first error. Listing again costs little for one node's pods, and what the watcher would
-    /// do by itself (going on from where it was) leaves no sign of whether it works again.
+    /// Lists and watches until the first error. Listing again costs little for one node's pods, and shows whether the API works
+    /// again; if the watcher resumed by itself, nothing would.
     async fn list_and_watch(&mut self) -> Problem {
         let mut events = pin!(watcher(self.access.pods(), self.access.watch_config()));
         let mut listing = true;
@@ -98,7 +98,7 @@ impl Follower<'_> {
             Event::Delete(pod) => (metadata(pod).map(|pod| PodUpdate::Gone(pod.folder)), true),
         };
         if let Some(update) = update {
-            // Nobody listens any more when the reader side has ended, and the program with it.
+            // It fails only when the reader side has ended, and the program ends with it.
             let _ = self.listener.updates.send(update);
         }
         if is_news {

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-/// Connections that may wait to be accepted, as std has it.
+/// Connections that may wait to be accepted, as in std.
 const BACKLOG: i32 = 128;
 
 /// The address of the status server is not available.
@@ -41,7 +41,7 @@ impl std::error::Error for BindError {
 /// Takes the address, so that a start with a wrong one fails at once. Needs no runtime.
 ///
 /// # Errors
-/// The address is in use, or not this machine's, or may not be used; the words name `http.listen`.
+/// The address is in use, or not this machine's, or may not be used; the text names `http.listen`.
 pub fn bind(listen: SocketAddr) -> Result<TcpListener, BindError> {
     let bound = match listen {
         SocketAddr::V6(address) if *address.ip() == Ipv6Addr::UNSPECIFIED => bind_both(listen),

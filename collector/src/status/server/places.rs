@@ -1,8 +1,8 @@
-//! A bounded number of connections, in which a new one always finds a place.
+//! A bounded number of connections, to which a new one is always added.
 //!
 //! In: a peer's address and what is to be done for it. Out: that, run as a task, or an older one ended for it. Where all places
-//! are taken, the peer that has most of them gives its oldest: somebody who opens many connections, on purpose or because he
-//! never closes them, takes them from himself. Knows no HTTP.
+//! are taken, the peer that has most of them loses its oldest: a client that opens many connections, or never closes them, takes
+//! places only from itself. Knows no HTTP.
 
 use std::{collections::HashMap, net::IpAddr};
 

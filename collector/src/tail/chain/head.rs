@@ -7,20 +7,20 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read},
     os::{
-        fd::BorrowedFd,
-        unix::fs::{MetadataExt, OpenOptionsExt},
+        fd::{AsFd, BorrowedFd},
+        unix::fs::OpenOptionsExt,
     },
     path::Path,
 };
 
 use flate2::read::MultiGzDecoder;
-use rustix::fs::OFlags;
+use rustix::fs::{FileType, OFlags, Stat};
 
 #[cfg(test)]
 use crate::model::work;
 use crate::{
     model::{FINGERPRINT_BYTES, FileKey},
-    tail::apart,
+    tail::{apart, local},
 };
 
 /// An opened log file and how it begins.
@@ -36,6 +36,13 @@ pub struct Inspected {
     pub modified_ns: i64,
     /// Its first bytes, decompressed, at most [`FINGERPRINT_BYTES`].
     pub head: Vec<u8>,
+}
+
+impl Inspected {
+    fn of(found: &Stat, head: Vec<u8>) -> Self {
+        let (key, len, modified_ns) = (FileKey::of(found), found.st_size as u64, modified_ns(found));
+        Self { file: None, key, len, modified_ns, head }
+    }
 }
 
 /// Opens a log file and reads how it begins. Follows symbolic links, does not block on a FIFO.
@@ -55,6 +62,12 @@ pub fn inspect(path: &Path, gzip: bool) -> Result<Inspected, Uninspected> {
 pub fn inspect_open(path: &Path, gzip: bool, open: Option<&File>) -> Result<Inspected, Uninspected> {
     #[cfg(test)]
     work::count(|work| work.opened += 1);
+    if open.is_none()
+        && !gzip
+        && let Ok(file) = local::open(path, OFlags::RDONLY | FLAGS)
+    {
+        return inspect_local(file.into());
+    }
     let open = open.map(File::try_clone).transpose()?;
     let path = path.to_owned();
     let inspecting = move || {
@@ -69,14 +82,23 @@ pub fn inspect_open(path: &Path, gzip: bool, open: Option<&File>) -> Result<Insp
     };
     match apart::run(inspecting)? {
         Ok((inspected, file_system)) => {
-            apart::note_file_system(inspected.key.device, file_system);
+            if local::is_local(file_system) {
+                apart::note_local(inspected.key.device);
+            }
             Ok(inspected)
         }
-        Err((error, file)) => {
-            // One that is no log, or is damaged, gets no better by being held.
-            let file = error.raw_os_error().is_some().then_some(file);
-            Err(Uninspected { error, file })
-        }
+        Err((error, file)) => Err(Uninspected::new(error, file)),
+    }
+}
+
+/// On this thread, but for reading what is not cached.
+fn inspect_local(file: File) -> Result<Inspected, Uninspected> {
+    let found = rustix::fs::fstat(&file).map_err(io::Error::from)?;
+    check_regular(&found)?;
+    apart::note_local(found.st_dev);
+    match plain_head(file.as_fd()) {
+        Ok(head) => Ok(Inspected { file: Some(file), ..Inspected::of(&found, head) }),
+        Err(error) => Err(Uninspected::new(error, file)),
     }
 }
 
@@ -89,40 +111,47 @@ pub struct Uninspected {
     pub file: Option<File>,
 }
 
+impl Uninspected {
+    /// One that is no log, or is damaged, gets no better by being held.
+    fn new(error: io::Error, file: File) -> Self {
+        let file = error.raw_os_error().is_some().then_some(file);
+        Self { error, file }
+    }
+}
+
 impl From<io::Error> for Uninspected {
     fn from(error: io::Error) -> Self {
         Self { error, file: None }
     }
 }
 
+/// The listing has resolved links: one that stands here now was put in the place of the log since.
+const FLAGS: OFlags = OFlags::NONBLOCK.union(OFlags::NOFOLLOW);
+
 fn open_log(path: &Path) -> io::Result<File> {
-    // The listing has resolved links: one that stands here now was put in the place of the log since.
-    let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)
+    OpenOptions::new().read(true).custom_flags(FLAGS.bits() as i32).open(path)
+}
+
+fn check_regular(found: &Stat) -> io::Result<()> {
+    if FileType::from_raw_mode(found.st_mode) == FileType::RegularFile {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
 }
 
 /// On this thread, without the file; also returns the type of the file system.
 fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
+    let found = rustix::fs::fstat(file)?;
+    check_regular(&found)?;
     let file_system = rustix::fs::fstatfs(file)?.f_type;
     if KERNELS_OWN.contains(&(file_system as i64)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the kernel's own file, not a log"));
     }
-    if gzip && metadata.len() == 0 {
+    if gzip && found.st_size == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
     }
     let head = if gzip { gzip_head(file)? } else { apart::read_range_here(file, 0, FINGERPRINT_BYTES)? };
-    let inspected = Inspected {
-        key: FileKey::of(&metadata),
-        len: metadata.len(),
-        modified_ns: modified_ns(&metadata),
-        head,
-        file: None,
-    };
-    Ok((inspected, file_system as u64))
+    Ok((Inspected::of(&found, head), file_system as u64))
 }
 
 /// File systems whose files are made up by the kernel and may block or never end: proc, sysfs, debugfs, tracefs, securityfs,
@@ -130,8 +159,8 @@ fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
 const KERNELS_OWN: [i64; 6] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0x6367_7270];
 
 /// When a file was last written to, nanoseconds since 1970.
-pub fn modified_ns(metadata: &std::fs::Metadata) -> i64 {
-    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
+pub fn modified_ns(found: &Stat) -> i64 {
+    found.st_mtime.saturating_mul(1_000_000_000).saturating_add(found.st_mtime_nsec as i64)
 }
 
 /// The first bytes of an open file.

@@ -5,11 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::{FileType, Stat};
+
 use super::{
     head::modified_ns,
     log_name::{Age, LogName},
 };
-use crate::model::FileKey;
+use crate::{model::FileKey, tail::local::Folder};
 
 /// One log file in a listing.
 #[derive(Clone, Debug)]
@@ -43,27 +45,32 @@ pub struct Listing {
 /// watches learns of it.
 ///
 /// # Errors
-/// Where the folder cannot be read; `NotFound` where it is gone.
-pub fn list(folder: &Path, mut watch: impl FnMut(&Path)) -> io::Result<Listing> {
+/// Where the folder cannot be read; `NotFound` where it is gone; whatever keeps this thread from it, see [`Folder`].
+pub fn list(folder: &Folder, mut watch: impl FnMut(&Path)) -> io::Result<Listing> {
     let mut listing = Listing::default();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let path = entry.path();
-        let Some(name) = entry.file_name().to_str().and_then(LogName::parse) else {
+    folder.each(|file_name, kind| {
+        let path = folder.path().join(file_name);
+        let Some(name) = file_name.to_str().and_then(LogName::parse) else {
             if !is_being_compressed(&path) {
                 listing.skipped.push((path, "unknown_name"));
             }
-            continue;
+            return Ok(());
         };
-        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        let is_link = kind == FileType::Symlink;
         if is_link && name.age == Age::Live {
+            folder.allow_paths()?;
             list_docker(&path, name.restart, &mut listing, &mut watch);
         } else if is_link {
             listing.skipped.push((path, OUTSIDE));
         } else {
-            add(path, name, &mut listing);
+            let found = folder.stat(file_name);
+            if found.is_err() {
+                folder.allow_paths()?;
+            }
+            add(path, name, found, &mut listing);
         }
-    }
+        Ok(())
+    })?;
     Ok(listing)
 }
 
@@ -83,12 +90,15 @@ fn list_docker(link: &Path, restart: u32, listing: &mut Listing, watch: &mut imp
     }
     watch(folder);
     let Ok(entries) = fs::read_dir(folder) else {
-        add(target.clone(), LogName { restart, age: Age::Live, gzip: false }, listing);
+        let found = stat_of(&target);
+        add(target, LogName { restart, age: Age::Live, gzip: false }, found, listing);
         return;
     };
     for entry in entries.flatten() {
         if let Some(name) = entry.file_name().to_str().and_then(|name| LogName::parse_docker(name, live, restart)) {
-            add(entry.path(), name, listing);
+            let path = entry.path();
+            let found = stat_of(&path);
+            add(path, name, found, listing);
         }
     }
 }
@@ -111,13 +121,17 @@ fn target_of(link: &Path) -> Option<PathBuf> {
     (folder != fs::canonicalize(link.parent()?).ok()?).then(|| Some(folder.join(target.file_name()?)))?
 }
 
-fn add(path: PathBuf, name: LogName, listing: &mut Listing) {
-    match fs::symlink_metadata(&path) {
-        Ok(metadata) if metadata.is_file() => {
-            let (key, len, modified_ns) = (FileKey::of(&metadata), metadata.len(), modified_ns(&metadata));
+fn stat_of(path: &Path) -> io::Result<Stat> {
+    Ok(rustix::fs::lstat(path)?)
+}
+
+fn add(path: PathBuf, name: LogName, found: io::Result<Stat>, listing: &mut Listing) {
+    match found.map(|found| (FileType::from_raw_mode(found.st_mode), found)) {
+        Ok((FileType::RegularFile, found)) => {
+            let (key, len, modified_ns) = (FileKey::of(&found), found.st_size as u64, modified_ns(&found));
             listing.files.push(ListedFile { path, name, key, len, modified_ns });
         }
-        Ok(metadata) if metadata.is_symlink() => listing.skipped.push((path, OUTSIDE)),
+        Ok((FileType::Symlink, _)) => listing.skipped.push((path, OUTSIDE)),
         Ok(_) => listing.skipped.push((path, "not_a_file")),
         // Renamed or removed since the folder was read: the next listing will tell.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -136,6 +150,10 @@ mod tests {
 
     use super::*;
 
+    fn open(folder: &Path) -> Folder {
+        Folder::open(folder).unwrap()
+    }
+
     fn names(listing: &Listing) -> Vec<String> {
         let mut names: Vec<_> =
             listing.files.iter().map(|f| f.path.file_name().unwrap().to_string_lossy().into_owned()).collect();
@@ -151,7 +169,7 @@ mod tests {
             fs::write(dir.path().join(name), "x").unwrap();
         }
         fs::create_dir(dir.path().join("1.log")).unwrap();
-        let listing = list(dir.path(), |_| {}).unwrap();
+        let listing = list(&open(dir.path()), |_| {}).unwrap();
         assert_eq!(names(&listing), ["0.log", "0.log.20260102-020405.gz", "0.log.20260102-030405"]);
         let mut reasons: Vec<_> = listing.skipped.iter().map(|(_, reason)| *reason).collect();
         reasons.sort_unstable();
@@ -168,7 +186,7 @@ mod tests {
             fs::write(docker.join(name), "x").unwrap();
         }
         symlink(docker.join("ab12-json.log"), pod.join("0.log")).unwrap();
-        let listing = list(&pod, |_| {}).unwrap();
+        let listing = list(&open(&pod), |_| {}).unwrap();
         assert_eq!(names(&listing), ["ab12-json.log", "ab12-json.log.1", "ab12-json.log.2.gz"]);
     }
 
@@ -183,7 +201,7 @@ mod tests {
         fs::write(docker.join("ab12-json.log"), "x").unwrap();
         symlink(docker.join("ab12-json.log"), pod.join("0.log")).unwrap();
         let mut watched = Vec::new();
-        let listing = list(&pod, |folder| {
+        let listing = list(&open(&pod), |folder| {
             watched.push(folder.to_owned());
             fs::write(folder.join("ab12-json.log.1"), "rotated just now").unwrap();
         });
@@ -201,7 +219,7 @@ mod tests {
         fs::write(docker.join("ab12-json.log.1"), "x").unwrap();
         symlink(docker.join("ab12-json.log"), pod.join("0.log")).unwrap();
         let mut watched = 0;
-        let listing = list(&pod, |_| watched += 1).unwrap();
+        let listing = list(&open(&pod), |_| watched += 1).unwrap();
         assert_eq!((names(&listing), watched), (vec!["ab12-json.log.1".to_owned()], 1));
         assert!(listing.skipped.is_empty());
     }
@@ -211,7 +229,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         symlink(dir.path().join("nowhere"), dir.path().join("0.log")).unwrap();
         symlink(dir.path().join("1.log"), dir.path().join("1.log")).unwrap();
-        let listing = list(dir.path(), |_| {}).unwrap();
+        let listing = list(&open(dir.path()), |_| {}).unwrap();
         assert!(listing.files.is_empty());
         assert_eq!(listing.skipped.len(), 2);
     }

@@ -167,12 +167,7 @@ impl Chain {
             }
         }
         let (nameless, named): (Vec<_>, Vec<_>) = newcomers.into_iter().partition(|file| nameless.contains(&file.key));
-        let mut newcomers = in_order(named, wall_ns);
-        // Files that are held without a name are newcomers that have been rotated and compressed since.
-        for file in in_order(nameless, wall_ns) {
-            let next = newcomers.iter().position(|other| other.begins_after(&file)).unwrap_or(newcomers.len());
-            newcomers.insert(next, file);
-        }
+        let mut newcomers = unread::with_nameless(in_order(named, wall_ns), nameless, wall_ns);
         newcomers.iter_mut().for_each(|newcomer| newcomer.id = take_id(next_id));
         self.insert(newcomers, wall_ns);
         grown.into_iter().for_each(|id| self.reopen(id));

@@ -1,6 +1,6 @@
 //! A model of the whole way: whatever is written, rotated, compressed, removed, read, refused, released and saved, in whatever
 //! order batches end, and whenever Pilcrow is killed, every line is delivered, for the first time in its order, and no other. None is sent
-//! again whose acknowledgement is known, and no more waits for Loki than memory has room for.
+//! again whose acknowledgement is known, and there are never more batches, or larger ones, than memory has room for.
 //!
 //! The real tailer on real files; the container, the kubelet and the output with Loki are played. What nobody could do right does
 //! not happen: a file that is neither open nor saved is not removed, and Pilcrow is not killed before it saved what it read of a
@@ -30,6 +30,8 @@ use crate::{
 enum Op {
     /// A record of a stream: a whole line, or a piece of one.
     Write { stderr: bool, whole: bool },
+    /// Many whole lines at once.
+    Burst { stderr: bool, lines: usize },
     /// The kubelet renames the log; the container goes on writing into it.
     Rename,
     /// The container opens a new log.
@@ -67,6 +69,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (any::<bool>(), prop::bool::weighted(0.7)).prop_map(|(stderr, whole)| Op::Write { stderr, whole }),
+        1 => (any::<bool>(), 1..40_usize).prop_map(|(stderr, lines)| Op::Burst { stderr, lines }),
         2 => Just(Op::Rename),
         2 => Just(Op::Reopen),
         1 => Just(Op::Restart),
@@ -103,8 +106,9 @@ struct World {
     repeated: Vec<String>,
     /// So many lines must be behind the stored positions before a kill.
     owed: [usize; 2],
-    /// The most bytes that waited for Loki.
-    most_pending_bytes: usize,
+    /// The most batches at a time, and the most bytes in one.
+    most_batches: usize,
+    largest_batch: usize,
 }
 
 impl World {
@@ -122,13 +126,15 @@ impl World {
             stored_acknowledged: Default::default(),
             repeated: Vec::new(),
             owed: [0; 2],
-            most_pending_bytes: 0,
+            most_batches: 0,
+            largest_batch: 0,
         }
     }
 
     async fn act(&mut self, op: Op) {
         match op {
             Op::Write { stderr, whole } => self.node.write(stderr, whole),
+            Op::Burst { stderr, lines } => (0..lines).for_each(|_| self.node.write(stderr, true)),
             Op::Rename => self.node.rename(),
             Op::Reopen => self.node.reopen(),
             Op::Restart => self.restart(false),
@@ -155,12 +161,17 @@ impl World {
                 self.run.tailer.drain().await.unwrap();
                 self.run.receive();
                 self.take_saved();
-                self.most_pending_bytes = self.most_pending_bytes.max(self.run.pending_bytes());
+                self.look_at_memory();
                 self.start_again();
             }
             Op::Kill | Op::Drain => {}
         }
-        self.most_pending_bytes = self.most_pending_bytes.max(self.run.pending_bytes());
+        self.look_at_memory();
+    }
+
+    fn look_at_memory(&mut self) {
+        self.most_batches = self.most_batches.max(self.run.batch_bytes().count());
+        self.largest_batch = self.run.batch_bytes().fold(self.largest_batch, usize::max);
     }
 
     /// A log that an earlier restart with the same count left is written to again only when it was read to its end: else its old
@@ -298,11 +309,15 @@ impl World {
         if !self.repeated.is_empty() {
             return Err(format!("sent again without need: {:?}", self.repeated));
         }
-        // Each batch may be exceeded by its last line.
+        let batches = (QUEUE_BYTES / BATCH_BYTES) as usize;
+        if self.most_batches > batches {
+            return Err(format!("{} batches at a time, of {batches}", self.most_batches));
+        }
+        // A batch may be exceeded by its last line, or where held text is given out by the last one of each stream.
         let longest = written.iter().flatten().map(String::len).max().unwrap_or(0) + LINE_OVERHEAD;
-        let bound = (QUEUE_BYTES / BATCH_BYTES) as usize * (BATCH_BYTES as usize + longest);
-        if self.most_pending_bytes > bound {
-            return Err(format!("{} bytes waited for Loki, of {bound}", self.most_pending_bytes));
+        let bound = BATCH_BYTES as usize + 2 * longest;
+        if self.largest_batch > bound {
+            return Err(format!("a batch of {} bytes, of {bound}", self.largest_batch));
         }
         Ok(())
     }

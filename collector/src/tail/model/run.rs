@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     collections::{HashSet, VecDeque},
-    fs::{self, File},
+    fs::File,
     os::fd::BorrowedFd,
     path::Path,
     rc::Rc,
@@ -84,6 +84,8 @@ impl Run {
         let reader = FailingReader { inner: PreadReader::new(), fails: Rc::clone(fails) };
         let (tailer, ends) = rig::tailer(compiled, saved.into(), reader);
         let Ends { sealed, done, snapshots } = ends;
+        // This thread may have drained before.
+        apart::wait_until(Instant::now() + Duration::from_secs(3600));
         let mut run = Self { tailer, sealed, done, snapshots, pending: VecDeque::new(), parked: HashSet::new() };
         run.look();
         run
@@ -151,13 +153,14 @@ impl Run {
 
     /// Whether the file at `path` is open.
     pub fn holds(&self, path: &Path) -> bool {
-        let key = FileKey::of(&fs::metadata(path).unwrap());
+        let key = FileKey::of(&rustix::fs::stat(path).unwrap());
         let mut files = self.tailer.state.units.iter().flat_map(|unit| unit.chain.files());
         files.any(|file| matches!(file.source, Source::Slot(_) | Source::Gzip(_)) && file.listed_key() == key)
     }
 
-    /// Bytes of all batches that did not come back.
-    pub fn pending_bytes(&self) -> usize {
-        self.pending.iter().map(|pending| pending.batch.encoded_bytes()).sum()
+    /// Bytes of each batch that is being filled or did not come back.
+    pub fn batch_bytes(&self) -> impl Iterator<Item = usize> {
+        let pending = self.pending.iter().map(|pending| &pending.batch);
+        self.tailer.state.lanes.open_batches().chain(pending).map(Batch::encoded_bytes)
     }
 }

@@ -60,7 +60,7 @@ impl PollSignal {
 impl Signal for PollSignal {
     fn track(&mut self, slot: Slot, file: BorrowedFd<'_>, _path: &Path) -> io::Result<()> {
         let file = file.try_clone_to_owned()?;
-        let stat = apart::stat(&file, 0)?;
+        let stat = apart::stat(&file, apart::device_of(&file))?;
         let (device, seen) = (stat.st_dev, State::of(&stat));
         let index = slot.0 as usize;
         if self.files.len() <= index {

@@ -15,7 +15,7 @@ use http::{HeaderMap, Request, Version};
 use prost::Message;
 use tokio::{net::UnixStream, runtime::Builder, time::timeout};
 
-/// Longer than any call takes where every instruction is emulated; reaching it is a failure.
+/// Longer than any call takes where every instruction is emulated; waiting longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A byte that says that the message is not compressed, and its length.

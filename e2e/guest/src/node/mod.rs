@@ -32,7 +32,7 @@ use pod::{Container, Pod};
 use runtime::Containerd;
 
 const NODE: &str = "pi-3";
-/// Of the collector's pod; by its own logs nothing is proved.
+/// Of the collector's pod, whose own logs are not compared.
 const NAMESPACE: &str = "pilcrow";
 /// The folder that the ConfigMap is.
 const CONFIG_MAP: &str = "/var/lib/kubelet/config";
@@ -41,7 +41,7 @@ const CONFIG: &str = "/etc/pilcrow/pilcrow.yaml";
 /// On the node's network.
 const STATUS: &str = "127.0.0.1:9080";
 
-/// Reaching it is a failure.
+/// Waiting longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(50);
 

@@ -30,7 +30,7 @@ const LOGS: &str = "/var/log/pods";
 /// The kubelet's containerLogMaxFiles, by default.
 const LOG_FILES_MAX: usize = 5;
 
-/// Reaching it is a failure.
+/// Waiting longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(240);
 const POLL: Duration = Duration::from_millis(50);
 

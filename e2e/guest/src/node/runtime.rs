@@ -23,7 +23,7 @@ const LOG: &str = "/var/log/containerd.log";
 /// Where containerd finds its shim and runc, and the shim finds them.
 const PATH: &str = "/usr/sbin:/usr/bin";
 
-/// Reaching it is a failure.
+/// Waiting longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(240);
 const POLL: Duration = Duration::from_millis(50);
 const LOG_LINES_SHOWN: usize = 20;
@@ -98,7 +98,7 @@ impl Containerd {
 
 impl Drop for Containerd {
     fn drop(&mut self) {
-        // Fails where it has ended already, which is as well.
+        // Fails only where it has ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

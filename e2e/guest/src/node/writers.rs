@@ -162,7 +162,7 @@ impl Writer {
         Ok(written)
     }
 
-    /// Lets it come to its end, if it has not.
+    /// Ends it, if it has not ended.
     fn end(&mut self, outcome: &Outcome) -> anyhow::Result<()> {
         fs::write(self.control.join(STOP), "")?;
         self.wait(outcome).map(drop)

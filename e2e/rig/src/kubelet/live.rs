@@ -80,7 +80,7 @@ pub struct Removal {
 /// Says whether files may go now. Where not, they stay and it is asked again later.
 pub type MayRemove = Box<dyn FnMut(&Removal) -> bool + Send>;
 
-/// How often what happened.
+/// How often each event happened.
 #[derive(Debug, Default)]
 pub struct LiveCounts {
     /// Logs that were rotated.
@@ -135,7 +135,7 @@ impl Live {
         Self::start_asking(node, options, Box::new(|_| true))
     }
 
-    /// As [`Self::start`], with somebody who is asked before files are removed.
+    /// As [`Self::start`]; `may_remove` is asked before files are removed.
     ///
     /// # Errors
     /// Those of the file system.
@@ -171,7 +171,7 @@ impl Live {
         &self.shared.ledger
     }
 
-    /// How often what happened so far.
+    /// How often each event happened so far.
     pub fn counts(&self) -> &LiveCounts {
         &self.shared.counts
     }
@@ -186,7 +186,7 @@ impl Live {
         &self.pods
     }
 
-    /// That no thread has ended by itself: then not all happens that should.
+    /// Whether all threads run: one that has ended by itself leaves events out.
     pub fn is_at_work(&self) -> bool {
         !self.threads.iter().any(JoinHandle::is_finished)
     }
@@ -194,7 +194,7 @@ impl Live {
     /// Ends all threads; no line stays half-written. The logs stay.
     ///
     /// # Errors
-    /// The first error that a thread ended with: then not all happened that should have.
+    /// The first error that ended a thread: then events are missing.
     pub fn stop(mut self) -> io::Result<()> {
         self.end()
     }

@@ -15,7 +15,7 @@ use super::push;
 /// Which refusals the client is told of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Told {
-    /// As Loki: that of the last stream in the request. Earlier ones are dropped in silence.
+    /// As Loki: that of the last stream in the request. Earlier ones are dropped silently.
     #[default]
     LastStream,
     /// As a kinder server: the first refusal, wherever its stream stands.
@@ -97,7 +97,7 @@ struct Bucket {
     at: Instant,
 }
 
-/// What becomes of a push.
+/// The outcome of a push.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// The answer, where it is a refusal.

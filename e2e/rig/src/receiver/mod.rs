@@ -1,4 +1,4 @@
-//! A Loki-compatible receiver that takes nothing on trust.
+//! A Loki-compatible receiver that verifies everything.
 //!
 //! In: POST /loki/api/v1/push with snappy-compressed protobuf. Out: Loki's answers, or those of a [`FaultScript`], and
 //! for the test everything that arrived: entries by stream, a [`crate::tally::Tally`] of marked lines, and every
@@ -83,7 +83,7 @@ impl Default for Options {
 /// How much came in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Pushes, whatever became of them.
+    /// Pushes, whatever their outcome.
     pub pushes: u64,
     /// Entries that were stored, repeats included.
     pub entries: u64,
@@ -95,7 +95,7 @@ pub struct Counts {
     pub limited_entries: u64,
     /// Those of them whose push was answered with 204.
     pub silently_dropped: u64,
-    /// Bytes of the largest push, decompressed, whatever became of it.
+    /// Bytes of the largest push, decompressed, whatever its outcome.
     pub largest_push: u64,
     /// Bytes of stored pushes, decompressed.
     pub decoded_bytes: u64,
@@ -188,7 +188,7 @@ impl Receiver {
         self.shared.store().limits.flush();
     }
 
-    /// Every violation of the protocol, in words.
+    /// Every violation of the protocol, as a sentence.
     pub fn violations(&self) -> Vec<String> {
         self.shared.store().violations.clone()
     }
@@ -208,7 +208,7 @@ impl Receiver {
         self.shared.store().last_headers.clone()
     }
 
-    /// The marked lines that arrived, held against those that were written.
+    /// The marked lines that arrived, compared with those that were written.
     pub fn report(&self, ledger: &Ledger) -> Report {
         self.shared.store().tally.compare(ledger)
     }

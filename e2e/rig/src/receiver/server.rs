@@ -105,7 +105,7 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 async fn serve(connection: TcpStream, shared: Arc<Shared>) {
     let _ = connection.set_nodelay(true);
     let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
-    // An error here is a connection that the client or the fault script has cut: part of the game.
+    // An error here is a connection that the client or the fault script has cut, which is expected.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), service).await;
 }
 
@@ -139,7 +139,7 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<R
     response
 }
 
-/// Sees to it that a request whose connection is cut counts as abandoned.
+/// Makes a request whose connection is cut count as abandoned.
 struct FlightGuard(Arc<Flight>);
 
 impl Drop for FlightGuard {
@@ -148,7 +148,7 @@ impl Drop for FlightGuard {
     }
 }
 
-/// What becomes of a push.
+/// The outcome of a push.
 enum Outcome {
     Answer(Response<Full<Bytes>>),
     /// The client's mistake: status and reason.

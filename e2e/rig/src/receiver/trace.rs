@@ -1,4 +1,4 @@
-//! A file that tells of each push what it held and what became of it, for whoever has to find out why a line came late.
+//! A file with the contents and the outcome of each push, to find out why a line came late.
 
 use std::{
     collections::HashSet,
@@ -10,7 +10,6 @@ use std::{
 use super::{faults::Verdict, limits, push};
 use crate::mark;
 
-/// The file.
 #[derive(Debug)]
 pub(super) struct Trace(File);
 
@@ -43,7 +42,7 @@ impl Trace {
                 refused,
             );
         }
-        // Only a help for people.
+        // Only a debugging aid: a failed write is ignored.
         let _ = self.0.write_all(text.as_bytes());
     }
 }

@@ -24,7 +24,7 @@ use rig::{
 
 const START_NS: i64 = 1_795_345_700_000_000_000;
 
-/// Holds what the files say against the ledger: every line once, in order, with the timestamp of its first record.
+/// Compares the files with the ledger: every line once, in order, with the timestamp of its first record.
 fn check(pods: &Path, ledger: &Ledger) -> Report {
     let mut tally = Tally::default();
     for (number, (_, lines)) in reassemble::pods(pods).iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What the blows do.
 //!
-//! In: an [`Episode`]. Out: its blow has fallen, and is over. What a collector must not be ended or a log truncated before, is
-//! waited for here.
+//! In: an [`Episode`]. Out: its blow has been dealt, and is over. Waits until the collector may be ended, or a log truncated,
+//! without loss.
 
 use rig::{kubelet::Container, metrics::Metrics, read_errors::ReadErrors};
 
@@ -51,7 +51,7 @@ impl Storm<'_> {
                 let before = truncated(self);
                 self.truncate(episode, |storm| {
                     // Lines that came before the collector looks could make the log longer than it was: then nobody could tell.
-                    storm.wait_until("the collector's notice of the truncation", |storm| Ok(truncated(storm) > before))
+                    storm.wait_until("the collector to detect the truncation", |storm| Ok(truncated(storm) > before))
                 })?;
             }
             Blow::ReadErrors => self.fail_reads(episode)?,

@@ -1,6 +1,6 @@
 //! deploy/install.sh, uninstall.sh and the chart with the real helm and kubectl, against a real API server.
 //!
-//! Nothing becomes ready there, as no kubelet is: that pods run is [`mod@super::pod`]'s.
+//! Nothing becomes ready there, as there is no kubelet: [`mod@super::pod`] tests that pods run.
 
 use std::{fs, path::Path, process::Command};
 

@@ -148,17 +148,17 @@ impl Cluster {
         self.port
     }
 
-    /// Who vouches for the API server.
+    /// The authority that signed the API server's certificate.
     pub fn authority(&self) -> PathBuf {
         self.folder.path().join(AUTHORITY)
     }
 
-    /// Of someone who may do everything.
+    /// The kubeconfig of a user who may do everything.
     pub fn admin_kubeconfig(&self) -> PathBuf {
         self.folder.path().join("admin")
     }
 
-    /// Has etcd forget all that is not the present.
+    /// Compacts etcd, so that it has no past revisions.
     pub fn forget_history(&self) -> anyhow::Result<()> {
         let status = self.etcd("maintenance/status", "{}")?;
         let revision = status["header"]["revision"].as_str().context("etcd tells no revision")?;
@@ -175,7 +175,7 @@ impl Cluster {
         serde_json::from_str(&answer).with_context(|| format!("etcd answers {answer}"))
     }
 
-    /// What `kubectl ARGUMENTS` answers to someone who may do everything.
+    /// What `kubectl ARGUMENTS` answers to a user who may do everything.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<String> {
         process::output_of(kubectl(self.folder.path()).args(arguments))
     }

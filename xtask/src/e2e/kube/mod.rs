@@ -32,7 +32,7 @@ use chart::Deploy;
 use cluster::Cluster;
 
 const NODE: &str = "pi-3";
-/// Reaching it is a failure.
+/// Waiting longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Of a static pod's manifest, as the kubelet would make them.
 const STATIC_UIDS: [&str; 2] = ["0f1e2d3c4b5a69788796a5b4c3d2e1f0", "aa55aa55aa55aa55aa55aa55aa55aa55"];
@@ -49,7 +49,7 @@ pub fn run(apiserver: Option<&Path>, release: bool) -> anyhow::Result<()> {
     println!("kube-apiserver takes deploy/manifests/pilcrow.yaml");
     cluster.apply(&format!("{{apiVersion: v1, kind: Node, metadata: {{name: {NODE}}}}}"))?;
     labels_follow_the_api(&mut cluster, &program)?;
-    a_missing_role_is_said_and_can_be_mended(&cluster, &program)?;
+    a_missing_role_is_reported_and_can_be_added(&cluster, &program)?;
     // Those that kubectl made are no release's, and Helm leaves them alone.
     cluster.kubectl(&["delete", "clusterrole,clusterrolebinding", "pilcrow"])?;
     let deploy = Deploy::new(&cluster, &helm)?;
@@ -60,7 +60,7 @@ pub fn run(apiserver: Option<&Path>, release: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With what the chart's ClusterRole allows; waits so long that only the API's word can be what a line's labels come from.
+/// With what the chart's ClusterRole allows; waits so long for metadata that a line's labels can only come from the API.
 fn labels_follow_the_api(cluster: &mut Cluster, program: &Path) -> anyhow::Result<()> {
     let logs = Logs::new()?;
     make_pod(cluster, "web", Some("nginx"), None)?;
@@ -121,7 +121,7 @@ fn labels_follow_the_api(cluster: &mut Cluster, program: &Path) -> anyhow::Resul
 }
 
 /// With a token that allows nothing; then the role is given.
-fn a_missing_role_is_said_and_can_be_mended(cluster: &Cluster, program: &Path) -> anyhow::Result<()> {
+fn a_missing_role_is_reported_and_can_be_added(cluster: &Cluster, program: &Path) -> anyhow::Result<()> {
     println!("a service account without a role");
     let logs = Logs::new()?;
     cluster.kubectl(&["-n", "default", "create", "serviceaccount", "nobody"])?;
@@ -195,7 +195,7 @@ fn doctor_says(logs: &Logs, program: &Path, status: &str, words: &str) -> anyhow
     Ok(())
 }
 
-/// A pods folder, and the receiver that everything in it should come to.
+/// A pods folder, and the receiver that everything in it should reach.
 struct Logs {
     folder: tempfile::TempDir,
     receiver: Receiver,

@@ -6,7 +6,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// What rules, as YAML, make of labels; `None` where they end their way.
+/// What rules, as YAML, make of labels; `None` where they drop them.
 fn relabel(rules: &str, pairs: &[(&str, &str)]) -> Option<Labels> {
     let rules = RelabelConfig::list(rules);
     assert!(!rules.is_empty());

@@ -7,7 +7,7 @@ use super::path::{Path, Step};
 /// Paths of one stage: as many as a mask has bits.
 pub const PATHS_MAX: usize = 64;
 
-/// How deep values may lie in each other; what is deeper counts as malformed.
+/// How deep values may be nested; what is deeper counts as malformed.
 const DEPTH_MAX: usize = 256;
 
 /// Memory for the places that were found.

@@ -66,7 +66,7 @@ fn take_code(rest: &mut &[u8]) -> u32 {
     code.unwrap_or(0xFFFD)
 }
 
-/// Appends a checked object or array without blanks, its strings and numbers written anew. Keys stay in their order.
+/// Appends a checked object or array without blanks, its strings and numbers reformatted. Keys stay in their order.
 pub fn write_compact(raw: &[u8], to: &mut Vec<u8>) {
     let (mut at, mut text) = (0, Vec::new());
     while let Some(byte) = raw.get(at) {

@@ -11,7 +11,6 @@ use crate::pipeline::entry::Pairs;
 #[derive(Clone, Debug, Default)]
 pub struct Custom(Arc<Mutex<Registry>>);
 
-/// A metric's number.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Id(usize);
 
@@ -65,26 +64,19 @@ pub(super) enum Change {
 pub struct Sample {
     /// The metric's name, with its prefix.
     pub name: Arc<str>,
-    /// Its description.
     pub help: Arc<str>,
     /// Sorted by name.
     pub labels: Vec<(String, String)>,
-    /// Its value.
     pub measure: Measure,
 }
 
 /// What a series measures.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Measure {
-    /// What has been counted.
     Counter(f64),
-    /// What it is now.
     Gauge(f64),
-    /// What was observed.
     Histogram {
-        /// How many values.
         count: u64,
-        /// Their sum.
         sum: f64,
         /// Bounds with how many values were not above them; the last bound, infinity, is left out and has `count`.
         buckets: Vec<(f64, u64)>,

@@ -6,9 +6,8 @@
 /// Whose traces are joined.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preset {
-    /// Java, and other languages of its machine.
+    /// Java, and other languages of the JVM.
     Java,
-    /// Python.
     Python,
     /// Go: panics and goroutines.
     Go,
@@ -16,7 +15,6 @@ pub enum Preset {
     Rust,
     /// JavaScript.
     Node,
-    /// Ruby.
     Ruby,
     /// C# and other languages of .NET.
     Dotnet,
@@ -46,7 +44,6 @@ impl Preset {
         NAMES.iter().find(|(known, _)| *known == name).map(|(_, preset)| *preset)
     }
 
-    /// All names.
     #[must_use]
     pub fn names() -> Vec<&'static str> {
         NAMES.iter().map(|(name, _)| *name).collect()

@@ -1,21 +1,26 @@
 use std::{
     fs::{self, File},
     io::Write,
-    os::unix::fs::MetadataExt,
     path::Path,
 };
 
 use super::*;
 use crate::{
     model::{FINGERPRINT_BYTES, FileKey, Fingerprint, work},
-    tail::chain::{LogName, head::modified_ns},
+    tail::{
+        chain::{LogName, head::modified_ns},
+        local::Folder,
+    },
 };
 
 fn listed(path: &Path) -> ListedFile {
-    let metadata = fs::metadata(path).unwrap();
-    let key = FileKey { device: metadata.dev(), inode: metadata.ino() };
-    let name = LogName::parse(path.file_name().unwrap().to_str().unwrap()).unwrap();
-    ListedFile { path: path.into(), name, key, len: metadata.len(), modified_ns: modified_ns(&metadata) }
+    listed_as(path, LogName::parse(path.file_name().unwrap().to_str().unwrap()).unwrap())
+}
+
+fn listed_as(path: &Path, name: LogName) -> ListedFile {
+    let found = rustix::fs::stat(path).unwrap();
+    let (key, modified_ns) = (FileKey::of(&found), modified_ns(&found));
+    ListedFile { path: path.into(), name, key, len: found.st_size as u64, modified_ns }
 }
 
 /// ext4 gives a freed inode to the next new file.
@@ -74,7 +79,7 @@ impl Follower {
     }
 
     fn scan(&mut self) {
-        let listing = super::super::list(self.folder.path(), |_| {}).unwrap();
+        let listing = super::super::list(&Folder::open(self.folder.path()).unwrap(), |_| {}).unwrap();
         let errors =
             self.chain.merge(&listing.files, UnknownFile::Beginning, usize::MAX, &mut self.next_id, Instant::now());
         assert!(errors.is_empty(), "{errors:?}");
@@ -340,7 +345,7 @@ fn files_that_there_is_no_room_for_are_left_to_be_opened_later() {
     for second in 1..6 {
         follower.write(&format!("0.log.20260102-03040{second}"), second);
     }
-    let listing = super::super::list(follower.folder.path(), |_| {}).unwrap();
+    let listing = super::super::list(&Folder::open(follower.folder.path()).unwrap(), |_| {}).unwrap();
     let merge = |chain: &mut Chain, next_id: &mut u64| {
         chain.merge(&listing.files, UnknownFile::Beginning, 2, next_id, Instant::now())
     };
@@ -378,11 +383,7 @@ fn a_compressed_file_with_the_name_and_the_inode_of_an_earlier_one_is_another_fi
         let folder = tempfile::tempdir().unwrap();
         let (plain, compressed) = (folder.path().join("live.1"), folder.path().join("live.1.gz"));
         let name = |gzip| LogName { restart: 0, age: Age::RotatedByNumber(1), gzip };
-        let found = |path: &Path, gzip| {
-            let metadata = fs::metadata(path).unwrap();
-            let (key, modified_ns) = (FileKey::of(&metadata), modified_ns(&metadata));
-            ListedFile { path: path.into(), name: name(gzip), key, len: metadata.len(), modified_ns }
-        };
+        let found = |path: &Path, gzip| listed_as(path, name(gzip));
         // Always the same inode.
         let write = |second: u64| {
             let file = File::create(&compressed).unwrap();
@@ -427,7 +428,7 @@ fn every_file_of_a_folder_is_opened_and_hashed_once_however_many_there_are() {
         let record = format!("2026-01-02T03:04:05.{n:09}Z stdout F {n} {}\n", "x".repeat(n % 2 * FINGERPRINT_BYTES));
         fs::write(folder.path().join(format!("0.log.202601{:02}-{time}", day + 2)), record).unwrap();
     }
-    let listing = super::super::list(folder.path(), |_| {}).unwrap().files;
+    let listing = super::super::list(&Folder::open(folder.path()).unwrap(), |_| {}).unwrap().files;
     let (mut chain, mut next_id) = (Chain::default(), 0);
     let mut merge = |chain: &mut Chain| {
         work::take();

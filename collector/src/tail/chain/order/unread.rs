@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Chain, ListedFile, MergeError, UnknownFile};
+use super::{Chain, ChainFile, ListedFile, MergeError, UnknownFile, in_order};
+use crate::tail::chain::log_name::Age;
 
 /// A file that cannot be read for so long is not waited for any more.
 pub const FAILING_MAX: Duration = Duration::from_secs(600);
@@ -63,5 +64,54 @@ impl Chain {
     /// Closes all of them.
     pub fn close_unread(&mut self) {
         self.unread.clear();
+    }
+}
+
+/// Newcomers in their order, with those among them that are held without a name: these have been rotated and compressed since, and
+/// what they were called when they were found says nothing any more.
+pub(super) fn with_nameless(
+    mut newcomers: Vec<ChainFile>,
+    mut nameless: Vec<ChainFile>,
+    wall_ns: i64,
+) -> Vec<ChainFile> {
+    nameless.iter_mut().for_each(|file| file.name.age = Age::RotatedByTime);
+    for file in in_order(nameless, wall_ns) {
+        let next = newcomers.iter().position(|other| other.begins_after(&file)).unwrap_or(newcomers.len());
+        newcomers.insert(next, file);
+    }
+    newcomers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::tail::{
+        chain::{list, order::head},
+        local::Folder,
+    };
+
+    /// The file of a folder, as it would join a chain.
+    fn newcomer(folder: &Path, name: &str, second: u32) -> ChainFile {
+        let path = folder.join(name);
+        fs::write(&path, format!("2026-01-02T03:04:{second:02}Z stdout F line\n")).unwrap();
+        let listing = list(&Folder::open(folder).unwrap(), &mut |_| {}).unwrap();
+        let listed = listing.files.iter().find(|listed| listed.path == path).unwrap();
+        ChainFile::new(listed, head::inspect(&path, false).unwrap(), UnknownFile::Beginning)
+    }
+
+    #[test]
+    fn files_that_are_held_without_a_name_come_by_their_first_records_whatever_they_were_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = vec![newcomer(folder.path(), "0.log.1", 4), newcomer(folder.path(), "0.log", 5)];
+        let nameless = [("0.log.2", 3), ("1.log.4", 1), ("1.log", 2)].map(|(name, second)| {
+            let mut file = newcomer(folder.path(), name, second);
+            file.name.restart = 0;
+            file
+        });
+        let ordered = with_nameless(named, nameless.into(), i64::MAX);
+        let seconds = ordered.iter().map(|file| file.first_timestamp_ns().unwrap() / 1_000_000_000 % 60);
+        assert_eq!(seconds.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     }
 }

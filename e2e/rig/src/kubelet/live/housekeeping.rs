@@ -37,7 +37,7 @@ pub(super) struct Kubelet {
     leaving: Vec<Leaving>,
 }
 
-/// What the kubelet has in mind for a container.
+/// What the kubelet plans for a container.
 struct Plan {
     running: Arc<Running>,
     rotate_at: Option<Instant>,
@@ -120,7 +120,7 @@ impl Kubelet {
                 break;
             }
             let running = Arc::clone(&self.plans[at].running);
-            // One that somebody else has in hand comes later.
+            // One that is in use is handled later.
             let Ok(_turn) = running.turn.try_lock() else { continue };
             let is_due = |at: Option<Instant>| at.is_some_and(|due| due <= now);
             let (rotate, restart) = (is_due(self.plans[at].rotate_at), is_due(self.plans[at].restart_at));
@@ -278,7 +278,7 @@ fn excess(container: &Container, keep: usize) -> io::Result<Vec<PathBuf>> {
 
 /// Ends a container that no writer finds any more. Gives what it had begun.
 fn end(running: &Arc<Running>) -> io::Result<Lines> {
-    // A writer, or whoever acts on it alone, may hold a list of before.
+    // A writer, or a caller of [`Running::alone`], may still hold an earlier list.
     while Arc::strong_count(running) > 1 {
         thread::sleep(WRITER_TICK);
     }
