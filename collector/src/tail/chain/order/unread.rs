@@ -96,7 +96,7 @@ mod tests {
     fn newcomer(folder: &Path, name: &str, second: u32) -> ChainFile {
         let path = folder.join(name);
         fs::write(&path, format!("2026-01-02T03:04:{second:02}Z stdout F line\n")).unwrap();
-        let listing = list(&Folder::open(folder).unwrap(), &mut |_| {}).unwrap();
+        let listing = list(&Folder::open(folder).unwrap(), |_| {}).unwrap();
         let listed = listing.files.iter().find(|listed| listed.path == path).unwrap();
         ChainFile::new(listed, head::inspect(&path, false).unwrap(), UnknownFile::Beginning)
     }
