@@ -30,6 +30,16 @@ pub enum Command {
         #[arg(long, conflicts_with = "print")]
         show_relabel: bool,
     },
+    /// Run the tests of a configuration: whether its rules and stages make of lines what they should
+    Test {
+        #[command(flatten)]
+        config: ConfigFile,
+        /// Files of further tests, each with nothing but `tests:` in it
+        #[arg(value_name = "TESTS")]
+        files: Vec<PathBuf>,
+    },
+    /// Show what the rules and stages of a configuration make of real lines, and what they cost, without sending anything
+    Try(TryOptions),
     /// Import the positions file of Promtail, the Grafana Agent or Alloy, so that nothing is sent twice or left out
     ImportPositions {
         #[command(flatten)]
@@ -63,9 +73,52 @@ impl Command {
         match self {
             Self::Run(file)
             | Self::Check { config: file, .. }
+            | Self::Test { config: file, .. }
+            | Self::Try(TryOptions { config: file, .. })
             | Self::ImportPositions { config: file, .. }
             | Self::Doctor { config: file, .. } => file,
         }
+    }
+}
+
+/// Lines are the last ones of this node's containers, or those of files or of standard input.
+#[derive(Args)]
+pub struct TryOptions {
+    #[command(flatten)]
+    pub config: ConfigFile,
+    /// Only containers of this namespace; for other lines, what they count as from
+    #[arg(long, short, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Only pods of this name, or whose names begin with it and a dash; for other lines, what they count as from
+    #[arg(long, short, value_name = "NAME")]
+    pub pod: Option<String>,
+    /// Only containers of this name; for other lines, what they count as from
+    #[arg(long, short, value_name = "NAME")]
+    pub container: Option<String>,
+    /// A label beside those that the rules make, such as app=web; may be given several times
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
+    pub labels: Vec<(String, String)>,
+    /// Only the last so many lines: of containers 100, else all if left out
+    #[arg(long, value_name = "N")]
+    pub lines: Option<usize>,
+    /// Lines from standard input, such as those of kubectl logs
+    #[arg(long, conflicts_with = "files")]
+    pub stdin: bool,
+    /// Show what each stage did
+    #[arg(long)]
+    pub explain: bool,
+    /// Print JSON, one object a line (docs/pipeline.md)
+    #[arg(long)]
+    pub json: bool,
+    /// Files with lines, of CRI, of docker or as they are, also compressed (.gz)
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("expected NAME=VALUE, found {text:?}")),
     }
 }
 

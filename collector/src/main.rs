@@ -2,17 +2,17 @@
 
 mod cli;
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-};
+use std::{io, process::ExitCode};
 
 use clap::Parser;
-use cli::{Command, CommandLine, ConfigFile};
+use cli::{Command, CommandLine, ConfigFile, TryOptions};
 use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
     admin::import_positions,
+    admin::terminal::wants_colours,
+    admin::test_rules,
+    admin::try_rules,
     compiled::Compiled,
     config::{Config, ConfigError},
     logging, memory,
@@ -51,6 +51,14 @@ fn main() -> ExitCode {
         Command::Check { show_relabel: true, .. } => check::write_rules(&compiled.config, &mut io::stdout().lock()),
         Command::Check { print, .. } => check::write(&compiled, print, &mut io::stdout().lock()),
         Command::Doctor { json, .. } => diagnose(&compiled.config, json),
+        Command::Test { config, files } => test_rules::run(
+            &compiled,
+            &test_rules::Request { config: config.config, files },
+            &Config::process_environment,
+            wants_colours(),
+            &mut io::stdout().lock(),
+        ),
+        Command::Try(options) => try_rules(&compiled, options),
         Command::ImportPositions { file, dry_run, force, once, .. } => import_positions::run(
             &compiled.config,
             &import_positions::Request { file, dry_run, force, once },
@@ -76,9 +84,23 @@ fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
         pods: Some(pods),
     };
     let report = doctor::examine(config, &System::this_machine(), &trials);
-    report.write(json, io::stdout().is_terminal(), &mut io::stdout().lock())?;
+    report.write(json, wants_colours(), &mut io::stdout().lock())?;
     anyhow::ensure!(report.can_work(), "Pilcrow cannot work here: see what is marked fail");
     Ok(())
+}
+
+fn try_rules(compiled: &Compiled, options: TryOptions) -> anyhow::Result<()> {
+    let TryOptions { namespace, pod, container, labels, lines, stdin, explain, json, files, .. } = options;
+    let request = try_rules::Request { namespace, pod, container, labels, lines, stdin, files, explain, json };
+    let pods = if request.is_of_containers() {
+        let interest =
+            kubernetes::Interest { rules: compiled.relabel.clone(), selector: compiled.pod_selector.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(kubernetes::list(&compiled.config.kubernetes, &interest))
+    } else {
+        Ok(None)
+    };
+    try_rules::run(compiled, &request, pods, wants_colours(), &mut io::BufWriter::new(io::stdout().lock()))
 }
 
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {
@@ -86,6 +108,10 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads our output has seen enough: `pilcrow check --print | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ConfigError>() => {
+            logging::last_words(format_args!("{error}"));
+            ExitCode::from(EXIT_USAGE)
+        }
         Err(error) => {
             logging::last_words(format_args!("pilcrow: {error:#}"));
             ExitCode::from(EXIT_FAILURE)

@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn every_command_has_a_man_page_and_stands_in_the_first_one() {
         let first = text("/usr/share/man/man1/pilcrow.1");
-        for command in ["run", "check", "import\\-positions", "doctor"] {
+        for command in ["run", "check", "test", "try", "import\\-positions", "doctor"] {
             assert!(first.contains(&format!("pilcrow\\-{command}(1)")), "{command}\n{first}");
             let page = text(&format!("/usr/share/man/man1/pilcrow-{}.1", command.replace('\\', "")));
             assert!(page.contains("\\-\\-config"), "{page}");

@@ -3,3 +3,7 @@
 pub mod check;
 pub mod doctor;
 pub mod import_positions;
+pub mod rules;
+pub mod terminal;
+pub mod test_rules;
+pub mod try_rules;

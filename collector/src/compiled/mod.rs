@@ -6,6 +6,7 @@
 
 mod limits;
 mod loki;
+mod rule_tests;
 mod stages;
 
 use std::path::Path;
@@ -18,6 +19,8 @@ use crate::{
     },
     source::kubernetes::Selector,
 };
+
+pub use rule_tests::check_tests;
 
 /// Labels that the built-in rules make; a static one of that name would be overwritten.
 const POD_LABELS: [&str; 6] = ["namespace", "pod", "container", "app", "job", "stream"];
@@ -76,6 +79,15 @@ impl Compiled {
         }
     }
 
+    /// The stages once more, with nothing in their memory; none where there are none.
+    ///
+    /// # Errors
+    /// None is known: they could be compiled before.
+    pub fn fresh_pipeline(&self) -> anyhow::Result<Pipeline> {
+        stages::fresh(&self.config)
+            .map_err(|errors| anyhow::anyhow!(errors.iter().map(ToString::to_string).collect::<String>()))
+    }
+
     /// # Errors
     /// Everything that is wrong, without places in a file.
     pub fn new(config: Config) -> Result<Self, Vec<Problem>> {
@@ -86,6 +98,7 @@ impl Compiled {
         let pod_selector = selection(&config.kubernetes, &mut problems);
         let pipeline = stages::compile(&config, &mut problems);
         limits::check(&config, &mut problems);
+        rule_tests::check(&config.tests, &mut problems);
         folders(&config, &mut problems);
         match (relabel, pod_selector) {
             (Some(relabel), Some(pod_selector)) if problems.0.is_empty() => {

@@ -15,14 +15,23 @@ pub fn compile(config: &Config, problems: &mut Problems) -> Option<Pipeline> {
         return None;
     }
     tenants(&config.pipeline_stages, "pipeline_stages.", problems);
-    let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
-    match Pipeline::compile_with(&config.pipeline_stages, &Limits { max_bytes, max_series: SERIES_MAX }) {
-        Ok(pipeline) => Some(if config.levels { pipeline.with_levels() } else { pipeline }),
+    match fresh(config) {
+        Ok(pipeline) => Some(pipeline),
         Err(errors) => {
             errors.iter().for_each(|error| problems.add(&key(error), &error.message));
             None
         }
     }
+}
+
+/// A pipeline of its own, without a stage where there are none.
+///
+/// # Errors
+/// Everything that is wrong with the stages.
+pub fn fresh(config: &Config) -> Result<Pipeline, Vec<CompileError>> {
+    let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
+    let pipeline = Pipeline::compile_with(&config.pipeline_stages, &Limits { max_bytes, max_series: SERIES_MAX })?;
+    Ok(if config.levels { pipeline.with_levels() } else { pipeline })
 }
 
 /// `tenant` stages, nested ones included: lines go to the one tenant of `loki.tenant`.

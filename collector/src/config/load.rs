@@ -2,9 +2,12 @@
 
 use std::{fs, path::Path};
 
+use serde::Deserialize;
+
 use super::{
     Config, ConfigError, Origin, Problem,
     decode::decode,
+    rule_test::{self, RuleTest},
     tree::{self, Node},
 };
 
@@ -59,11 +62,44 @@ impl Draft {
         root.expand("reader", "backend");
         let mut warnings: Vec<_> = RETIRED.iter().filter_map(|(path, why)| retire(&mut root, path, why)).collect();
         warnings.sort();
+        rule_test::expand(&mut root);
         let (mut config, problems): (Config, _) = decode(&root, &unknown_key);
+        rule_test::place(&mut config.tests, &root);
         let filled_in = config.fill_in(&root, environment);
         // A label without a value is no label, to Loki as to Prometheus: `cluster: ${CLUSTER:-}` may leave it out.
         config.labels.retain(|_, value| !value.is_empty());
         Ok(Self { config, findings: Findings { root, filled_in, problems, warnings } })
+    }
+}
+
+/// A file that holds nothing but `tests`, as it was read.
+pub struct TestsDraft {
+    pub tests: Vec<RuleTest>,
+    pub findings: Findings,
+}
+
+impl TestsDraft {
+    /// Reads the text of a file.
+    ///
+    /// # Errors
+    /// The text is no YAML, or names variables that are not set.
+    pub fn parse(text: &str, environment: Environment<'_>) -> Result<Self, Vec<Problem>> {
+        #[derive(Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        struct Only {
+            tests: Vec<RuleTest>,
+        }
+        let mut root = tree::parse(text.strip_prefix('\u{feff}').unwrap_or(text), environment)?;
+        rule_test::expand(&mut root);
+        let (Only { mut tests }, problems) = decode(&root, &|key, known| {
+            if known == ["tests"] && Config::keys().iter().any(|other| other == key) {
+                return "only tests may stand in a file of tests; the rules are in the file of --config".into();
+            }
+            unknown_key(key, known)
+        });
+        rule_test::place(&mut tests, &root);
+        let findings = Findings { root, filled_in: Vec::new(), problems, warnings: Vec::new() };
+        Ok(Self { tests, findings })
     }
 }
 
@@ -133,7 +169,8 @@ fn origin(key: &str, root: &Node, filled_in: &[(&'static str, String)]) -> Origi
         return Origin::Environment(name);
     }
     // The keys of labels and headers may have dots in them.
-    let parts = if key.starts_with("pipeline_stages.") { usize::MAX } else { 3 };
+    let is_deep = key.starts_with("pipeline_stages.") || key.starts_with("tests.");
+    let parts = if is_deep { usize::MAX } else { 3 };
     let path: Vec<&str> = key.splitn(parts, '.').collect();
     (1..=path.len()).rev().find_map(|n| root.place_of(&path[..n])).map_or(Origin::Default, Origin::File)
 }

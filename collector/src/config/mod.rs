@@ -12,6 +12,7 @@ mod error;
 mod load;
 mod loki;
 mod relabel;
+mod rule_test;
 mod stage;
 mod tree;
 mod units;
@@ -25,9 +26,10 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use error::{ConfigError, Origin, Place, Problem};
-pub use load::{Draft, Environment, Findings, read};
+pub use load::{Draft, Environment, Findings, TestsDraft, read};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
+pub use rule_test::{Expectation, RuleTest, TestContainer, TestLine, TestStream, TestTime};
 pub use stage::{StageConfig, StageValue};
 pub use units::{ByteSize, HumanDuration, Rate};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub levels: bool,
     /// Whether each stream gets the label `service_name`.
     pub service_name: bool,
+    /// What the rules and stages shall make of lines, for `pilcrow test`.
+    pub tests: Vec<RuleTest>,
     pub paths: Paths,
     /// Where pod metadata comes from.
     pub kubernetes: Kubernetes,
@@ -312,6 +316,7 @@ impl Default for Config {
             pipeline_stages: Vec::new(),
             levels: false,
             service_name: false,
+            tests: Vec::new(),
             paths: Paths::default(),
             kubernetes: Kubernetes::default(),
             signal: SignalChoice::default(),

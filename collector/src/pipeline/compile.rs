@@ -16,6 +16,9 @@ use super::{
 };
 use crate::config::{StageConfig, StageValue};
 
+/// The key of the configuration by which levels are found.
+const LEVELS: &str = "levels";
+
 /// Something that is wrong with a stage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CompileError {
@@ -45,6 +48,8 @@ pub struct Pipeline {
     metrics: Custom,
     warnings: Vec<CompileError>,
     max_bytes: usize,
+    /// The numbers of the stages that the list's items became, ascending, with the items' places.
+    places: Vec<(usize, String)>,
 }
 
 /// What the configuration allows a pipeline.
@@ -97,12 +102,14 @@ impl Pipeline {
             metrics: shared.metrics,
             warnings: shared.warnings,
             max_bytes: limits.max_bytes,
+            places: shared.places,
         })
     }
 
     /// Adds what finds the level of each entry, behind all stages.
     #[must_use]
     pub fn with_levels(mut self) -> Self {
+        self.places.push((self.stages.len(), LEVELS.to_owned()));
         self.stages.push(Box::new(Levels::default()));
         self
     }
@@ -130,6 +137,29 @@ impl Pipeline {
         &self.warnings
     }
 
+    /// Where the stage of this number is written: `pipeline_stages[0].match.stages[1].json`, `levels`.
+    #[must_use]
+    pub fn place(&self, stage: usize) -> String {
+        let after = self.places.partition_point(|(first, _)| *first <= stage);
+        let key = self.places[..after].last().map_or("", |(_, key)| key);
+        if key == LEVELS {
+            return LEVELS.to_owned();
+        }
+        format!("pipeline_stages{}", key.replace(".[", "["))
+    }
+
+    /// How many stages there are, those in a `match` included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.stages.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.stages.is_empty()
+    }
+
     /// Every name that a stage mentions, with the number of its slot: what is extracted under it can be looked at.
     pub fn names(&self) -> impl Iterator<Item = (&str, Slot)> {
         self.sorted.iter().map(|(name, slot)| (name.as_str(), *slot))
@@ -146,6 +176,7 @@ struct Shared {
     limits: Limits,
     errors: Vec<CompileError>,
     warnings: Vec<CompileError>,
+    places: Vec<(usize, String)>,
 }
 
 /// Compiles a list, nested ones included, to the end of `compiled`; `base` is the number of the first one.
@@ -161,6 +192,7 @@ fn list(configs: &[StageConfig], prefix: &str, base: usize, compiled: &mut Vec<B
         match stages::find(name) {
             Ok(compile) => {
                 let first = base + compiled.len();
+                shared.places.push((first, key.clone()));
                 let mut compiler = Compiler { settings, key, first, shared };
                 if let Ok(stages) = compile(&mut compiler) {
                     compiled.extend(stages);

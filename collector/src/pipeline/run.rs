@@ -29,6 +29,27 @@ pub struct Outcome {
 /// Takes the entries that leave a pipeline.
 pub type Out<'a> = &'a mut dyn FnMut(&Entry);
 
+/// Sees what the stages do, one after the other. `()` sees nothing, and is compiled to nothing: who collects pays nothing for
+/// those who want to look.
+pub trait Watch {
+    /// An entry enters; `from`: it was held back by the stage of this number and goes on after it.
+    fn begins(&mut self, entry: &Entry, from: Option<usize>) {
+        let _ = (entry, from);
+    }
+
+    /// The stage of this number has run, and left the entry so.
+    fn ran(&mut self, stage: usize, entry: &Entry, step: Step) {
+        let _ = (stage, entry, step);
+    }
+
+    /// What became of the entry that began last and has not ended.
+    fn ends(&mut self, entry: &Entry, verdict: Verdict) {
+        let _ = (entry, verdict);
+    }
+}
+
+impl Watch for () {}
+
 impl Pipeline {
     /// What the stages keep for a new channel.
     #[must_use]
@@ -39,10 +60,23 @@ impl Pipeline {
     /// Takes an entry through the stages; `entry` is changed, whatever happens to it. Entries that were held back go out
     /// before it.
     pub fn process(&mut self, state: &mut State, entry: &mut Entry, now_ns: i64, out: Out<'_>) -> Outcome {
+        self.process_watched(state, entry, now_ns, out, &mut ())
+    }
+
+    /// As [`Self::process`], with somebody who looks on.
+    pub fn process_watched<W: Watch>(
+        &mut self,
+        state: &mut State,
+        entry: &mut Entry,
+        now_ns: i64,
+        out: Out<'_>,
+        watch: &mut W,
+    ) -> Outcome {
         let sorted = std::mem::take(&mut self.sorted);
         entry.extracted.begin(&sorted, &entry.labels);
         let mut context = Context { now_ns, wait_until_ns: None, sorted: &sorted, state };
-        let verdict = self.run(0, entry, &mut context, out);
+        watch.begins(entry, None);
+        let verdict = self.run(0, entry, &mut context, out, watch);
         let wait_until_ns = context.wait_until_ns;
         self.sorted = sorted;
         Outcome { verdict, wait_until_ns }
@@ -51,15 +85,27 @@ impl Pipeline {
     /// Gives out what was held back long enough. Only for a channel that has been read to its end: while there is more to
     /// read, the clock of the log decides. Returns when the channel shall be read again, see [`Outcome::wait_until_ns`].
     pub fn tick(&mut self, state: &mut State, now_ns: i64, out: Out<'_>) -> Option<i64> {
-        self.release(state, now_ns, Which::Late, out)
+        self.release(state, now_ns, Which::Late, out, &mut ())
     }
 
     /// Gives out all that is held back: the channel ends.
     pub fn finish(&mut self, state: &mut State, now_ns: i64, out: Out<'_>) {
-        self.release(state, now_ns, Which::All, out);
+        self.finish_watched(state, now_ns, out, &mut ());
     }
 
-    fn release(&mut self, state: &mut State, now_ns: i64, which: Which, out: Out<'_>) -> Option<i64> {
+    /// As [`Self::finish`], with somebody who looks on.
+    pub fn finish_watched<W: Watch>(&mut self, state: &mut State, now_ns: i64, out: Out<'_>, watch: &mut W) {
+        self.release(state, now_ns, Which::All, out, watch);
+    }
+
+    fn release<W: Watch>(
+        &mut self,
+        state: &mut State,
+        now_ns: i64,
+        which: Which,
+        out: Out<'_>,
+        watch: &mut W,
+    ) -> Option<i64> {
         if state.channels.is_empty() {
             return None;
         }
@@ -69,7 +115,8 @@ impl Pipeline {
         // Earlier stages first: what they give out may be held by later ones.
         for at in 0..self.stages.len() {
             while self.stages[at].release(&mut entry, &mut context, which) {
-                self.run(at + 1, &mut entry, &mut context, out);
+                watch.begins(&entry, Some(at));
+                self.run(at + 1, &mut entry, &mut context, out, watch);
             }
         }
         self.spare.push(entry);
@@ -78,35 +125,49 @@ impl Pipeline {
         wait_until_ns
     }
 
-    fn run(&mut self, from: usize, entry: &mut Entry, context: &mut Context<'_>, out: Out<'_>) -> Verdict {
+    fn run<W: Watch>(
+        &mut self,
+        from: usize,
+        entry: &mut Entry,
+        context: &mut Context<'_>,
+        out: Out<'_>,
+        watch: &mut W,
+    ) -> Verdict {
         let mut at = from;
-        while let Some(stage) = self.stages.get_mut(at) {
-            match stage.run(entry, context) {
+        let verdict = loop {
+            let Some(stage) = self.stages.get_mut(at) else {
+                out(entry);
+                break Verdict::Passed;
+            };
+            let step = stage.run(entry, context);
+            watch.ran(at, entry, step);
+            match step {
                 Step::Next => at += 1,
                 Step::Jump(to) => at = to,
                 Step::Drop(reason) => {
                     let reason = &mut self.drops[reason];
                     reason.1 += 1;
-                    return Verdict::Dropped(reason.0);
+                    break Verdict::Dropped(reason.0);
                 }
-                Step::DropUncounted => return Verdict::Dropped(""),
-                Step::Held => return Verdict::Held,
+                Step::DropUncounted => break Verdict::Dropped(""),
+                Step::Held => break Verdict::Held,
                 Step::HeldAndDue => {
-                    self.give_out(at, context, out);
-                    return Verdict::Held;
+                    self.give_out(at, context, out, watch);
+                    break Verdict::Held;
                 }
-                Step::Release => self.give_out(at, context, out),
+                Step::Release => self.give_out(at, context, out, watch),
             }
-        }
-        out(entry);
-        Verdict::Passed
+        };
+        watch.ends(entry, verdict);
+        verdict
     }
 
     /// What the stage `at` holds back goes to the stages after it.
-    fn give_out(&mut self, at: usize, context: &mut Context<'_>, out: Out<'_>) {
+    fn give_out<W: Watch>(&mut self, at: usize, context: &mut Context<'_>, out: Out<'_>, watch: &mut W) {
         let mut entry = self.spare.pop().unwrap_or_default();
         while self.stages[at].release(&mut entry, context, Which::Marked) {
-            self.run(at + 1, &mut entry, context, out);
+            watch.begins(&entry, Some(at));
+            self.run(at + 1, &mut entry, context, out, watch);
         }
         self.spare.push(entry);
     }

@@ -46,7 +46,6 @@ use std::{
 use tokio::sync::Notify;
 
 pub use self::metrics::{ContainerLabels, FormatLabel, TailMetrics};
-pub use self::stop::Stop;
 use self::{
     chain::FolderWatcher,
     descriptors::Descriptors,
@@ -65,6 +64,7 @@ use self::{
     unit::Unit,
     units::Units,
 };
+pub use self::{staged::STREAMS_MAX, stop::Stop};
 use crate::{
     batch::{FromOutput, Lanes, ToOutput},
     checkpoint::{Snapshot, Unclaimed},

@@ -13,14 +13,11 @@ use std::{
 use crate::{
     batch::{self, Batch, StreamSlot},
     model::{ChannelId, Line, Position, Stream},
-    pipeline::{
-        Entry, Pairs, Pipeline, State, TENANT_LABEL, Verdict,
-        relabel::{LABELS_MAX, NAME_BYTES_MAX, Relabelled, VALUE_BYTES_MAX},
-    },
+    pipeline::{self, Entry, Pairs, Pipeline, State, TENANT_LABEL, Verdict, relabel::Relabelled},
 };
 
 /// Streams of one channel. Those that had no line for [`FORGET_AFTER_NS`] make room for others.
-const STREAMS_MAX: usize = 200;
+pub const STREAMS_MAX: usize = 200;
 const FORGET_AFTER_NS: i64 = 3600 * 1_000_000_000;
 
 /// The pipeline, with memory that all channels use by turns.
@@ -279,16 +276,13 @@ impl Streams {
 
     /// Which stream these labels are, and whether those that stages made become structured metadata.
     fn find(&mut self, labels: &Pairs, scratch: &mut Scratch) -> (usize, bool) {
-        let sent = || labels.iter().filter(|(name, value)| *name != TENANT_LABEL && !value.is_empty());
-        batch::write_label_set(sent(), &mut scratch.labels);
+        batch::write_label_set(pipeline::sent(labels), &mut scratch.labels);
         let hash = labels.hash();
         let is_it = |known: &Known| known.hash == hash && *known.labels == *scratch.labels;
         if let Some(place) = self.known.iter().position(is_it) {
             return (place, false);
         }
-        let fits = |(name, value): (&str, &str)| name.len() <= NAME_BYTES_MAX && value.len() <= VALUE_BYTES_MAX;
-        let count = sent().count();
-        if count == 0 || count > LABELS_MAX.max(self.own.len()) || !sent().all(fits) {
+        if !pipeline::is_taken(labels, self.own.len()) {
             return (0, true);
         }
         let new = Known { labels: scratch.labels.as_str().into(), hash, used_ns: scratch.now_ns, slot: None };

@@ -161,6 +161,7 @@ fn standard_error_is_an_error_only_where_nothing_else_tells() {
 /// What becomes of `detected_level`.
 fn detected(stages: &str, line: &str, metadata: &[(&str, &str)], is_stderr: bool) -> String {
     let mut pipeline = Pipeline::compile(&StageConfig::list(stages).unwrap()).unwrap().with_levels();
+    assert_eq!(pipeline.place(pipeline.len() - 1), "levels");
     let mut state = pipeline.new_state();
     state.is_stderr = is_stderr;
     let mut entry = Entry {

@@ -22,7 +22,7 @@ use kube::{
 };
 use tower::ServiceExt;
 
-use super::Problem;
+use super::{Interest, PodMetadata, Problem};
 use crate::{
     config::{self, Enabled},
     proxy::{Proxies, Proxy},
@@ -31,7 +31,7 @@ use crate::{
 /// How long a list may take.
 pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long an attempt for `pilcrow doctor` may take.
+/// How long `pilcrow doctor` and `pilcrow try` wait for an answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Stands in a kubeconfig for "no proxy of the environment".
@@ -123,16 +123,36 @@ pub async fn probe(config: &config::Kubernetes) -> Probe {
         Ok(access) => access,
         Err(impossible) => return Probe::Impossible(impossible),
     };
-    // Version 0: what the API server has in memory is enough.
-    let any = ListParams::default().fields(&access.field_selector()).at("0").matching(VersionMatch::NotOlderThan);
-    match tokio::time::timeout(PROBE_TIMEOUT, access.pods().list(&any)).await {
-        Ok(Ok(pods)) => Probe::Answered { server: access.server, node: access.node, pods: pods.items.len() },
-        Ok(Err(error)) => Probe::Refused { server: access.server, problem: Problem::of(&error) },
-        Err(_) => Probe::Refused { server: access.server, problem: Problem::timeout(PROBE_TIMEOUT) },
+    match access.list().await {
+        Ok(pods) => Probe::Answered { server: access.server, node: access.node, pods: pods.len() },
+        Err(problem) => Probe::Refused { server: access.server, problem },
     }
 }
 
+/// Asks the API once for what is of interest of this node's pods; `None` where it is not to be asked.
+///
+/// # Errors
+/// Why it gave none, for a person.
+pub async fn list(config: &config::Kubernetes, interest: &Interest) -> Result<Option<Vec<PodMetadata>>, String> {
+    if config.enabled == Enabled::False {
+        return Ok(None);
+    }
+    let access = connect(config).await.map_err(|impossible| impossible.to_string())?;
+    let pods = access.list().await.map_err(|problem| format!("the Kubernetes API {problem}"))?;
+    Ok(Some(pods.iter().filter_map(|pod| PodMetadata::of(pod, interest)).collect()))
+}
+
 impl Access {
+    async fn list(&self) -> Result<Vec<PartialObjectMeta<Pod>>, Problem> {
+        // Version 0: what the API server has in memory will do.
+        let any = ListParams::default().fields(&self.field_selector()).at("0").matching(VersionMatch::NotOlderThan);
+        match tokio::time::timeout(PROBE_TIMEOUT, self.pods().list(&any)).await {
+            Ok(Ok(pods)) => Ok(pods.items),
+            Ok(Err(error)) => Err(Problem::of(&error)),
+            Err(_) => Err(Problem::timeout(PROBE_TIMEOUT)),
+        }
+    }
+
     pub(super) fn pods(&self) -> Api<PartialObjectMeta<Pod>> {
         Api::all(self.client.clone())
     }

@@ -12,7 +12,7 @@ mod problem;
 mod selector;
 mod watch;
 
-pub use access::{Access, Impossible, Origin, Probe, open, probe};
+pub use access::{Access, Impossible, Origin, Probe, list, open, probe};
 pub use metrics::WatchMetrics;
 pub use pod::{Interest, PodExclusion, PodMetadata};
 pub use problem::Problem;
