@@ -285,6 +285,17 @@ impl ContainerParser {
         scratch: &mut Scratch,
         output: &mut Output<'_, S>,
     ) {
+        if let Some((torn, next)) = torn_by_nuls(record, scratch) {
+            output.counts.nul_bytes += (next - torn) as u64;
+            self.raw(&record[..torn], valid, reason, at, scratch, output);
+            return self.record(
+                &record[next..],
+                valid,
+                Position { offset: at.offset + next as u64, ..at },
+                scratch,
+                output,
+            );
+        }
         if at.offset < self.from[Stream::Stdout as usize] {
             return;
         }
@@ -304,6 +315,16 @@ fn give_out_whole<S: Sink>(line: Line<'_>, valid: bool, spare: &mut Option<Box<P
     let mut partial = Partial::open(spare, line.timestamp_ns, line.stream, line.at);
     partial.push(line.text, valid, line.at, output);
     partial.finish(output, spare);
+}
+
+/// Where a record ends that a power cut tore, and where the next one begins, with NULs between them and no newline.
+fn torn_by_nuls(record: &[u8], scratch: &mut Scratch) -> Option<(usize, usize)> {
+    let torn = memchr::memchr(0, record).filter(|&torn| torn > 0)?;
+    let next = torn + leading_nuls(&record[torn..]);
+    let rest = &record[next..];
+    let is_record = cri::parse(rest, &mut scratch.timestamps).is_ok()
+        || rest.starts_with(b"{\"log\":") && memchr::memchr(0, rest).is_none();
+    is_record.then_some((torn, next))
 }
 
 /// How many NULs `bytes` begins with.

@@ -274,6 +274,20 @@ fn a_record_behind_a_run_of_nuls_has_its_own_time_and_stream_and_a_hole_is_no_li
 }
 
 #[test]
+fn a_record_that_a_power_cut_tore_and_the_one_behind_the_nuls_are_two_lines() {
+    let docker = r#"{"log":"d\n","stream":"stderr","time":"2026-11-22T11:09:06.3Z"}"#;
+    for (torn, whole, line) in [
+        (&b"2026-11-22T11:0"[..], cri(1, "stderr F a"), err(T1, "a")),
+        (br#"{"log":"x"#, format!("{docker}\n"), err(T3, "d")),
+    ] {
+        let mut fed = Fed::roomy();
+        fed.feed([torn, &[0; 700], whole.as_bytes()].concat());
+        assert_eq!((fed.lines.len(), fed.counts.raw_records, fed.counts.nul_bytes), (2, 1, 700));
+        assert_eq!(fed.lines[1], line);
+    }
+}
+
+#[test]
 fn nuls_before_a_newline_give_the_same_wherever_a_chunk_begins() {
     let mut fed = [Fed::roomy(), Fed::roomy()];
     fed[0].feed(b"raw\n\0\0\n");

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// How many first bytes the fingerprint covers at most.
 pub const FINGERPRINT_BYTES: usize = 1024;
+/// The most that is read of a file to tell it from others: a docker record has 16 KiB of text, escaped.
+pub const HEAD_BYTES_MAX: usize = 32 << 10;
 
 /// A file as the file system knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,7 +31,7 @@ impl FileKey {
 /// A hash of a file's first bytes; of fewer where the file was shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
-    /// Bytes covered, at most [`FINGERPRINT_BYTES`]; 0: the file was empty and cannot be told from others.
+    /// Bytes covered, [`FINGERPRINT_BYTES`] or docker's first record; 0: the file was empty and cannot be told from others.
     pub len: u16,
     /// FNV-1a, 64 bits: stable over versions of this program.
     pub hash: u64,
@@ -38,19 +40,36 @@ pub struct Fingerprint {
 impl Fingerprint {
     /// The fingerprint of a file that begins with `head`.
     pub fn of(head: &[u8]) -> Self {
-        let head = &head[..head.len().min(FINGERPRINT_BYTES)];
+        let head = &head[..distinguishing_bytes(head)];
         Self { len: head.len() as u16, hash: hash_on(HASH_OF_NOTHING, head) }
     }
 
     /// Whether a file that begins with `head` is the one that this was taken of, grown since or not.
     pub fn matches(&self, head: &[u8]) -> bool {
-        self.len > 0 && head.get(..usize::from(self.len)).is_some_and(|covered| Self::of(covered).hash == self.hash)
+        let covered = head.get(..usize::from(self.len)).filter(|covered| !covered.is_empty());
+        covered.is_some_and(|covered| hash_on(HASH_OF_NOTHING, covered) == self.hash)
     }
 
     /// Whether it covers all that a fingerprint can.
     pub fn is_full(&self) -> bool {
-        usize::from(self.len) == FINGERPRINT_BYTES
+        usize::from(self.len) >= FINGERPRINT_BYTES
     }
+}
+
+/// Whether a file's beginning has to be read on, up to [`HEAD_BYTES_MAX`]: docker writes a record's time at its end, and until there
+/// two files may be equal whose first line is long.
+pub fn is_long_docker_record(head: &[u8]) -> bool {
+    head.len() >= FINGERPRINT_BYTES && head[0] == b'{' && memchr::memchr(b'\n', &head[..FINGERPRINT_BYTES]).is_none()
+}
+
+/// How many bytes tell a file from others. After a power cut files may begin with NULs, which tell nothing.
+fn distinguishing_bytes(head: &[u8]) -> usize {
+    let short = head.len().min(FINGERPRINT_BYTES);
+    if is_long_docker_record(head) {
+        let long = &head[..head.len().min(HEAD_BYTES_MAX)];
+        return memchr::memchr(b'\n', long).map_or(short, |newline| newline + 1);
+    }
+    if head[..short].iter().all(|&byte| byte == 0) { 0 } else { short }
 }
 
 /// FNV-1a's offset basis.

@@ -5,7 +5,9 @@ mod pod_name;
 
 #[cfg(test)]
 pub use file::work;
-pub use file::{FINGERPRINT_BYTES, FileKey, Fingerprint, Offsets, SavedFile, prefix_hashes};
+pub use file::{
+    FINGERPRINT_BYTES, FileKey, Fingerprint, HEAD_BYTES_MAX, Offsets, SavedFile, is_long_docker_record, prefix_hashes,
+};
 pub use pod_name::PodName;
 
 /// One producer of lines, such as a container, as the tailer numbers them. Never reused while the program runs.

@@ -11,7 +11,7 @@ use std::{
 use super::{
     FormatLabel, ROTATION_GRACE, State, Tailer, Unit,
     apart::{self, Left, read_range},
-    chain::{FAILING_MAX, Source, clock_before},
+    chain::{self, FAILING_MAX, Source, clock_before},
     folders::Folder,
     quiet::Quiet,
     read::{BUFFER_BYTES, BUFFERS, RangeReader, Wanted},
@@ -153,9 +153,13 @@ impl<R: RangeReader> Tailer<R> {
     /// The end of the unit's file at `index` is reached for good: reads what no newline ends, and goes on to the next file. The
     /// file stays open until Loki has its lines.
     pub(super) fn finish(&mut self, id: UnitId, index: usize) {
-        self.extend_fingerprints(id);
         let Some(unit) = self.state.units.get_mut(id) else { return };
-        let file = &unit.chain.files()[index];
+        let file = &mut unit.chain.files_mut()[index];
+        if let Source::Slot(slot) = file.source
+            && let Some(descriptor) = self.reader.file(slot)
+        {
+            file.extend_fingerprint(|| chain::plain_head(descriptor));
+        }
         let (number, parsed, seen) = (file.id, file.progress.parsed(), file.progress.seen());
         if let Source::Slot(slot) = file.source
             && let Some(descriptor) = self.reader.file(slot)

@@ -18,7 +18,7 @@ use crate::{
     source::kubernetes::{PodExclusion, PodMetadata},
     tail::{
         chain::{self, Age},
-        survey,
+        local, survey,
     },
 };
 
@@ -54,7 +54,7 @@ pub fn find(config: &Config, request: &Request, pods: Pods) -> anyhow::Result<Al
         ),
         Err(error) => bail!("{} (paths.pods)", unreadable(root, &error)),
     };
-    if let Some(wrong) = survey::names(root, all_pods.iter().map(String::as_str)) {
+    if let Some(wrong) = survey::names(root, &all_pods) {
         bail!("there are no logs in {} (paths.pods): {wrong}", root.display());
     }
     let mut search = Search { config, request, all: All::default(), left_out: BTreeMap::new(), seen: Seen::default() };
@@ -216,7 +216,7 @@ fn folders(folder: &Path) -> io::Result<Vec<String>> {
 
 /// The file of the last restart that is written to.
 fn current_log(folder: &Path) -> io::Result<Option<PathBuf>> {
-    let files = chain::list(folder, |_| {})?.files.into_iter();
+    let files = chain::list(&local::Folder::open(folder)?, |_| {})?.files.into_iter();
     let live = files.filter(|file| file.name.age == Age::Live).max_by_key(|file| file.name.restart);
     Ok(live.map(|file| file.path))
 }

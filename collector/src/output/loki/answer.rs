@@ -175,7 +175,8 @@ impl Answer {
     fn is_lokis_success(&self) -> bool {
         let text = self.text.trim_start();
         let is_json = !self.is_html() && (self.content_type.contains("json") || text.starts_with('{'));
-        self.status == StatusCode::NO_CONTENT || self.status == StatusCode::OK && (text.is_empty() || is_json)
+        let is_empty = text.is_empty() && !self.is_html();
+        self.status == StatusCode::NO_CONTENT || self.status == StatusCode::OK && (is_empty || is_json)
     }
 
     fn is_html(&self) -> bool {

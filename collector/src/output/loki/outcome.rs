@@ -30,6 +30,8 @@ const HALVE_UNKNOWN_AFTER: u32 = 3;
 const HALVE_AFTER_SLOWDOWNS: u32 = 5;
 /// A smaller request, in encoded bytes, is not halved for that: many small ones are no help against a limit.
 const HALVE_BYTES_MIN: usize = 32 << 10;
+/// A single line of so many encoded bytes may be more than a server takes; a smaller one is not given up for that.
+const LARGE_LINE_BYTES: usize = 16 << 10;
 /// How many requests that got through are remembered.
 const PASSED_MAX: usize = 8;
 /// After an outage of this length without a connection Loki may have restarted and forgotten its streams.
@@ -119,7 +121,13 @@ impl Schedule {
         self.passed.push_back((now, bytes));
     }
 
-    fn too_large(&mut self, index: usize, piece: Piece, now: Instant) {
+    /// Whether Loki took lines after that time; a probe has none.
+    fn others_pass(&self, since: Instant) -> bool {
+        self.passed.iter().any(|(at, bytes)| *at > since && *bytes > 0)
+    }
+
+    fn too_large(&mut self, index: usize, mut piece: Piece, now: Instant) {
+        let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
         match self.batches[index].batch.halve(&piece.part) {
             Some((first, second)) => {
                 let bytes = piece.part.encoded_bytes();
@@ -135,8 +143,25 @@ impl Schedule {
                 self.put_back(index, vec![first, second], &tries);
             }
             None => {
-                let text = format!("a single line of {} bytes is too large for Loki", piece.part.encoded_bytes());
-                self.give_up(index, &piece.part, "too_large", &text);
+                let bytes = piece.part.encoded_bytes();
+                let text = format!("a single line of {bytes} bytes is too large for Loki");
+                if bytes >= LARGE_LINE_BYTES {
+                    return self.give_up(index, &piece.part, "too_large", &text);
+                }
+                if self.others_pass(since) && !self.streams[piece.shares[0].stream].dropping {
+                    return self.park(index, &piece, "too_large", &text, now);
+                }
+                // No server has so low a limit: something is wrong with it, or on the way to it.
+                let obstacle = Obstacle {
+                    summary: "Loki answers 413 Content Too Large".into(),
+                    detail: format!("even to a request of {bytes} bytes"),
+                    advice: Some("look at the limits of a proxy before Loki".into()),
+                    pace: Pace::Fix,
+                    place: Place::Answer,
+                    retry_after: None,
+                };
+                self.outage.note(&obstacle, now);
+                self.wait(index, piece, &obstacle, now);
             }
         }
     }
@@ -175,7 +200,7 @@ impl Schedule {
     /// A 400 that Loki's texts do not explain may come from something on the way and pass. What stays is narrowed down to the line.
     fn unknown(&mut self, index: usize, mut piece: Piece, unknown: &Unknown, now: Instant) {
         let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
-        let others_pass = self.passed.iter().any(|(at, _)| *at > since);
+        let others_pass = self.others_pass(since);
         piece.tries.unknown += 1;
         if piece.tries.unknown >= HALVE_UNKNOWN_AFTER {
             if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
@@ -212,7 +237,7 @@ impl Schedule {
         self.outage.note(obstacle, now);
         let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
         piece.tries.attempts += 1;
-        let others_pass = self.passed.iter().any(|(at, bytes)| *at > since && *bytes > 0);
+        let others_pass = self.others_pass(since);
         if let Place::Timeout { all_sent } = obstacle.place
             && self.halves_after_timeout(&piece, all_sent)
             && let Some((first, second)) = self.batches[index].batch.halve(&piece.part)
@@ -233,6 +258,17 @@ impl Schedule {
                     true => self.give_up(index, &piece.part, "unavailable", &told(obstacle)),
                     false => self.park(index, &piece, "unavailable", &told(obstacle), now),
                 };
+            }
+        }
+        if obstacle.pace == Pace::Fix && obstacle.place == Place::Answer && piece.tries.attempts >= HALVE_AFTER {
+            // A firewall for web pages may dislike one line: the others must not wait for it.
+            if piece.shares.len() > 1 {
+                if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
+                    let tries = Tries { attempts: HALVE_AFTER - 1, ..self.tries_of_part(&piece.tries, now) };
+                    return self.put_back(index, vec![first, second], &tries);
+                }
+            } else if others_pass && !self.streams[piece.shares[0].stream].dropping {
+                return self.park(index, &piece, "unavailable", &told(obstacle), now);
             }
         }
         if obstacle.pace == Pace::Slower {

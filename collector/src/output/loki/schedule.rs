@@ -370,7 +370,12 @@ impl Schedule {
     fn end(&mut self, live: Live, now: Instant) {
         live.ids.iter().flatten().for_each(|id| self.streams.release(*id, now));
         // What makes a body of it drops its reference before the request ends.
-        let Some(batch) = Arc::into_inner(live.batch) else { return };
+        let Some(batch) = Arc::into_inner(live.batch) else {
+            tracing::error!(
+                "a batch is still in use after its last request has ended; please report this bug of Pilcrow"
+            );
+            return;
+        };
         self.count_queued(&batch, -1);
         self.count_acknowledged(&batch, live.lost_entries + live.refused_entries);
         let refused = (0..live.refused.len()).filter(|slot| live.refused[*slot]).map(StreamSlot::at).collect();

@@ -253,10 +253,10 @@ fn fraction_digits(text: &str) -> Option<usize> {
 
 /// A fraction of a second by its digits; what is finer than a nanosecond is cut.
 fn nanoseconds(digits: &str) -> Option<i64> {
-    let digits = &digits[..digits.len().min(9)];
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
+    let digits = &digits[..digits.len().min(9)];
     let number: i64 = digits.parse().ok()?;
     Some(number * 10_i64.pow(9 - u32::try_from(digits.len()).ok()?))
 }

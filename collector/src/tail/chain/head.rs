@@ -19,7 +19,7 @@ use rustix::fs::{FileType, OFlags, Stat};
 #[cfg(test)]
 use crate::model::work;
 use crate::{
-    model::{FINGERPRINT_BYTES, FileKey},
+    model::{FINGERPRINT_BYTES, FileKey, HEAD_BYTES_MAX, is_long_docker_record},
     tail::{apart, local},
 };
 
@@ -34,7 +34,7 @@ pub struct Inspected {
     pub len: u64,
     /// When it was last written to, nanoseconds since 1970.
     pub modified_ns: i64,
-    /// Its first bytes, decompressed, at most [`FINGERPRINT_BYTES`].
+    /// Its first bytes, decompressed: those that a fingerprint covers, or more.
     pub head: Vec<u8>,
 }
 
@@ -150,7 +150,7 @@ fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
     if gzip && found.st_size == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
     }
-    let head = if gzip { gzip_head(file)? } else { apart::read_range_here(file, 0, FINGERPRINT_BYTES)? };
+    let head = if gzip { gzip_head(file)? } else { head_of(|len| apart::read_range_here(file, 0, len))? };
     Ok((Inspected::of(&found, head), file_system as u64))
 }
 
@@ -168,14 +168,22 @@ pub fn modified_ns(found: &Stat) -> i64 {
 /// # Errors
 /// Where it cannot be read; [`apart::Left::error`] where reading does not return.
 pub fn plain_head(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
-    apart::read_range(file, 0, FINGERPRINT_BYTES)
+    head_of(|len| apart::read_range(file, 0, len))
 }
 
 fn gzip_head(file: &File) -> io::Result<Vec<u8>> {
-    let mut head = Vec::with_capacity(FINGERPRINT_BYTES);
-    MultiGzDecoder::new(file).take(FINGERPRINT_BYTES as u64).read_to_end(&mut head)?;
-    io::Seek::rewind(&mut &*file)?;
-    Ok(head)
+    head_of(|len| {
+        let mut head = Vec::with_capacity(len);
+        let read = MultiGzDecoder::new(file).take(len as u64).read_to_end(&mut head);
+        io::Seek::rewind(&mut &*file)?;
+        read.map(|_| head)
+    })
+}
+
+/// What tells a file from others; `read` gives so many of its first bytes.
+fn head_of(read: impl Fn(usize) -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
+    let head = read(FINGERPRINT_BYTES)?;
+    if is_long_docker_record(&head) { read(HEAD_BYTES_MAX) } else { Ok(head) }
 }
 
 #[cfg(test)]
@@ -192,6 +200,26 @@ mod tests {
         assert!(!short.matches(b"2026-01-02T03:04:05Z stdout F b"));
         assert!(!short.matches(b"2026"), "shorter than what the fingerprint covers");
         assert!(!Fingerprint::of(b"").matches(b"anything"), "an empty file cannot be recognised");
+    }
+
+    #[test]
+    fn dockers_long_first_lines_differ_by_the_time_at_their_end_and_nuls_are_no_beginning() {
+        let dir = tempfile::tempdir().unwrap();
+        let head = |name: &str, content: &[u8]| {
+            std::fs::write(dir.path().join(name), content).unwrap();
+            inspect(&dir.path().join(name), false).unwrap().head
+        };
+        let record = |second: u32| {
+            let line = "Exception in thread main ".repeat(200);
+            format!("{{\"log\":\"{line}\\n\",\"stream\":\"stderr\",\"time\":\"2026-01-02T03:04:0{second}Z\"}}\n")
+        };
+        let (first, second) = (head("0.log", record(1).as_bytes()), head("1.log", record(2).as_bytes()));
+        assert!(!Fingerprint::of(&first).matches(&second), "equal but for the time");
+        let grown = head("0.log", [record(1), record(2)].concat().as_bytes());
+        assert!(Fingerprint::of(&first).matches(&grown) && Fingerprint::of(&first) == Fingerprint::of(&grown));
+        assert_eq!(crate::decode::first_timestamp_ns(&first).map(|ns| ns / 1_000_000_000 % 60), Some(1));
+        let nuls = head("2.log", &[&[0; 4096][..], b"2026-01-02T03:04:05Z stdout F a\n"].concat());
+        assert!(!Fingerprint::of(&nuls).matches(&nuls));
     }
 
     #[test]

@@ -279,14 +279,15 @@ impl ChainFile {
         match self.source {
             _ if self.name.gzip || self.fingerprint.len == 0 => listed.modified_ns == self.modified_ns,
             Source::Listed => listed.len >= self.progress.parsed(),
-            _ => listed.len == self.progress.parsed(),
+            _ => listed.len == self.progress.parsed() && listed.modified_ns == self.modified_ns,
         }
     }
 
     /// Takes the fingerprint again where the file was shorter than one when it was taken, read or not: while Loki is away a
     /// file may be rotated and compressed before its first byte is parsed. `head`: its first bytes now.
     pub fn extend_fingerprint(&mut self, head: impl FnOnce() -> io::Result<Vec<u8>>) {
-        if self.fingerprint.is_full() {
+        let covers_all = u64::from(self.fingerprint.len) >= self.len.max(self.progress.seen());
+        if self.fingerprint.is_full() || self.fingerprint.len > 0 && covers_all {
             return;
         }
         if let Ok(head) = head()
@@ -366,7 +367,7 @@ impl ChainFile {
         };
         let time = match self.first_timestamp_ns {
             Some(timestamp_ns) => timestamp_ns,
-            None if self.fingerprint.len > 0 => self.modified_ns,
+            None if self.len > 0 => self.modified_ns,
             None => i64::MAX,
         };
         (self.name.restart, self.name.age == Age::Live, Reverse(number), time, self.id)
