@@ -46,6 +46,22 @@ fn a_good_configuration_is_explained_in_sentences() {
 }
 
 #[test]
+fn levels_and_service_name_are_shown_where_they_are_on() {
+    let (out, err, code) = check("levels: true\nservice_name: true\n", &["--print"]);
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    for part in [
+        "- The built-in rules make labels, and service_name is added, such as {app=\"nginx\", ",
+        "service_name=\"nginx\", stream=\"stderr\"}",
+        "- The level of each line is sent as the structured metadata detected_level, ",
+        "\nlevels: true\nservice_name: true\n",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    let (out, ..) = check("{}", &[]);
+    assert!(!out.contains("detected_level") && !out.contains("service_name"), "{out}");
+}
+
+#[test]
 fn what_is_printed_is_a_configuration_with_the_same_meaning_and_no_secret() {
     let yaml = "loki: {batch: {age: 90s}, headers: {Authorization: s3cret}}\nlabels: {v: '1.10', n: 'null', y: 'true'}\n\
                 kubernetes: {enabled: false, node_name: ''}\n";

@@ -37,7 +37,7 @@ pub struct Compiled {
     pub relabel: Relabel,
     /// `kubernetes.pod_selector`.
     pub pod_selector: Selector,
-    /// The stages that every line goes through; `None`: there are none.
+    /// The stages that every line goes through, with what finds their level; `None`: there are none.
     pub pipeline: Option<Pipeline>,
     /// Keys of the file that have no effect any more, and stages that may not do what their writer expects.
     pub warnings: Vec<Problem>,

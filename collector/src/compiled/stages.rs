@@ -1,4 +1,4 @@
-//! `pipeline_stages`: compiled into a pipeline, or everything that is wrong with it.
+//! `pipeline_stages` and `levels`: compiled into a pipeline, or everything that is wrong with it.
 
 use super::Problems;
 use crate::{
@@ -9,9 +9,9 @@ use crate::{
 /// Series of all `metrics` stages together.
 const SERIES_MAX: usize = 10_000;
 
-/// `None` where there are no stages, or something is wrong with them.
+/// `None` where lines go through no stage, or something is wrong with them.
 pub fn compile(config: &Config, problems: &mut Problems) -> Option<Pipeline> {
-    if config.pipeline_stages.is_empty() {
+    if config.pipeline_stages.is_empty() && !config.levels {
         return None;
     }
     tenants(&config.pipeline_stages, "pipeline_stages.", problems);
@@ -30,7 +30,8 @@ pub fn compile(config: &Config, problems: &mut Problems) -> Option<Pipeline> {
 /// Everything that is wrong with the stages.
 pub fn fresh(config: &Config) -> Result<Pipeline, Vec<CompileError>> {
     let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
-    Pipeline::compile_with(&config.pipeline_stages, &Limits { max_bytes, max_series: SERIES_MAX })
+    let pipeline = Pipeline::compile_with(&config.pipeline_stages, &Limits { max_bytes, max_series: SERIES_MAX })?;
+    Ok(if config.levels { pipeline.with_levels() } else { pipeline })
 }
 
 /// `tenant` stages, nested ones included: lines go to the one tenant of `loki.tenant`.

@@ -47,6 +47,10 @@ pub struct Config {
     pub relabel_configs: Vec<RelabelConfig>,
     /// Promtail's stages, applied to each line.
     pub pipeline_stages: Vec<StageConfig>,
+    /// Whether each line gets its level as structured metadata.
+    pub levels: bool,
+    /// Whether each stream gets the label `service_name`.
+    pub service_name: bool,
     /// What the rules and stages shall make of lines, for `pilcrow test`.
     pub tests: Vec<RuleTest>,
     pub paths: Paths,
@@ -310,6 +314,8 @@ impl Default for Config {
             relabel_defaults: true,
             relabel_configs: Vec::new(),
             pipeline_stages: Vec::new(),
+            levels: false,
+            service_name: false,
             tests: Vec::new(),
             paths: Paths::default(),
             kubernetes: Kubernetes::default(),

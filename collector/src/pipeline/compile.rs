@@ -9,11 +9,15 @@ use serde::Deserialize;
 use super::{
     entry::Entry,
     extracted::Slot,
+    levels::Levels,
     pattern::Pattern,
     stage::{Failed, Stage},
     stages::{self, metrics::Custom},
 };
 use crate::config::{StageConfig, StageValue};
+
+/// The key of the configuration by which levels are found.
+const LEVELS: &str = "levels";
 
 /// Something that is wrong with a stage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -102,6 +106,14 @@ impl Pipeline {
         })
     }
 
+    /// Adds what finds the level of each entry, behind all stages.
+    #[must_use]
+    pub fn with_levels(mut self) -> Self {
+        self.places.push((self.stages.len(), LEVELS.to_owned()));
+        self.stages.push(Box::new(Levels::default()));
+        self
+    }
+
     /// Bytes of the longest entry.
     #[must_use]
     pub fn max_bytes(&self) -> usize {
@@ -125,11 +137,14 @@ impl Pipeline {
         &self.warnings
     }
 
-    /// Where the stage of this number is written: `pipeline_stages[0].match.stages[1].json`.
+    /// Where the stage of this number is written: `pipeline_stages[0].match.stages[1].json`, `levels`.
     #[must_use]
     pub fn place(&self, stage: usize) -> String {
         let after = self.places.partition_point(|(first, _)| *first <= stage);
         let key = self.places[..after].last().map_or("", |(_, key)| key);
+        if key == LEVELS {
+            return LEVELS.to_owned();
+        }
         format!("pipeline_stages{}", key.replace(".[", "["))
     }
 

@@ -11,6 +11,7 @@ pub mod compile;
 pub mod entry;
 pub mod extracted;
 mod go;
+pub mod levels;
 mod pattern;
 pub mod relabel;
 mod run;

@@ -54,7 +54,7 @@ impl Pipeline {
     /// What the stages keep for a new channel.
     #[must_use]
     pub fn new_state(&self) -> State {
-        State { channels: self.stages.iter().filter_map(|stage| stage.channel()).collect() }
+        State { channels: self.stages.iter().filter_map(|stage| stage.channel()).collect(), ..State::default() }
     }
 
     /// Takes an entry through the stages; `entry` is changed, whatever happens to it. Entries that were held back go out

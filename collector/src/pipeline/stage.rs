@@ -64,6 +64,8 @@ pub trait Channel: Any + Send {
 /// All that the stages of one pipeline keep for one channel.
 #[derive(Default)]
 pub struct State {
+    /// The channel is a container's standard error.
+    pub is_stderr: bool,
     pub(super) channels: Vec<Box<dyn Channel>>,
 }
 
@@ -103,6 +105,12 @@ impl Context<'_> {
     pub fn channel<C: Channel>(&mut self, number: usize) -> Option<&mut C> {
         let channel: &mut dyn Any = self.state.channels.get_mut(number)?.as_mut();
         channel.downcast_mut()
+    }
+
+    /// Whether the entry was written to standard error.
+    #[must_use]
+    pub fn is_stderr(&self) -> bool {
+        self.state.is_stderr
     }
 
     /// The slot of a name that was found in a line.

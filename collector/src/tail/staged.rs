@@ -3,7 +3,7 @@
 //! In: lines as they were decoded, with their channel. Out: entries in a batch, each in the stream of its labels. What a stage
 //! holds back keeps the channel's position where it began ([`Staged::held_from`]); what it drops needs no entry and is done.
 //! A channel has a bounded number of streams: past it, and where Loki would not take a label, labels become structured metadata, so
-//! that no line is lost. Without `pipeline_stages` there is none of this.
+//! that no line is lost. Without `pipeline_stages` and `levels` there is none of this.
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     batch::{self, Batch, StreamSlot},
-    model::{ChannelId, Line, Position},
+    model::{ChannelId, Line, Position, Stream},
     pipeline::{self, Entry, Pairs, Pipeline, State, TENANT_LABEL, Verdict, relabel::Relabelled},
 };
 
@@ -87,7 +87,11 @@ impl Stages {
         entry.line.clear();
         entry.line.extend_from_slice(line.text);
         let Staged { state, streams, .. } = staged;
-        let state = state.get_or_insert_with(|| pipeline.new_state());
+        let state = state.get_or_insert_with(|| {
+            let mut state = pipeline.new_state();
+            state.is_stderr = channel.stream == Stream::Stderr;
+            state
+        });
         let mut out = |entry: &Entry| streams.append(entry, channel, batch, scratch);
         let outcome = pipeline.process(state, entry, *now_ns, &mut out);
         if outcome.verdict == Verdict::Dropped("") {

@@ -1,6 +1,7 @@
 //! Nothing on a line's way needs memory of its own once buffers have grown. A test program apart, as its allocator counts.
 
 mod batch;
+mod levels;
 mod parse;
 mod read;
 

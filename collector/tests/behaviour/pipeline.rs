@@ -138,3 +138,62 @@ fn what_is_wrong_with_a_stage_is_reported_with_its_place() {
     assert!(text.contains("pipeline_stages[0].match.stages[0].tenant: is not available yet"), "{text}");
     assert!(text.contains("pipeline_stages[1].geoip"), "{text}");
 }
+
+#[test]
+fn levels_and_service_names_arrive_where_they_are_on() {
+    let mut node = Node::new();
+    node.extra_config = "levels: true\nservice_name: true\n".into();
+    let (web, db) = (node.container("web", "web").join("0.log"), node.container("db", "db").join("0.log"));
+    let on_stderr = |second, text| record(second, text).replace(" stdout ", " stderr ");
+    append(
+        &web,
+        [
+            record(1, r#"{"level":"warn","msg":"slow"}"#),
+            record(2, "E0102 15:04:05.678901       1 leader.go:330] no lease"),
+            record(3, "plain"),
+            on_stderr(4, "plain on stderr"),
+            record(5, r#"{"level":20}"#),
+        ]
+        .concat(),
+    );
+    append(&db, record(1, "no error found"));
+    let program = node.start();
+    node.wait_until(&program, "the lines", |counts| counts.entries == 6);
+    let mut seen: Vec<String> = Vec::new();
+    for stream in node.receiver.streams().values() {
+        let service = stream.label("service_name").unwrap_or("-");
+        let entries = stream.entries.iter();
+        seen.extend(entries.map(|entry| format!("{service} {:?} {:.8}", entry.metadata, entry.line)));
+    }
+    seen.sort();
+    let of = |service: &str, level: &str, text: &str| format!("{service} [(\"detected_level\", \"{level}\")] {text}");
+    assert_eq!(
+        seen,
+        [
+            of("db", "error", "no error"),
+            of("web", "debug", "{\"level\""),
+            of("web", "error", "E0102 15"),
+            of("web", "error", "plain on"),
+            of("web", "unknown", "plain"),
+            of("web", "warn", "{\"level\""),
+        ]
+    );
+    node.assert_no_violations();
+}
+
+#[test]
+fn the_level_is_found_behind_the_stages() {
+    let mut node = node("- regex: {expression: 'lvl:(?P<level>\\w+)'}\n- labels: {level: }\n");
+    node.extra_config += "levels: true\n";
+    append(&node.container("web", "web").join("0.log"), [record(1, "lvl:WRN error"), record(2, "error")].concat());
+    let program = node.start();
+    node.wait_until(&program, "the lines", |counts| counts.entries == 2);
+    let streams = node.receiver.streams();
+    let levels = |label| {
+        let stream = streams.values().find(|stream| stream.label("level") == label).unwrap();
+        stream.entries[0].metadata.clone()
+    };
+    let expected = |level: &str| vec![("detected_level".to_owned(), level.to_owned())];
+    assert_eq!((levels(Some("WRN")), levels(None)), (expected("warn"), expected("error")));
+    node.assert_no_violations();
+}

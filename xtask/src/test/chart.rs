@@ -10,7 +10,7 @@ use super::Report;
 use crate::{apt, build, helm, helm::Helm, k3s, manifests, process};
 
 /// Values that the chart must refuse, as `--set` takes them, and what it must name.
-const REFUSED: [(&str, &str); 21] = [
+const REFUSED: [(&str, &str); 22] = [
     ("labels.cluster=x", "set loki.url"),
     ("loki.ulr=http://loki", "'ulr'"),
     ("loki.url=loki:3100", "/loki/url"),
@@ -23,6 +23,7 @@ const REFUSED: [(&str, &str); 21] = [
     ("loki.url=http://l,config=debug", "/config"),
     ("port=80", "/port"),
     ("labels.pod=x", "/labels"),
+    ("levels=all", "/levels"),
     ("labels.a-b=x", "/labels"),
     ("config.http.listen=[::]:1", "/config/http"),
     ("config.paths.log=/x", "/config/paths"),

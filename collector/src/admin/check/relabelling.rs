@@ -59,6 +59,7 @@ impl<'c> Relabelling<'c> {
             (true, n) => format!("The built-in rules and {n} of the configuration make labels"),
             (false, n) => format!("{n} rules of the configuration make labels, without the built-in ones"),
         };
+        let rules = if config.service_name { format!("{rules}, and service_name is added") } else { rules };
         let Some(Relabelled { labels, metadata, .. }) = &self.example else {
             return format!("{rules}; lines of a container nginx in the namespace default are left out by them.");
         };

@@ -17,6 +17,7 @@ pub use trace::{Change, Did, End, StepTrace, Trace, differing};
 use self::trace::Tracer;
 use crate::{
     compiled::Compiled,
+    model::Stream,
     pipeline::{
         Entry, Pairs, Pipeline, State,
         relabel::{self, Outcome, Relabel, Target},
@@ -79,7 +80,9 @@ impl<'c> Rules<'c> {
         };
         let mut labels = pairs(&relabelled.labels);
         more.into_iter().for_each(|(name, value)| labels.set(name, value));
-        Some(self.channel_with(labels, pairs(&relabelled.metadata)))
+        let mut channel = self.channel_with(labels, pairs(&relabelled.metadata));
+        channel.state.is_stderr = target.stream == Stream::Stderr.name();
+        Some(channel)
     }
 
     /// A channel with these labels, whatever the rules say.

@@ -9,6 +9,7 @@ mod meta;
 mod pattern;
 mod rule;
 mod rules;
+mod service_name;
 mod template;
 
 pub use meta::{Target, annotation_names, controller_names, is_from_api, label_names, why_unknown};

@@ -5,6 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{
     Labels, Rule, RuleError, Target, meta,
     rule::{Writes, is_label_name},
+    service_name::{self, SERVICE_NAME},
 };
 use crate::{
     batch,
@@ -40,6 +41,8 @@ pub struct Relabel {
     depends_on_api: Vec<bool>,
     fixed: Labels,
     node: String,
+    /// Whether streams get the label `service_name`.
+    names_services: bool,
 }
 
 /// What the rules make of a stream.
@@ -100,6 +103,7 @@ impl Relabel {
             rules,
             fixed: fixed.map(|(name, value)| (name.clone(), value.clone())).collect(),
             node: config.kubernetes.node_name.clone(),
+            names_services: config.service_name,
         })
     }
 
@@ -113,19 +117,23 @@ impl Relabel {
                 return Outcome::Drop { is_final: !depends_on_api };
             }
         }
+        let annotation = self.names_services.then(|| labels.get(service_name::ANNOTATION).cloned());
         let mut relabelled = Relabelled::of(labels);
         if relabelled.labels.is_empty() {
             relabelled.has_stopgap = true;
             let job = format!("{}/{}", target.pod.namespace, target.container);
             relabelled.labels.insert("job".into(), job);
         }
+        if let Some(annotation) = annotation {
+            service_name::add(&mut relabelled.labels, annotation);
+        }
         Outcome::Keep(relabelled)
     }
 
-    /// Whether any rule reads the label of this name.
+    /// Whether the label of this name is read, by a rule or for `service_name`.
     #[must_use]
     pub fn reads(&self, name: &str) -> bool {
-        self.rules.iter().any(|rule| rule.reads(name))
+        self.names_services && name == service_name::ANNOTATION || self.rules.iter().any(|rule| rule.reads(name))
     }
 
     /// The rules, in their order.
@@ -190,10 +198,12 @@ impl Relabelled {
         if *has_stopgap {
             return Some("the rules leave no label, and Loki takes no line without one: job stands in".into());
         }
-        if labels.len() > LABELS_MAX {
+        // Loki does not count this one.
+        let counted = labels.len() - usize::from(labels.contains_key(SERVICE_NAME));
+        if counted > LABELS_MAX {
             let names: Vec<&str> = labels.keys().map(String::as_str).collect();
             let limit = format!("{LABELS_MAX} that Loki accepts by default (max_label_names_per_series)");
-            return Some(format!("{} labels ({}) are more than the {limit}", names.len(), names.join(", ")));
+            return Some(format!("{counted} labels ({}) are more than the {limit}", names.join(", ")));
         }
         for (name, value) in labels {
             if name.len() > NAME_BYTES_MAX || value.len() > VALUE_BYTES_MAX {

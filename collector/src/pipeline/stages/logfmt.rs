@@ -1,6 +1,6 @@
 //! `logfmt`: values of `key=value` pairs are extracted, as Go's go-logfmt reads them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use serde::Deserialize;
 
@@ -83,6 +83,16 @@ impl Stage for Logfmt {
             }
         }
         Step::Next
+    }
+}
+
+/// Calls `pair` with the keys and values of a record until it has enough, or the record ends or is none. `scratch`: for values.
+pub fn each_pair(record: &[u8], scratch: &mut Vec<u8>, mut pair: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>) {
+    let mut pairs = Pairs { rest: record };
+    while let Next::Pair(key) = pairs.next(scratch) {
+        if pair(key, scratch).is_break() {
+            return;
+        }
     }
 }
 

@@ -77,6 +77,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with $tls }}{{ $_ := set $loki "tls" . }}{{ end }}
 {{- $config := dict "loki" $loki }}
 {{- with .Values.labels }}{{ $_ := set $config "labels" (deepCopy .) }}{{ end }}
+{{- if .Values.levels }}{{ $_ := set $config "levels" true }}{{ end }}
+{{- if .Values.serviceName }}{{ $_ := set $config "service_name" true }}{{ end }}
 {{- if or .Values.listenAddress (ne (int .Values.port) 9080) }}
 {{- $address := default "::" .Values.listenAddress }}
 {{- $listen := printf (ternary "[%s]:%d" "%s:%d" (contains ":" $address)) $address (int .Values.port) }}

@@ -158,3 +158,33 @@ fn a_drop_is_final_unless_it_hangs_on_what_the_api_may_still_say() {
         assert_eq!(outcome(&relabel(rules, true), &[]), Outcome::Drop { is_final }, "{rules}");
     }
 }
+
+#[test]
+fn service_name_is_the_annotation_else_the_first_label_of_lokis_list_and_a_rules_own_wins() {
+    let named = |yaml: &str, defaults, from_api: &[(&str, &str)]| {
+        let relabel = Relabel { names_services: true, ..relabel(yaml, defaults) };
+        kept(&relabel, from_api).labels.remove("service_name").unwrap()
+    };
+    let annotation = (service_name::ANNOTATION, "shop");
+    assert_eq!(named("", true, &[(APP, "web"), annotation]), "shop");
+    assert_eq!(named("", true, &[(APP, "web")]), "web");
+    assert_eq!(named("", true, &[]), "nginx");
+    assert_eq!(named("- {target_label: service, replacement: first}", true, &[(APP, "web")]), "first");
+    assert_eq!(named("- {action: labeldrop, regex: container|job}", true, &[]), "unknown_service");
+    let own = "- {target_label: service_name, replacement: mine}";
+    assert_eq!(named(own, true, &[(APP, "web"), annotation]), "mine");
+    // The label that stands in where rules leave none counts, too.
+    assert_eq!(named("- {action: labeldrop, regex: cluster|none}", false, &[]), "default/nginx");
+    let with = Relabel { names_services: true, ..relabel("", true) };
+    let without = relabel("", true);
+    assert!(with.reads(service_name::ANNOTATION) && !without.reads(service_name::ANNOTATION));
+    assert!(!kept(&without, &[]).labels.contains_key("service_name"));
+}
+
+#[test]
+fn the_label_service_name_does_not_count_among_those_that_loki_accepts() {
+    let rules = (0..8).map(|n| format!("- {{target_label: l{n}, replacement: x}}\n")).collect::<String>();
+    let labels = Relabel { names_services: true, ..relabel(&rules, true) };
+    let kept = kept(&labels, &[(APP, "web")]);
+    assert_eq!((kept.labels.len(), kept.problem()), (LABELS_MAX + 1, None));
+}

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+pub use self::scan::first_member;
 use self::{path::Path, scan::Scanner};
 use crate::pipeline::{
     compile::Compiler,

@@ -49,6 +49,19 @@ impl Scanner {
     }
 }
 
+/// The first member of the object that `wanted` takes by its key and its value as it is written; also of objects in it, `depth` deep.
+/// What stands behind it is not looked at. `None`: there is none, or the text is malformed before it. `scratch`: for keys.
+pub fn first_member(
+    text: &[u8],
+    depth: usize,
+    scratch: &mut Vec<u8>,
+    wanted: &mut impl FnMut(&[u8], &[u8]) -> bool,
+) -> Option<Range<usize>> {
+    let mut walk = Walk { text, at: 0, paths: &[], found: &mut [], key: scratch };
+    walk.blanks();
+    walk.first_member(depth, wanted)?
+}
+
 type Members<'a> = Option<&'a mut Vec<(Range<usize>, Range<usize>)>>;
 
 struct Walk<'a> {
@@ -136,13 +149,62 @@ impl Walk<'_> {
         }
     }
 
+    /// `None`: malformed; `Some(None)`: the object has no such member.
+    fn first_member(
+        &mut self,
+        depth: usize,
+        wanted: &mut impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Option<Option<Range<usize>>> {
+        self.take(b'{')?;
+        self.blanks();
+        if self.take(b'}').is_some() {
+            return Some(None);
+        }
+        loop {
+            let key = self.at;
+            let escaped = self.string()?;
+            let key = key..self.at;
+            self.blanks();
+            self.take(b':')?;
+            self.blanks();
+            let begin = self.at;
+            if depth > 1 && self.peek()? == b'{' {
+                let found = self.first_member(depth - 1, wanted)?;
+                if found.is_some() {
+                    return Some(found);
+                }
+            } else {
+                self.value(0, 0, None)?;
+                let value = begin..self.at;
+                let raw = &self.text[key.start + 1..key.end - 1];
+                if escaped {
+                    self.decode_key(key);
+                }
+                if wanted(if escaped { self.key } else { raw }, &self.text[value.clone()]) {
+                    return Some(Some(value));
+                }
+            }
+            self.blanks();
+            if self.take(b',').is_none() {
+                self.take(b'}')?;
+                return Some(None);
+            }
+            self.blanks();
+        }
+    }
+
+    /// Writes a key, which stands there with its quotes, to `self.key`.
+    fn decode_key(&mut self, key: Range<usize>) {
+        self.key.clear();
+        super::text::decode_string(&self.text[key], self.key);
+    }
+
     /// The paths whose next step is this key. What they found under an equal key before does not count any more.
     fn with_key(&mut self, mask: u64, depth: usize, key: Range<usize>, escaped: bool) -> u64 {
         let (mut rest, mut inner) = (mask, 0);
         let raw = &self.text[key.start + 1..key.end - 1];
         if escaped {
-            self.key.clear();
-            super::text::decode_string(&self.text[key], self.key);
+            self.decode_key(key);
         }
         while rest != 0 {
             let path = rest.trailing_zeros() as usize;
