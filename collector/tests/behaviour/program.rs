@@ -14,7 +14,7 @@ use std::{
 use rig::receiver::{Counts, Options, Receiver};
 
 /// Long enough for a slow machine; reaching it is a failure, never a measurement.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A pods folder, a state folder and a configuration, in a folder of their own.
 pub struct Node {
