@@ -1,11 +1,8 @@
 //! What is counted of saving positions.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering::Relaxed},
-    },
-    time::{SystemTime, UNIX_EPOCH},
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering::Relaxed},
 };
 
 use prometheus_client::{
@@ -15,7 +12,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::status::Metrics;
+use crate::{model::now_ns, status::Metrics};
 
 /// See the module.
 #[derive(Debug)]
@@ -59,8 +56,7 @@ impl Collector for Current {
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    now_ns() / 1_000_000
 }
 
 #[cfg(test)]

@@ -5,14 +5,11 @@
 //! A channel has a bounded number of streams: past it, and where Loki would not take a label, labels become structured metadata, so
 //! that no line is lost. Without `pipeline_stages` and `levels` there is none of this.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     batch::{self, Batch, StreamSlot},
-    model::{ChannelId, Line, Position, Stream},
+    model::{ChannelId, Line, Position, Stream, now_ns},
     pipeline::{self, Entry, Pairs, Pipeline, State, TENANT_LABEL, Verdict, relabel::Relabelled},
 };
 
@@ -135,11 +132,6 @@ impl Stages {
     pub fn take_counts(&mut self) -> StagedCounts {
         std::mem::take(&mut self.scratch.counts)
     }
-}
-
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// A channel whose lines go through the stages.

@@ -4,12 +4,11 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
     decode::{Clock, ContainerParser, Counts, Limits, Scratch},
-    model::{Line, Position, Stream},
+    model::{Line, Position, Stream, now_ns},
     tail::chain,
 };
 
@@ -103,11 +102,6 @@ pub fn read(
     }
     parser.flush(&mut scratch, &mut counts, &mut sink);
     failed.map_or(Ok(()), Err)
-}
-
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The last lines of a file; a record that has no end yet is left out, as the collector does.

@@ -13,7 +13,7 @@ mod unread;
 use std::{
     io,
     path::PathBuf,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use self::file::{Copy, began_anew};
@@ -30,7 +30,7 @@ use super::{
     log_name::Age,
 };
 use crate::{
-    model::{Position, SavedFile},
+    model::{Position, SavedFile, now_ns},
     tail::apart::Left,
 };
 
@@ -122,7 +122,7 @@ impl Chain {
         next_id: &mut u64,
         now: Instant,
     ) -> Vec<MergeError> {
-        let wall_ns = wall_ns();
+        let wall_ns = now_ns();
         let mut seen = vec![false; self.files.len()];
         let all = self.with_unread(listing);
         let nameless: Vec<_> = all[listing.len()..].iter().map(|held| held.key).collect();
@@ -379,11 +379,6 @@ impl Count {
         self.last_write_ns = self.last_write_ns.max(file.modified_ns);
         self.files.push(file);
     }
-}
-
-fn wall_ns() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn take_id(next_id: &mut u64) -> u64 {

@@ -3,10 +3,7 @@
 //! In: all samples, of all metrics. Out: one family for each metric. Names are as the configuration has them, but that a counter's
 //! ends in `_total`, as OpenMetrics wants it.
 
-use std::{
-    fmt,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
@@ -15,11 +12,11 @@ use prometheus_client::{
 };
 
 use super::{Custom, Measure, Sample};
+use crate::model::now_ns;
 
 impl Collector for Custom {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let samples = self.samples(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX));
+        let samples = self.samples(now_ns());
         for family in samples.chunk_by(|one, other| one.name == other.name) {
             let Some(first) = family.first() else { continue };
             let kind = match first.measure {

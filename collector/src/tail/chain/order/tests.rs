@@ -133,7 +133,7 @@ fn a_log_with_one_burst_comes_before_that_of_the_restart_in_the_same_tick() {
     follower.write("1.log", 5);
     let next = File::create(follower.folder.path().join("2.log")).unwrap();
     let record = crate::decode::first_timestamp_ns(b"2026-01-02T03:04:05.5Z stdout F x").unwrap();
-    next.set_modified(SystemTime::UNIX_EPOCH + Duration::from_nanos(record as u64 - 4_000_000)).unwrap();
+    next.set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_nanos(record as u64 - 4_000_000)).unwrap();
     follower.scan();
     assert_eq!(follower.unread(), ["1.log", "2.log"]);
 }
