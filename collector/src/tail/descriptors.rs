@@ -18,11 +18,12 @@ use rustix::{
 use super::{
     Tailer, Unit,
     apart::{self, Left},
+    positions::extend_fingerprint,
 };
 use crate::{
     model::FileKey,
     model::UnitId,
-    tail::chain::{self, Source},
+    tail::chain::Source,
     tail::read::{BUFFERS, RangeReader},
 };
 
@@ -138,11 +139,7 @@ impl<R: RangeReader> Tailer<R> {
         if key != file.listed_key() || (class == Class::Idle && len != file.progress.seen()) {
             return false;
         }
-        if let Source::Slot(slot) = file.source
-            && let Some(descriptor) = self.reader.file(slot)
-        {
-            file.extend_fingerprint(|| chain::plain_head(descriptor));
-        }
+        extend_fingerprint(file, &self.reader);
         file.len = len;
         self.shut(id, index, Source::Listed);
         true

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use super::{
     State, Tailer, Unit,
-    chain::{self, Source},
+    chain::{self, ChainFile, Source},
     read::RangeReader,
 };
 use crate::{
@@ -137,13 +137,18 @@ impl<R: RangeReader> Tailer<R> {
     pub(super) fn extend_fingerprints(&mut self, id: UnitId) {
         let Some(unit) = self.state.units.get_mut(id).filter(|unit| !unit.stalled) else { return };
         for file in unit.chain.files_mut() {
-            if let Source::Slot(slot) = file.source
-                && let Some(descriptor) = self.reader.file(slot)
-            {
-                file.extend_fingerprint(|| chain::plain_head(descriptor));
-            }
+            extend_fingerprint(file, &self.reader);
         }
         self.stall_container_if_left(id);
+    }
+}
+
+/// A file that was short when it was first seen has more to be recognised by now, if it is open.
+pub(super) fn extend_fingerprint(file: &mut ChainFile, reader: &impl RangeReader) {
+    if let Source::Slot(slot) = file.source
+        && let Some(descriptor) = reader.file(slot)
+    {
+        file.extend_fingerprint(|| chain::plain_head(descriptor));
     }
 }
 

@@ -11,8 +11,9 @@ use std::{
 use super::{
     FormatLabel, ROTATION_GRACE, State, Tailer, Unit,
     apart::{self, Left, read_range},
-    chain::{self, FAILING_MAX, Source, clock_before},
+    chain::{FAILING_MAX, Source, clock_before},
     folders::Folder,
+    positions::extend_fingerprint,
     quiet::Quiet,
     read::{BUFFER_BYTES, BUFFERS, RangeReader, Wanted},
     unit::Feed,
@@ -155,11 +156,7 @@ impl<R: RangeReader> Tailer<R> {
     pub(super) fn finish(&mut self, id: UnitId, index: usize) {
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let file = &mut unit.chain.files_mut()[index];
-        if let Source::Slot(slot) = file.source
-            && let Some(descriptor) = self.reader.file(slot)
-        {
-            file.extend_fingerprint(|| chain::plain_head(descriptor));
-        }
+        extend_fingerprint(file, &self.reader);
         let (number, parsed, seen) = (file.id, file.progress.parsed(), file.progress.seen());
         if let Source::Slot(slot) = file.source
             && let Some(descriptor) = self.reader.file(slot)

@@ -246,30 +246,30 @@ impl Schedule {
             let tries = Tries { first_failure: None, ..self.tries_of_part(&piece.tries, now) };
             return self.put_back(index, vec![first, second], &tries);
         }
-        if obstacle.pace == Pace::Soon && obstacle.place != Place::Connection && others_pass {
-            if piece.shares.len() > 1 && piece.tries.attempts >= HALVE_AFTER {
+        let (isolates, park_after) = match obstacle.pace {
+            Pace::Soon => (obstacle.place != Place::Connection && others_pass, PARK_AFTER),
+            // A firewall for web pages may dislike one line: the others must not wait for it, and only halves tell which.
+            Pace::Fix => (obstacle.place == Place::Answer, HALVE_AFTER),
+            Pace::Slower => (false, PARK_AFTER),
+        };
+        match &piece.shares[..] {
+            [share] if isolates && others_pass && piece.tries.attempts >= park_after => {
+                let dropping = self.streams[share.stream].dropping;
+                if !dropping {
+                    return self.park(index, &piece, "unavailable", &told(obstacle), now);
+                }
+                if obstacle.pace == Pace::Soon {
+                    return self.give_up(index, &piece.part, "unavailable", &told(obstacle));
+                }
+            }
+            [_, _, ..] if isolates && piece.tries.attempts >= HALVE_AFTER => {
                 if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
                     // Each half is tried once before it is halved.
                     let tries = Tries { attempts: HALVE_AFTER - 1, ..self.tries_of_part(&piece.tries, now) };
                     return self.put_back(index, vec![first, second], &tries);
                 }
-            } else if piece.shares.len() == 1 && piece.tries.attempts >= PARK_AFTER {
-                return match self.streams[piece.shares[0].stream].dropping {
-                    true => self.give_up(index, &piece.part, "unavailable", &told(obstacle)),
-                    false => self.park(index, &piece, "unavailable", &told(obstacle), now),
-                };
             }
-        }
-        if obstacle.pace == Pace::Fix && obstacle.place == Place::Answer && piece.tries.attempts >= HALVE_AFTER {
-            // A firewall for web pages may dislike one line: the others must not wait for it.
-            if piece.shares.len() > 1 {
-                if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
-                    let tries = Tries { attempts: HALVE_AFTER - 1, ..self.tries_of_part(&piece.tries, now) };
-                    return self.put_back(index, vec![first, second], &tries);
-                }
-            } else if others_pass && !self.streams[piece.shares[0].stream].dropping {
-                return self.park(index, &piece, "unavailable", &told(obstacle), now);
-            }
+            _ => {}
         }
         if obstacle.pace == Pace::Slower {
             piece.tries.slowdowns += 1;
