@@ -297,7 +297,7 @@ fn records_of_cri_and_docker_are_decoded_and_a_files_path_gives_its_labels() {
 }
 
 #[test]
-fn what_is_left_out_is_said() {
+fn what_is_left_out_is_reported() {
     let node = Node::new(
         "relabel_configs: [{source_labels: [stream], regex: stderr, action: drop}]\nlabels: {cluster: home}\n",
     );

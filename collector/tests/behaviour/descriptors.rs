@@ -97,7 +97,7 @@ fn unread_rotated_files_are_found_again_when_they_were_closed_for_lack_of_descri
 }
 
 #[test]
-fn where_watches_are_too_few_the_sweep_finds_all_and_the_mend_is_said() {
+fn where_watches_are_too_few_the_sweep_finds_all_and_the_fix_is_reported() {
     let mut node = Node::new();
     // A user namespace has a limit of its own.
     node.before = "echo 4 > /proc/sys/user/max_inotify_watches".into();

@@ -143,7 +143,7 @@ fn what_a_selector_or_a_rule_decides_by_labels_waits_for_them_and_loses_nothing(
 }
 
 #[test]
-fn without_the_api_a_selector_has_no_effect_and_that_is_said() {
+fn without_the_api_a_selector_has_no_effect_and_that_is_reported() {
     let mut node = Node::new();
     node.kubernetes = format!("{{enabled: auto, node_name: {NODE}, pod_selector: tier=web}}");
     node.extra_config =

@@ -106,7 +106,7 @@ fn a_read_only_state_folder_stops_nothing_and_is_said_once() {
 }
 
 #[test]
-fn a_state_folder_that_can_not_be_made_stops_nothing_and_is_said() {
+fn a_state_folder_that_cannot_be_made_stops_nothing_and_is_reported() {
     let node = Node::new();
     fs::write(node.state(), "a file").unwrap();
     let live = node.container("web", "nowhere").join("0.log");

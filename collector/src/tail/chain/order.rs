@@ -97,7 +97,7 @@ impl Chain {
         self.files.iter_mut().find(|file| file.id == id)
     }
 
-    /// Index of the file to read: the first that is at hand and has not ended.
+    /// Index of the file to read: the first that is available and has not ended.
     pub fn current(&self) -> Option<usize> {
         self.files.iter().position(|file| !file.progress.has_ended() && file.is_at_hand())
     }

@@ -112,14 +112,14 @@ fn a_mapped_name_that_loki_would_refuse_gets_an_underscore_in_front() {
 }
 
 #[test]
-fn where_the_rules_leave_no_label_the_job_stands_in_and_that_is_said() {
+fn where_the_rules_leave_no_label_the_job_stands_in_and_that_is_reported() {
     let relabelled = kept(&relabel("- {action: labelkeep, regex: none}\n", true), &[]);
     assert_eq!(pairs(&relabelled.labels), [("job", "default/nginx")]);
     assert!(relabelled.problem().is_some_and(|problem| problem.contains("no label")));
 }
 
 #[test]
-fn what_goes_over_a_limit_of_loki_is_said() {
+fn what_goes_over_a_limit_of_loki_is_reported() {
     let many: String = (0..9).map(|n| format!("- {{target_label: l{n}, replacement: x}}\n")).collect();
     let problem = kept(&relabel(&many, true), &[(APP, "nginx")]).problem();
     assert!(problem.as_ref().is_some_and(|problem| problem.starts_with("16 labels (app, cluster, ")), "{problem:?}");
