@@ -58,7 +58,7 @@ def every_state_loads_without_errors_and_asks_no_other_host(browser, site):
 
 
 def the_head_says_whether_it_works_and_what_to_do(browser, site):
-    for scenario, title, hint in (("normal", "Everything arrives", "acknowledged the last lines"), ("outage", "Loki takes nothing", "its own log says why"),
+    for scenario, title, hint in (("normal", "Everything arrives", "acknowledged the last lines"), ("outage", "Loki is not accepting lines", "its own log says why"),
                                   ("empty", "No container logs found", "pilcrow doctor"), ("parked", "Loki refuses some streams", "what Loki answered"),
                                   ("starting", "Starting", "first scan")):
         tab = opened(browser, site, f"{scenario}/")
@@ -71,7 +71,7 @@ def the_head_says_whether_it_works_and_what_to_do(browser, site):
 def the_cards_tell_about_loki_and_the_node(browser, site):
     tab = opened(browser, site, "outage/")
     cards = text(tab, ".overview")
-    for said in ("http://loki.monitoring:3100", "503 Service Unavailable", "Takes nothing since", "38.5 MiB", "6.12.47+rpt-rpi-2712", "io_uring", "the kernel has no BTF"):
+    for said in ("http://loki.monitoring:3100", "503 Service Unavailable", "Outage since", "38.5 MiB", "6.12.47+rpt-rpi-2712", "io_uring", "the kernel has no BTF"):
         assert said in cards, f"{said} is not in {cards}"
     tab.close()
 

@@ -81,7 +81,7 @@ function nice(most, inBytes) {
   if (most <= 0) return 1;
   const unit = inBytes ? 1024 ** Math.floor(Math.log(most) / Math.log(1024)) : 1;
   const power = 10 ** Math.floor(Math.log10(most / unit));
-  return [1, 2, 3, 4, 5, 6, 8, 10].map((n) => n * power * unit).find((n) => n >= most) ?? most;
+  return [1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((n) => n * power * unit).find((n) => n >= most) ?? most;
 }
 
 /** A path through the points; where one is missing it begins anew. */

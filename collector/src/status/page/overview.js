@@ -16,8 +16,8 @@ function verdict(status, off) {
   if (loki.outage_since) {
     return {
       level: 'bad',
-      title: 'Loki takes nothing',
-      text: `For ${duration(status.now - loki.outage_since)}. ${waits}; they are sent when Loki takes lines again.`,
+      title: 'Loki is not accepting lines',
+      text: `For ${duration(status.now - loki.outage_since)}. ${waits}; they are sent when Loki accepts lines again.`,
       todo: [...status.problems, remedy(loki)],
     };
   }
@@ -138,7 +138,7 @@ function overview(page) {
       ['Address', l.url],
       ['Last acknowledged', ago(l.last_acknowledged, now)],
       ['Last answer', l.last_answer, l.last_answer_at ? ago(l.last_answer_at, now) : null],
-      l.outage_since ? ['Takes nothing since', clock(l.outage_since, now), duration(now - l.outage_since)] : null,
+      l.outage_since ? ['Outage since', clock(l.outage_since, now), duration(now - l.outage_since)] : null,
       ['Waiting in memory', bytes(l.waiting_bytes)],
       ['Waiting on the disk', bytes(totals.lag_bytes), totals.lag_seconds >= 1 ? `the oldest line is ${duration(totals.lag_seconds * 1000)} old` : null],
       ['Refused streams', count(l.parked_streams)],
