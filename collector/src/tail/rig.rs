@@ -24,6 +24,7 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
         snapshots_notify: Arc::default(),
         pods: None,
         pods_notify: Arc::default(),
+        asks: Asks::default(),
         stop: Arc::default(),
     };
     let Compiled { config, relabel, pod_selector, pipeline, .. } = compiled;

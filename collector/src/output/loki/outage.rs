@@ -84,6 +84,11 @@ impl Outage {
         current.last = text;
     }
 
+    /// Since when, if there is one.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.current.as_ref().map(|current| current.since)
+    }
+
     /// An attempt succeeded. `Some` if an outage ended by it.
     pub(super) fn end(&mut self, now: Instant) -> Option<Ended> {
         let current = self.current.take()?;
