@@ -157,20 +157,4 @@ fn why_excluded(reason: &'static str) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::{
-        model::UnitId,
-        status::view::{self, Asker},
-        tail::rig,
-    };
-
-    #[test]
-    fn a_stage_is_the_last_word_of_its_place() {
-        let row = stage_row("pipeline_stages[0].match.stages[1].json", 3, 1);
-        assert_eq!((row.stage.as_str(), row.place.as_str()), ("json", "pipeline_stages[0].match.stages[1]"));
-        assert_eq!(stage_row("levels", 0, 0).stage, "levels");
-    }
-}
+mod tests;

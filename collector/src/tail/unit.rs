@@ -160,6 +160,11 @@ impl Unit {
             && self.waits_until.is_none_or(|until| until <= Instant::now())
     }
 
+    /// Whether its pod's metadata has to come before it is decided whether it is collected.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.selection, Selection::Waiting)
+    }
+
     /// Why it is excluded, if it is.
     pub fn exclusion(&self) -> Option<&'static str> {
         match self.selection {

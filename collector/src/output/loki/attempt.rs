@@ -117,7 +117,7 @@ impl Attempts {
     }
 
     async fn push(&self, body: Body, entries: u64) -> Verdict {
-        let started = Instant::now();
+        let (started, bytes) = (Instant::now(), body.len());
         let result = self.exchange(&body).await;
         self.bodies.recycle(body);
         let answer = match result {
@@ -128,6 +128,7 @@ impl Attempts {
             }
         };
         let verdict = answer.verdict(entries);
+        tracing::debug!(entries, bytes, status = answer.status.as_u16(), "a push took {:.1?}", started.elapsed());
         self.tell_health(answer.status.as_u16(), &verdict);
         if verdict == Verdict::Accepted && !self.has_acknowledged.replace(true) {
             tracing::info!("Loki has acknowledged the first push: {entries} lines in {:.0?}", started.elapsed());
