@@ -2,14 +2,19 @@
 
 mod cli;
 
-use std::{io, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Parser;
-use cli::{Command, CommandLine, ConfigFile, TryOptions};
+use cli::{Command, CommandLine, DEFAULT_FILE, TailOptions, TryOptions};
 use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
     admin::import_positions,
+    admin::remote::{self, Remote},
     admin::terminal::wants_colours,
     admin::test_rules,
     admin::try_rules,
@@ -32,15 +37,36 @@ const EXIT_FAILURE: u8 = 1;
 /// The configuration or the command line is wrong; clap exits with the same number.
 const EXIT_USAGE: u8 = 2;
 
-fn load(file: &ConfigFile) -> Result<Compiled, ConfigError> {
-    Compiled::load(file.config.as_deref(), &Config::process_environment)
+/// The file that a command reads; `None`: none, the environment is enough.
+fn file_of(command: &Command) -> Option<PathBuf> {
+    let named = command.config_file().config.clone();
+    named.or_else(|| Some(DEFAULT_FILE.into()).filter(|file: &PathBuf| command.has_default_file() && file.exists()))
+}
+
+/// Says which configuration is looked at, where nobody has named one.
+fn say_which(command: &Command, file: Option<&Path>) {
+    if command.is_check() && command.config_file().config.is_none() {
+        match file {
+            Some(file) => logging::last_words(format_args!("pilcrow: using {}", file.display())),
+            None => logging::last_words(format_args!(
+                "pilcrow: there is no {DEFAULT_FILE} and no --config: using the defaults and the environment"
+            )),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     memory::give_back_at_once();
     let command = CommandLine::parse().command;
-    let compiled = match load(command.config_file()) {
-        Ok(compiled) => compiled,
+    if let Some(url) = command.url() {
+        return exit_code(Remote::at(url).and_then(|remote| look(&command, &remote)));
+    }
+    let file = file_of(&command);
+    let compiled = match Compiled::load(file.as_deref(), &Config::process_environment) {
+        Ok(compiled) => {
+            say_which(&command, file.as_deref());
+            compiled
+        }
         Err(error) => {
             logging::last_words(format_args!("{error}"));
             return ExitCode::from(EXIT_USAGE);
@@ -49,7 +75,8 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Run(_) => run(compiled),
         Command::Check { show_relabel: true, .. } => check::write_rules(&compiled.config, &mut io::stdout().lock()),
-        Command::Check { print, .. } => check::write(&compiled, print, &mut io::stdout().lock()),
+        Command::Check { print: true, .. } => check::write_yaml(&compiled.config, &mut io::stdout().lock()),
+        Command::Check { .. } => check::write(&compiled, &mut io::stdout().lock()),
         Command::Doctor { json, .. } => diagnose(&compiled.config, json),
         Command::Test { config, files } => test_rules::run(
             &compiled,
@@ -59,6 +86,9 @@ fn main() -> ExitCode {
             &mut io::stdout().lock(),
         ),
         Command::Try(options) => try_rules(&compiled, options),
+        Command::Status { .. } | Command::Top { .. } | Command::Tail(_) => {
+            look(&command, &Remote::of_config(&compiled.config))
+        }
         Command::ImportPositions { file, dry_run, force, once, .. } => import_positions::run(
             &compiled.config,
             &import_positions::Request { file, dry_run, force, once },
@@ -101,6 +131,22 @@ fn try_rules(compiled: &Compiled, options: TryOptions) -> anyhow::Result<()> {
         Ok(None)
     };
     try_rules::run(compiled, &request, pods, wants_colours(), &mut io::BufWriter::new(io::stdout().lock()))
+}
+
+/// The commands that ask the running program.
+fn look(command: &Command, remote: &Remote) -> anyhow::Result<()> {
+    let (colours, mut out) = (wants_colours(), io::BufWriter::new(io::stdout()));
+    let result = match command {
+        Command::Status { json, .. } => remote::status::run(remote, *json, colours, &mut out),
+        Command::Top { .. } => remote::top::run(remote, colours, &mut out),
+        Command::Tail(TailOptions { target, raw, grep, json, .. }) => {
+            let request = remote::tail::Request { target: target.clone(), raw: *raw, grep: grep.clone(), json: *json };
+            remote::tail::run(remote, &request, colours, &mut out)
+        }
+        _ => Ok(()),
+    };
+    io::Write::flush(&mut out)?;
+    result
 }
 
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {

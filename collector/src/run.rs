@@ -13,7 +13,11 @@ use crate::{
     sender_side,
     source::kubernetes::{self, WatchMetrics},
     standby::{self, Standby, Standing},
-    status::{Backend, Health, Metrics, server},
+    status::{
+        Backend, Health, Metrics,
+        server::{self, Served},
+        view::{BackendRow, Facts, View},
+    },
     tail::{Stop, notify},
     threads,
 };
@@ -33,21 +37,23 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     }
     let config = Arc::new(config);
     let mut all_metrics = Metrics::new();
-    let metrics = PartMetrics::new(&mut all_metrics);
+    let metrics = Arc::new(PartMetrics::new(&mut all_metrics));
     if let Some(pipeline) = &pipeline {
         all_metrics.collect(Box::new(pipeline.metrics().clone()));
     }
-    let (all_metrics, health) = (Arc::new(all_metrics), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
+    let health = Arc::new(Health::new().with_ready_after(config.ready.after.0));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
     let runtime = threads::runtime()?;
-    let standby = Standby { status: &status, metrics: &all_metrics, health: &health };
+    let mut served = Served { metrics: Arc::new(all_metrics), health: Arc::clone(&health), view: None };
+    let standby = Standby { status: &status, served: &served };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
     let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
-    metrics.tail.signal_backend.get_or_create(&Backend::new(&opened.backend, opened.fallback_reason.clone())).set(1);
+    let notifier = Backend::new(&opened.backend, opened.fallback_reason.clone());
+    metrics.tail.signal_backend.get_or_create(&notifier).set(1);
     if config.debug.drop_signals > 0.0 {
         tracing::warn!(
             share = config.debug.drop_signals,
@@ -69,14 +75,20 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     };
     let (reader, ends) = Reader::start(common, opened.signal, saved)?;
     let stop = ends.stop;
+    let Backend { backend, fallback_reason } = notifier;
+    let facts = Facts { notifier: BackendRow { backend, fallback_reason }, ..Facts::of(&config) };
+    let counted = Arc::<PartMetrics>::clone(&metrics);
+    let view = Arc::new(View::new(facts, Arc::clone(&health), counted, ends.asker));
+    served.view = Some(Arc::clone(&view));
     let links = sender_side::Links {
         queue: ends.queue,
         snapshots: ends.snapshots,
         snapshots_notify: ends.snapshots_notify,
         pods: access.map(|access| (access, interest, ends.pods)),
         tailer_ended: ends.ended,
+        view,
     };
-    let serving = server::serve(status, all_metrics, Arc::clone(&health));
+    let serving = server::serve(status, served);
     let hangs_after = config.shutdown.deadline.0 + DEADLINE_GRACE;
     let result = runtime.block_on(async {
         tokio::select! {

@@ -8,7 +8,6 @@ use std::{
     io,
     net::TcpListener,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,7 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{
     checkpoint::{Lock, Store},
-    status::{Health, Metrics, Throttle, server},
+    status::{
+        Throttle,
+        server::{self, Served},
+    },
 };
 
 /// How often the lock is tried.
@@ -28,8 +30,7 @@ const REMIND_EVERY: Duration = Duration::from_secs(600);
 pub struct Standby<'a> {
     /// `http.listen`.
     pub status: &'a TcpListener,
-    pub metrics: &'a Arc<Metrics>,
-    pub health: &'a Arc<Health>,
+    pub served: &'a Served,
 }
 
 /// How waiting ended.
@@ -59,11 +60,11 @@ impl Standby<'_> {
             "standing by: another Pilcrow, such as the pod that this one replaces, has the state folder (paths.state); this \
              one takes over when it ends");
         let started = Instant::now();
-        self.health.stand_by(true);
+        self.served.health.stand_by(true);
         let status = self.status.try_clone()?;
         let standing = tokio::select! {
             standing = until_locked(store, folder.to_string()) => standing,
-            served = server::serve(status, Arc::clone(self.metrics), Arc::clone(self.health)) => {
+            served = server::serve(status, self.served.clone()) => {
                 let served: Infallible = served?;
                 match served {}
             }
@@ -72,7 +73,7 @@ impl Standby<'_> {
                 Standing::Stopped
             }
         };
-        self.health.stand_by(false);
+        self.served.health.stand_by(false);
         if !matches!(standing, Standing::Stopped) {
             tracing::info!(%folder, "took over the state folder after {:.1?}", started.elapsed());
         }

@@ -26,7 +26,7 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use error::{ConfigError, Origin, Place, Problem};
-pub use load::{Draft, Environment, Findings, TestsDraft, read};
+pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use rule_test::{Expectation, RuleTest, TestContainer, TestLine, TestStream, TestTime};
@@ -254,9 +254,11 @@ pub struct Shutdown {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
-    /// Address and port of /metrics, /ready and /healthz.
+    /// Address and port of the status page, /metrics, /ready and /healthz.
     #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
+    /// Whether lines are shown to everyone who can connect, and not only to peers on this machine.
+    pub tail: bool,
 }
 
 /// `ready`: when /ready answers 503.
@@ -268,11 +270,13 @@ pub struct Ready {
 }
 
 /// `log`: Pilcrow's own log, on stderr.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
+    /// How often one line says what was done since the last one. 0: never.
+    pub summary: HumanDuration,
 }
 
 /// `debug`: faults on purpose.
@@ -403,7 +407,13 @@ impl Default for Ready {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9080)) }
+        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9080)), tail: false }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::default(), format: LogFormat::default(), summary: HumanDuration::from_secs(300) }
     }
 }
 

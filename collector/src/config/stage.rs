@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 use super::{
     Place, Problem,
     decode::decode,
-    tree::{self, Entry, Node, Value, unexpanded},
+    tree::{self, Entry, Node, Value},
 };
 
 /// One item of the list: a group with the stage's name as its one key.
@@ -152,11 +152,11 @@ impl<'de> Deserialize<'de> for StageValue {
 }
 
 impl Serialize for StageValue {
-    /// In a text that means the same when it is read again.
+    /// Dollars stay as they are: see [`super::to_yaml`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Nothing => serializer.serialize_unit(),
-            Self::Text(text) => serializer.serialize_str(&unexpanded(text)),
+            Self::Text(text) => serializer.serialize_str(text),
             Self::List(items) => items.serialize(serializer),
             Self::Group(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;

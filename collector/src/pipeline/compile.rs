@@ -43,6 +43,8 @@ pub struct Pipeline {
     pub(super) sorted: Vec<(String, Slot)>,
     /// Reasons for drops, with how many there were.
     pub(super) drops: Vec<(&'static str, u64)>,
+    /// For each stage how many entries came to it, and how many it dropped.
+    pub(super) ran: Vec<(u64, u64)>,
     /// Entries for what is given out between two others, with their memory.
     pub(super) spare: Vec<Entry>,
     metrics: Custom,
@@ -95,6 +97,7 @@ impl Pipeline {
             return Err(shared.errors);
         }
         Ok(Self {
+            ran: vec![(0, 0); compiled.len()],
             stages: compiled,
             sorted: shared.slots.into_iter().collect(),
             drops: shared.drops.into_iter().map(|reason| (reason, 0)).collect(),
@@ -111,6 +114,7 @@ impl Pipeline {
     pub fn with_levels(mut self) -> Self {
         self.places.push((self.stages.len(), LEVELS.to_owned()));
         self.stages.push(Box::new(Levels::default()));
+        self.ran.push((0, 0));
         self
     }
 
@@ -123,6 +127,11 @@ impl Pipeline {
     /// How many lines each reason for drops has had so far.
     pub fn drops(&self) -> impl Iterator<Item = (&'static str, u64)> {
         self.drops.iter().copied()
+    }
+
+    /// Each stage's place, how many entries came to it so far, and how many it dropped.
+    pub fn ran(&self) -> impl Iterator<Item = (String, u64, u64)> {
+        self.ran.iter().enumerate().map(|(stage, (came, dropped))| (self.place(stage), *came, *dropped))
     }
 
     /// The metrics that its `metrics` stages make; a handle that may go to another thread.

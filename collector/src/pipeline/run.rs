@@ -141,6 +141,10 @@ impl Pipeline {
             };
             let step = stage.run(entry, context);
             watch.ran(at, entry, step);
+            // It is run again when what it held back has gone out.
+            let ran = &mut self.ran[at];
+            ran.0 += u64::from(!matches!(step, Step::Release));
+            ran.1 += u64::from(matches!(step, Step::Drop(_) | Step::DropUncounted));
             match step {
                 Step::Next => at += 1,
                 Step::Jump(to) => at = to,

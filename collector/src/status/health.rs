@@ -5,11 +5,13 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use super::Pushes;
 
 /// A side whose last stamp is older than this counts as stuck. Both stamp at least every few seconds, also when there is
 /// nothing to do.
@@ -56,6 +58,7 @@ pub struct Health {
     /// Another Pilcrow has the state folder, and this one waits for it.
     standing_by: AtomicBool,
     folders: Mutex<Folders>,
+    pushes: Arc<Pushes>,
 }
 
 /// What is wrong with the folders of logs.
@@ -91,7 +94,14 @@ impl Health {
             ready_after: Duration::ZERO,
             standing_by: AtomicBool::new(false),
             folders: Mutex::default(),
+            pushes: Arc::default(),
         }
+    }
+
+    /// What Loki said last.
+    #[must_use]
+    pub fn pushes(&self) -> &Arc<Pushes> {
+        &self.pushes
     }
 
     /// Not ready when nothing was acknowledged for so long though lines wait; zero: that does not matter.

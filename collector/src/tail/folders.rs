@@ -120,6 +120,9 @@ impl<R: RangeReader> Tailer<R> {
         };
         local::know(&pods, found.local);
         self.state.health.pods_listed(names.is_ok());
+        if self.state.survey.note_listed(names.is_ok()) {
+            tracing::info!(folder = %pods.display(), "the folder of pod logs (paths.pods) can be listed now");
+        }
         self.stall_if_left(Folder::Pods);
         self.state.survey.note(&Folder::Pods, names.as_ref().err());
         let names = match names {

@@ -4,6 +4,7 @@
 //! positions to be saved. One thread, no locks on the way of a line. It never waits for the network: when every batch is in
 //! flight, reading stops until one comes back, and the log files wait on the disk.
 
+mod answers;
 pub mod apart;
 mod archives;
 pub mod chain;
@@ -32,6 +33,7 @@ mod stalls;
 mod stop;
 pub mod survey;
 mod sweep;
+mod taps;
 mod throttles;
 mod unit;
 mod units;
@@ -60,6 +62,7 @@ use self::{
     staged::Stages,
     stalls::Stalls,
     survey::Survey,
+    taps::Taps,
     throttles::Throttles,
     unit::Unit,
     units::Units,
@@ -73,7 +76,7 @@ use crate::{
     model::UnitId,
     pipeline::{Pipeline, relabel::Relabel},
     source::kubernetes::{PodUpdate, Selector},
-    status::{Health, Side},
+    status::{Health, Side, view::Asks},
 };
 
 /// A file that something came after has ended when nothing was written to it for this long: the runtime may still
@@ -110,6 +113,8 @@ pub struct Links {
     pub pods: Option<crossbeam_channel::Receiver<PodUpdate>>,
     /// Woken after a pod changed.
     pub pods_notify: Arc<Notify>,
+    /// Questions of the status server.
+    pub asks: Asks,
     /// Says that it is time to drain and end.
     pub stop: Arc<Stop>,
 }
@@ -157,6 +162,7 @@ struct State {
     files: OpenFiles,
     decoding: Decoding,
     throttles: Throttles,
+    taps: Taps,
     due: Due,
     /// Since when the growth is known of that the shared batch will hold.
     grown_since: Option<Instant>,
@@ -253,6 +259,7 @@ impl<R: RangeReader> Tailer<R> {
                 ..Decoding::default()
             },
             throttles: Throttles::default(),
+            taps: Taps::default(),
             due: Due { snapshot: now, sweep: now, rescan: now, rescan_interval },
             grown_since: None,
             moved: false,
@@ -294,6 +301,7 @@ impl<R: RangeReader> Tailer<R> {
     async fn turn(&mut self) {
         self.state.health.beat(Side::Reader);
         self.take_ended();
+        self.state.answer_asks();
         self.follow_stalled();
         self.state.read_due_again(Instant::now());
         self.read_round().await;
@@ -309,6 +317,7 @@ impl<R: RangeReader> Tailer<R> {
             result = self.watcher.wait() => { result?; false }
             () = self.state.links.done_notify.notified() => false,
             () = self.state.links.pods_notify.notified() => false,
+            () = self.state.links.asks.notify.notified() => false,
             () = self.state.links.stop.notify.notified() => false,
             () = tokio::time::sleep_until(due) => false,
         };
@@ -353,6 +362,7 @@ impl<R: RangeReader> Tailer<R> {
                 let wake = self.state.drain_due().min(deadline);
                 tokio::select! {
                     () = self.state.links.done_notify.notified() => {}
+                    () = self.state.links.asks.notify.notified() => {}
                     () = tokio::time::sleep_until(wake.into()) => {}
                 }
             }

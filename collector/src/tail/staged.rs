@@ -128,6 +128,11 @@ impl Stages {
         }
     }
 
+    /// Each stage's place, how many entries came to it and how many it dropped.
+    pub fn ran(&self) -> impl Iterator<Item = (String, u64, u64)> {
+        self.pipeline.ran()
+    }
+
     /// What else was counted since the last call.
     pub fn take_counts(&mut self) -> StagedCounts {
         std::mem::take(&mut self.scratch.counts)

@@ -14,6 +14,7 @@ use super::{
     channels::Channels,
     destination::{Append, Destination, LabelledStream},
     staged::{Staged, Stages},
+    taps::Watch,
 };
 use crate::{
     batch::{Batch, Lane},
@@ -58,6 +59,8 @@ pub struct Unit {
     pub unopened: usize,
     /// When bytes were last read.
     pub last_read: Instant,
+    /// How much was read of it since the start.
+    pub read: Amount,
     /// A stage lets no line of it come before this time.
     pub waits_until: Option<Instant>,
     /// Bytes read since its end was last reached.
@@ -80,6 +83,13 @@ enum Selection {
     Collected(PerStream<Destination>),
 }
 
+/// How much was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Amount {
+    pub lines: u64,
+    pub bytes: u64,
+}
+
 /// What feeding needs of the tailer.
 pub struct Feed<'f> {
     /// Where the lines go.
@@ -92,6 +102,8 @@ pub struct Feed<'f> {
     pub counts: &'f mut Counts,
     /// The stages, where there are any.
     pub stages: Option<&'f mut Stages>,
+    /// Those who want to see lines as they are read.
+    pub watch: Option<&'f mut Watch>,
 }
 
 impl Unit {
@@ -113,6 +125,7 @@ impl Unit {
             skipped: 0,
             unopened: 0,
             last_read: Instant::now(),
+            read: Amount::default(),
             waits_until: None,
             unbroken_bytes: 0,
             lane: Lane::Shared,
@@ -145,6 +158,11 @@ impl Unit {
             && !self.channels.wants_rewind()
             && self.chain.current().is_some()
             && self.waits_until.is_none_or(|until| until <= Instant::now())
+    }
+
+    /// Whether its pod's metadata has to come before it is decided whether it is collected.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.selection, Selection::Waiting)
     }
 
     /// Why it is excluded, if it is.
@@ -251,21 +269,30 @@ impl Unit {
         let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) else {
             return 0;
         };
-        parser.feed(chunk, at, feed.scratch, feed.counts, &mut sink)
+        match feed.watch.as_deref_mut() {
+            None => parser.feed(chunk, at, feed.scratch, feed.counts, &mut sink),
+            Some(watch) => parser.feed(chunk, at, feed.scratch, feed.counts, &mut watch.before(sink)),
+        }
     }
 
     /// Parses bytes that no newline will end.
     pub fn feed_unterminated(&mut self, rest: &[u8], offset: u64, feed: &mut Feed<'_>) {
         let at = self.begin_feeding(offset);
         if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) {
-            parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut sink);
+            match feed.watch.as_deref_mut() {
+                None => parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut sink),
+                Some(watch) => parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut watch.before(sink)),
+            }
         }
     }
 
     /// Gives out the lines that wait for their rest, as they are.
     pub fn flush_partial(&mut self, feed: &mut Feed<'_>) {
         if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) {
-            parser.flush(feed.scratch, feed.counts, &mut sink);
+            match feed.watch.as_deref_mut() {
+                None => parser.flush(feed.scratch, feed.counts, &mut sink),
+                Some(watch) => parser.flush(feed.scratch, feed.counts, &mut watch.before(sink)),
+            }
         }
     }
 
@@ -328,6 +355,7 @@ impl Unit {
     /// Notes how much was read in one go; `at_end`: nothing more is there now.
     pub fn note_read(&mut self, bytes: u64, at_end: bool) {
         self.last_read = Instant::now();
+        self.read.bytes += bytes;
         self.unbroken_bytes = if at_end { 0 } else { self.unbroken_bytes + bytes };
     }
 

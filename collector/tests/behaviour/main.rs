@@ -23,4 +23,5 @@ mod recorded;
 mod refusals;
 mod relabel;
 mod rotation;
+mod seen;
 mod start_and_stop;

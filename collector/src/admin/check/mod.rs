@@ -15,11 +15,20 @@ use crate::{
     config::{Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt},
 };
 
-/// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
+/// Writes the whole configuration as YAML and nothing else, secrets hidden.
 ///
 /// # Errors
 /// `out` cannot be written to.
-pub fn write(compiled: &Compiled, print: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
+pub fn write_yaml(config: &Config, out: &mut impl io::Write) -> anyhow::Result<()> {
+    writeln!(out, "{}", config.to_yaml()?.trim_end())?;
+    Ok(())
+}
+
+/// Says what the configuration means.
+///
+/// # Errors
+/// `out` cannot be written to.
+pub fn write(compiled: &Compiled, out: &mut impl io::Write) -> anyhow::Result<()> {
     let config = &compiled.config;
     let relabelling = Relabelling::of(compiled);
     writeln!(out, "The configuration is valid:")?;
@@ -29,9 +38,6 @@ pub fn write(compiled: &Compiled, print: bool, out: &mut impl io::Write) -> anyh
     let retired = compiled.warnings.iter().map(ToString::to_string);
     for warning in retired.chain(warnings(config)).chain(relabelling.warnings(config)) {
         writeln!(out, "warning: {warning}")?;
-    }
-    if print {
-        writeln!(out, "\n---\n{}", config.to_yaml()?.trim_end())?;
     }
     Ok(())
 }

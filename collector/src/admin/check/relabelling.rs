@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     compiled::Compiled,
-    config::{Config, Enabled},
+    config::{self, Config, Enabled},
     model::PodName,
     pipeline::relabel::{self, Outcome, Relabel, Relabelled, Target, why_unknown},
 };
@@ -27,7 +27,7 @@ pub fn write_rules(config: &Config, out: &mut impl io::Write) -> anyhow::Result<
     }
     if !config.relabel_configs.is_empty() {
         writeln!(out, "# from the configuration")?;
-        writeln!(out, "{}", serde_saphyr::to_string(&config.relabel_configs)?.trim_end())?;
+        writeln!(out, "{}", config::to_yaml(&config.relabel_configs)?.trim_end())?;
     }
     Ok(())
 }

@@ -99,7 +99,8 @@ impl Schedule {
     /// Loki took a request.
     fn got_through(&mut self, bytes: usize, now: Instant) {
         self.note_passed(bytes, now);
-        if let Some(ended) = self.outage.end(now) {
+        let waited = || self.batches.iter().map(|live| live.batch.entries()).sum();
+        if let Some(ended) = self.outage.end(waited, now) {
             if ended.without_connection && ended.duration >= RESTART_TAKES {
                 self.tenant.epoch += 1;
             }

@@ -36,13 +36,15 @@ pub fn built_in() -> Vec<RelabelConfig> {
 /// The rules of a configuration, ready to be applied.
 #[derive(Clone, Debug)]
 pub struct Relabel {
-    rules: Vec<Rule>,
+    pub(super) rules: Vec<Rule>,
+    /// So many of them are built in.
+    pub(super) built_in: usize,
     /// For each rule: what it decides may change when the Kubernetes API says more.
     depends_on_api: Vec<bool>,
-    fixed: Labels,
-    node: String,
+    pub(super) fixed: Labels,
+    pub(super) node: String,
     /// Whether streams get the label `service_name`.
-    names_services: bool,
+    pub(super) names_services: bool,
 }
 
 /// What the rules make of a stream.
@@ -87,7 +89,7 @@ impl Relabel {
         } else {
             Vec::new()
         };
-        let mut errors = Vec::new();
+        let (built_in, mut errors) = (rules.len(), Vec::new());
         for (index, rule) in config.relabel_configs.iter().enumerate() {
             match Rule::new(rule) {
                 Ok(rule) => rules.push(rule),
@@ -101,6 +103,7 @@ impl Relabel {
         Ok(Self {
             depends_on_api: depends_on_api(&rules),
             rules,
+            built_in,
             fixed: fixed.map(|(name, value)| (name.clone(), value.clone())).collect(),
             node: config.kubernetes.node_name.clone(),
             names_services: config.service_name,

@@ -83,7 +83,7 @@ impl Run {
         let saved = checkpoint::decode(&checkpoint::encode(&saved)).unwrap();
         let reader = FailingReader { inner: PreadReader::new(), fails: Rc::clone(fails) };
         let (tailer, ends) = rig::tailer(compiled, saved.into(), reader);
-        let Ends { sealed, done, snapshots } = ends;
+        let Ends { sealed, done, snapshots, .. } = ends;
         // This thread may have drained before.
         apart::wait_until(Instant::now() + Duration::from_secs(3600));
         let mut run = Self { tailer, sealed, done, snapshots, pending: VecDeque::new(), parked: HashSet::new() };
