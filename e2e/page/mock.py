@@ -54,6 +54,8 @@ class Node:
         self.scenario = scenario
         self.started = time.time()
         self.cut = False  # answers nothing while set, as a program that is gone
+        self.standby = False  # waits for another one's end while set
+        self.busy = False  # cannot tell its containers while set
         self.hold = threading.Condition()
         self.lines = []
         self.rate = {"many": 50}.get(scenario, 4)
@@ -167,7 +169,7 @@ class Node:
             {"rule": "kubernetes.labels app", "labels": with_app, "text": "from the pod's label app.kubernetes.io/name"},
             {"rule": "labels.cluster", "labels": whole, "text": "the same for every line"},
             {"rule": "relabel_configs[0]", "labels": renamed, "text": "replace: team from __meta_kubernetes_pod_label_team"},
-            {"rule": "relabel_configs[1]", "labels": None, "text": "keep: it matches"},
+            {"rule": "relabel_configs[1]", "labels": renamed, "text": "keep: it matches"},
         ]
         unit["streams"] = [] if unit["state"] == "excluded" else [
             {"stream": s, "labels": {**renamed, "stream": s}, "metadata": {"node": "pi-1", "pod_uid": "1c6b5a9e-7f0e-4c2d-9f0a-2f1b7d0c9a11"},
@@ -243,6 +245,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, kind, body())
         if place == "api/v1/status":
             return self.json(node.status())
+        if node.standby and place.startswith("api/"):
+            return self.answer(503, "text/plain", b"standing by: another Pilcrow holds the state folder\n")
+        if node.busy and place.startswith("api/v1/units"):
+            return self.answer(503, "text/plain", b"the reader is busy\n")
         if place == "api/v1/units":
             now = time.time()
             return self.json({"now": int(now * 1000), "units": [node.unit(i, now) for i in range(len(node.names))]})

@@ -328,6 +328,8 @@ def a_program_that_goes_away_is_told_and_comes_back(browser, site):
         assert "kubectl" in text(tab, ".verdict")
         node.cut = False
         tab.until("document.querySelector('h1').textContent === 'Everything arrives'")
+        node.standby = True
+        tab.until("document.querySelector('.verdict').textContent.includes('503: standing by')")
         tab.close()
         node.cut = True
         never = browser.tab()
@@ -338,6 +340,23 @@ def a_program_that_goes_away_is_told_and_comes_back(browser, site):
     finally:
         site.nodes["normal"] = kept
         site.nodes["empty"].cut = False
+
+
+def a_reader_that_is_too_busy_to_tell_its_containers_is_no_fault(browser, site):
+    node = mock.Node("normal")
+    site.nodes["normal"], kept = node, site.nodes["normal"]
+    try:
+        tab = opened(browser, site, "normal/")
+        whole = node.status
+        node.status = lambda: {**whole(), "units": None}
+        node.busy = True
+        asked = len(site.server.asked)
+        wait_for(lambda: len(site.server.asked) > asked + 5, "it goes on asking")
+        equal(text(tab, "h1"), "Everything arrives")
+        equal(len(column(tab, "pod")), 20, "rows that were known stay")
+        tab.close()
+    finally:
+        site.nodes["normal"] = kept
 
 
 def nothing_is_asked_while_the_page_cannot_be_seen(browser, site):

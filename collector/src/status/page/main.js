@@ -7,6 +7,7 @@ const WINDOW = 5000; // live figures are means over this time
 const app = {
   status: null,
   off: null, // since when nobody answers
+  said: '', // what was answered instead
   recent: [],
   shown: null,
   route: '',
@@ -35,7 +36,7 @@ app.mayTail = () => (app.status ? app.status.tail : null);
 
 async function json(address) {
   const answer = await fetch(address, { cache: 'no-store', signal: AbortSignal.timeout(10000) });
-  if (!answer.ok) throw Object.assign(new Error(`${answer.status}`), { status: answer.status });
+  if (!answer.ok) throw Object.assign(new Error((await answer.text()).slice(0, 500)), { status: answer.status });
   return answer.json();
 }
 
@@ -56,9 +57,15 @@ async function round() {
     app.recent.push({ now: status.now, totals: status.totals });
     while (app.recent.length > 2 && status.now - app.recent[0].now > WINDOW) app.recent.shift();
     app.off = null;
-    if (page === app.shown) await more(page, route);
+    app.said = '';
   } catch (error) {
     app.off ??= Date.now();
+    app.said = error.status ? `${error.status}: ${error.message}` : '';
+  }
+  try {
+    if (!app.off && page === app.shown) await more(page, route);
+  } catch (error) {
+    // The reader is busy; what is shown stays until the next round.
   }
   app.asking = false;
   draw();
@@ -87,12 +94,12 @@ async function more(page, route) {
 
 function draw() {
   const { status, off } = app;
-  const said = verdict(status, off);
+  const said = verdict(status, off, app.said);
   document.title = `${said.level === 'good' ? '' : `${said.title} · `}Pilcrow${status?.node ? ` on ${status.node}` : ''}`;
   say(who, status ? `${status.node ? `${status.node} · ` : ''}${status.version}` : '');
   whenChanged(warning, app.route && said.level === 'bad' ? said.title : '', () =>
     (app.route && said.level === 'bad' ? [h('a', { href: '#/', text: `${said.title}: see the overview` })] : []));
-  if (app.shown.showUnits) app.shown.show(status, off);
+  if (app.shown.showUnits) app.shown.show(status, off, app.said);
 }
 
 const view = document.getElementById('view');

@@ -1,7 +1,14 @@
 // The front page: whether it works, the charts, Loki and the node. The table of containers is units.js.
 
-/** What the head of the page says of a status: {level, title, text, todo: [..]}. `off`: since when nobody answers, or null. */
-function verdict(status, off) {
+/** Counts of containers while the reader is too busy to tell them. */
+const UNKNOWN = { collecting: null, waiting: null, parked: 0, excluded: null, gone: null };
+
+/** What the head of the page says of a status: {level, title, text, todo: [..]}. `off`: since when nobody answers, or null; `instead`: what was
+ * answered in place of a status. */
+function verdict(status, off, instead) {
+  if (off && instead) {
+    return { level: 'bad', title: 'Pilcrow does not tell its status', text: 'This page asks again every second.', todo: [instead] };
+  }
   if (off) {
     return {
       level: 'bad',
@@ -11,7 +18,8 @@ function verdict(status, off) {
     };
   }
   if (!status) return { level: 'wait', title: 'Asking Pilcrow', text: '', todo: [] };
-  const { loki, totals, units } = status;
+  const { loki, totals } = status;
+  const units = status.units || UNKNOWN;
   const waits = totals.lag_bytes > 0 ? `${bytes(totals.lag_bytes)} wait on the disk` : 'Nothing waits';
   if (loki.outage_since) {
     return {
@@ -40,7 +48,7 @@ function verdict(status, off) {
       todo: ['Select “parked” below: each container says what Loki answered.'],
     };
   }
-  if (units.collecting + units.waiting === 0) {
+  if (status.units && units.collecting + units.waiting === 0) {
     return {
       level: 'warn',
       title: 'No container logs found',
@@ -57,7 +65,7 @@ function verdict(status, off) {
     };
   }
   if (!loki.last_acknowledged) {
-    return { level: 'wait', title: 'Waiting for the first lines', text: `${plural(units.collecting, 'container is', 'containers are')} followed; nothing was written yet.`, todo: [] };
+    return { level: 'wait', title: 'Waiting for the first lines', text: `${plural(units.collecting, 'container is', 'containers are')} followed; Loki has acknowledged nothing yet.`, todo: [] };
   }
   return {
     level: 'good',
@@ -111,8 +119,8 @@ function overview(page) {
       h('section', { class: 'card' }, h('h2', { text: 'This node' }), node)),
     table.node);
 
-  function show(status, off) {
-    const said = verdict(status, off);
+  function show(status, off, instead) {
+    const said = verdict(status, off, instead);
     head.className = `verdict ${said.level}`;
     attribute(sign, 'd', SIGNS[said.level]);
     say(title, said.title);

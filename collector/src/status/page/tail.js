@@ -74,6 +74,7 @@ function liveTail(page, query, named) {
       if (!answer.ok) {
         const why = (await answer.text()).slice(0, 500);
         tell(answer.status === 403 ? `Not shown here: ${why || 'live tail is only for connections from the node itself.'}` : `Pilcrow answers ${answer.status}: ${why}`);
+        if (answer.status === 503) retry = setTimeout(start, RETRY_AFTER); // busy, or too many viewers
         return;
       }
       tell('Waiting for lines');

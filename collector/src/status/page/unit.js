@@ -85,12 +85,12 @@ function labelList(rows) {
 function rules(all) {
   let before = {};
   return h('ol', { class: 'rules' }, ...all.map((step) => {
-    const after = step.labels || before;
+    const after = step.labels || {};
     const changes = [
       ...Object.entries(after).filter(([k, v]) => before[k] !== v).map(([k, v]) => [k, v, k in before ? 'changed' : 'new']),
       ...Object.entries(before).filter(([k]) => !(k in after)).map(([k, v]) => [k, v, 'removed'])];
     before = after;
-    return h('li', null, h('code', { text: step.rule }), h('span', { text: step.text || '' }), changes.length ? labelList(changes) : null);
+    return h('li', null, h('code', { text: step.rule }), h('span', { text: step.labels ? step.text : `${step.text || ''} The stream is dropped.` }), step.labels && changes.length ? labelList(changes) : null);
   }));
 }
 

@@ -124,7 +124,7 @@ function unitsTable(page) {
   }
 
   function showStatus(status) {
-    for (const [state, chip] of chips) {
+    for (const [state, chip] of status.units ? chips : []) {
       say(chip, `${count(status.units[state])} ${state}`);
       chip.hidden = !status.units[state] && choice.state !== state;
     }
