@@ -243,10 +243,10 @@ class Handler(BaseHTTPRequestHandler):
         if place in files:
             kind, body = files[place]
             return self.answer(200, kind, body())
-        if place == "api/v1/status":
-            return self.json(node.status())
         if node.standby and place.startswith("api/"):
             return self.answer(503, "text/plain", b"standing by: another Pilcrow holds the state folder\n")
+        if place == "api/v1/status":
+            return self.json(node.status())
         if node.busy and place.startswith("api/v1/units"):
             return self.answer(503, "text/plain", b"the reader is busy\n")
         if place == "api/v1/units":
