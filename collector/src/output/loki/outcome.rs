@@ -134,6 +134,11 @@ impl Schedule {
         self.passed.push_back((now, bytes));
     }
 
+    /// Whether Loki took lines or a probe after that time.
+    fn is_reached(&self, since: Instant) -> bool {
+        self.passed.iter().any(|(at, _)| *at > since)
+    }
+
     /// Whether Loki took other lines of the same tenant after that time.
     fn others_pass(&self, piece: &Piece, since: Instant) -> bool {
         self.tenants.passes(&self.tenant_of(piece), since)
@@ -270,7 +275,9 @@ impl Schedule {
             return self.park(index, &piece, "tenant", &told(obstacle), now);
         }
         let (isolates, park_after) = match obstacle.pace {
-            Pace::Soon => (obstacle.place != Place::Connection && others_pass, PARK_AFTER),
+            // Something on the way may break each connection that has a certain line on it; a probe without lines tells.
+            Pace::Soon if obstacle.place == Place::Connection => (self.is_reached(since), PARK_AFTER),
+            Pace::Soon => (others_pass, PARK_AFTER),
             // A firewall for web pages may dislike one line: the others must not wait for it, and only halves tell which.
             Pace::Fix => (obstacle.place == Place::Answer, HALVE_AFTER),
             Pace::Slower => (false, PARK_AFTER),
