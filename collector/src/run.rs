@@ -1,6 +1,6 @@
 //! `pilcrow run`: starts both sides, connects them and stops them.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 
@@ -12,7 +12,7 @@ use crate::{
     reader_side::{Common, Reader},
     sender_side,
     source::kubernetes::{self, WatchMetrics},
-    standby::{self, Standby, Standing},
+    standby::{Standby, Standing, StopSignals},
     status::{
         Backend, Health, Metrics,
         server::{self, Served},
@@ -48,7 +48,9 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let status = server::bind(config.http.listen)?;
     let runtime = threads::runtime()?;
     let mut served = Served { metrics: Arc::new(all_metrics), health: Arc::clone(&health), view: None };
-    let standby = Standby { status: &status, served: &served };
+    // One that comes before both sides run is obeyed as soon as they do.
+    let mut signals = runtime.block_on(async { StopSignals::new() })?;
+    let standby = Standby { status: &status, served: &served, signals: &mut signals };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
     let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
@@ -94,7 +96,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         tokio::select! {
             result = sender_side::run(&config, links, store, &metrics, health) => result.map(|()| true),
             result = serving => result.map(|never| match never {}).map_err(Into::into),
-            result = hang_after_signal(stop, hangs_after) => result.map(|()| false).map_err(Into::into),
+            () = hang_after_signal(&mut signals, stop, hangs_after) => Ok(false),
         }
     });
     runtime.shutdown_background();
@@ -143,12 +145,11 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
 }
 
 /// Asks the reader to end on SIGTERM or SIGINT; returns if that takes so long that something hangs.
-async fn hang_after_signal(stop: Arc<Stop>, hangs_after: Duration) -> io::Result<()> {
-    let name = standby::stop_signal().await?;
+async fn hang_after_signal(signals: &mut StopSignals, stop: Arc<Stop>, hangs_after: Duration) {
+    let name = signals.next().await;
     tracing::info!("{name}: sending what was read, then exiting");
     stop.ask();
     tokio::time::sleep(hangs_after).await;
-    Ok(())
 }
 
 /// The positions of an earlier run, and where to save them, once no other Pilcrow has the folder: each would overwrite the
@@ -161,7 +162,7 @@ async fn hang_after_signal(stop: Arc<Stop>, hangs_after: Duration) -> io::Result
 fn open_store(
     config: &Config,
     runtime: &tokio::runtime::Runtime,
-    standby: Standby<'_>,
+    mut standby: Standby<'_>,
 ) -> anyhow::Result<Option<(Option<Store>, Snapshot, Option<Lock>)>> {
     let folder = config.paths.state.display();
     let store = match Store::open(&config.paths.state) {

@@ -143,6 +143,7 @@ impl Saving {
 /// Saves a snapshot; returns it where that failed.
 async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &CheckpointMetrics) -> Option<Snapshot> {
     // An SD card may take seconds to save: not on this thread.
+    let folder = store.folder().to_owned();
     let saving = tokio::task::spawn_blocking(move || (store.save(&snapshot), snapshot));
     let (saved, snapshot) = match saving.await {
         Ok((saved, snapshot)) => (saved, Some(snapshot)),
@@ -159,8 +160,9 @@ async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Ch
         Err(error) => {
             metrics.errors.inc();
             if !std::mem::replace(failing, true) {
-                tracing::error!(%error, "cannot save the positions (paths.state names the folder); trying again every few \
-                                         seconds. Lines since the last save would be sent again after a restart");
+                tracing::error!(folder = %folder.display(), %error,
+                    "cannot save the positions (paths.state); trying again every few seconds. Lines since the last save would be \
+                     sent again after a restart");
             }
             snapshot
         }

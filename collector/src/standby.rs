@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     checkpoint::{Lock, Store},
@@ -31,6 +31,13 @@ pub struct Standby<'a> {
     /// `http.listen`.
     pub status: &'a TcpListener,
     pub served: &'a Served,
+    pub signals: &'a mut StopSignals,
+}
+
+/// SIGTERM and SIGINT, noted from its beginning on.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 /// How waiting ended.
@@ -48,8 +55,8 @@ impl Standby<'_> {
     /// Takes the lock of `folder`, at once where nobody has it.
     ///
     /// # Errors
-    /// Where the status server or the signal handlers fail.
-    pub async fn lock(&self, store: &Store, folder: &Path) -> anyhow::Result<Standing> {
+    /// Where the status server fails.
+    pub async fn lock(&mut self, store: &Store, folder: &Path) -> anyhow::Result<Standing> {
         match store.lock() {
             Ok(Some(lock)) => return Ok(Standing::Locked(lock)),
             Ok(None) => {}
@@ -68,8 +75,8 @@ impl Standby<'_> {
                 let served: Infallible = served?;
                 match served {}
             }
-            name = stop_signal() => {
-                tracing::info!("{}: ending; another Pilcrow has the state folder", name?);
+            name = self.signals.next() => {
+                tracing::info!("{name}: ending; another Pilcrow has the state folder");
                 Standing::Stopped
             }
         };
@@ -99,14 +106,20 @@ async fn until_locked(store: &Store, folder: String) -> Standing {
     }
 }
 
-/// Resolves with the name of the signal that asks to end.
-///
-/// # Errors
-/// Where the signals cannot be watched.
-pub async fn stop_signal() -> io::Result<&'static str> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+impl StopSignals {
+    /// To be called on a runtime.
+    ///
+    /// # Errors
+    /// Where the signals cannot be watched.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Resolves with the name of the signal that asks to end.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

@@ -8,10 +8,10 @@ use hyper::{
 use rustls::pki_types::ServerName;
 
 use super::Problems;
-use crate::config::{Loki, Tls};
-
-/// Loki's limit for a tenant's name (dskit, tenant.ValidTenantID).
-const TENANT_MAX: usize = 150;
+use crate::{
+    config::{Loki, Tls},
+    model::{TENANT_NAME_RULE, is_tenant_name},
+};
 
 /// Headers that Pilcrow itself sets, with the key that does it.
 const OWN_HEADERS: [(&str, &str); 8] = [
@@ -47,16 +47,22 @@ fn url(url: &str, problems: &mut Problems) {
         Some(scheme) if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS => {
             wrong(format!("must begin with http:// or https://, not {scheme}://"));
         }
+        _ if uri.port().is_none() && uri.authority().is_some_and(|authority| has_port(authority.as_str())) => {
+            wrong(format!("has a port that is no number from 1 to 65535: {url:?}"));
+        }
         _ if uri.query().is_some() || url.contains('#') => wrong("must end with its path, without ? or #".into()),
         _ => {}
     }
 }
 
+fn has_port(authority: &str) -> bool {
+    // Behind the brackets of an IPv6 address.
+    authority.rsplit(']').next().is_some_and(|end| end.contains(':'))
+}
+
 fn tenant(tenant: &str, problems: &mut Problems) {
-    let good = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()".contains(c);
-    if !tenant.chars().all(good) || tenant.len() > TENANT_MAX || tenant == "." || tenant == ".." {
-        let rule = format!("at most {TENANT_MAX} letters, digits and ! - _ . * ' ( )");
-        problems.add("loki.tenant", format!("a tenant's name is {rule}, found {tenant:?}"));
+    if !tenant.is_empty() && !is_tenant_name(tenant) {
+        problems.add("loki.tenant", format!("a tenant's name is {TENANT_NAME_RULE}, found {tenant:?}"));
     }
 }
 

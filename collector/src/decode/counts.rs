@@ -68,7 +68,7 @@ impl Counts {
 
     /// Lines that are not as they should be, and given out all the same; one that is so in two ways counts twice.
     pub fn odd_lines(&self) -> u64 {
-        self.raw_records + self.invalid_utf8_lines + self.oversize_lines + self.nul_bytes
+        self.raw_records + self.invalid_utf8_lines + self.oversize_lines + u64::from(self.nul_bytes > 0)
     }
 
     pub(super) fn count_malformed(&mut self, reason: Malformed) {

@@ -192,7 +192,10 @@ impl Health {
             return reasons;
         }
         if self.pods_unlisted.load(Ordering::Relaxed) {
-            reasons.push("paths.pods cannot be listed: it does not exist, is not mounted, or cannot be read".into());
+            reasons.push(
+                "paths.pods cannot be listed: it does not exist, is no folder, is not mounted, or cannot be read"
+                    .into(),
+            );
         } else if !self.scanned.load(Ordering::Relaxed) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
@@ -205,6 +208,10 @@ impl Health {
             status @ 401 => format!("{status}: check loki.basic_auth, loki.bearer_token_file and loki.headers"),
             status @ 403 => format!("{status}: this user may not push; check loki.tenant and the authentication"),
             status @ 404 => format!("{status}: loki.url does not lead to Loki's push address"),
+            200..300 => {
+                reasons.push("what answers at loki.url is not Loki: its success is not Loki's".into());
+                return reasons;
+            }
             status => status.to_string(),
         };
         reasons.push(format!("Loki refuses every push with {fix}"));
@@ -279,7 +286,7 @@ mod tests {
         health.first_scan_done();
         assert_eq!(health.not_ready(), [""; 0]);
         health.pods_listed(false);
-        let reason = "paths.pods cannot be listed: it does not exist, is not mounted, or cannot be read";
+        let reason = "paths.pods cannot be listed: it does not exist, is no folder, is not mounted, or cannot be read";
         assert_eq!(health.not_ready(), [reason]);
         health.pods_listed(true);
         assert_eq!(health.not_ready(), [""; 0]);

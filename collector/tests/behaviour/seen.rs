@@ -114,7 +114,7 @@ fn the_commands_show_status_table_and_lines_as_they_pass() {
     let (code, _, err) = output(&program, &["tail", "nothing"]);
     assert!(code == Some(1) && err.contains("no container of this node is nothing"), "{err}");
 
-    let sent = Going::start(pilcrow(&program, &["tail", "default/web", "--grep", "wanted", "--json"]));
+    let sent = Going::start(pilcrow(&program, &["tail", "default/web", "--grep", "^wanted", "--json"]));
     let raw = Going::start(pilcrow(&program, &["tail", "web/shown", "--raw"]));
     let mut written = 1;
     let mut first = |going: &Going, begin: &str| {

@@ -196,3 +196,96 @@ fn cut(text: &str, columns: usize) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::view::{BackendRow, HistoryRow, LokiRow, Totals};
+
+    fn unit(pod: &str, lines_per_s: Option<f64>, lag_bytes: u64, state: UnitState) -> UnitRow {
+        UnitRow {
+            id: "u1".into(),
+            namespace: "shop".into(),
+            pod: pod.into(),
+            container: "web".into(),
+            state,
+            reason: if state == UnitState::Parked { "Loki refuses it".into() } else { String::new() },
+            lines: 0,
+            bytes: 0,
+            lines_per_s,
+            bytes_per_s: lines_per_s.map(|lines| lines * 1024.0),
+            lag_bytes,
+            levels: None,
+        }
+    }
+
+    fn summary() -> Summary {
+        Summary {
+            version: "1".into(),
+            node: Some("pi".into()),
+            kernel: None,
+            started: 0,
+            now: 5000,
+            notifier: BackendRow { backend: "inotify".into(), fallback_reason: String::new() },
+            reader: BackendRow::default(),
+            ready: true,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            loki: LokiRow { last_acknowledged: Some(3000), ..LokiRow::default() },
+            units: None,
+            totals: Totals::default(),
+            history: HistoryRow::default(),
+            tail: true,
+            levels: false,
+        }
+    }
+
+    fn rows(look: Look, rows: usize, columns: usize) -> Vec<String> {
+        let units = vec![
+            unit("quiet", Some(0.5), 5000, UnitState::Collecting),
+            unit("busy\x1b[2J", Some(300.0), 0, UnitState::Collecting),
+            unit("refused", None, 90, UnitState::Parked),
+        ];
+        table(&summary(), &UnitList { now: 5000, units }, look, rows, columns)
+    }
+
+    #[test]
+    fn keys_sort_the_table_and_a_name_cannot_change_the_terminal() {
+        let mut look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours: false } };
+        let order =
+            |look: Look| rows(look, usize::MAX, 200)[3..].iter().map(|row| row[5..9].to_owned()).collect::<Vec<_>>();
+        assert_eq!(order(look), ["busy", "quie", "refu"]);
+        for (key, sorted) in [
+            ('g', ["quie", "refu", "busy"]),
+            ('r', ["busy", "refu", "quie"]),
+            ('n', ["busy", "quie", "refu"]),
+            ('s', ["busy", "quie", "refu"]),
+            ('b', ["busy", "quie", "refu"]),
+        ] {
+            assert!(look.press(key), "{key}");
+            assert_eq!(order(look), sorted, "{key}");
+        }
+        assert!(!look.press('x'));
+        let shown = rows(look, usize::MAX, 200).join("\n");
+        assert!(
+            shown.starts_with(
+                "pilcrow 1 on pi, up 5 s; inotify and -; Loki acknowledged 2 s ago\n3 containers; 300 lines/s,"
+            ),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains('\x1b') && shown.contains("parked            -          -       90 B  Loki refuses it"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_small_terminal_gets_what_fits_and_the_keys() {
+        let look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours: true } };
+        let shown = rows(look, 6, 30);
+        assert_eq!(shown.len(), 6);
+        assert!(shown[5].contains("1 more; sort: l lines"), "{shown:?}");
+        let plain = rows(Look { paint: Paint { colours: false }, ..look }, 6, 30);
+        assert!(plain.iter().all(|row| row.chars().count() <= 30), "{plain:?}");
+    }
+}

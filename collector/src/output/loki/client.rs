@@ -21,13 +21,13 @@ use super::{
     Proxies,
     answer::{Answer, Obstacle},
     connector::{Route, RouteConnector},
-    endpoint::{Endpoint, UserInfo},
+    endpoint::Endpoint,
     failure,
     files::{WatchedFiles, read_secret},
     sent_body::SentBody,
     tls,
 };
-use crate::config;
+use crate::{config, model::TenantName};
 
 const USER_AGENT: &str = concat!("pilcrow/", env!("CARGO_PKG_VERSION"));
 const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
@@ -105,11 +105,15 @@ impl Client {
         true
     }
 
-    /// Starts to send `body`, a snappy block of a push request. The future borrows nothing.
-    pub(super) fn push(&self, body: Bytes) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
+    /// Starts to send `body`, a snappy block of a push request, for a tenant. The future borrows nothing.
+    pub(super) fn push(
+        &self,
+        tenant: &TenantName,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let body = SentBody::new(body);
         let all_sent = body.all_sent();
-        let exchange = self.exchange(Method::POST, self.endpoint.uri.clone(), Either::Left(body));
+        let exchange = self.exchange(Method::POST, self.endpoint.uri.clone(), tenant, Either::Left(body));
         let timeout = self.config.timeout.0;
         async move {
             let late = |_| Err(failure::timed_out(timeout, all_sent.load(Ordering::Relaxed)));
@@ -122,7 +126,7 @@ impl Client {
         let exchange = self
             .endpoint
             .beside_push("drilldown-limits")
-            .map(|uri| self.exchange(Method::GET, uri, Either::Right(Empty::new())));
+            .map(|uri| self.exchange(Method::GET, uri, &None, Either::Right(Empty::new())));
         let timeout = self.config.timeout.0;
         async move { tokio::time::timeout(timeout, exchange?).await.ok()?.ok() }
     }
@@ -131,12 +135,17 @@ impl Client {
         &self,
         method: Method,
         uri: Uri,
+        tenant: &TenantName,
         body: Either<SentBody, Empty<Bytes>>,
     ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = self.exchange.headers.clone();
+        // Every name that is valid for Loki is valid in a header.
+        if let Some(tenant) = tenant.as_deref().and_then(|tenant| HeaderValue::from_str(tenant).ok()) {
+            request.headers_mut().insert(TENANT_HEADER, tenant);
+        }
         let answer = self.exchange.http.request(request);
         async move { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await }
     }
@@ -162,7 +171,7 @@ impl Exchange {
             .pool_idle_timeout(IDLE_CONNECTION_MAX)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { http, headers: headers(config, endpoint, route)? })
+        Ok(Self { http, headers: headers(config, route)? })
     }
 }
 
@@ -171,7 +180,7 @@ fn file_paths(config: &config::Loki) -> [&Path; 5] {
     [&basic_auth.password_file, bearer_token_file, &tls.ca_file, &tls.cert_file, &tls.key_file]
 }
 
-fn headers(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<HeaderMap> {
+fn headers(config: &config::Loki, route: &Route) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     if !config.tenant.is_empty() {
@@ -179,7 +188,7 @@ fn headers(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<
             HeaderValue::from_str(&config.tenant).context("loki.tenant holds a character that HTTP forbids")?;
         headers.insert(TENANT_HEADER, tenant);
     }
-    if let Some(authorization) = authorization(config, endpoint)? {
+    if let Some(authorization) = authorization(config)? {
         headers.insert(header::AUTHORIZATION, authorization);
     }
     if let Route::Forward { auth: Some(auth), .. } = route {
@@ -198,7 +207,7 @@ fn headers(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<
     Ok(headers)
 }
 
-fn authorization(config: &config::Loki, endpoint: &Endpoint) -> Result<Option<HeaderValue>> {
+fn authorization(config: &config::Loki) -> Result<Option<HeaderValue>> {
     let config::BasicAuth { username, password_file } = &config.basic_auth;
     let has_token = !config.bearer_token_file.as_os_str().is_empty();
     let has_password = !password_file.as_os_str().is_empty();
@@ -213,10 +222,7 @@ fn authorization(config: &config::Loki, endpoint: &Endpoint) -> Result<Option<He
             basic(username, &password)
         }
         (true, true) => format!("Bearer {}", read_secret("loki.bearer_token_file", &config.bearer_token_file)?),
-        (true, false) => match &endpoint.user {
-            Some(UserInfo { username, password }) => basic(username, password),
-            None => return Ok(None),
-        },
+        (true, false) => return Ok(None),
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| {
         anyhow::anyhow!("the bearer token of loki.bearer_token_file holds a character that HTTP forbids")
