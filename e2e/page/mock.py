@@ -53,6 +53,7 @@ class Node:
     def __init__(self, scenario):
         self.scenario = scenario
         self.started = time.time()
+        self.levels = True
         self.cut = False  # answers nothing while set, as a program that is gone
         self.standby = False  # waits for another one's end while set
         self.busy = False  # cannot tell its containers while set
@@ -107,7 +108,7 @@ class Node:
         return {
             "id": f"u{i}", "namespace": namespace, "pod": pod, "container": container, "state": state, "reason": reason,
             "lines": total, "bytes": total * 180, "lines_per_s": round(rate, 2), "bytes_per_s": round(rate * 180, 1), "lag_bytes": lag,
-            "levels": {"error": total // 40_000 if i % 3 == 0 else 0, "warn": total // 9_000, "info": total - total // 9_000},
+            "levels": None if not self.levels else {"error": total // 40_000 if i % 3 == 0 else 0, "warn": total // 9_000, "info": total - total // 9_000},
         }
 
     def status(self):
@@ -151,30 +152,35 @@ class Node:
                 "bytes_read": [r * 180 for r in read], "lag_bytes": lag, "cpu_percent": [round(self.wave(t + 5, 0.31, 0.2), 3) for t in times],
                 "memory_bytes": [int((17 + self.wave(t, 0.4, 0.5)) * 2**20) for t in times],
             },
-            "tail": self.scenario != "forbidden", "levels": True,
+            "tail": self.scenario != "forbidden", "levels": self.levels,
         }
 
     def one(self, i):
         now = time.time()
         unit = self.unit(i, now)
-        name = {"namespace": unit["namespace"], "pod": unit["pod"], "container": unit["container"]}
-        app = "app" if self.scenario != "hostile" else SCRIPT
-        with_job = {**name, "job": f"{name['namespace']}/{name['container']}"}
-        with_app = {**with_job, "app": re.sub(r"-[a-z0-9]+(-[a-z0-9]{5})?$", "", name["pod"]) if app == "app" else app}
-        whole = {**with_app, "cluster": "home-k8s"}
-        renamed = {k: v for k, v in whole.items() if k != "container"} | {"team": "shop"}
-        rules = [
-            {"rule": "path", "labels": name, "text": "from the log's path"},
-            {"rule": "job", "labels": with_job, "text": "namespace/container"},
-            {"rule": "kubernetes.labels app", "labels": with_app, "text": "from the pod's label app.kubernetes.io/name"},
-            {"rule": "labels.cluster", "labels": whole, "text": "the same for every line"},
-            {"rule": "relabel_configs[0]", "labels": renamed, "text": "replace: team from __meta_kubernetes_pod_label_team"},
-            {"rule": "relabel_configs[1]", "labels": renamed, "text": "keep: it matches"},
+        app = SCRIPT if self.scenario == "hostile" else re.sub(r"-[a-z0-9]+(-[a-z0-9]{5})?$", "", unit["pod"])
+        steps = [
+            ("labels of the configuration", "cluster", "home-k8s"),
+            ("built-in: replace __meta_kubernetes_namespace to namespace", "namespace", unit["namespace"]),
+            ("built-in: replace __meta_kubernetes_pod_name to pod", "pod", unit["pod"]),
+            ("built-in: replace __meta_kubernetes_pod_container_name to container", "container", unit["container"]),
+            ("built-in: replace __meta_kubernetes_pod_label_app_kubernetes_io_name to app", "app", app),
+            ("built-in: replace __meta_kubernetes_namespace, __meta_kubernetes_pod_container_name to job", "job", f"{unit['namespace']}/{unit['container']}"),
+            ("built-in: replace __meta_pilcrow_stream to stream", "stream", None),
+            ("relabel_configs[0]: replace __meta_kubernetes_pod_label_team to team", "team", "shop"),
         ]
-        unit["streams"] = [] if unit["state"] == "excluded" else [
-            {"stream": s, "labels": {**renamed, "stream": s}, "metadata": {"node": "pi-1", "pod_uid": "1c6b5a9e-7f0e-4c2d-9f0a-2f1b7d0c9a11"},
-             "rules": [*rules, {"rule": "stream", "labels": {**renamed, "stream": s}, "text": "which of the two it is"}]} for s in ("stdout", "stderr")
-        ]
+
+        def made(stream):
+            labels, rules = {}, []
+            for rule, label, value in steps:
+                labels = {**labels, label: value or stream}
+                rules.append({"rule": rule, "labels": labels, "text": f'sets {label}="{value or stream}"'})
+            rules.append({"rule": "relabel_configs[1]: keep namespace matching .+", "labels": labels, "text": "changes nothing"})
+            labels = {k: v for k, v in labels.items() if k != "container"}
+            rules.append({"rule": "relabel_configs[2]: labeldrop matching container", "labels": labels, "text": "removes container"})
+            return {"stream": stream, "labels": labels, "metadata": {"node": "pi-1", "pod_uid": "1c6b5a9e-7f0e-4c2d-9f0a-2f1b7d0c9a11"}, "rules": rules}
+
+        unit["streams"] = [] if unit["state"] == "excluded" else [made("stdout"), made("stderr")]
         size = 4_812_334
         unit["files"] = [
             {"name": "0.log.20261128-130211.gz", "bytes": None, "position": 10_485_760, "state": "done"},

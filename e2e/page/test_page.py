@@ -136,10 +136,10 @@ def a_containers_page_tells_labels_rules_files_and_stages(browser, site):
     equal(text(tab, "h1"), "checkout-7c9d5b88d4-8kqzw")
     equal(tab.eval("document.activeElement.tagName"), "H1", "the focus goes to the new page")
     page = text(tab, "main")
-    for said in ("parked", "429 per stream rate limit", "Last refusal", "job=shop/app", "cluster=home-k8s", "kubernetes.labels app", "removed: container=app", "0.log",
+    for said in ("parked", "429 per stream rate limit", "Last refusal", "job=shop/app", "cluster=home-k8s", "sets stream=\"stdout | stderr\"", "removed: container=app", "0.log",
                  "pipeline_stages[1]", "for the whole node"):
         assert said in page, f"{said} is not in {page}"
-    equal(tab.eval("document.querySelectorAll('.rules > li').length"), 7, "rules, told once for both streams")
+    equal(tab.eval("document.querySelectorAll('.rules > li').length"), 10, "rules, told once for both streams")
     tab.eval("history.back()")
     tab.until("document.querySelector('.table .said')?.textContent === '2 containers'", "the choice is kept")
     equal(audit.problems(tab, site.address), [])

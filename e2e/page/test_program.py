@@ -180,6 +180,7 @@ def a_containers_page_tells_its_labels_and_files(browser, node):
     tab.until("document.querySelectorAll('.figures dd').length > 4")
     tab.until("['cluster=page', 'namespace=default', 'job=default/nginx', '0.log'].every((said) => document.querySelector('main').textContent.includes(said))")
     equal(text(tab, "h1"), "web-0")
+    equal(tab.eval("document.querySelectorAll('.stream').length"), 1, "both streams are told at once")
     equal(audit.problems(tab, node.address), [])
     tab.picture(audit.TARGET / "program-container.png", whole=True)
     tab.close()

@@ -132,7 +132,7 @@ function overview(page) {
     const { history, totals } = status;
     const live = page.live();
     charts.lines.update(history, [history.lines_read, history.lines_acknowledged], rate(live.lines));
-    charts.bytes.update(history, [history.bytes_read], `${bytes(live.bytes)}/s`);
+    charts.bytes.update(history, [history.bytes_read], live.bytes === null ? '–' : `${bytes(live.bytes)}/s`);
     charts.lag.update(history, [history.lag_bytes], bytes(totals.lag_bytes));
     charts.cpu.update(history, [history.cpu_percent], percent(live.cpu));
     charts.memory.update(history, [history.memory_bytes], bytes(totals.memory_bytes));

@@ -55,23 +55,28 @@ function unitPage(page, id) {
   return { node, show, missing: isMissing, focus: () => title.focus(), close: tail.close };
 }
 
-/** The streams of a container; those whose labels came about alike are told once. */
+/** The streams of a container; those whose labels were made alike, but for the name of the stream, are told once. */
 function streams(all) {
   const same = new Map();
   for (const s of all) {
-    const { stream: _own, ...shared } = s.labels;
-    const key = JSON.stringify([shared, s.metadata, (s.rules || []).map((r) => [r.rule, r.text])]);
+    const own = (text) => String(text).replaceAll(`"${s.stream}"`, '""');
+    const { stream: _named, ...shared } = s.labels;
+    const key = JSON.stringify([shared, s.metadata, (s.rules || []).map((r) => [r.rule, own(r.text), own(JSON.stringify(r.labels))])]);
     if (!same.has(key)) same.set(key, []);
     same.get(key).push(s);
   }
   return [...same.values()].map((alike) => {
     const [first] = alike;
-    const names = alike.map((s) => s.stream).join(' and ');
-    return h('div', { class: 'stream' }, h('h3', { text: names }),
-      labelList(Object.entries(first.labels).map(([k, v]) => [k, k === 'stream' ? names.replace(' and ', ' | ') : v, ''])),
+    const names = alike.map((s) => s.stream);
+    const together = (value) => (value === first.stream ? names.join(' | ') : value);
+    const labels = (of) => Object.fromEntries(Object.entries(of).map(([k, v]) => [k, k === 'stream' ? together(v) : v]));
+    const steps = (first.rules || []).map((r) => ({
+      rule: r.rule, labels: r.labels && labels(r.labels), text: String(r.text).replaceAll(`"${first.stream}"`, `"${names.join(' | ')}"`) }));
+    return h('div', { class: 'stream' }, h('h3', { text: names.join(' and ') }),
+      labelList(Object.entries(labels(first.labels)).map(([k, v]) => [k, v, ''])),
       Object.keys(first.metadata || {}).length ? h('div', { class: 'metadata' }, h('h4', { text: 'Structured metadata' }),
         labelList(Object.entries(first.metadata).map(([k, v]) => [k, v, '']))) : null,
-      first.rules && first.rules.length ? h('details', { open: true }, h('summary', { text: 'How they came about' }), rules(first.rules)) : null);
+      steps.length ? h('details', { open: true }, h('summary', { text: 'How they came about' }), rules(steps)) : null);
   });
 }
 

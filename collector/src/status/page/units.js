@@ -120,6 +120,7 @@ function unitsTable(page) {
 
   function show(newUnits) {
     units = newUnits;
+    table.classList.toggle('levels', units.some((u) => u.levels));
     draw(false);
   }
 
@@ -128,7 +129,6 @@ function unitsTable(page) {
       say(chip, `${count(status.units[state])} ${state}`);
       chip.hidden = !status.units[state] && choice.state !== state;
     }
-    table.classList.toggle('levels', status.levels);
   }
   return { node, show, showStatus, wanted: () => visibleNow, close: () => seen.disconnect() };
 }
