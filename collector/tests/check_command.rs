@@ -159,6 +159,34 @@ fn without_a_file_the_environment_is_the_configuration() {
     assert_eq!((err.as_str(), code), (message, Some(2)));
 }
 
+/// In a mount namespace of its own, so that the machine's /etc is left alone.
+#[test]
+fn check_and_doctor_read_the_file_of_the_packages_where_no_other_is_named_and_say_so() {
+    let run = |arguments: &str| {
+        let script = format!(
+            "mount -t tmpfs none /etc && mkdir /etc/pilcrow && echo 'labels: {{site: attic}}' > /etc/pilcrow/pilcrow.yaml && \
+             exec \"$0\" {arguments}"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_pilcrow")]);
+        let output = command.env_remove("LOKI_URL").env_remove("NODE_NAME").output();
+        output.map(|output| [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()))
+    };
+    let said = "pilcrow: using /etc/pilcrow/pilcrow.yaml\n";
+    let [out, err] = match run("check --print") {
+        Ok([_, err]) if err.contains("unshare:") || err.contains("mount:") => return println!("SKIPPED: {err}"),
+        Ok(printed) => printed,
+        Err(error) => return println!("SKIPPED: unshare: {error}"),
+    };
+    assert!(out.starts_with("loki:\n") && out.contains("  site: attic\n"), "{out}");
+    assert_eq!(err, said);
+    assert!(run("doctor").unwrap()[1].starts_with(said));
+    let [out, err] = run("check --config /dev/null").unwrap();
+    assert!(out.starts_with("The configuration is valid") && !out.contains("attic") && err.is_empty(), "{out}{err}");
+    let (_, err, _) = pilcrow(&["check"], &[]);
+    assert!(err.contains("/etc/pilcrow/pilcrow.yaml"), "{err}");
+}
+
 #[test]
 fn the_mistakes_shown_in_the_documentation_are_reported_so() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
