@@ -36,6 +36,9 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let metrics = PartMetrics::new(&mut all_metrics);
     if let Some(pipeline) = &pipeline {
         all_metrics.collect(Box::new(pipeline.metrics().clone()));
+        if let Some(counts) = pipeline.line_counts() {
+            all_metrics.collect(Box::new(counts.clone()));
+        }
     }
     let (all_metrics, health) = (Arc::new(all_metrics), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),

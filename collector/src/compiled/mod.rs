@@ -4,6 +4,7 @@
 //! is the only validation: what `check` accepts, `run` can use. Opens none of the files that the configuration names and does no
 //! network I/O: a configuration may be checked on another machine than the one that it is for.
 
+mod budgets;
 mod limits;
 mod loki;
 mod rule_tests;
@@ -96,6 +97,7 @@ impl Compiled {
         labels(&config, &mut problems);
         let relabel = relabelling(&config, &mut problems);
         let pod_selector = selection(&config.kubernetes, &mut problems);
+        budgets::check(&config, &mut problems);
         let pipeline = stages::compile(&config, &mut problems);
         limits::check(&config, &mut problems);
         rule_tests::check(&config.tests, &mut problems);

@@ -1,6 +1,7 @@
-//! `pipeline_stages` and `levels`: compiled into a pipeline, or everything that is wrong with it.
+//! `pipeline_stages` and what comes behind them (`levels`, `dedupe`, `budgets`): compiled into a pipeline, or everything that is wrong
+//! with it.
 
-use super::Problems;
+use super::{Problems, budgets};
 use crate::{
     config::{Config, Origin, Problem, StageConfig, StageValue},
     pipeline::{CompileError, Limits, Pipeline},
@@ -11,7 +12,7 @@ const SERIES_MAX: usize = 10_000;
 
 /// `None` where lines go through no stage, or something is wrong with them.
 pub fn compile(config: &Config, problems: &mut Problems) -> Option<Pipeline> {
-    if config.pipeline_stages.is_empty() && !config.levels {
+    if config.pipeline_stages.is_empty() && !config.levels && !budgets::are_set(config) {
         return None;
     }
     tenants(&config.pipeline_stages, "pipeline_stages.", problems);
@@ -31,7 +32,7 @@ pub fn compile(config: &Config, problems: &mut Problems) -> Option<Pipeline> {
 pub fn fresh(config: &Config) -> Result<Pipeline, Vec<CompileError>> {
     let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
     let pipeline = Pipeline::compile_with(&config.pipeline_stages, &Limits { max_bytes, max_series: SERIES_MAX })?;
-    Ok(if config.levels { pipeline.with_levels() } else { pipeline })
+    Ok(budgets::add(config, pipeline))
 }
 
 /// `tenant` stages, nested ones included: lines go to the one tenant of `loki.tenant`.

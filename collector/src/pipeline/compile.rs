@@ -9,15 +9,12 @@ use serde::Deserialize;
 use super::{
     entry::Entry,
     extracted::Slot,
-    levels::Levels,
+    line_counts::LineCounts,
     pattern::Pattern,
     stage::{Failed, Stage},
     stages::{self, metrics::Custom},
 };
 use crate::config::{StageConfig, StageValue};
-
-/// The key of the configuration by which levels are found.
-const LEVELS: &str = "levels";
 
 /// Something that is wrong with a stage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,11 +42,16 @@ pub struct Pipeline {
     pub(super) drops: Vec<(&'static str, u64)>,
     /// Entries for what is given out between two others, with their memory.
     pub(super) spare: Vec<Entry>,
+    /// What is kept for each channel: so many parts.
+    pub(super) channels: usize,
+    /// Lines that became one with the one before them.
+    pub(super) repeated: u64,
+    pub(super) line_counts: Option<LineCounts>,
     metrics: Custom,
     warnings: Vec<CompileError>,
     max_bytes: usize,
-    /// The numbers of the stages that the list's items became, ascending, with the items' places.
-    places: Vec<(usize, String)>,
+    /// The numbers of the stages that the list's items became, ascending, with the items' places; of others the key.
+    pub(super) places: Vec<(usize, String)>,
 }
 
 /// What the configuration allows a pipeline.
@@ -99,19 +101,14 @@ impl Pipeline {
             sorted: shared.slots.into_iter().collect(),
             drops: shared.drops.into_iter().map(|reason| (reason, 0)).collect(),
             spare: Vec::new(),
+            channels: shared.channels,
+            repeated: 0,
+            line_counts: None,
             metrics: shared.metrics,
             warnings: shared.warnings,
             max_bytes: limits.max_bytes,
             places: shared.places,
         })
-    }
-
-    /// Adds what finds the level of each entry, behind all stages.
-    #[must_use]
-    pub fn with_levels(mut self) -> Self {
-        self.places.push((self.stages.len(), LEVELS.to_owned()));
-        self.stages.push(Box::new(Levels::default()));
-        self
     }
 
     /// Bytes of the longest entry.
@@ -142,10 +139,7 @@ impl Pipeline {
     pub fn place(&self, stage: usize) -> String {
         let after = self.places.partition_point(|(first, _)| *first <= stage);
         let key = self.places[..after].last().map_or("", |(_, key)| key);
-        if key == LEVELS {
-            return LEVELS.to_owned();
-        }
-        format!("pipeline_stages{}", key.replace(".[", "["))
+        if key.starts_with('[') { format!("pipeline_stages{}", key.replace(".[", "[")) } else { key.to_owned() }
     }
 
     /// How many stages there are, those in a `match` included.

@@ -7,14 +7,20 @@
 //!
 //! A new stage is one file in `stages/` and one line in [`stages`]'s list.
 
+mod budgets;
 pub mod compile;
+mod dedupe;
 pub mod entry;
 pub mod extracted;
+mod further;
 mod go;
+pub mod level;
 pub mod levels;
+pub mod line_counts;
 mod pattern;
 pub mod relabel;
 mod run;
+mod same_text;
 mod selector;
 mod sent;
 pub mod stage;
@@ -24,10 +30,14 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use budgets::{Action, Budget};
 pub use compile::{CompileError, Limits, Pipeline};
 pub use entry::{Entry, Pairs, Position, TENANT_LABEL};
 pub use extracted::{Extracted, Slot, Value};
+pub use level::Level;
+pub use line_counts::LineCounts;
 pub use run::{Outcome, Verdict, Watch};
+pub use selector::Selector;
 pub use sent::{is_taken, sent};
-pub use stage::{State, Step};
+pub use stage::{Origin, State, Step, Which};
 pub use stages::metrics::{Custom, Sample};

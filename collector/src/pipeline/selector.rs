@@ -3,7 +3,10 @@
 //! Promtail's own small LogQL (clients/pkg/logentry/logql): matchers, anchored, an absent label counting as empty; then line
 //! filters, all of which must hold. Beside Promtail's strings in double quotes also those in backticks, as LogQL has them.
 
-use super::{entry::Entry, pattern::Pattern};
+use super::{
+    entry::{Entry, Pairs},
+    pattern::Pattern,
+};
 
 /// A compiled selector.
 #[derive(Debug)]
@@ -36,10 +39,23 @@ impl Selector {
         parser.selector().map_err(|error| format!("{error} (at character {})", 1 + text[..parser.at].chars().count()))
     }
 
+    /// # Errors
+    /// What is wrong; a filter of lines is.
+    pub fn of_labels(text: &str) -> Result<Self, String> {
+        match Self::parse(text)? {
+            Self { filters, .. } if !filters.is_empty() => Err("only labels are looked at here, no lines".into()),
+            selector => Ok(selector),
+        }
+    }
+
+    /// Whether all that it says of labels holds for these.
+    pub fn chooses(&self, labels: &Pairs) -> bool {
+        self.matchers.iter().all(|(name, test)| test.holds(labels.get(name).unwrap_or("").as_bytes()))
+    }
+
     /// Whether all holds for the entry's labels and line, as they are now.
     pub fn matches(&self, entry: &Entry) -> bool {
-        self.matchers.iter().all(|(name, test)| test.holds(entry.labels.get(name).unwrap_or("").as_bytes()))
-            && self.filters.iter().all(|test| test.holds(&entry.line))
+        self.chooses(&entry.labels) && self.filters.iter().all(|test| test.holds(&entry.line))
     }
 }
 
@@ -178,7 +194,7 @@ impl Parser<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::entry::Pairs, *};
+    use super::*;
 
     fn matches(selector: &str, line: &str) -> bool {
         let labels = Pairs::from_iter([("app", "web"), ("pod", "web-1")]);

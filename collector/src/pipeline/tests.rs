@@ -16,7 +16,7 @@ impl Rig {
     fn new(stages: &str) -> Self {
         let stages = StageConfig::list(stages).unwrap();
         let pipeline = Pipeline::compile(&stages).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let state = pipeline.new_state();
+        let state = pipeline.new_state(Origin::default());
         Self { pipeline, state, out: Vec::new(), lines: 0 }
     }
 
@@ -137,7 +137,7 @@ fn metrics_count_by_labels_and_no_more_series_than_allowed() {
         StageConfig::list("- metrics: {lines: {type: Counter, config: {match_all: true, action: inc}}}\n").unwrap();
     let limits = compile::Limits { max_series: 1, ..Default::default() };
     let mut pipeline = Pipeline::compile_with(&stages, &limits).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let mut state = pipeline.new_state();
+    let mut state = pipeline.new_state(Origin::default());
     for app in ["a", "a", "b"] {
         let mut entry = Entry { labels: Pairs::from_iter([("app", app), ("__hidden", "x")]), ..Entry::default() };
         pipeline.process(&mut state, &mut entry, 0, &mut |_| ());

@@ -42,6 +42,7 @@ pub struct TailMetrics {
     pub malformed_lines: Family<Reason, Counter>,
     pub dropped_lines: Family<Reason, Counter>,
     pub moved_label_lines: Counter,
+    pub repeated_lines: Counter,
     pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
     pub containers: Gauge,
     pub excluded_containers: Family<Reason, Gauge>,
@@ -77,6 +78,7 @@ impl TailMetrics {
             dropped_lines,
             moved_label_lines: part.add("moved_label_lines", "Lines whose labels of pipeline_stages became structured metadata, as there were too many streams or Loki takes \
              no such label"),
+            repeated_lines: part.add("repeated_lines", "Lines that dedupe made one with the line before them"),
             lag_bytes: part.add_with_unit(Unit::Bytes, "lag", "Bytes on the disk that Loki has not acknowledged, as of the last sweep; the containers that lag most"),
             containers: part.add("containers", "Containers whose logs are followed"),
             excluded_containers: part.add("excluded_containers", "Containers whose logs are left out, by reason, as of the last sweep"),

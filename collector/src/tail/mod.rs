@@ -343,6 +343,7 @@ impl<R: RangeReader> Tailer<R> {
         loop {
             self.turn().await;
             if self.state.schedule.unread() == 0 {
+                self.state.release_reports();
                 self.state.lanes.seal_all();
             }
             let is_done = self.state.schedule.unread() == 0 && self.state.lanes.in_flight() == 0;

@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::{State, Unit};
-use crate::{model::UnitId, status::Reason};
+use crate::{model::UnitId, pipeline::Which, status::Reason};
 
 /// A unit with more to read is looked at again after this time.
 const LOOK_AGAIN_NS: i64 = 1_000_000_000;
@@ -26,7 +26,15 @@ impl State {
 
     /// As [`Self::flush`], for what stages hold back and is due by the node's clock.
     pub(super) fn release_due(&mut self, id: UnitId) -> bool {
-        self.with_batch(id, |unit, feed| unit.release(feed, false)).is_some()
+        self.with_batch(id, |unit, feed| unit.release(feed, Which::Late)).is_some()
+    }
+
+    /// Gives out what stages have to report, as the program ends. Lines that they hold back are read again by the next one.
+    pub(super) fn release_reports(&mut self) {
+        let held: Vec<_> = self.units.iter().filter(|unit| unit.due_ns().is_some()).map(|unit| unit.id).collect();
+        for id in held {
+            self.with_batch(id, |unit, feed| unit.release(feed, Which::Reports));
+        }
     }
 
     /// Gives out text that stages hold back and that is due.
@@ -83,6 +91,9 @@ impl State {
         let counts = stages.take_counts();
         if counts.oversize > 0 {
             metrics.malformed_lines.get_or_create(&Reason { reason: "oversize" }).inc_by(counts.oversize);
+        }
+        if counts.repeated > 0 {
+            metrics.repeated_lines.inc_by(counts.repeated);
         }
         if counts.moved_labels > 0 {
             metrics.moved_label_lines.inc_by(counts.moved_labels);

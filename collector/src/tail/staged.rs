@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     batch::{self, Batch, StreamSlot},
     model::{ChannelId, Line, Position, Stream, now_ns},
-    pipeline::{self, Entry, Pairs, Pipeline, State, TENANT_LABEL, Verdict, relabel::Relabelled},
+    pipeline::{self, Entry, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which, relabel::Relabelled},
 };
 
 /// Streams of one channel. Those that had no line for [`FORGET_AFTER_NS`] make room for others.
@@ -48,6 +48,8 @@ pub struct StagedCounts {
     pub oversize: u64,
     /// Entries whose labels became structured metadata.
     pub moved_labels: u64,
+    /// Lines that `dedupe` made one with the line before them.
+    pub repeated: u64,
 }
 
 impl Stages {
@@ -83,12 +85,18 @@ impl Stages {
         entry.metadata.copy_from(&staged.metadata);
         entry.line.clear();
         entry.line.extend_from_slice(line.text);
-        let Staged { state, streams, .. } = staged;
-        let state = state.get_or_insert_with(|| {
-            let mut state = pipeline.new_state();
-            state.is_stderr = channel.stream == Stream::Stderr;
-            state
-        });
+        let Staged { labels, state, streams, has_new_labels, .. } = staged;
+        let is_stderr = channel.stream == Stream::Stderr;
+        let origin = Origin { labels, container: channel.unit.0.into(), is_stderr };
+        let state = match state {
+            Some(state) => {
+                if std::mem::take(has_new_labels) {
+                    pipeline.take_origin(state, origin);
+                }
+                state
+            }
+            None => state.insert(pipeline.new_state(origin)),
+        };
         let mut out = |entry: &Entry| streams.append(entry, channel, batch, scratch);
         let outcome = pipeline.process(state, entry, *now_ns, &mut out);
         if outcome.verdict == Verdict::Dropped("") {
@@ -97,17 +105,13 @@ impl Stages {
         outcome.wait_until_ns
     }
 
-    /// Gives out what a channel holds back: all of it, or only what is due by the node's clock.
-    pub fn release(&mut self, staged: &mut Staged, channel: ChannelId, all: bool, batch: &mut Batch) {
+    /// Gives out what a channel holds back, as far as it is wanted.
+    pub fn release(&mut self, staged: &mut Staged, channel: ChannelId, which: Which, batch: &mut Batch) {
         let Self { pipeline, scratch, now_ns, .. } = self;
         let Staged { state: Some(state), streams, .. } = staged else { return };
         let mut out = |entry: &Entry| streams.append(entry, channel, batch, scratch);
-        if all {
-            pipeline.finish(state, *now_ns, &mut out);
-        } else {
-            // `limit` behind a multiline stage took its token in advance; the next line waits for it.
-            pipeline.tick(state, *now_ns, &mut out);
-        }
+        // `limit` behind a multiline stage took its token in advance; the next line waits for it.
+        pipeline.give(state, *now_ns, which, &mut out);
     }
 
     /// Notes when text that is held back is due.
@@ -130,7 +134,7 @@ impl Stages {
 
     /// What else was counted since the last call.
     pub fn take_counts(&mut self) -> StagedCounts {
-        std::mem::take(&mut self.scratch.counts)
+        StagedCounts { repeated: self.pipeline.take_repeated(), ..std::mem::take(&mut self.scratch.counts) }
     }
 }
 
@@ -142,6 +146,8 @@ pub struct Staged {
     pub is_dropped: bool,
     /// What stages keep for it; made for its first line.
     state: Option<State>,
+    /// Its labels are not those of `state`.
+    has_new_labels: bool,
     streams: Streams,
 }
 
@@ -153,6 +159,7 @@ impl Staged {
             metadata: Pairs::default(),
             is_dropped: false,
             state: None,
+            has_new_labels: false,
             streams: Streams::default(),
         };
         staged.relabel(relabelled);
@@ -168,6 +175,7 @@ impl Staged {
         if self.labels != labels {
             self.streams = Streams::new(&labels);
             self.labels = labels;
+            self.has_new_labels = true;
         }
     }
 

@@ -20,7 +20,7 @@ use crate::{
     decode::{Clock, ContainerParser, Counts, Limits, Scratch},
     model::PodName,
     model::{ChannelId, PerStream, Position, Stream, UnitId},
-    pipeline::relabel::Relabelled,
+    pipeline::{Which, relabel::Relabelled},
 };
 
 /// A unit with so much unread has batches of its own.
@@ -272,17 +272,17 @@ impl Unit {
     /// Gives out all that is held back, as it is.
     pub fn flush(&mut self, feed: &mut Feed<'_>) {
         self.flush_partial(feed);
-        self.release(feed, true);
+        self.release(feed, Which::All);
     }
 
-    /// Gives out what stages hold back: all of it, or only what is due by the node's clock.
-    pub fn release(&mut self, feed: &mut Feed<'_>, all: bool) {
+    /// Gives out what stages hold back, as far as it is wanted.
+    pub fn release(&mut self, feed: &mut Feed<'_>, which: Which) {
         let (Selection::Collected(streams), Some(stages)) = (&mut self.selection, feed.stages.as_deref_mut()) else {
             return;
         };
         for (stream, destination) in Stream::ALL.into_iter().zip(streams) {
             if let Destination::Staged(staged) = destination {
-                stages.release(staged, ChannelId { unit: self.id, stream }, all, feed.batch);
+                stages.release(staged, ChannelId { unit: self.id, stream }, which, feed.batch);
             }
         }
     }

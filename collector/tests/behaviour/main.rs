@@ -17,6 +17,7 @@ mod losses;
 mod pipeline;
 mod pods_api;
 mod positions;
+mod processing;
 mod program;
 mod read_errors;
 mod recorded;

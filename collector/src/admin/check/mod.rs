@@ -4,6 +4,7 @@
 //! that are not: the configuration may be for another machine. What `auto` chooses is the machine's answer: that is
 //! `pilcrow doctor`'s.
 
+mod processing;
 mod relabelling;
 
 use std::{io, path::Path};
@@ -55,10 +56,7 @@ fn sentences(config: &Config, relabelling: &Relabelling<'_>) -> Vec<String> {
         lines(config),
         hold(config),
     ];
-    if config.levels {
-        let sentence = "The level of each line is sent as the structured metadata detected_level, which Loki keeps where its schema is v13.";
-        sentences.insert(4, sentence.into());
-    }
+    sentences.splice(4..4, processing::sentences(config));
     if !loki.headers.is_empty() {
         let names: Vec<&str> = loki.headers.keys().map(String::as_str).collect();
         sentences.insert(1, format!("Every request carries the headers {}.", names.join(", ")));

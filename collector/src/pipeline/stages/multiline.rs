@@ -14,7 +14,7 @@ use crate::pipeline::{
     compile::Compiler,
     entry::{Entry, Position},
     pattern::Pattern,
-    stage::{Channel, Context, Failed, Stage, Step, Which},
+    stage::{Channel, Context, Failed, Origin, Stage, Step, Which},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -110,7 +110,7 @@ impl Channel for Blocks {
 }
 
 impl Stage for Multiline {
-    fn channel(&self) -> Option<Box<dyn Channel>> {
+    fn channel(&self, _: Origin<'_>) -> Option<Box<dyn Channel>> {
         Some(Box::new(Blocks { blocks: Vec::new(), max_wait_ns: self.max_wait_ns }))
     }
 
@@ -173,6 +173,7 @@ impl Stage for Multiline {
             Which::Marked => block.is_due,
             Which::Late => block.is_due || block.came_ns.saturating_add(max_wait_ns) <= now_ns,
             Which::All => true,
+            Which::Reports => false,
         };
         let due = blocks.blocks.iter_mut().filter(|block| !block.text.is_empty() && is_due(block));
         // In the order in which they were written.
