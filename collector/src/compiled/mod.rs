@@ -104,7 +104,8 @@ impl Compiled {
         folders(&config, &mut problems);
         match (relabel, pod_selector) {
             (Some(relabel), Some(pod_selector)) if problems.0.is_empty() => {
-                let warnings = pipeline.as_ref().map(stages::warnings).unwrap_or_default();
+                let warnings = pipeline.as_ref().map(|pipeline| stages::warnings(&config, &relabel, pipeline));
+                let warnings = warnings.unwrap_or_default();
                 Ok(Self { config, relabel, pod_selector, pipeline, warnings })
             }
             _ => Err(problems.0),

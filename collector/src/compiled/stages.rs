@@ -4,7 +4,7 @@
 use super::{Problems, budgets};
 use crate::{
     config::{Config, Origin, Problem, StageConfig, StageValue},
-    pipeline::{CompileError, Limits, Pipeline},
+    pipeline::{CompileError, Limits, Pipeline, Possible, analysis, relabel::Relabel},
 };
 
 /// Series of all `metrics` stages together.
@@ -55,13 +55,19 @@ fn tenants(stages: &[StageConfig], prefix: &str, problems: &mut Problems) {
 }
 
 /// What is accepted and may not do what its writer expects, without places in a file.
-pub fn warnings(pipeline: &Pipeline) -> Vec<Problem> {
+pub fn warnings(config: &Config, relabel: &Relabel, pipeline: &Pipeline) -> Vec<Problem> {
+    let labels = relabel.possible().map(|labels| {
+        let possible =
+            |value: Option<&str>| value.map_or(Possible::Anything, |value| Possible::Always(value.to_owned()));
+        labels.into_iter().map(|(name, value)| (name.to_owned(), possible(value))).collect()
+    });
+    let found = analysis::warnings(&config.pipeline_stages, labels);
     let problem = |warning: &CompileError| Problem {
         origin: Origin::Default,
         key: key(warning),
         message: warning.message.clone(),
     };
-    pipeline.warnings().iter().map(problem).collect()
+    pipeline.warnings().iter().chain(&found).map(problem).collect()
 }
 
 fn key(error: &CompileError) -> String {

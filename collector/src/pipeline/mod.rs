@@ -7,6 +7,7 @@
 //!
 //! A new stage is one file in `stages/` and one line in [`stages`]'s list.
 
+pub mod analysis;
 mod budgets;
 pub mod compile;
 mod dedupe;
@@ -37,7 +38,7 @@ pub use extracted::{Extracted, Slot, Value};
 pub use level::Level;
 pub use line_counts::LineCounts;
 pub use run::{Outcome, Verdict, Watch};
-pub use selector::Selector;
+pub use selector::{Possible, Selector};
 pub use sent::{is_taken, sent};
 pub use stage::{Origin, State, Step, Which};
 pub use stages::metrics::{Custom, Sample};

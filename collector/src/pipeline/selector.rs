@@ -3,6 +3,10 @@
 //! Promtail's own small LogQL (clients/pkg/logentry/logql): matchers, anchored, an absent label counting as empty; then line
 //! filters, all of which must hold. Beside Promtail's strings in double quotes also those in backticks, as LogQL has them.
 
+mod logic;
+
+pub use logic::{Possible, contradiction, imply};
+
 use super::{
     entry::{Entry, Pairs},
     pattern::Pattern,
@@ -19,13 +23,15 @@ pub struct Selector {
 #[derive(Debug)]
 struct Test {
     negated: bool,
+    /// As it is written.
+    text: String,
     how: How,
 }
 
 #[derive(Debug)]
 enum How {
-    /// Equal, or for lines: contained.
-    Literal(String),
+    /// Equal.
+    Literal,
     /// The literal is searched for with this.
     Contains(Box<memchr::memmem::Finder<'static>>),
     Pattern(Pattern),
@@ -62,7 +68,7 @@ impl Selector {
 impl Test {
     fn holds(&self, text: &[u8]) -> bool {
         let holds = match &self.how {
-            How::Literal(literal) => literal.as_bytes() == text,
+            How::Literal => self.text.as_bytes() == text,
             How::Contains(finder) => finder.find(text).is_some(),
             How::Pattern(pattern) => pattern.is_match(text),
         };
@@ -114,9 +120,9 @@ impl Parser<'_> {
             Pattern::new(&text)?;
             How::Pattern(Pattern::new(&format!("^(?s:{text})$"))?)
         } else {
-            How::Literal(text)
+            How::Literal
         };
-        Ok((name, Test { negated, how }))
+        Ok((name, Test { negated, text, how }))
     }
 
     fn filter(&mut self) -> Result<Test, String> {
@@ -138,7 +144,7 @@ impl Parser<'_> {
         } else {
             How::Contains(Box::new(memchr::memmem::Finder::new(text.as_bytes()).into_owned()))
         };
-        Ok(Test { negated, how })
+        Ok(Test { negated, text, how })
     }
 
     /// A string as Go writes them.

@@ -52,7 +52,8 @@ fn equal_lines_in_a_row_are_one_entry_also_after_a_kill_between_them() {
     append(&live, [record(4, "again 10:00:04"), record(5, "b")].concat());
     let program = node.start();
     wait_for("the equal lines", || (entries(&node, "web").len() == 2).then_some(()));
-    let times = "(\"first\", \"2026-01-02T00:00:02.5Z\"), (\"last\", \"2026-01-02T00:00:04.5Z\"), (\"repeated\", \"3\")";
+    let times =
+        "(\"first\", \"2026-01-02T00:00:02.5Z\"), (\"last\", \"2026-01-02T00:00:04.5Z\"), (\"repeated\", \"3\")";
     assert_eq!(entries(&node, "web"), ["a []".to_owned(), format!("again 10:00:02 [{times}]")], "{}", program.log());
     node.assert_no_violations();
 }

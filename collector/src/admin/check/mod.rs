@@ -1,9 +1,10 @@
 //! `pilcrow check`: what a configuration means, in sentences.
 //!
 //! In: a validated [`Config`]. Out: text. Looks only at whether the files that it names are there, and warns of those
-//! that are not: the configuration may be for another machine. What `auto` chooses is the machine's answer: that is
+//! that are not: the configuration may be for another machine. Where there are logs, labels with many values are counted in them. What `auto` chooses is the machine's answer: that is
 //! `pilcrow doctor`'s.
 
+mod estimate;
 mod processing;
 mod relabelling;
 
@@ -28,7 +29,8 @@ pub fn write(compiled: &Compiled, print: bool, out: &mut impl io::Write) -> anyh
         writeln!(out, "- {sentence}")?;
     }
     let retired = compiled.warnings.iter().map(ToString::to_string);
-    for warning in retired.chain(warnings(config)).chain(relabelling.warnings(config)) {
+    let others = warnings(config).into_iter().chain(relabelling.warnings(config)).chain(estimate::warnings(compiled));
+    for warning in retired.chain(others) {
         writeln!(out, "warning: {warning}")?;
     }
     if print {
