@@ -80,7 +80,8 @@ impl Walk {
             }
             let effects = Effects::of(name, settings);
             for (field, read) in &effects.reads {
-                if !scope.has_value(read) && !(name.ends_with("metadata") && scope.may_have_label(read)) {
+                let is_there = scope.has_value(read) || name.ends_with("metadata") && scope.may_have_label(read);
+                if !is_there {
                     self.missing(&format!("{key}.{field}"), read);
                 }
             }
