@@ -27,13 +27,17 @@ pub fn check(config: &Config, problems: &mut Problems) {
     compile(&config.budgets, problems);
 }
 
-/// Adds what is configured behind the stages of a pipeline. Budgets that are wrong are left out.
-pub fn add(config: &Config, pipeline: Pipeline) -> Pipeline {
+/// Adds what is configured behind the stages of a pipeline, and the least level that a pod asks for. Budgets that are wrong are left out.
+pub fn add(config: &Config, pipeline: Pipeline, least: Option<Level>) -> Pipeline {
     let budgets = compile(&config.budgets, &mut Problems::default());
-    let needs_levels = budgets.iter().any(|budget| !budget.keep_levels.is_empty());
+    let needs_levels = least.is_some() || budgets.iter().any(|budget| !budget.keep_levels.is_empty());
     let pipeline = match config.levels || needs_levels {
         true => pipeline.with_levels(config.levels),
         false => pipeline,
+    };
+    let pipeline = match least {
+        Some(least) => pipeline.with_least_level(least),
+        None => pipeline,
     };
     let pipeline = match config.dedupe.window.0 {
         Duration::ZERO => pipeline,

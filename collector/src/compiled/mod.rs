@@ -22,6 +22,7 @@ use crate::{
 };
 
 pub use rule_tests::check_tests;
+pub use stages::annotated;
 
 /// Labels that the built-in rules make; a static one of that name would be overwritten.
 const POD_LABELS: [&str; 6] = ["namespace", "pod", "container", "app", "job", "stream"];

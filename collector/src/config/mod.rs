@@ -29,7 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, TestsDraft, read};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
-pub use processing::{Budget, BudgetAction, Dedupe};
+pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use rule_test::{Expectation, RuleTest, TestContainer, TestLine, TestStream, TestTime};
 pub use stage::{StageConfig, StageValue};
@@ -110,6 +110,7 @@ pub struct Kubernetes {
     pub namespaces: Namespaces,
     /// A label selector in kubectl's syntax: of which pods logs are collected; empty: of all.
     pub pod_selector: String,
+    pub annotations: Annotations,
 }
 
 /// `kubernetes.namespaces`.
@@ -359,6 +360,7 @@ impl Default for Kubernetes {
             wait: HumanDuration::from_secs(5),
             namespaces: Namespaces::default(),
             pod_selector: String::new(),
+            annotations: Annotations::default(),
         }
     }
 }

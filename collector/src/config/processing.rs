@@ -40,6 +40,45 @@ pub struct Dedupe {
     pub window: HumanDuration,
 }
 
+/// `kubernetes.annotations`: what the owners of pods may ask for by annotations.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Annotations {
+    /// The annotations that count, without `pilcrow.dev/`; the others have no effect.
+    pub allow: Vec<AnnotationKey>,
+}
+
+/// An annotation of pods, `pilcrow.dev/NAME` or, for one container, `pilcrow.dev/NAME.CONTAINER`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnnotationKey {
+    /// Lines are joined.
+    Multiline,
+    /// Lines of lower levels are dropped.
+    Level,
+    /// Lines that match are dropped.
+    Drop,
+    /// A part of the lines is kept.
+    Sample,
+    /// Fields of lines become structured metadata.
+    Parse,
+}
+
+impl AnnotationKey {
+    pub const ALL: [Self; 5] = [Self::Multiline, Self::Level, Self::Drop, Self::Sample, Self::Parse];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Multiline => "multiline",
+            Self::Level => "level",
+            Self::Drop => "drop",
+            Self::Sample => "sample",
+            Self::Parse => "parse",
+        }
+    }
+}
+
 impl Default for Budget {
     fn default() -> Self {
         Self {

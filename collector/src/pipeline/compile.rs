@@ -2,7 +2,12 @@
 //!
 //! Nested stages of `match` follow it in one flat list: it jumps over them where its selector does not match.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -11,7 +16,7 @@ use super::{
     extracted::Slot,
     line_counts::LineCounts,
     pattern::Pattern,
-    stage::{Failed, Stage},
+    stage::{Failed, Note, Stage},
     stages::{self, metrics::Custom},
 };
 use crate::config::{StageConfig, StageValue};
@@ -46,6 +51,7 @@ pub struct Pipeline {
     pub(super) channels: usize,
     /// Lines that became one with the one before them.
     pub(super) repeated: u64,
+    pub(super) notes: Vec<Note>,
     pub(super) line_counts: Option<LineCounts>,
     metrics: Custom,
     warnings: Vec<CompileError>,
@@ -61,6 +67,8 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Series that the `metrics` stages may make.
     pub max_series: usize,
+    /// Where another pipeline with the same `metrics` stages counts, and this one shall, too.
+    pub metrics: Option<Custom>,
 }
 
 impl fmt::Debug for Pipeline {
@@ -71,7 +79,7 @@ impl fmt::Debug for Pipeline {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 256 << 10, max_series: 10_000 }
+        Self { max_bytes: 256 << 10, max_series: 10_000, metrics: None }
     }
 }
 
@@ -89,8 +97,8 @@ impl Pipeline {
     /// # Errors
     /// Everything that is wrong, in the order of the list.
     pub fn compile_with(stages: &[StageConfig], limits: &Limits) -> Result<Self, Vec<CompileError>> {
-        let mut shared =
-            Shared { metrics: Custom::new(limits.max_series), limits: limits.clone(), ..Shared::default() };
+        let metrics = limits.metrics.clone().unwrap_or_else(|| Custom::new(limits.max_series));
+        let mut shared = Shared { metrics, limits: limits.clone(), ..Shared::default() };
         let mut compiled = Vec::new();
         list(stages, "", 0, &mut compiled, &mut shared);
         if !shared.errors.is_empty() {
@@ -103,6 +111,7 @@ impl Pipeline {
             spare: Vec::new(),
             channels: shared.channels,
             repeated: 0,
+            notes: Vec::new(),
             line_counts: None,
             metrics: shared.metrics,
             warnings: shared.warnings,
@@ -197,6 +206,18 @@ fn list(configs: &[StageConfig], prefix: &str, base: usize, compiled: &mut Vec<B
     }
 }
 
+/// A reason that lives as long as the program: metrics have it, and there are as many as the configuration names.
+fn interned(reason: &str) -> &'static str {
+    static REASONS: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    let mut reasons = REASONS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = reasons.iter().find(|known| **known == reason) {
+        return known;
+    }
+    let reason: &'static str = reason.to_owned().leak();
+    reasons.push(reason);
+    reason
+}
+
 /// What a stage is compiled with.
 pub struct Compiler<'a> {
     settings: &'a StageValue,
@@ -281,9 +302,7 @@ impl<'a> Compiler<'a> {
         let reason = given.filter(|given| !given.is_empty()).unwrap_or(default);
         let known = self.shared.drops.iter().position(|known| *known == reason);
         known.unwrap_or_else(|| {
-            // Leaked once for each reason: a configuration is kept until the program ends.
-            let reason: &'static str = if reason == default { default } else { reason.to_owned().leak() };
-            self.shared.drops.push(reason);
+            self.shared.drops.push(if reason == default { default } else { interned(reason) });
             self.shared.drops.len() - 1
         })
     }

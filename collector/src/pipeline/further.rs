@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::{
+    annotations::{LEVEL, LeastLevel},
     budgets::{Budget, Budgets},
     compile::Pipeline,
     dedupe::Dedupe,
+    level::Level,
     levels::{Counting, Levels},
     line_counts::LineCounts,
-    stage::Stage,
+    stage::{Note, Stage},
 };
 
 impl Pipeline {
@@ -21,6 +23,22 @@ impl Pipeline {
             channel: self.next_channel(),
         });
         self.add("levels", Levels::new(sends, counting));
+        self
+    }
+
+    /// Drops lines of lower levels than this. Behind [`Self::with_levels`].
+    #[must_use]
+    pub fn with_least_level(mut self, least: Level) -> Self {
+        let reason = self.drops.len();
+        self.drops.push((LEVEL, 0));
+        self.add("level", LeastLevel { least, reason });
+        self
+    }
+
+    /// Counts lines by level where others count them, too. Before [`Self::with_levels`].
+    #[must_use]
+    pub fn sharing(mut self, counts: LineCounts) -> Self {
+        self.line_counts = Some(counts);
         self
     }
 
@@ -50,6 +68,11 @@ impl Pipeline {
     /// How many lines became one with the one before them since the last call.
     pub fn take_repeated(&mut self) -> u64 {
         std::mem::take(&mut self.repeated)
+    }
+
+    /// What `multiline: {preset: auto}` took since the last call.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.notes)
     }
 
     fn next_channel(&mut self) -> usize {

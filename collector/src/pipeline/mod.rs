@@ -8,6 +8,7 @@
 //! A new stage is one file in `stages/` and one line in [`stages`]'s list.
 
 pub mod analysis;
+mod annotations;
 mod budgets;
 pub mod compile;
 mod dedupe;
@@ -31,6 +32,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use annotations::{Annotated, Asked, Wanted};
 pub use budgets::{Action, Budget};
 pub use compile::{CompileError, Limits, Pipeline};
 pub use entry::{Entry, Pairs, Position, TENANT_LABEL};
@@ -40,5 +42,5 @@ pub use line_counts::LineCounts;
 pub use run::{Outcome, Verdict, Watch};
 pub use selector::{Possible, Selector};
 pub use sent::{is_taken, sent};
-pub use stage::{Origin, State, Step, Which};
+pub use stage::{Note, Origin, State, Step, Which};
 pub use stages::metrics::{Custom, Sample};

@@ -83,11 +83,13 @@ impl Pipeline {
     ) -> Outcome {
         let sorted = std::mem::take(&mut self.sorted);
         entry.extracted.begin(&sorted, &entry.labels);
-        let mut context = Context { now_ns, wait_until_ns: None, repeated: 0, sorted: &sorted, state };
+        let mut context =
+            Context { now_ns, wait_until_ns: None, repeated: 0, notes: Vec::new(), sorted: &sorted, state };
         watch.begins(entry, None);
         let verdict = self.run(0, entry, &mut context, out, watch);
         let wait_until_ns = context.wait_until_ns;
         self.repeated += context.repeated;
+        self.notes.append(&mut context.notes);
         self.sorted = sorted;
         Outcome { verdict, wait_until_ns }
     }
@@ -125,7 +127,8 @@ impl Pipeline {
             return None;
         }
         let sorted = std::mem::take(&mut self.sorted);
-        let mut context = Context { now_ns, wait_until_ns: None, repeated: 0, sorted: &sorted, state };
+        let mut context =
+            Context { now_ns, wait_until_ns: None, repeated: 0, notes: Vec::new(), sorted: &sorted, state };
         let mut entry = self.spare.pop().unwrap_or_default();
         // Earlier stages first: what they give out may be held by later ones.
         for at in 0..self.stages.len() {
@@ -137,6 +140,7 @@ impl Pipeline {
         self.spare.push(entry);
         let wait_until_ns = context.wait_until_ns;
         self.repeated += context.repeated;
+        self.notes.append(&mut context.notes);
         self.sorted = sorted;
         wait_until_ns
     }

@@ -122,6 +122,8 @@ pub struct Context<'a> {
     pub wait_until_ns: Option<i64>,
     /// Lines that became one with the one before them.
     pub repeated: u64,
+    /// What its owner should know.
+    pub notes: Vec<Note>,
     /// Slots by name, sorted.
     pub(super) sorted: &'a [(String, usize)],
     pub(super) state: &'a mut State,
@@ -146,6 +148,15 @@ impl Context<'_> {
         let found = self.sorted.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
         Some(self.sorted[found].1)
     }
+}
+
+/// `multiline: {preset: auto}` has seen the first trace of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The preset that it takes from now on.
+    pub preset: &'static str,
+    /// The channel's labels, `{app="web"}`.
+    pub labels: String,
 }
 
 /// How it goes on after a stage.

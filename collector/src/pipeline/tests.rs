@@ -86,6 +86,20 @@ fn a_multiline_block_ends_by_the_clock_of_the_log_while_a_backlog_is_read() {
 }
 
 #[test]
+fn auto_takes_the_preset_of_the_first_trace_and_tells_it_once() {
+    let mut rig = Rig::new("- multiline: {preset: auto}");
+    for line in
+        ["a", " b", "java.lang.Error: x", "\tat a.B.c(B.java:5)", "Caused by: d.E: y", "\tat a.B.c(B.java:5)", "f"]
+    {
+        rig.line(line);
+    }
+    let note = Note { preset: "java", labels: "{}".into() };
+    assert_eq!((rig.pipeline.take_notes(), rig.pipeline.take_notes()), (vec![note], vec![]));
+    let trace = "java.lang.Error: x\n\tat a.B.c(B.java:5)\nCaused by: d.E: y\n\tat a.B.c(B.java:5)";
+    assert_eq!(rig.texts(), ["a\n b", trace]);
+}
+
+#[test]
 fn a_limit_without_drop_lets_the_entry_pass_and_says_how_long_to_wait() {
     let mut rig = Rig::new("- limit: {rate: 0.1, burst: 1}");
     let passed = |wait_until_ns| Outcome { verdict: Verdict::Passed, wait_until_ns };

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{State, Unit};
 use crate::{
     model::{TENANT_NAME_RULE, UnitId},
-    pipeline::Which,
+    pipeline::{Note, Which},
     status::Reason,
 };
 
@@ -26,6 +26,11 @@ impl State {
     pub(super) fn flush(&mut self, id: UnitId) -> bool {
         let holds = self.units.get(id).is_some_and(Unit::holds_text);
         !holds || self.with_batch(id, Unit::flush).is_some()
+    }
+
+    /// As [`Self::flush`], for all that stages hold back.
+    pub(super) fn release_all(&mut self, id: UnitId) -> bool {
+        self.with_batch(id, |unit, feed| unit.release(feed, Which::All)).is_some()
     }
 
     /// As [`Self::flush`], for what stages hold back and is due by the node's clock.
@@ -92,6 +97,13 @@ impl State {
         stages.take_dropped(|reason, lines| {
             metrics.dropped_lines.get_or_create(&Reason { reason }).inc_by(lines);
         });
+        for Note { preset, labels } in stages.pipelines.take_notes() {
+            tracing::info!(
+                preset,
+                stream = labels,
+                "multiline: auto has seen a trace, and joins those of its language in this stream"
+            );
+        }
         let counts = stages.take_counts();
         if counts.oversize > 0 {
             metrics.malformed_lines.get_or_create(&Reason { reason: "oversize" }).inc_by(counts.oversize);

@@ -32,6 +32,7 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
         relabel,
         pod_selector,
         pipeline,
+        annotated: None,
         links,
         saved,
         metrics: Arc::default(),

@@ -11,19 +11,23 @@ use std::{
     time::Duration,
 };
 
+use super::pipelines::{PipelineId, Pipelines};
 use crate::{
     batch::{self, Batch, StreamSlot},
+    config::Config,
     model::{ChannelId, Line, Position, Stream, TenantName, is_tenant_name, now_ns},
-    pipeline::{self, Entry, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which, relabel::Relabelled},
+    pipeline::{
+        self, Annotated, Entry, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which, relabel::Relabelled,
+    },
 };
 
 /// Streams of one channel. Those that had no line for [`FORGET_AFTER_NS`] make room for others.
 pub const STREAMS_MAX: usize = 200;
 const FORGET_AFTER_NS: i64 = 3600 * 1_000_000_000;
 
-/// The pipeline, with memory that all channels use by turns.
+/// The pipelines, with memory that all channels use by turns.
 pub struct Stages {
-    pipeline: Pipeline,
+    pub pipelines: Pipelines,
     entry: Entry,
     scratch: Scratch,
     /// The node's clock, as of [`Self::begin`].
@@ -31,8 +35,6 @@ pub struct Stages {
     /// When the first text that any channel holds back is due, by the node's clock.
     pub due_ns: Option<i64>,
     malformed: u64,
-    /// What the pipeline had dropped when it was last asked.
-    dropped: Vec<u64>,
 }
 
 /// What appending needs for a moment, and what it counts.
@@ -59,10 +61,20 @@ pub struct StagedCounts {
 }
 
 impl Stages {
-    pub fn new(pipeline: Pipeline) -> Self {
-        let scratch = Scratch { max_bytes: pipeline.max_bytes(), ..Scratch::default() };
-        let dropped = pipeline.drops().map(|_| 0).collect();
-        Self { pipeline, entry: Entry::default(), scratch, now_ns: 0, due_ns: None, malformed: 0, dropped }
+    /// `None`: no line goes through any stage.
+    pub fn new(config: &Config, base: Option<Pipeline>, annotated: Option<Annotated>) -> Option<Self> {
+        if base.is_none() && annotated.is_none() {
+            return None;
+        }
+        let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
+        Some(Self {
+            pipelines: Pipelines::new(base, annotated),
+            entry: Entry::default(),
+            scratch: Scratch { max_bytes, ..Scratch::default() },
+            now_ns: 0,
+            due_ns: None,
+            malformed: 0,
+        })
     }
 
     /// Looks at the clock. To be called before lines are given to it.
@@ -84,14 +96,15 @@ impl Stages {
 
     /// Takes a line of a channel. Returns until when, in nanoseconds since 1970, no further line shall come of its unit.
     pub fn line(&mut self, staged: &mut Staged, channel: ChannelId, line: &Line<'_>, batch: &mut Batch) -> Option<i64> {
-        let Self { pipeline, entry, scratch, now_ns, .. } = self;
+        let Self { pipelines, entry, scratch, now_ns, .. } = self;
         entry.at = (line.at.turn, line.at.offset);
         (entry.logged_ns, entry.timestamp_ns) = (line.timestamp_ns, line.timestamp_ns);
         entry.labels.copy_from(&staged.labels);
         entry.metadata.copy_from(&staged.metadata);
         entry.line.clear();
         entry.line.extend_from_slice(line.text);
-        let Staged { labels, state, streams, has_new_labels, .. } = staged;
+        let Staged { labels, pipeline, state, streams, has_new_labels, .. } = staged;
+        let pipeline = pipelines.of(pipeline);
         let is_stderr = channel.stream == Stream::Stderr;
         let origin = Origin { labels, container: channel.unit.0.into(), is_stderr };
         let state = match state {
@@ -113,11 +126,11 @@ impl Stages {
 
     /// Gives out what a channel holds back, as far as it is wanted.
     pub fn release(&mut self, staged: &mut Staged, channel: ChannelId, which: Which, batch: &mut Batch) {
-        let Self { pipeline, scratch, now_ns, .. } = self;
-        let Staged { state: Some(state), streams, .. } = staged else { return };
+        let Self { pipelines, scratch, now_ns, .. } = self;
+        let Staged { state: Some(state), pipeline, streams, .. } = staged else { return };
         let mut out = |entry: &Entry| streams.append(entry, channel, batch, scratch);
         // `limit` behind a multiline stage took its token in advance; the next line waits for it.
-        pipeline.give(state, *now_ns, which, &mut out);
+        pipelines.of(pipeline).give(state, *now_ns, which, &mut out);
     }
 
     /// Notes when text that is held back is due.
@@ -127,12 +140,7 @@ impl Stages {
 
     /// Calls `count` with each reason for which lines were dropped since the last call, and how many.
     pub fn take_dropped(&mut self, mut count: impl FnMut(&'static str, u64)) {
-        for ((reason, lines), before) in self.pipeline.drops().zip(&mut self.dropped) {
-            if lines > *before {
-                count(reason, lines - *before);
-                *before = lines;
-            }
-        }
+        self.pipelines.take_dropped(&mut count);
         if self.malformed > 0 {
             count("drop_malformed", std::mem::take(&mut self.malformed));
         }
@@ -140,12 +148,13 @@ impl Stages {
 
     /// What else was counted since the last call.
     pub fn take_counts(&mut self) -> StagedCounts {
-        StagedCounts { repeated: self.pipeline.take_repeated(), ..std::mem::take(&mut self.scratch.counts) }
+        StagedCounts { repeated: self.pipelines.take_repeated(), ..std::mem::take(&mut self.scratch.counts) }
     }
 }
 
 /// A channel whose lines go through the stages.
 pub struct Staged {
+    pub pipeline: PipelineId,
     labels: Pairs,
     metadata: Pairs,
     /// A rule drops its lines from now on; what is held back is still given out.
@@ -159,8 +168,9 @@ pub struct Staged {
 
 impl Staged {
     /// A channel of which nothing was read yet.
-    pub fn new(relabelled: &Relabelled) -> Self {
+    pub fn new(relabelled: &Relabelled, pipeline: PipelineId) -> Self {
         let mut staged = Self {
+            pipeline,
             labels: Pairs::default(),
             metadata: Pairs::default(),
             is_dropped: false,

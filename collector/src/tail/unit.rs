@@ -13,6 +13,7 @@ use super::{
     chain::Chain,
     channels::Channels,
     destination::{Append, Destination, LabelledStream},
+    pipelines::PipelineId,
     staged::{Staged, Stages},
 };
 use crate::{
@@ -168,8 +169,8 @@ impl Unit {
     }
 
     /// Gives standard output and standard error their labels; one that has none is dropped. Streams that have them already
-    /// go on unchanged. `staged`: their lines go through stages.
-    pub fn set_labels(&mut self, streams: PerStream<Option<Relabelled>>, staged: bool) {
+    /// go on unchanged. `pipeline`: their lines go through it; what another one holds back must have been given out.
+    pub fn set_labels(&mut self, streams: PerStream<Option<Relabelled>>, pipeline: Option<&PipelineId>) {
         let mut known = match std::mem::replace(&mut self.selection, Selection::Waiting) {
             Selection::Collected(known) => known.map(Some),
             Selection::Waiting | Selection::Excluded(_) => [None, None],
@@ -179,12 +180,14 @@ impl Unit {
             let known = known[index].take();
             index += 1;
             match (labels, known) {
-                (Some(labels), Some(Destination::Staged(mut known))) => {
+                (Some(labels), Some(Destination::Staged(mut known))) if pipeline == Some(&known.pipeline) => {
                     known.relabel(&labels);
                     Destination::Staged(known)
                 }
-                (Some(labels), _) if staged => Destination::Staged(Box::new(Staged::new(&labels))),
                 (Some(labels), known) => {
+                    if let Some(pipeline) = pipeline {
+                        return Destination::Staged(Box::new(Staged::new(&labels, pipeline.clone())));
+                    }
                     let labels = labels.encoded();
                     match known {
                         Some(Destination::Labelled(known)) if known.labels == labels => Destination::Labelled(known),
@@ -348,6 +351,11 @@ impl Unit {
     /// Whether anything is held back.
     pub fn holds_text(&self) -> bool {
         Stream::ALL.iter().any(|stream| self.held_from(*stream).is_some())
+    }
+
+    /// Whether another pipeline than this one holds text back.
+    pub fn is_held_by_another(&self, pipeline: Option<&PipelineId>) -> bool {
+        self.staged().any(|(_, staged)| staged.held_from().is_some() && pipeline != Some(&staged.pipeline))
     }
 
     /// Where the first line of a channel begins that is held back.

@@ -1,5 +1,6 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod annotations;
 mod bounds;
 mod descriptors;
 mod exclusion;

@@ -20,6 +20,11 @@ pub(super) fn sentences(config: &Config) -> Vec<String> {
         ));
     }
     sentences.extend(config.budgets.iter().map(budget));
+    if !config.kubernetes.annotations.allow.is_empty() {
+        let allowed = config.kubernetes.annotations.allow.iter().map(|key| format!("pilcrow.dev/{}", key.name()));
+        let allowed = allowed.collect::<Vec<_>>().join(", ");
+        sentences.push(format!("Pods may change what becomes of their lines by the annotations {allowed}."));
+    }
     sentences
 }
 

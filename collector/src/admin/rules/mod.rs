@@ -21,7 +21,7 @@ use crate::{
     compiled::Compiled,
     model::Stream,
     pipeline::{
-        Entry, Origin, Pairs, Pipeline, State,
+        Entry, Note, Origin, Pairs, Pipeline, State,
         relabel::{self, Outcome, Relabel, Target},
     },
 };
@@ -125,6 +125,11 @@ impl<'c> Rules<'c> {
     #[must_use]
     pub fn place(&self, stage: usize) -> String {
         self.pipeline.place(stage)
+    }
+
+    /// What `multiline: {preset: auto}` took since the last call.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        self.pipeline.take_notes()
     }
 
     /// Whether there are no stages.
