@@ -123,8 +123,8 @@ fn try_rules(compiled: &Compiled, options: TryOptions) -> anyhow::Result<()> {
     let TryOptions { namespace, pod, container, labels, lines, stdin, explain, json, files, .. } = options;
     let request = try_rules::Request { namespace, pod, container, labels, lines, stdin, files, explain, json };
     let pods = if request.is_of_containers() {
-        let interest =
-            kubernetes::Interest { rules: compiled.relabel.clone(), selector: compiled.pod_selector.clone() };
+        let (rules, selector) = (compiled.relabel.clone(), compiled.pod_selector.clone());
+        let interest = kubernetes::Interest { rules, selector, annotations: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(kubernetes::list(&compiled.config.kubernetes, &interest))
     } else {

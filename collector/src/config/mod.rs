@@ -11,6 +11,7 @@ mod decode;
 mod error;
 mod load;
 mod loki;
+mod processing;
 mod relabel;
 mod rule_test;
 mod stage;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
+pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use rule_test::{Expectation, RuleTest, TestContainer, TestLine, TestStream, TestTime};
 pub use stage::{StageConfig, StageValue};
@@ -51,6 +53,10 @@ pub struct Config {
     pub levels: bool,
     /// Whether each stream gets the label `service_name`.
     pub service_name: bool,
+    /// How much containers may send.
+    pub budgets: Vec<Budget>,
+    /// Equal lines in a row.
+    pub dedupe: Dedupe,
     /// What the rules and stages shall make of lines, for `pilcrow test`.
     pub tests: Vec<RuleTest>,
     pub paths: Paths,
@@ -104,6 +110,7 @@ pub struct Kubernetes {
     pub namespaces: Namespaces,
     /// A label selector in kubectl's syntax: of which pods logs are collected; empty: of all.
     pub pod_selector: String,
+    pub annotations: Annotations,
 }
 
 /// `kubernetes.namespaces`.
@@ -320,6 +327,8 @@ impl Default for Config {
             pipeline_stages: Vec::new(),
             levels: false,
             service_name: false,
+            budgets: Vec::new(),
+            dedupe: Dedupe::default(),
             tests: Vec::new(),
             paths: Paths::default(),
             kubernetes: Kubernetes::default(),
@@ -355,6 +364,7 @@ impl Default for Kubernetes {
             wait: HumanDuration::from_secs(5),
             namespaces: Namespaces::default(),
             pod_selector: String::new(),
+            annotations: Annotations::default(),
         }
     }
 }

@@ -95,6 +95,13 @@ impl<'c> Relabelling<'c> {
                     .into(),
             );
         }
+        if !asks && !config.kubernetes.annotations.allow.is_empty() {
+            warnings.push(
+                "kubernetes.annotations has no effect: only the Kubernetes API knows the annotations of pods, and \
+                 kubernetes.enabled is false"
+                    .into(),
+            );
+        }
         warnings.extend(self.example.as_ref().and_then(Relabelled::problem));
         warnings
     }

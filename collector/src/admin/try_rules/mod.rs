@@ -21,7 +21,8 @@ use std::{
 
 use anyhow::Context;
 
-use self::{input::Logged, trial::Trial};
+pub use self::input::Logged;
+use self::trial::Trial;
 use crate::{
     compiled::Compiled,
     decode::{Clock, Limits},
@@ -125,6 +126,17 @@ pub fn run(
         }
     }
     trial.end(&[])
+}
+
+/// The last lines of each of this node's containers, as far as they can be read.
+///
+/// # Errors
+/// There are none.
+pub fn node_lines(compiled: &Compiled, lines: usize) -> anyhow::Result<Vec<(Origin, Vec<Logged>)>> {
+    let limits = Limits::from(&compiled.config.lines);
+    let found = containers::find(&compiled.config, &Request::default(), Ok(None))?;
+    let logs = found.containers.into_iter();
+    Ok(logs.filter_map(|found| Some((found.origin, last_lines(&found.file, limits, lines).ok()?))).collect())
 }
 
 /// All lines as they come, or the last of them.

@@ -1,6 +1,9 @@
 //! All rules, one after the other: from what is known of a container to the labels of its streams.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Labels, Rule, RuleError, Target, meta,
@@ -137,6 +140,29 @@ impl Relabel {
     #[must_use]
     pub fn reads(&self, name: &str) -> bool {
         self.names_services && name == service_name::ANNOTATION || self.rules.iter().any(|rule| rule.reads(name))
+    }
+
+    /// The names of all labels that a stream may have after the rules, with the value of those that always have the same;
+    /// `None`: any name is possible.
+    #[must_use]
+    pub fn possible(&self) -> Option<BTreeMap<&str, Option<&str>>> {
+        let mut possible: BTreeMap<_, _> =
+            self.fixed.iter().map(|(name, value)| (name.as_str(), Some(value.as_str()))).collect();
+        for rule in &self.rules {
+            match rule.writes() {
+                Writes::Label(name) => {
+                    possible.insert(name, None);
+                }
+                Writes::Any => return None,
+                Writes::Nothing => {}
+            }
+        }
+        // It stands in where the rules leave none.
+        possible.entry("job").or_default();
+        if self.names_services {
+            possible.insert(SERVICE_NAME, None);
+        }
+        Some(possible)
     }
 
     /// The rules, in their order.
