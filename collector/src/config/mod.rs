@@ -14,7 +14,7 @@ mod loki;
 mod relabel;
 mod rule_test;
 mod stage;
-mod tree;
+pub mod tree;
 mod units;
 
 use std::{
