@@ -3,6 +3,10 @@
 //! In: what a reader found. Out: data; the conversion drops from it what Pilcrow does by itself, and compiles the rest. A reader
 //! guarantees that nothing of its file is missing: what has no place here is a [`Finding`].
 //!
+//! A reader is `read(texts: &[Text<'_>]) -> Result<Origin, Vec<Fault>>`. That of Alloy's language also reads the pieces of it that
+//! stand in the values of charts: `read_stages` (blocks `stage.…`) and `read_rules` (blocks `rule`), each
+//! `(text: &Text<'_>, findings: &mut Vec<Finding>) -> Result<Vec<Tree>, Vec<Fault>>`.
+//!
 //! All texts are written as they would stand in a file of Pilcrow: `${NAME}` is an environment variable, and what must not be read
 //! as one is escaped by [`spelled`].
 
@@ -37,6 +41,14 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
+}
+
+/// What a reader reads: a whole file, or a text in a YAML file.
+#[derive(Clone, Debug)]
+pub struct Text<'t> {
+    /// Where its first character stands.
+    pub place: Place,
+    pub text: &'t str,
 }
 
 /// A value with its place.
