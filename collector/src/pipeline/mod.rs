@@ -10,7 +10,7 @@
 pub mod compile;
 pub mod entry;
 pub mod extracted;
-mod go;
+pub mod go;
 pub mod levels;
 mod pattern;
 pub mod relabel;

@@ -12,7 +12,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::config::tree;
+use crate::config::{Preset, tree};
 
 /// Where something stands in an old file; line and column count from 1.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,13 +122,6 @@ pub enum Source {
     Preset(Preset),
 }
 
-/// Labels that a chart makes by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Preset {
-    PromtailChart,
-    K8sMonitoring,
-}
-
 /// Where lines are sent.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -183,6 +176,20 @@ impl fmt::Display for Fault {
     }
 }
 
+impl Finding {
+    #[must_use]
+    pub fn new(kind: Kind, place: &Place, what: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { kind, place: place.clone(), what: what.into(), text: text.into() }
+    }
+}
+
+impl Setting {
+    #[must_use]
+    pub fn new(key: impl Into<String>, value: Tree, from: impl Into<String>) -> Self {
+        Self { key: key.into(), value, from: from.into() }
+    }
+}
+
 impl Origin {
     pub fn taken(&mut self, place: &Place, what: &str, text: impl Into<String>) {
         self.find(Kind::Taken, place, what, text);
@@ -197,11 +204,48 @@ impl Origin {
     }
 
     fn find(&mut self, kind: Kind, place: &Place, what: &str, text: impl Into<String>) {
-        self.findings.push(Finding { kind, place: place.clone(), what: what.to_owned(), text: text.into() });
+        self.findings.push(Finding::new(kind, place, what, text));
     }
 }
 
 impl Tree {
+    /// The same with other places.
+    #[must_use]
+    pub fn map_places(&self, place: &impl Fn(&Place) -> Place) -> Self {
+        self.mapped(place, &|text| text.to_owned())
+    }
+
+    /// The same, all of it in one place.
+    #[must_use]
+    pub fn with_place(&self, place: &Place) -> Self {
+        self.map_places(&|_| place.clone())
+    }
+
+    /// The same with other texts; keys stay.
+    #[must_use]
+    pub fn map_texts(&self, text: &impl Fn(&str) -> String) -> Self {
+        self.mapped(&Place::clone, text)
+    }
+
+    fn mapped(&self, place: &impl Fn(&Place) -> Place, text: &impl Fn(&str) -> String) -> Self {
+        let value = match &self.value {
+            Value::Nothing => Value::Nothing,
+            Value::Text(old) => Value::Text(text(old)),
+            Value::List(items) => Value::List(items.iter().map(|item| item.mapped(place, text)).collect()),
+            Value::Group(pairs) => Value::Group(
+                pairs
+                    .iter()
+                    .map(|pair| Pair {
+                        key: pair.key.clone(),
+                        place: place(&pair.place),
+                        value: pair.value.mapped(place, text),
+                    })
+                    .collect(),
+            ),
+        };
+        Self { place: place(&self.place), value }
+    }
+
     #[must_use]
     pub fn text(place: &Place, text: impl Into<String>) -> Self {
         Self { place: place.clone(), value: Value::Text(text.into()) }
