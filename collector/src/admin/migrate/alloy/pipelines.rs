@@ -48,7 +48,7 @@ impl<'a> Converter<'_, 'a> {
         for Read { key, place, what, part } in self.walk(component, &format!("{id} "), table, &mut settings) {
             let Part::Value(value) = part else { continue };
             match key {
-                "targets" => targets = self.targets(&value, &what, 0),
+                "targets" => targets = self.targets(&value, &what, &mut Vec::new()),
                 "forward_to" => forward = Some((value, what)),
                 _ => self.of_files(key, &value, &place, &what, &mut settings),
             }

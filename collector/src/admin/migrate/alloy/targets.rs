@@ -16,7 +16,7 @@ use super::{
 /// Folders whose files are the logs of pods.
 const POD_FOLDERS: [&str; 2] = ["/var/log/pods/", "/var/log/containers/"];
 
-/// How many components may lie between a source and what finds its targets, lists included.
+/// How many components may lie between a source and what finds its targets.
 const DEPTH_MAX: usize = 50;
 
 /// How many different origins one source may have; more are a finding.
@@ -33,12 +33,10 @@ pub struct Targets {
 
 impl<'a> Converter<'_, 'a> {
     /// What finds these targets; what finds anything but pods is a finding.
-    pub fn targets(&mut self, value: &Located, what: &str, depth: usize) -> Vec<Targets> {
+    ///
+    /// `trail` are the components between the source and here.
+    pub fn targets(&mut self, value: &Located, what: &str, trail: &mut Vec<usize>) -> Vec<Targets> {
         let place = self.place(value.place);
-        if depth > DEPTH_MAX {
-            self.not_possible(&place, what, "the targets go through too many components, or in a circle");
-            return Vec::new();
-        }
         match &value.value {
             Value::List(items) => {
                 let mut all = Vec::new();
@@ -47,11 +45,21 @@ impl<'a> Converter<'_, 'a> {
                         self.not_possible(&place, what, "has too many kinds of targets; the rest is left out");
                         break;
                     }
-                    all.extend(self.targets(item, what, depth + 1));
+                    all.extend(self.targets(item, what, trail));
                 }
                 all
             }
-            Value::Reference(reference) => self.found_by(reference.component, &place, what, depth + 1),
+            Value::Reference(reference) => {
+                let index = reference.component;
+                if trail.len() >= DEPTH_MAX || trail.contains(&index) {
+                    self.not_possible(&place, what, "the targets go through too many components, or in a circle");
+                    return Vec::new();
+                }
+                trail.push(index);
+                let found = self.found_by(index, &place, what, trail);
+                trail.pop();
+                found
+            }
             Value::Object(fields) => self.fixed_target(&place, fields, what).into_iter().collect(),
             Value::Unknown(why) => {
                 let why = why.clone();
@@ -66,7 +74,7 @@ impl<'a> Converter<'_, 'a> {
         }
     }
 
-    fn found_by(&mut self, index: usize, place: &Place, what: &str, depth: usize) -> Vec<Targets> {
+    fn found_by(&mut self, index: usize, place: &Place, what: &str, trail: &mut Vec<usize>) -> Vec<Targets> {
         let component = self.component(index);
         let id = component.block.id();
         match component.block.name.as_str() {
@@ -76,13 +84,13 @@ impl<'a> Converter<'_, 'a> {
                 self.walk(component, &format!("{id} "), tables::DISCOVERY_KUBELET, &mut settings);
                 vec![Targets { source: Source::Api, rules: Vec::new(), settings }]
             }
-            "discovery.relabel" => self.relabelled(index, depth),
+            "discovery.relabel" => self.relabelled(index, trail),
             "local.file_match" => {
                 let component = self.reach(index);
                 let mut all = Vec::new();
                 for read in self.walk(component, &format!("{id} "), tables::FILE_MATCH, &mut Vec::new()) {
                     if let Part::Value(value) = &read.part {
-                        all.extend(self.targets(value, &read.what, depth));
+                        all.extend(self.targets(value, &read.what, trail));
                     }
                 }
                 all
@@ -99,13 +107,13 @@ impl<'a> Converter<'_, 'a> {
         }
     }
 
-    fn relabelled(&mut self, index: usize, depth: usize) -> Vec<Targets> {
+    fn relabelled(&mut self, index: usize, trail: &mut Vec<usize>) -> Vec<Targets> {
         let component = self.reach(index);
         let id = component.block.id();
         let (mut all, mut rules) = (Vec::new(), Vec::new());
         for read in self.walk(component, &format!("{id} "), tables::DISCOVERY_RELABEL, &mut Vec::new()) {
             match read.part {
-                Part::Value(targets) => all = self.targets(&targets, &read.what, depth),
+                Part::Value(targets) => all = self.targets(&targets, &read.what, trail),
                 Part::Block(rule) => rules.extend(self.rule(rule, &read.what)),
             }
         }
