@@ -113,6 +113,9 @@ pub fn labels(out: &mut String, indent: usize, labels: &[Setting]) {
     }
 }
 
+/// Keys whose values are texts, whatever they look like.
+const TEXTS: [&str; 4] = ["username", "tenant", "server_name", "serverName"];
+
 /// Settings that have the first `level` parts of their keys in common.
 pub fn settings(out: &mut String, indent: usize, own: &[&Setting], level: usize) {
     let mut done: Vec<&str> = Vec::new();
@@ -130,7 +133,11 @@ pub fn settings(out: &mut String, indent: usize, own: &[&Setting], level: usize)
             continue;
         }
         let mut text = String::new();
-        write::pair(&mut text, indent, part, &setting.value);
+        match setting.value.as_text() {
+            // The chart's schema takes a number for no text.
+            Some(value) if TEXTS.contains(&part) => text = format!("{:indent$}{part}: {}", "", write::word(value)),
+            _ => write::pair(&mut text, indent, part, &setting.value),
+        }
         let comment = comment(&setting.value.place, &setting.from);
         if text.contains('\n') {
             out.push_str(&format!("{:indent$}# {comment}\n{text}\n", ""));

@@ -12,7 +12,7 @@ pub use draft::{Base, Draft, Item};
 pub use settle::{compiled, environment};
 
 use super::origin::{Finding, Kind, Origin, Pipeline, Place, Setting, Source, Tree, Value};
-use crate::pipeline::relabel::why_unknown;
+use crate::{config::Preset, pipeline::relabel::why_unknown};
 
 /// What a conversion is asked for.
 #[derive(Clone, Debug, Default)]
@@ -37,14 +37,14 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     origin.settings.iter().chain(&pipeline.settings).for_each(|setting| draft.set(setting.clone()));
     draft.chart.clone_from(&origin.chart);
     draft.positions.clone_from(&origin.positions);
-    let had_filename = !matches!(pipeline.source, Source::Preset(crate::config::Preset::K8sMonitoring));
+    let had_filename = pipeline.source != Source::Preset(Preset::K8sMonitoring) && !stages::drop_file_name(&pipeline.stages);
     if had_filename {
         let text = "Pilcrow makes no such label: each restart of a container would make a new stream; the file is named by namespace, \
                     pod and container";
         draft.findings.push(Finding::new(Kind::Changed, &pipeline.place, format!("{}: label filename", pipeline.name), text));
     }
-    stages::convert(pipeline, &labels, &mut draft);
-    relabel::convert(pipeline, labels, &mut draft);
+    let stream = stages::convert(pipeline, &labels, &mut draft);
+    relabel::convert(pipeline, labels, stream, &mut draft);
     settle::settle(&mut draft)?;
     draft.findings.sort_by(|a, b| (a.kind, &a.place).cmp(&(b.kind, &b.place)));
     draft.findings.dedup();
@@ -60,7 +60,13 @@ fn chosen<'o>(origin: &'o Origin, options: &Options, findings: &mut Vec<Finding>
             .iter()
             .find(|pipeline| pipeline.name == *name)
             .ok_or_else(|| format!("no job {name} collects pod logs; those that do: {}", names()))?,
-        None => origin.pipelines.first().ok_or("nothing in it collects pod logs, and Pilcrow collects nothing else")?,
+        None => origin.pipelines.first().ok_or_else(|| {
+            let mut why = "nothing in it collects pod logs, and Pilcrow collects nothing else".to_owned();
+            for finding in origin.findings.iter().filter(|finding| finding.kind == Kind::NotPossible) {
+                why += &format!("\n{}: {}: {}", finding.place, finding.what, finding.text);
+            }
+            why
+        })?,
     };
     for other in origin.pipelines.iter().filter(|other| !std::ptr::eq(*other, chosen)) {
         let text = format!(
@@ -84,6 +90,8 @@ fn client(origin: &Origin, pipeline: &Pipeline, draft: &mut Draft) -> Vec<Settin
     };
     client.settings.iter().for_each(|setting| draft.set(setting.clone()));
     for other in clients {
+        let prefix = format!("{}.", other.name);
+        draft.findings.retain(|finding| !finding.what.starts_with(&prefix));
         let text = "one Pilcrow sends to one Loki; install a second release for this client, with the same rules";
         draft.findings.push(Finding::new(Kind::NotPossible, &other.place, &*other.name, text));
     }

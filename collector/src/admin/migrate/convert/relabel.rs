@@ -23,8 +23,9 @@ enum Fate {
     NotPossible(String),
 }
 
-/// Converts the rules of a pipeline; `labels` are those that the client adds.
-pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, draft: &mut Draft) {
+/// Converts the rules of a pipeline; `labels` are those that the client adds; `stream`: the stage that makes the label `stream`, for
+/// which a rule is needed.
+pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, stream: Option<Place>, draft: &mut Draft) {
     let mut reads_names = false;
     for (index, rule) in pipeline.relabel.iter().enumerate() {
         let what = format!("{}: relabel_configs[{index}]", pipeline.name);
@@ -44,6 +45,9 @@ pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, draft: &mut Draft) {
             }
         }
     }
+    if let Some(place) = stream {
+        draft.relabel.push(stream_rule(&place));
+    }
     external(labels, reads_names, draft);
 }
 
@@ -62,7 +66,7 @@ fn external(labels: Vec<Setting>, reads_names: bool, draft: &mut Draft) {
             draft.findings.push(Finding::new(Kind::Changed, &label.value.place, &label.from, text));
         } else if reads_names {
             let place = &label.value.place;
-            let value = label.value.as_text().unwrap_or("").replace('$', "$$");
+            let value = replacement(label.value.as_text().unwrap_or(""));
             let tree = group(
                 place,
                 &[
@@ -78,6 +82,11 @@ fn external(labels: Vec<Setting>, reads_names: bool, draft: &mut Draft) {
             draft.labels.push(label);
         }
     }
+}
+
+/// A text as a rule writes it: `$` stands for a group there, but in the name of a variable.
+fn replacement(text: &str) -> String {
+    if text.contains("${") { text.to_owned() } else { text.replace('$', "$$$$") }
 }
 
 fn made_by_default(preset: Preset, name: &str) -> bool {
@@ -135,8 +144,7 @@ fn simplified(rule: &Tree) -> Tree {
     Tree { place: rule.place.clone(), value: Value::Group(pairs) }
 }
 
-/// The rule for the label `stream`.
-pub fn stream(place: &Place) -> Item {
+fn stream_rule(place: &Place) -> Item {
     let tree = group(
         place,
         &[

@@ -74,6 +74,7 @@ fn take_out(draft: &mut Draft, problem: &Problem) -> bool {
             let Some(index) = list.iter().position(|setting| is_it(&setting.key)) else { return false };
             let setting = list.remove(index);
             let text = format!("{}: {}", setting.key, problem.message);
+            findings.retain(|finding| finding.kind != Kind::Taken || finding.what != setting.from);
             findings.push(Finding::new(Kind::NotPossible, &setting.value.place, setting.from, text));
             true
         }
@@ -91,6 +92,13 @@ fn from_items(items: &mut [Item], path: &[&str], message: &str, findings: &mut V
     {
         let text = format!("the field {} is not known to Pilcrow and left out", pair.key);
         findings.push(Finding::new(Kind::Changed, &pair.place, &item.what, text));
+        return true;
+    }
+    if let [.., "expressions", key] = path
+        && let Some(pair) = remove_expression(tree, path)
+    {
+        let what = format!("{}.expressions.{key}", item.what);
+        findings.push(Finding::new(Kind::NotPossible, &pair.place, what, message));
         return true;
     }
     let (place, nested) = match remove_stage(tree, path) {
@@ -130,6 +138,20 @@ fn remove_key(tree: &mut Tree, path: &[&str]) -> Option<Pair> {
     let (first, rest) = path.split_first()?;
     let pair = pairs.iter_mut().find(|pair| pair.key == *first)?;
     remove_key(&mut pair.value, rest)
+}
+
+/// Takes one expression out where others stay.
+fn remove_expression(tree: &mut Tree, path: &[&str]) -> Option<Pair> {
+    let mut without = tree.clone();
+    let pair = remove_key(&mut without, path)?;
+    let (_, above) = path.split_last()?;
+    let stays = Tree { place: pair.place.clone(), value: Value::Nothing };
+    let rest = remove_key(&mut without.clone(), above).map_or(stays, |rest| rest.value);
+    if rest.pairs().is_empty() {
+        return None;
+    }
+    *tree = without;
+    Some(pair)
 }
 
 /// Takes the innermost nested stage that a path names out of its `stages`; with its path.

@@ -1,10 +1,11 @@
 //! Stages: those that read the runtime's format are left out, what differs by default is written out.
 
-use super::{Base, Draft, Item, draft::group, field, origin_of, relabel};
-use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Setting, Source, Tree, Value};
+use super::{Base, Draft, Item, draft::group, field, origin_of};
+use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Setting, Source, Tree, Value};
 
-/// Converts the stages of a pipeline; `labels` are those that the client adds.
-pub fn convert(pipeline: &Pipeline, labels: &[Setting], draft: &mut Draft) {
+/// Converts the stages of a pipeline; `labels` are those that the client adds. Returns the place of the stage that makes the label
+/// `stream`, where a rule has to make it now.
+pub fn convert(pipeline: &Pipeline, labels: &[Setting], draft: &mut Draft) -> Option<Place> {
     let mut reader = Reader { pipeline, labels, draft, reads_format: false };
     let mut rest = pipeline.stages.iter().enumerate().peekable();
     while let Some((index, stage)) = rest.next() {
@@ -18,7 +19,7 @@ pub fn convert(pipeline: &Pipeline, labels: &[Setting], draft: &mut Draft) {
             }
         }
     }
-    reader.end();
+    reader.end()
 }
 
 struct Reader<'r> {
@@ -71,6 +72,7 @@ impl Reader<'_> {
                 let names: Vec<Tree> = names.iter().map(|name| Tree::text(&stage.place, *name)).collect();
                 self.keep(&with_items(stage, &names), &what);
             }
+            "regex" if field(settings, "source") == "filename" => return self.of_file_name(stage, settings, &what),
             _ => {
                 self.find(Kind::Taken, stage, &what, "pipeline_stages");
                 self.keep(stage, &what);
@@ -78,6 +80,39 @@ impl Reader<'_> {
         }
         if mentions(settings, "filename") && name != "labeldrop" && name != "label_drop" {
             self.find(Kind::Changed, stage, &what, "reads filename, which Pilcrow has not: namespace, pod and container are labels already");
+        }
+    }
+
+    /// A stage that takes the path of a pod's log apart: rules make these labels.
+    fn of_file_name(&mut self, stage: &Tree, settings: &Tree, what: &str) {
+        let mut unknown = Vec::new();
+        for name in groups(field(settings, "expression")) {
+            let source = match name.to_ascii_lowercase().replace("kubernetes_", "").as_str() {
+                "namespace" | "namespace_name" | "pod_namespace" | "ns" => "__meta_kubernetes_namespace",
+                "pod" | "pod_name" | "podname" => "__meta_kubernetes_pod_name",
+                "container" | "container_name" => "__meta_kubernetes_pod_container_name",
+                "uid" | "pod_uid" | "pod_id" => "__meta_kubernetes_pod_uid",
+                _ => {
+                    unknown.push(name);
+                    continue;
+                }
+            };
+            let is_label = self.pipeline.stages.iter().any(|stage| makes_label(stage, &name));
+            let has_it = self.draft.base != Base::None && ["namespace", "pod", "container"].contains(&&*name);
+            if is_label && !has_it {
+                let pairs = [
+                    ("source_labels", Value::List(vec![Tree::text(&stage.place, source)])),
+                    ("target_label", Value::Text(name)),
+                ];
+                let (tree, comment) = (group(&stage.place, &pairs), origin_of(&stage.place));
+                self.draft.relabel.push(Item { tree: Some(tree), what: what.to_owned(), comment });
+            }
+        }
+        let text = "left out: rules make the labels that it takes from the path, as Pilcrow knows the pod of each file";
+        self.find(Kind::Changed, stage, what, text);
+        if !unknown.is_empty() {
+            let text = format!("{} cannot be told: write a rule that takes it from __path__ (docs/labels.md)", unknown.join(", "));
+            self.find(Kind::NotPossible, stage, what, text);
         }
     }
 
@@ -143,17 +178,15 @@ impl Reader<'_> {
         with_it
     }
 
-    fn end(self) {
-        let has_stream = matches!(self.draft.base, Base::Defaults | Base::Preset(_));
-        if self.reads_format && !has_stream {
-            let place = self.pipeline.stages.first().map_or(&self.pipeline.place, |stage| &stage.place).clone();
-            self.draft.relabel.push(relabel::stream(&place));
-        }
+    fn end(self) -> Option<Place> {
+        let place = self.pipeline.stages.first().map_or(&self.pipeline.place, |stage| &stage.place);
         if !self.reads_format && self.pipeline.source != Source::Path {
             let text = "no stage cri or docker: Pilcrow always reads the runtime's format, so that lines come without its head";
             let what = format!("{}: pipeline_stages", self.pipeline.name);
             self.draft.findings.push(Finding::new(Kind::Changed, &self.pipeline.place, what, text));
         }
+        // The rules that come before those of the old setup make it themselves.
+        (self.reads_format && self.draft.base == Base::None).then(|| place.clone())
     }
 }
 
@@ -174,6 +207,28 @@ fn mentions(tree: &Tree, word: &str) -> bool {
             pairs.iter().any(|pair| empty(pair) || mentions(&pair.value, word))
         }
     }
+}
+
+/// Whether a stage makes a label of an extracted value.
+fn makes_label(stage: &Tree, name: &str) -> bool {
+    match stage.pairs() {
+        [Pair { key, value, .. }] if key == "labels" => {
+            value.pairs().iter().any(|pair| pair.value.as_text().unwrap_or(&pair.key) == name)
+        }
+        [Pair { value, .. }] => {
+            value.get("stages").is_some_and(|pair| pair.value.items().iter().any(|stage| makes_label(stage, name)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the stages take the label `filename` away.
+pub fn drop_file_name(stages: &[Tree]) -> bool {
+    stages.iter().any(|stage| match stage.pairs() {
+        [Pair { key, value, .. }] if key == "labeldrop" || key == "label_drop" => mentions(value, "filename"),
+        [Pair { key, value, .. }] if key == "labelallow" || key == "label_keep" => !mentions(value, "filename"),
+        _ => false,
+    })
 }
 
 fn field_is(tree: &Tree, key: &str, value: &str) -> bool {
