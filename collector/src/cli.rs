@@ -57,6 +57,8 @@ pub enum Command {
         #[arg(long, conflicts_with = "force")]
         once: bool,
     },
+    /// Convert the configuration of Promtail, the Grafana Agent or Alloy, or the values of their charts, and report what changed
+    Migrate(MigrateOptions),
     /// Show what this machine offers, what is missing and how to fix it
     Doctor {
         #[command(flatten)]
@@ -68,15 +70,16 @@ pub enum Command {
 }
 
 impl Command {
-    /// Every command reads a configuration.
-    pub fn config_file(&self) -> &ConfigFile {
+    /// The configuration that the command reads; `migrate` makes one.
+    pub fn config_file(&self) -> Option<&ConfigFile> {
         match self {
+            Self::Migrate(_) => None,
             Self::Run(file)
             | Self::Check { config: file, .. }
             | Self::Test { config: file, .. }
             | Self::Try(TryOptions { config: file, .. })
             | Self::ImportPositions { config: file, .. }
-            | Self::Doctor { config: file, .. } => file,
+            | Self::Doctor { config: file, .. } => Some(file),
         }
     }
 }
@@ -113,6 +116,29 @@ pub struct TryOptions {
     /// Files with lines, of CRI, of docker or as they are, also compressed (.gz)
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+/// The new configuration goes to standard output, the report to standard error.
+#[derive(Args)]
+pub struct MigrateOptions {
+    /// Configurations, values files of charts, or manifests with one of them (ConfigMap, Secret); - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print values of Pilcrow's chart instead of a configuration
+    #[arg(long)]
+    pub values: bool,
+    /// Write to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Fail (exit code 1) where something is not possible
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the report as one JSON object (docs/migration.md)
+    #[arg(long)]
+    pub json: bool,
+    /// Convert the job of this name, where several collect pod logs
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

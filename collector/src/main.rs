@@ -2,15 +2,19 @@
 
 mod cli;
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::Parser;
-use cli::{Command, CommandLine, ConfigFile, TryOptions};
+use cli::{Command, CommandLine, ConfigFile, MigrateOptions, TryOptions};
 use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
     admin::import_positions,
-    admin::terminal::wants_colours,
+    admin::migrate::{self, output::Form},
+    admin::terminal::{Paint, wants_colours},
     admin::test_rules,
     admin::try_rules,
     compiled::Compiled,
@@ -39,14 +43,24 @@ fn load(file: &ConfigFile) -> Result<Compiled, ConfigError> {
 fn main() -> ExitCode {
     memory::give_back_at_once();
     let command = CommandLine::parse().command;
-    let compiled = match load(command.config_file()) {
+    let compiled = match command.config_file().map(load).transpose() {
         Ok(compiled) => compiled,
         Err(error) => {
             logging::last_words(format_args!("{error}"));
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let result = match command {
+    exit_code(match (command, compiled) {
+        (Command::Migrate(options), _) => migrate(options),
+        (command, Some(compiled)) => with(command, compiled),
+        // Every other command reads one.
+        (_, None) => Ok(()),
+    })
+}
+
+/// Runs a command that reads a configuration.
+fn with(command: Command, compiled: Compiled) -> anyhow::Result<()> {
+    match command {
         Command::Run(_) => run(compiled),
         Command::Check { show_relabel: true, .. } => check::write_rules(&compiled.config, &mut io::stdout().lock()),
         Command::Check { print, .. } => check::write(&compiled, print, &mut io::stdout().lock()),
@@ -64,8 +78,16 @@ fn main() -> ExitCode {
             &import_positions::Request { file, dry_run, force, once },
             &mut io::stdout().lock(),
         ),
-    };
-    exit_code(result)
+        Command::Migrate(options) => migrate(options),
+    }
+}
+
+fn migrate(options: MigrateOptions) -> anyhow::Result<()> {
+    let MigrateOptions { files, values, output, strict, json, job } = options;
+    let form = if values { Form::Values } else { Form::Config };
+    let request = migrate::Request { files, form, output, strict, json, job };
+    let paint = Paint { colours: wants_colours() && io::stderr().is_terminal() };
+    migrate::run(&request, paint, &mut io::stdout().lock(), &mut io::stderr().lock())
 }
 
 fn run(compiled: Compiled) -> anyhow::Result<()> {

@@ -149,6 +149,16 @@ pub fn scalar(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
+/// A text in one line that every reader of YAML takes for a text: in quotes where it looks like a number or a boolean.
+#[must_use]
+pub fn word(text: &str) -> String {
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    if is_number || matches!(text.to_ascii_lowercase().as_str(), "true" | "false") {
+        return format!("'{}'", text.replace('\'', "''"));
+    }
+    scalar(text)
+}
+
 fn double_quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
