@@ -1,7 +1,9 @@
-//! Alloy's language: no text panics, an error has its place in the text, and so has everything that was found.
+//! Alloy's language: no text panics, an error has its place in the text, and so has everything that was found; what can be read is
+//! converted to a configuration that compiles, or refused with a reason.
 
 use collector::admin::migrate::{
     alloy,
+    convert::{self, Options},
     origin::{Place, Text},
 };
 
@@ -18,6 +20,10 @@ pub fn check(input: &[u8]) {
             origin.pipelines.iter().for_each(|pipeline| check(&pipeline.place));
             let clients = |index: &usize| *index < origin.clients.len();
             assert!(origin.pipelines.iter().all(|pipeline| pipeline.clients.iter().all(clients)));
+            match convert::convert(&origin, &Options::default()) {
+                Ok(draft) => assert!(convert::compiled(&draft).is_ok()),
+                Err(why) => assert!(!why.contains("please report"), "{why}"),
+            }
         }
         Err(faults) => {
             assert!(!faults.is_empty());

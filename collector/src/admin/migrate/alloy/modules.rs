@@ -59,8 +59,10 @@ impl Modules {
             let message = format!("larger than {} MiB", TEXT_MAX >> 20);
             return Err(Fault { place: beginning.at(1, 1), message });
         }
-        let body = parse(text, self.bodies.len())
-            .map_err(|error| Fault { place: beginning.at(error.place.line, error.place.column), message: error.message })?;
+        let body = parse(text, self.bodies.len()).map_err(|error| Fault {
+            place: beginning.at(error.place.line, error.place.column),
+            message: error.message,
+        })?;
         self.bodies.push(body);
         self.beginnings.push(beginning);
         Ok(())

@@ -178,7 +178,11 @@ impl<'a> Converter<'_, 'a> {
         let Some(plain) = text.plain() else {
             return match text.beginning() {
                 "spec.nodeName=" | "spec.nodeName==" => self.taken(place, what, own_node),
-                _ => self.not_possible(place, what, "is left out: Pilcrow selects pods by namespace, labels and rules only"),
+                _ => self.not_possible(
+                    place,
+                    what,
+                    "is left out: Pilcrow selects pods by namespace, labels and rules only",
+                ),
             };
         };
         for term in plain.split(',').filter(|term| !term.is_empty()) {
@@ -189,7 +193,9 @@ impl<'a> Converter<'_, 'a> {
                     settings.push(Setting::new("kubernetes.namespaces.include", texts(place, &[namespace]), what));
                 }
                 Some(("status.phase" | "status.phase!", _)) => {
-                    let text = format!("{term}: logs are read whatever state their pod is in, so that its last lines are not lost");
+                    let text = format!(
+                        "{term}: logs are read whatever state their pod is in, so that its last lines are not lost"
+                    );
                     self.changed(place, what, &text);
                 }
                 _ => {
@@ -209,8 +215,9 @@ impl<'a> Converter<'_, 'a> {
             self.not_possible(place, what, &text);
             return None;
         }
-        let text =
-            format!("{shown}: all logs of pods are read from /var/log/pods, and their names make the labels namespace, pod and container");
+        let text = format!(
+            "{shown}: all logs of pods are read from /var/log/pods, and their names make the labels namespace, pod and container"
+        );
         self.changed(place, what, &text);
         let mut rules = Vec::new();
         for (key, value) in fields.iter().filter(|(key, _)| !key.starts_with("__")) {
@@ -220,7 +227,8 @@ impl<'a> Converter<'_, 'a> {
         }
         if let Some((_, excluded)) = fields.iter().find(|(key, _)| key == "__path_exclude__") {
             let excluded = self.place(excluded.place);
-            let text = "leave pods out by kubernetes.namespaces.exclude, kubernetes.pod_selector or a rule with action: drop";
+            let text =
+                "leave pods out by kubernetes.namespaces.exclude, kubernetes.pod_selector or a rule with action: drop";
             self.not_possible(&excluded, &format!("{what}.__path_exclude__"), text);
         }
         Some(Targets { source: Source::Path, rules, settings: Vec::new() })
@@ -230,12 +238,15 @@ impl<'a> Converter<'_, 'a> {
 /// Labels that `loki.source.kubernetes` and `loki.source.podlogs` give where the targets have none (Alloy, kubetail/target.go).
 pub fn default_labels(place: &Place, component: &str) -> Vec<Tree> {
     let rule = |label: &str, sources: &[&str], regex: &str, replacement: String| {
-        super::rules::group(place, [
-            ("source_labels", texts(place, sources)),
-            ("regex", Tree::text(place, regex)),
-            ("target_label", Tree::text(place, label)),
-            ("replacement", Tree::text(place, replacement)),
-        ])
+        super::rules::group(
+            place,
+            [
+                ("source_labels", texts(place, sources)),
+                ("regex", Tree::text(place, regex)),
+                ("target_label", Tree::text(place, label)),
+                ("replacement", Tree::text(place, replacement)),
+            ],
+        )
     };
     let pod = ["__meta_kubernetes_namespace", "__meta_kubernetes_pod_name", "__meta_kubernetes_pod_container_name"];
     vec![
@@ -249,12 +260,15 @@ pub fn always_sets(rules: &[Tree], label: &str) -> bool {
     const KNOWN: [&str; 3] =
         ["__meta_kubernetes_namespace", "__meta_kubernetes_pod_name", "__meta_kubernetes_pod_container_name"];
     let text = |rule: &Tree, key: &str| rule.get(key).and_then(|pair| pair.value.as_text()).map(str::to_owned);
-    let action = |rule: &Tree| text(rule, "action").map_or_else(|| "replace".into(), |action| action.to_ascii_lowercase());
+    let action =
+        |rule: &Tree| text(rule, "action").map_or_else(|| "replace".into(), |action| action.to_ascii_lowercase());
     let removes = |rule: &Tree| matches!(action(rule).as_str(), "labeldrop" | "labelkeep" | "labelmap");
     let sets = |rule: &Tree| {
         let is_filled = match rule.get("source_labels") {
             None => text(rule, "replacement").is_some_and(|text| !text.is_empty()),
-            Some(sources) => sources.value.items().iter().any(|name| name.as_text().is_some_and(|name| KNOWN.contains(&name))),
+            Some(sources) => {
+                sources.value.items().iter().any(|name| name.as_text().is_some_and(|name| KNOWN.contains(&name)))
+            }
         };
         is_filled
             && text(rule, "target_label").as_deref() == Some(label)

@@ -1,4 +1,4 @@
-//! Tests of the reader; whole configurations are in `collector/tests/data/migrate`.
+//! Tests of the reader; whole configurations are in `collector/tests/migrate`.
 
 use std::fmt::Write as _;
 
@@ -7,6 +7,7 @@ use crate::admin::migrate::origin::{Kind, Origin, Pipeline, Place, Text, Tree, V
 use super::{evaluate::Evaluator, parse::parse, read, read_rules, read_stages, scope::World, value::Value};
 
 mod components;
+mod documentation;
 mod hostile;
 mod language;
 

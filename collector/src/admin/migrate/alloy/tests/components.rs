@@ -26,7 +26,10 @@ fn stages(stages: &str) -> Vec<String> {
 fn stages_have_promtails_form() {
     for (alloy, promtail) in [
         ("stage.cri {}", "cri: ~"),
-        ("stage.json {\n expressions = {level = \"\", \"a b\" = \"x.y\"}\n}", "json: {expressions: {level: ~, a b: x.y}}"),
+        (
+            "stage.json {\n expressions = {level = \"\", \"a b\" = \"x.y\"}\n}",
+            "json: {expressions: {level: ~, a b: x.y}}",
+        ),
         ("stage.labels {\n values = {level = \"\", app = \"name\"}\n}", "labels: {level: ~, app: name}"),
         (
             "stage.labels {\n values = {level = null}\n source_type = \"structured_metadata\"\n}",
@@ -40,7 +43,10 @@ fn stages_have_promtails_form() {
         ("stage.drop {\n source = \"a,b\"\n value = \"x;y\"\n}", "drop: {source: [a, b], value: x;y}"),
         ("stage.drop {\n older_than = \"24h\"\n longer_than = \"8KB\"\n}", "drop: {older_than: 24h, longer_than: 8KB}"),
         ("stage.limit {\n rate = 5\n burst = 10.5\n drop = true\n}", "limit: {rate: 5, burst: 10.5, drop: true}"),
-        ("stage.truncate {\n rule {\n limit = \"1KiB\"\n suffix = \"…\"\n}\n}", "truncate: {rules: [{limit: 1KiB, suffix: …}]}"),
+        (
+            "stage.truncate {\n rule {\n limit = \"1KiB\"\n suffix = \"…\"\n}\n}",
+            "truncate: {rules: [{limit: 1KiB, suffix: …}]}",
+        ),
         ("stage.replace {\n expression = `(\\d+)`\n replace = \"$1\"\n}", "replace: {expression: (\\d+), replace: $1}"),
         (
             "stage.match {\n selector = `{app=\"x\"}`\n stage.json {\n expressions = {a = \"\"}\n}\n stage.output {\n source = \"a\"\n}\n}",
@@ -64,7 +70,9 @@ fn two_metrics_of_one_name_are_two_stages() {
 
 #[test]
 fn what_is_not_known_of_a_stage_takes_the_stage_and_tells() {
-    let origin = origin(&process("stage.drop {\n expression = loki.write.default.receiver\n}\nstage.nosuch {}\nstage.json {\n expressions = {a = \"\"}\n nosuch = 1\n}\n"));
+    let origin = origin(&process(
+        "stage.drop {\n expression = loki.write.default.receiver\n}\nstage.nosuch {}\nstage.json {\n expressions = {a = \"\"}\n nosuch = 1\n}\n",
+    ));
     assert_eq!(flow(&origin.pipelines[0].stages), ["json: {expressions: {a: ~}}"]);
     let told = findings(&origin, Kind::NotPossible);
     assert!(told.contains("loki.process.pods stage.drop: is left out as a whole"), "{told}");
@@ -82,7 +90,10 @@ fn rules_of_all_components_on_the_way_are_in_their_order() {
     let pipeline = pipeline(&text);
     assert_eq!(
         flow(&pipeline.relabel),
-        ["source_labels: [__meta_kubernetes_namespace], target_label: namespace", "action: labeldrop, regex: filename|x"]
+        [
+            "source_labels: [__meta_kubernetes_namespace], target_label: namespace",
+            "action: labeldrop, regex: filename|x"
+        ]
     );
     assert_eq!(flow(&pipeline.stages), ["cri: ~"]);
 }
@@ -210,7 +221,8 @@ fn secrets_are_never_written_and_files_of_them_are() {
     let origin = origin(&text);
     let told = format!("{:?}", origin);
     assert!(!told.contains("hunter2") && !told.contains("s3cret"), "{told}");
-    let settings: Vec<_> = origin.clients[0].settings.iter().map(|setting| (setting.key.as_str(), flowed(&setting.value))).collect();
+    let settings: Vec<_> =
+        origin.clients[0].settings.iter().map(|setting| (setting.key.as_str(), flowed(&setting.value))).collect();
     assert!(settings.contains(&("loki.bearer_token_file", "/var/run/token".into())), "{settings:?}");
     assert!(settings.contains(&("loki.tenant", "t".into())), "{settings:?}");
     assert!(settings.contains(&("loki.headers", "{X-Api-Key: ${LOKI_X_API_KEY}, X-A: b}".into())), "{settings:?}");
@@ -237,4 +249,16 @@ fn everything_that_is_read_has_a_finding_or_a_place() {
     assert_eq!(keys, ["kubernetes.namespaces.include", "kubernetes.pod_selector"]);
     assert!(findings(&origin, Kind::Taken).contains("selectors.field: Pilcrow reads the logs of its own node only"));
     assert!(findings(&origin, Kind::NotPossible).contains("own_namespace"));
+}
+
+#[test]
+fn a_match_for_each_runtime_becomes_the_stages_of_the_first() {
+    let runtime = |label: &str, stage: &str| {
+        format!(
+            "stage.match {{\n selector = `{{runtime=\"{label}\"}}`\n stage.{stage} {{}}\n stage.labels {{\n values = {{stream = \"\"}}\n}}\n}}\n"
+        )
+    };
+    let both = format!("{}{}", runtime("containerd", "cri"), runtime("docker", "docker"));
+    assert_eq!(stages(&both), ["cri: ~", "labels: {stream: ~}"]);
+    assert!(findings(&origin(&process(&both)), Kind::Changed).contains("detects by itself which runtime wrote a log"));
 }

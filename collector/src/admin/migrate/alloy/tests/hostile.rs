@@ -20,7 +20,9 @@ fn read_all(text: &str) {
 
 #[test]
 fn what_is_nested_without_end_is_refused_with_a_place() {
-    for (open, close) in [("[", "]"), ("(", ")"), ("{a = ", "}"), ("f(", ")"), ("-", ""), ("!", ""), ("a[", "]"), ("2 ^ ", "")] {
+    for (open, close) in
+        [("[", "]"), ("(", ")"), ("{a = ", "}"), ("f(", ")"), ("-", ""), ("!", ""), ("a[", "]"), ("2 ^ ", "")]
+    {
         let text = format!("x = {}1{}", open.repeat(5000), close.repeat(5000));
         assert!(fault(&text).contains("nested more than 100 deep"), "{open}");
     }
@@ -75,19 +77,10 @@ fn long_files_take_time_by_their_length() {
 
 /// The files that conversions are tested with.
 fn corpus() -> Vec<String> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/migrate");
-    let mut texts = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        for file in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
-            if file.path().extension().is_some_and(|extension| extension == "alloy") {
-                texts.push(fs::read_to_string(file.path()).unwrap());
-            }
-        }
-        if entry.path().extension().is_some_and(|extension| extension == "alloy") {
-            texts.push(fs::read_to_string(entry.path()).unwrap());
-        }
-    }
-    texts
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/migrate");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let alloy = files.filter(|file| file.extension().is_some_and(|extension| extension == "alloy"));
+    alloy.map(|file| fs::read_to_string(file).unwrap()).collect()
 }
 
 #[test]

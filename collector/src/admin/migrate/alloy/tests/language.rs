@@ -38,7 +38,10 @@ fn strings_have_gos_escapes_and_raw_ones_none() {
     assert_eq!(value(r#""a\tb\"c\\d\n\x41\u00e9\101\'""#), Value::text("a\tb\"c\\d\nA\u{e9}A'"));
     assert_eq!(value("`\\d+\n\"x\"`"), Value::text("\\d+\n\"x\""));
     assert_eq!(value(r#""\xc3\xa9""#), Value::text("\u{e9}"));
-    assert_eq!(fault("x = \"\\d\""), "c.alloy:1:6: unknown escape \\d; a backslash is written \\\\, or the string in backticks");
+    assert_eq!(
+        fault("x = \"\\d\""),
+        "c.alloy:1:6: unknown escape \\d; a backslash is written \\\\, or the string in backticks"
+    );
     assert_eq!(fault("x = \"\\xff\""), "c.alloy:1:5: the escapes of this string give no UTF-8");
     assert_eq!(fault("x = \"abc\ny = 1"), "c.alloy:1:5: a string begins here and is not closed on its line");
     assert_eq!(fault("\n  x = `abc"), "c.alloy:2:7: a string begins here with a backtick and is never closed");
@@ -64,7 +67,10 @@ fn newlines_end_statements_and_comments_do_not_count() {
 fn an_error_has_its_place_and_says_what_was_expected() {
     for (text, message) in [
         ("a {\n  b = [1\n  2]\n}", "c.alloy:3:3: expected , or ] before the end of the line"),
-        ("a {\n  b = 1\n", "c.alloy:3:1: expected } at the end of a, which begins in line 1, found the end of the file"),
+        (
+            "a {\n  b = 1\n",
+            "c.alloy:3:1: expected } at the end of a, which begins in line 1, found the end of the file",
+        ),
         ("a = ", "c.alloy:1:5: expected a value, found the end of the file"),
         ("a.b = 1", "c.alloy:1:1: an attribute's name is one word, and has no label: a.b"),
         ("a = 1\na = 2", "c.alloy:2:1: a is set twice"),
@@ -105,7 +111,15 @@ fn functions_give_what_alloys_give() {
     }
     assert_eq!(value("[1, 2, 3][5]"), Value::Unknown("a list has no item 5".into()));
     assert_eq!(value("coalesce()"), Value::Null);
-    for unknown in ["nosuch(1)", "a.b.c", "-\"x\"", "string.to_lower(sys.env(\"X\"))", "1 + \"a\"", "{a = 1}.b", "sys.env(\"A-B\")"] {
+    for unknown in [
+        "nosuch(1)",
+        "a.b.c",
+        "-\"x\"",
+        "string.to_lower(sys.env(\"X\"))",
+        "1 + \"a\"",
+        "{a = 1}.b",
+        "sys.env(\"A-B\")",
+    ] {
         assert!(matches!(value(unknown), Value::Unknown(_)), "{unknown}");
     }
 }
