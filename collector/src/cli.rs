@@ -139,6 +139,15 @@ pub struct MigrateOptions {
     /// Convert the job of this name, where several collect pod logs
     #[arg(long, value_name = "NAME")]
     pub job: Option<String>,
+    /// Compare what the old rules and the new configuration make of the last lines of this node's pods; fails where they differ
+    #[arg(long, conflicts_with_all = ["values", "output", "strict", "json"])]
+    pub prove: bool,
+    /// With --prove: the kubelet's folder of pod logs [default: that of the configuration, /var/log/pods]
+    #[arg(long, value_name = "FOLDER", requires = "prove")]
+    pub pods: Option<PathBuf>,
+    /// With --prove: only the last so many lines of each container [default: 100]
+    #[arg(long, value_name = "N", requires = "prove")]
+    pub lines: Option<usize>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -13,7 +13,7 @@ use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
     admin::import_positions,
-    admin::migrate::{self, output::Form},
+    admin::migrate::{self, output::Form, prove::Proof},
     admin::terminal::{Paint, wants_colours},
     admin::test_rules,
     admin::try_rules,
@@ -83,7 +83,14 @@ fn with(command: Command, compiled: Compiled) -> anyhow::Result<()> {
 }
 
 fn migrate(options: MigrateOptions) -> anyhow::Result<()> {
-    let MigrateOptions { files, values, output, strict, json, job } = options;
+    let MigrateOptions { files, values, output, strict, json, job, prove, pods, lines } = options;
+    if prove {
+        let request = migrate::prove::Request { pods, lines };
+        let proof = Proof::new(&migrate::sources(&files)?, &migrate::convert::Options { job }, &request)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let pods = runtime.block_on(kubernetes::list(proof.kubernetes(), &proof.interest()?));
+        return proof.run(&request, pods, &mut io::stdout().lock());
+    }
     let form = if values { Form::Values } else { Form::Config };
     let request = migrate::Request { files, form, output, strict, json, job };
     let paint = Paint { colours: wants_colours() && io::stderr().is_terminal() };

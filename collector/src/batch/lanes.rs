@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use super::{Batch, Ledger, ToOutput};
 use crate::{
     config::Config,
-    model::{ChannelId, UnitId},
+    model::{ChannelId, TenantName, UnitId},
 };
 
 /// At least this many batches exist: one to be filled while another is in flight, and one for quiet units.
@@ -61,6 +61,14 @@ struct Open {
     since: Instant,
 }
 
+/// Whose lines a sealed batch has.
+#[derive(Debug)]
+struct Own {
+    unit: UnitId,
+    /// Of its first line.
+    tenant: TenantName,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Lanes {
@@ -69,7 +77,9 @@ pub struct Lanes {
     free: Vec<Batch>,
     open: Vec<Open>,
     /// Own batches that are sealed and have not come back, by their generation.
-    own: HashMap<u64, UnitId>,
+    own: HashMap<u64, Own>,
+    /// Lines of more than one tenant came.
+    several_tenants: bool,
     ledger: Ledger,
     generation: u64,
     sealed: Sender<ToOutput>,
@@ -86,6 +96,7 @@ impl Lanes {
             free: (0..budget.count).map(|_| Batch::new(0)).collect(),
             open: Vec::new(),
             own: HashMap::new(),
+            several_tenants: false,
             ledger: Ledger::default(),
             generation: 0,
             sealed,
@@ -98,11 +109,17 @@ impl Lanes {
         self.budget.bytes
     }
 
-    /// Whether [`Self::open`] would return a batch.
-    pub fn has_room(&self, lane: Lane) -> bool {
+    /// Whether a unit whose last lines were of `tenants` may go on: [`Self::open`] would return a batch, and a tenant that is
+    /// slowed down by Loki holds no more than half of them.
+    pub fn has_room<'t>(&self, lane: Lane, tenants: impl Iterator<Item = &'t TenantName>) -> bool {
         let open = self.open.iter().find(|open| open.lane == lane);
         let full = open.is_none_or(|open| open.batch.encoded_bytes() >= self.budget.bytes);
-        !full || self.may_take(lane)
+        !full || self.may_take(lane) && (lane == Lane::Shared || self.have_room(tenants))
+    }
+
+    fn have_room<'t>(&self, mut tenants: impl Iterator<Item = &'t TenantName>) -> bool {
+        let held = |tenant: &TenantName| self.own.values().filter(|own| own.tenant == *tenant).count();
+        !self.several_tenants || tenants.all(|tenant| held(tenant) < (self.budget.count / 2).max(1))
     }
 
     /// Whether a free batch may be taken for this lane: the last one is for the quiet units.
@@ -111,7 +128,7 @@ impl Lanes {
             Lane::Shared => !self.free.is_empty(),
             Lane::Own(unit) => {
                 let shared_is_open = self.open.iter().any(|open| open.lane == Lane::Shared);
-                let of_unit = self.own.values().filter(|own| **own == unit).count();
+                let of_unit = self.own.values().filter(|own| own.unit == unit).count();
                 self.free.len() > usize::from(!shared_is_open) && of_unit < OWN_MAX
             }
         }
@@ -150,7 +167,7 @@ impl Lanes {
 
     /// Whether a unit has batches of its own, open or in flight.
     pub fn has_own(&self, unit: UnitId) -> bool {
-        self.own.values().any(|own| *own == unit) || self.open.iter().any(|open| open.lane == Lane::Own(unit))
+        self.own.values().any(|own| own.unit == unit) || self.open.iter().any(|open| open.lane == Lane::Own(unit))
     }
 
     /// When the oldest open batch with lines reaches `loki.batch.age`. `grown_since`: when the growth was detected that the shared
@@ -202,8 +219,10 @@ impl Lanes {
             return;
         }
         self.ledger.seal(&batch);
+        self.several_tenants |= batch.streams().iter().any(|stream| stream.tenant.is_some());
         if let Lane::Own(unit) = lane {
-            self.own.insert(batch.generation(), unit);
+            let tenant = batch.streams().first().and_then(|stream| stream.tenant.clone());
+            self.own.insert(batch.generation(), Own { unit, tenant });
         }
         self.send(ToOutput::Batch(batch));
     }

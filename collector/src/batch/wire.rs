@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{entry::encode_entry, part::Part, request::RequestEncoder};
-use crate::model::{ChannelId, Position};
+use crate::model::{ChannelId, Position, TenantName};
 
 /// A stream's place in one batch; valid until that batch is cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,9 +31,10 @@ impl StreamSlot {
 /// The lines of one channel in a batch that have one label set. Several of these may be one stream to Loki.
 #[derive(Clone, Debug)]
 pub struct BatchStream {
+    pub tenant: TenantName,
     /// The label set in LogQL's form.
     pub labels: Arc<str>,
-    /// The first slot of the batch with these labels: slots with one leader are one stream to Loki.
+    /// The first slot of the batch with this tenant and these labels: slots with one leader are one stream to Loki.
     pub leader: StreamSlot,
     pub channel: ChannelId,
     /// The smallest position of its lines.
@@ -50,8 +51,8 @@ pub struct BatchStream {
     pub oldest_ns: i64,
     /// The newest one.
     pub newest_ns: i64,
-    /// Of the labels, so that equal ones are found without comparing texts.
-    labels_hash: u64,
+    /// Of tenant and labels, so that equal ones are found without comparing texts.
+    hash: u64,
 }
 
 impl BatchStream {
@@ -65,7 +66,7 @@ impl BatchStream {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     pub(super) stream: StreamSlot,
-    /// The first stream with the same labels.
+    /// The first stream with the same tenant and labels.
     pub(super) leader: StreamSlot,
     /// First byte in the arena; the run ends where the next one begins. As wide as an address, so that no setting of
     /// the batch's size can overflow it.
@@ -114,15 +115,21 @@ impl Batch {
         self.generation
     }
 
-    /// Opens a stream in this batch for the lines of `channel` with these labels, in LogQL's form.
+    /// Opens a stream in this batch for the lines of `channel` with these labels, in LogQL's form, and the tenant of `loki.tenant`.
     pub fn open_stream(&mut self, labels: &Arc<str>, channel: ChannelId) -> StreamSlot {
+        self.open_stream_of(&None, labels, channel)
+    }
+
+    /// As [`Self::open_stream`], for a tenant.
+    pub fn open_stream_of(&mut self, tenant: &TenantName, labels: &Arc<str>, channel: ChannelId) -> StreamSlot {
         let slot = StreamSlot::at(self.streams.len());
         let mut hasher = DefaultHasher::new();
-        labels.hash(&mut hasher);
-        let labels_hash = hasher.finish();
-        let equal = |known: &&BatchStream| known.labels_hash == labels_hash && known.labels == *labels;
+        (tenant, labels).hash(&mut hasher);
+        let hash = hasher.finish();
+        let equal = |known: &&BatchStream| known.hash == hash && known.labels == *labels && known.tenant == *tenant;
         let leader = self.streams.iter().find(equal).map_or(slot, |known| known.leader);
         self.streams.push(BatchStream {
+            tenant: tenant.clone(),
             labels: Arc::clone(labels),
             leader,
             channel,
@@ -133,7 +140,7 @@ impl Batch {
             metadata_bytes: 0,
             oldest_ns: i64::MAX,
             newest_ns: i64::MIN,
-            labels_hash,
+            hash,
         });
         slot
     }

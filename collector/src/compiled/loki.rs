@@ -8,10 +8,10 @@ use hyper::{
 use rustls::pki_types::ServerName;
 
 use super::Problems;
-use crate::config::{Loki, Tls};
-
-/// Loki's limit for a tenant's name (dskit, tenant.ValidTenantID).
-const TENANT_MAX: usize = 150;
+use crate::{
+    config::{Loki, Tls},
+    model::{TENANT_NAME_RULE, is_tenant_name},
+};
 
 /// Headers that Pilcrow itself sets, with the key that does it.
 const OWN_HEADERS: [(&str, &str); 8] = [
@@ -53,10 +53,8 @@ fn url(url: &str, problems: &mut Problems) {
 }
 
 fn tenant(tenant: &str, problems: &mut Problems) {
-    let good = |c: char| c.is_ascii_alphanumeric() || "!-_.*'()".contains(c);
-    if !tenant.chars().all(good) || tenant.len() > TENANT_MAX || tenant == "." || tenant == ".." {
-        let rule = format!("at most {TENANT_MAX} letters, digits and ! - _ . * ' ( )");
-        problems.add("loki.tenant", format!("a tenant's name is {rule}, found {tenant:?}"));
+    if !tenant.is_empty() && !is_tenant_name(tenant) {
+        problems.add("loki.tenant", format!("a tenant's name is {TENANT_NAME_RULE}, found {tenant:?}"));
     }
 }
 

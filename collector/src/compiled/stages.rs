@@ -2,7 +2,7 @@
 
 use super::Problems;
 use crate::{
-    config::{Config, Origin, Problem, StageConfig, StageValue},
+    config::{Config, Origin, Problem},
     pipeline::{CompileError, Limits, Pipeline},
 };
 
@@ -14,7 +14,6 @@ pub fn compile(config: &Config, problems: &mut Problems) -> Option<Pipeline> {
     if config.pipeline_stages.is_empty() && !config.levels {
         return None;
     }
-    tenants(&config.pipeline_stages, "pipeline_stages.", problems);
     match fresh(config) {
         Ok(pipeline) => Some(pipeline),
         Err(errors) => {
@@ -32,25 +31,6 @@ pub fn fresh(config: &Config) -> Result<Pipeline, Vec<CompileError>> {
     let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
     let pipeline = Pipeline::compile_with(&config.pipeline_stages, &Limits { max_bytes, max_series: SERIES_MAX })?;
     Ok(if config.levels { pipeline.with_levels() } else { pipeline })
-}
-
-/// `tenant` stages, nested ones included: lines go to the one tenant of `loki.tenant`.
-fn tenants(stages: &[StageConfig], prefix: &str, problems: &mut Problems) {
-    for (index, stage) in stages.iter().enumerate() {
-        let Some((name, settings)) = stage.parts() else { continue };
-        let key = format!("{prefix}[{index}].{name}");
-        if name == "tenant" {
-            let message = "is not available yet: all lines go to the tenant of loki.tenant; run one Pilcrow for each tenant, \
-                           or leave the stage out";
-            problems.add(&key, message);
-        }
-        if let StageValue::Group(settings) = settings
-            && let Some((_, StageValue::List(nested))) = settings.iter().find(|(key, _)| key == "stages")
-        {
-            let nested: Vec<StageConfig> = nested.iter().cloned().map(StageConfig).collect();
-            tenants(&nested, &format!("{key}.stages."), problems);
-        }
-    }
 }
 
 /// What is accepted and may not do what its writer expects, without places in a file.

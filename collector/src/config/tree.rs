@@ -272,6 +272,14 @@ fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
     Ok(expanded)
 }
 
+/// A text of a file of Pilcrow with its variables expanded.
+///
+/// # Errors
+/// A variable is not set, or is none.
+pub fn expanded(text: &str, environment: Environment<'_>) -> Result<String, String> {
+    expand(text, environment)
+}
+
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -2,6 +2,7 @@
 
 mod file;
 mod pod_name;
+mod tenant;
 mod time;
 
 #[cfg(test)]
@@ -10,6 +11,7 @@ pub use file::{
     FINGERPRINT_BYTES, FileKey, Fingerprint, HEAD_BYTES_MAX, Offsets, SavedFile, is_long_docker_record, prefix_hashes,
 };
 pub use pod_name::PodName;
+pub use tenant::{TENANT_NAME_RULE, TenantName, is_tenant_name};
 pub use time::now_ns;
 
 /// One producer of lines, such as a container, as the tailer numbers them. Never reused while the program runs.

@@ -57,6 +57,7 @@ pub struct TailMetrics {
     pub sweep_finds: Counter,
     pub skipped_files: Family<Reason, Counter>,
     pub truncated_files: Counter,
+    pub invalid_tenant_lines: Counter,
     pub stalled_calls: Counter,
     pub stalled_folders: Gauge,
     pub metadata_timeouts: Counter,
@@ -77,6 +78,8 @@ impl TailMetrics {
             dropped_lines,
             moved_label_lines: part.add("moved_label_lines", "Lines whose labels of pipeline_stages became structured metadata, as there were too many streams or Loki takes \
              no such label"),
+            invalid_tenant_lines: part.add("invalid_tenant_lines", "Lines for which a tenant stage chose a name that Loki would not take; they go to the tenant of \
+             loki.tenant"),
             lag_bytes: part.add_with_unit(Unit::Bytes, "lag", "Bytes on the disk that Loki has not acknowledged, as of the last sweep; the containers that lag most"),
             containers: part.add("containers", "Containers whose logs are followed"),
             excluded_containers: part.add("excluded_containers", "Containers whose logs are left out, by reason, as of the last sweep"),

@@ -248,7 +248,8 @@ impl State {
     /// Whether the batch that the unit's lines go to has room.
     fn has_room(&mut self, id: UnitId) -> bool {
         let Some(unit) = self.units.get_mut(id) else { return true };
-        self.lanes.has_room(unit.choose_lane(self.lanes.has_own(id)))
+        let lane = unit.choose_lane(self.lanes.has_own(id));
+        self.lanes.has_room(lane, unit.tenants())
     }
 
     /// Puts a unit aside until a batch comes back.

@@ -6,7 +6,10 @@
 use std::time::Instant;
 
 use super::{State, Unit};
-use crate::{model::UnitId, status::Reason};
+use crate::{
+    model::{TENANT_NAME_RULE, UnitId},
+    status::Reason,
+};
 
 /// A unit with more to read is looked at again after this time.
 const LOOK_AGAIN_NS: i64 = 1_000_000_000;
@@ -83,6 +86,16 @@ impl State {
         let counts = stages.take_counts();
         if counts.oversize > 0 {
             metrics.malformed_lines.get_or_create(&Reason { reason: "oversize" }).inc_by(counts.oversize);
+        }
+        if counts.invalid_tenants > 0 {
+            metrics.invalid_tenant_lines.inc_by(counts.invalid_tenants);
+            if let Some(more) = self.throttles.invalid_tenants.permit() {
+                tracing::warn!(
+                    more,
+                    "a tenant stage chose a name that Loki would not take; the lines go to the tenant of loki.tenant. A name \
+                     is {TENANT_NAME_RULE}"
+                );
+            }
         }
         if counts.moved_labels > 0 {
             metrics.moved_label_lines.inc_by(counts.moved_labels);

@@ -5,11 +5,15 @@
 //! A channel has a bounded number of streams: past it, and where Loki would not take a label, labels become structured metadata, so
 //! that no line is lost. Without `pipeline_stages` and `levels` there is none of this.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     batch::{self, Batch, StreamSlot},
-    model::{ChannelId, Line, Position, Stream, now_ns},
+    model::{ChannelId, Line, Position, Stream, TenantName, is_tenant_name, now_ns},
     pipeline::{self, Entry, Pairs, Pipeline, State, TENANT_LABEL, Verdict, relabel::Relabelled},
 };
 
@@ -48,6 +52,8 @@ pub struct StagedCounts {
     pub oversize: u64,
     /// Entries whose labels became structured metadata.
     pub moved_labels: u64,
+    /// Entries for a tenant whose name Loki would not take; they go to that of `loki.tenant`.
+    pub invalid_tenants: u64,
 }
 
 impl Stages {
@@ -171,6 +177,11 @@ impl Staged {
         }
     }
 
+    /// That of its last entry.
+    pub fn tenant(&self) -> &TenantName {
+        self.streams.last.map_or(&None, |place| &self.streams.known[place.known].tenant)
+    }
+
     /// Where the first line that is held back begins.
     pub fn held_from(&self) -> Option<Position> {
         let (turn, offset) = self.state.as_ref()?.held_from()?;
@@ -200,13 +211,24 @@ struct Streams {
     known: Vec<Known>,
     own: Pairs,
     /// The labels of the last entry, and where they led.
-    last: Option<(usize, bool)>,
+    last: Option<Place>,
     last_labels: Pairs,
 }
 
+/// Where an entry goes.
+#[derive(Clone, Copy)]
+struct Place {
+    known: usize,
+    /// The labels that stages made become structured metadata.
+    moves_labels: bool,
+    invalid_tenant: bool,
+}
+
 struct Known {
+    tenant: TenantName,
     /// The label set in LogQL's form.
     labels: Arc<str>,
+    /// Of tenant and labels.
     hash: u64,
     used_ns: i64,
     /// Its place in the batch of one generation.
@@ -217,12 +239,12 @@ impl Streams {
     fn new(own: &Pairs) -> Self {
         let mut labels = String::new();
         batch::write_label_set(own.iter(), &mut labels);
-        let first = Known { labels: labels.into(), hash: own.hash(), used_ns: 0, slot: None };
+        let first = Known::new(None, &labels, 0);
         Self { known: vec![first], own: own.clone(), last: None, last_labels: Pairs::default() }
     }
 
     fn append(&mut self, entry: &Entry, channel: ChannelId, batch: &mut Batch, scratch: &mut Scratch) {
-        let (place, moves) = match self.last {
+        let place = match self.last {
             Some(last) if self.last_labels == entry.labels => last,
             _ => {
                 let found = self.find(&entry.labels, scratch);
@@ -234,19 +256,20 @@ impl Streams {
         for (name, value) in entry.metadata.iter() {
             batch::append_structured_metadata(name, value, &mut scratch.metadata);
         }
-        if moves {
+        scratch.counts.invalid_tenants += u64::from(place.invalid_tenant);
+        if place.moves_labels {
             scratch.counts.moved_labels += 1;
             let made = entry.labels.iter().filter(|(name, value)| self.own.get(name) != Some(value));
             for (name, value) in made.filter(|(name, _)| *name != TENANT_LABEL && !entry.metadata.contains(name)) {
                 batch::append_structured_metadata(name, value, &mut scratch.metadata);
             }
         }
-        let known = &mut self.known[place];
+        let known = &mut self.known[place.known];
         known.used_ns = scratch.now_ns;
         let slot = match known.slot {
             Some((generation, slot)) if generation == batch.generation() => slot,
             _ => {
-                let slot = batch.open_stream(&known.labels, channel);
+                let slot = batch.open_stream_of(&known.tenant, &known.labels, channel);
                 known.slot = Some((batch.generation(), slot));
                 slot
             }
@@ -266,29 +289,58 @@ impl Streams {
         }
     }
 
-    /// Which stream these labels are, and whether those that stages made become structured metadata.
-    fn find(&mut self, labels: &Pairs, scratch: &mut Scratch) -> (usize, bool) {
+    /// Which stream these labels are. Where they can be none of their own, the channel's own labels are, of the same tenant.
+    fn find(&mut self, labels: &Pairs, scratch: &mut Scratch) -> Place {
+        let named = labels.get(TENANT_LABEL);
+        let tenant = named.filter(|name| is_tenant_name(name));
+        let invalid_tenant = tenant.is_none() && named.is_some();
         batch::write_label_set(pipeline::sent(labels), &mut scratch.labels);
-        let hash = labels.hash();
-        let is_it = |known: &Known| known.hash == hash && *known.labels == *scratch.labels;
-        if let Some(place) = self.known.iter().position(is_it) {
-            return (place, false);
+        if let Some(known) = self.known(tenant, &scratch.labels) {
+            return Place { known, moves_labels: false, invalid_tenant };
         }
-        if !pipeline::is_taken(labels, self.own.len()) {
-            return (0, true);
+        if pipeline::is_taken(labels, self.own.len())
+            && let Some(known) = self.add(tenant, FORGET_AFTER_NS, scratch)
+        {
+            return Place { known, moves_labels: false, invalid_tenant };
         }
-        let new = Known { labels: scratch.labels.as_str().into(), hash, used_ns: scratch.now_ns, slot: None };
+        scratch.labels.clear();
+        scratch.labels.push_str(&self.known[0].labels);
+        // The tenant decides who may see a line: there is room for it whatever it takes.
+        let known = self.known(tenant, &scratch.labels).or_else(|| self.add(tenant, 0, scratch)).unwrap_or(0);
+        Place { known, moves_labels: true, invalid_tenant }
+    }
+
+    fn known(&self, tenant: Option<&str>, labels: &str) -> Option<usize> {
+        let hash = hash(tenant, labels);
+        self.known
+            .iter()
+            .position(|known| known.hash == hash && *known.labels == *labels && known.tenant.as_deref() == tenant)
+    }
+
+    /// Adds the stream of `scratch.labels`, in the place of one without an entry for `forget_after_ns` where there are too many.
+    fn add(&mut self, tenant: Option<&str>, forget_after_ns: i64, scratch: &Scratch) -> Option<usize> {
+        let new = Known::new(tenant.map(Arc::from), &scratch.labels, scratch.now_ns);
         if self.known.len() < STREAMS_MAX {
             self.known.push(new);
-            return (self.known.len() - 1, false);
+            return Some(self.known.len() - 1);
         }
-        let oldest = (1..self.known.len()).min_by_key(|place| self.known[*place].used_ns);
-        match oldest.filter(|place| scratch.now_ns - self.known[*place].used_ns >= FORGET_AFTER_NS) {
-            Some(place) => {
-                self.known[place] = new;
-                (place, false)
-            }
-            None => (0, true),
-        }
+        let oldest = (1..self.known.len()).min_by_key(|place| self.known[*place].used_ns)?;
+        (scratch.now_ns - self.known[oldest].used_ns >= forget_after_ns).then(|| {
+            self.known[oldest] = new;
+            oldest
+        })
     }
+}
+
+impl Known {
+    fn new(tenant: TenantName, labels: &str, now_ns: i64) -> Self {
+        let hash = hash(tenant.as_deref(), labels);
+        Self { tenant, labels: labels.into(), hash, used_ns: now_ns, slot: None }
+    }
+}
+
+fn hash(tenant: Option<&str>, labels: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (tenant, labels).hash(&mut hasher);
+    hasher.finish()
 }

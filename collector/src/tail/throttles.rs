@@ -23,6 +23,7 @@ pub(super) struct Throttles {
     pub(super) unfinished_lines: Throttle,
     pub(super) odd_lines: Throttle,
     pub(super) moved_labels: Throttle,
+    pub(super) invalid_tenants: Throttle,
     pub(super) labels: RefCell<Throttle>,
 }
 
@@ -41,6 +42,7 @@ impl Default for Throttles {
             unfinished_lines: new(),
             odd_lines: Throttle::new(ODD_LINES_INTERVAL),
             moved_labels: new(),
+            invalid_tenants: new(),
             labels: RefCell::new(new()),
         }
     }

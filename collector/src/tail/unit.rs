@@ -18,8 +18,7 @@ use super::{
 use crate::{
     batch::{Batch, Lane},
     decode::{Clock, ContainerParser, Counts, Limits, Scratch},
-    model::PodName,
-    model::{ChannelId, PerStream, Position, Stream, UnitId},
+    model::{ChannelId, PerStream, PodName, Position, Stream, TenantName, UnitId},
     pipeline::relabel::Relabelled,
 };
 
@@ -206,6 +205,11 @@ impl Unit {
     pub fn choose_lane(&mut self, has_own: bool) -> Lane {
         self.lane = if has_own || self.has_backlog() { Lane::Own(self.id) } else { Lane::Shared };
         self.lane
+    }
+
+    /// Those of its last lines.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantName> {
+        self.staged().map(|(_, staged)| staged.tenant())
     }
 
     /// Which batch its lines go to.

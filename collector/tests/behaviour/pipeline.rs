@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rig::receiver::{Arrival, FaultScript, Verdict};
+
 use crate::program::{Node, append, record, settles, texts, wait_for};
 
 fn node(stages: &str) -> Node {
@@ -115,6 +117,37 @@ fn a_container_at_its_limit_waits_alone_and_its_lines_stay_on_the_disk() {
     node.assert_no_violations();
 }
 
+/// The refused one has more than `memory.queue` holds, and quiet containers beside it.
+#[test]
+fn of_three_tenants_the_refused_one_does_not_delay_the_others() {
+    for status in [401, 429, 503] {
+        let node = node("- tenant: {label: container}\n");
+        let names = ["refused-loud", "refused-quiet", "second", "third"];
+        let logs = names.map(|name| node.container(name, name).join("0.log"));
+        let lines =
+            |name: &str, count| (0..count).map(|n| record(n, &format!("{name} {n} {:>500}", "x"))).collect::<String>();
+        let refuses = |arrival: &Arrival| arrival.tenant.starts_with("refused");
+        node.receiver.set_faults(FaultScript::each(move |arrival| match refuses(arrival) {
+            true => Verdict::status(status),
+            false => Verdict::Accept,
+        }));
+        append(&logs[0], lines(names[0], 20_000));
+        let program = node.start();
+        for round in 0..10 {
+            names.iter().zip(&logs).skip(1).for_each(|(name, log)| append(log, lines(&format!("{name} {round}"), 20)));
+            node.wait_until(&program, "the other tenants", |counts| counts.entries == (round + 1) * 40);
+        }
+        node.receiver.set_faults(FaultScript::default());
+        node.wait_until(&program, "all lines", |counts| counts.entries >= 20_000 + 30 * 20);
+        // The line that was tried alone comes again with those behind it.
+        let mut texts = texts(&node, names[0]);
+        texts.dedup();
+        let number = |text: &String| text.split_whitespace().nth_back(1).unwrap().parse::<u32>().unwrap();
+        assert!(texts.len() == 20_000 && texts.is_sorted_by_key(number), "{} lines", texts.len());
+        node.assert_no_violations();
+    }
+}
+
 #[test]
 fn labels_with_too_many_values_become_structured_metadata() {
     let node = node("- regex: {expression: 'id=(?P<id>\\d+)'}\n- labels: {id: }\n");
@@ -132,10 +165,10 @@ fn labels_with_too_many_values_become_structured_metadata() {
 
 #[test]
 fn what_is_wrong_with_a_stage_is_reported_with_its_place() {
-    let node = node("- match:\n    selector: '{a=\"b\"}'\n    stages:\n    - tenant: {value: x}\n- geoip: {}\n");
+    let node = node("- match:\n    selector: '{a=\"b\"}'\n    stages:\n    - tenant: {value: 'a b'}\n- geoip: {}\n");
     let (code, text) = node.run("check", &[]);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("pipeline_stages[0].match.stages[0].tenant: is not available yet"), "{text}");
+    assert!(text.contains("pipeline_stages[0].match.stages[0].tenant.value: a tenant's name is"), "{text}");
     assert!(text.contains("pipeline_stages[1].geoip"), "{text}");
 }
 

@@ -5,6 +5,7 @@ mod log;
 mod order;
 mod parking;
 mod receiver;
+mod tenants;
 mod transport;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};

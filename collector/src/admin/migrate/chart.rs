@@ -3,7 +3,7 @@
 //! In: values of Promtail's, Alloy's or the Agent's chart. Out: [`Setting`]s of Pilcrow's chart, or findings. What Pilcrow's chart
 //! does by itself is named.
 
-use super::origin::{Finding, Kind, Origin, Setting, Tree, Value};
+use super::origin::{Finding, Kind, Origin, Pair, Setting, Tree, Value};
 
 /// Values that have the same name and meaning in Pilcrow's chart.
 const SAME: [&str; 12] = [
@@ -45,6 +45,48 @@ const BY_ITSELF: [(&str, &str); 21] = [
     ("sidecar", "is restarted when its configuration changes (rollOnConfigChange)"),
     ("crds", "needs no objects of its own in the cluster"),
 ];
+
+/// Values of Alloy's or the Agent's chart: those of the container lie in a group of their own, those of the pod in another.
+pub fn of_alloy(values: &Tree, origin: &mut Origin) {
+    read(values, "", &["alloy", "agent", "controller"], origin);
+    for (group, others) in [("alloy", OF_ALLOY), ("agent", OF_ALLOY), ("controller", &["type", "podDisruptionBudget", "volumes"][..])] {
+        let Some(pair) = values.get(group) else { continue };
+        read(&pair.value, &format!("{group}."), others, origin);
+        for own in pair.value.pairs().iter().filter(|own| others.contains(&own.key.as_str())) {
+            of_alloy_own(group, own, origin);
+        }
+    }
+}
+
+/// Values in the group of the container that have no counterpart of the same name.
+const OF_ALLOY: &[&str] = &["configMap", "mounts", "clustering", "storagePath", "listenAddr", "listenPort", "mode", "securityContext", "stabilityLevel"];
+
+fn of_alloy_own(group: &str, pair: &Pair, origin: &mut Origin) {
+    let what = format!("{group}.{}", pair.key);
+    match pair.key.as_str() {
+        "configMap" | "mode" => {}
+        "mounts" => {
+            origin.taken(&pair.place, &what, "mounted by Pilcrow's chart itself (hostPaths.logs, hostPaths.docker)");
+            if let Some(extra) = pair.value.get("extra") {
+                volumes("extraVolumeMounts", &format!("{what}.extra"), &extra.value, origin);
+            }
+        }
+        "volumes" => {
+            if let Some(extra) = pair.value.get("extra") {
+                volumes("extraVolumes", &format!("{what}.extra"), &extra.value, origin);
+            }
+        }
+        "type" if pair.value.as_text() == Some("daemonset") => origin.taken(&pair.place, &what, "Pilcrow is a DaemonSet"),
+        "type" => origin.changed(&pair.place, &what, "Pilcrow is a DaemonSet: it reads the files of its own node"),
+        "clustering" => origin.changed(&pair.place, &what, "each node reads its own files, so that there is nothing to share out"),
+        "storagePath" => origin.changed(&pair.place, &what, "Pilcrow keeps positions in hostPaths.state, which outlives the pod"),
+        "listenPort" => {
+            origin.taken(&pair.place, &what, "port");
+            push(origin, "port", pair.value.clone(), &what);
+        }
+        _ => origin.taken(&pair.place, &what, "Pilcrow's chart: has its own"),
+    }
+}
 
 /// Reads the values at this level, but those that `read` names, which the caller reads. `prefix`: where they stand, `alloy.`.
 pub fn read(values: &Tree, prefix: &str, read: &[&str], origin: &mut Origin) {

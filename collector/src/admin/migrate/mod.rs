@@ -5,11 +5,14 @@
 //! [`convert`] makes a configuration of it that compiles, [`output`] and [`report`] write.
 
 pub mod agent;
+pub mod alloy;
 mod chart;
 pub mod convert;
+mod k8s_monitoring;
 pub mod origin;
 pub mod output;
 pub mod promtail;
+pub mod prove;
 pub mod recognise;
 pub mod report;
 mod write;
@@ -107,12 +110,13 @@ pub fn converted(sources: &[Source], options: &Options) -> anyhow::Result<(Origi
     Ok((origin, draft))
 }
 
-/// What the texts mean together.
+/// What the texts mean together. All of them that are Alloy's are one configuration, as the files of its folder are.
 ///
 /// # Errors
 /// One of them cannot be understood.
 pub fn origin(sources: &[Source]) -> Result<Origin, Vec<Fault>> {
     let mut origin = Origin::default();
+    let mut of_alloy: Vec<(Place, String)> = Vec::new();
     for source in sources {
         let text = Text { place: Place::start_of(&source.name), text: &source.text };
         for piece in recognise::pieces(&text)? {
@@ -122,13 +126,17 @@ pub fn origin(sources: &[Source]) -> Result<Origin, Vec<Fault>> {
                 Piece::PromtailChart(values, place, text) => {
                     promtail::chart::read(&values, &Text { place, text: &text }, &mut origin)?;
                 }
-                Piece::AlloyChart(values) => chart::read(&values, "", &["alloy", "agent", "controller"], &mut origin),
-                Piece::Alloy(place, _) | Piece::K8sMonitoring(_, place, _) => {
-                    let message = "cannot be read by this version".to_owned();
-                    return Err(vec![Fault { place, message }]);
+                Piece::AlloyChart(values) => chart::of_alloy(&values, &mut origin),
+                Piece::Alloy(place, text) => of_alloy.push((place, text)),
+                Piece::K8sMonitoring(values, place, text) => {
+                    k8s_monitoring::read(&values, &Text { place, text: &text }, &mut origin)?;
                 }
             }
         }
+    }
+    if !of_alloy.is_empty() {
+        let texts: Vec<Text<'_>> = of_alloy.iter().map(|(place, text)| Text { place: place.clone(), text }).collect();
+        origin.append(alloy::read(&texts)?);
     }
     Ok(origin)
 }

@@ -191,6 +191,20 @@ impl Setting {
 }
 
 impl Origin {
+    /// Adds what another file says.
+    pub fn append(&mut self, mut other: Self) {
+        let clients_before = self.clients.len();
+        for pipeline in &mut other.pipelines {
+            pipeline.clients.iter_mut().for_each(|index| *index += clients_before);
+        }
+        self.pipelines.append(&mut other.pipelines);
+        self.clients.append(&mut other.clients);
+        self.settings.append(&mut other.settings);
+        self.chart.append(&mut other.chart);
+        self.findings.append(&mut other.findings);
+        self.positions = other.positions.or_else(|| self.positions.take());
+    }
+
     pub fn taken(&mut self, place: &Place, what: &str, text: impl Into<String>) {
         self.find(Kind::Taken, place, what, text);
     }

@@ -22,7 +22,7 @@ use super::{
     streams::StreamId,
     workers::Workers,
 };
-use crate::{config, memory, status::Health};
+use crate::{config, memory, model::TenantName, status::Health};
 
 /// How often credentials and certificates are checked for changes while an outage needs a fix.
 const LOOK_AT_FILES_EVERY: Duration = Duration::from_secs(1);
@@ -78,19 +78,19 @@ impl Attempts {
 
     pub(super) async fn request(&self, start: Start) -> Event {
         let started = Instant::now();
-        let Start { request, batch, part } = start;
+        let Start { request, tenant, batch, part } = start;
         let entries = part.entries();
         // No reference to the batch is kept: it may end with this request.
         let verdict = match self.bodies.make(batch, part).await {
-            Some(body) => self.push(body, entries).await,
+            Some(body) => self.push(&tenant, body, entries).await,
             None => Verdict::TooLarge,
         };
         Event::Request(request, verdict, started.elapsed())
     }
 
     pub(super) async fn trial(&self, trial: Trial) -> Event {
-        let verdict = match self.bodies.make_single(&trial.labels, &trial.entry) {
-            Some(body) => self.push(body, 1).await,
+        let verdict = match self.bodies.make_single(&trial.key.labels, &trial.entry) {
+            Some(body) => self.push(&trial.key.tenant, body, 1).await,
             None => Verdict::TooLarge,
         };
         Event::Trial(trial.stream, verdict)
@@ -98,7 +98,7 @@ impl Attempts {
 
     pub(super) async fn probe(&self) -> Event {
         let Some(body) = self.bodies.make_empty() else { return Event::Probe(false) };
-        let exchange = self.client.borrow().push(body.bytes());
+        let exchange = self.client.borrow().push(&None, body.bytes());
         let answer = exchange.await;
         self.bodies.recycle(body);
         Event::Probe(answer.is_ok_and(|answer| probe::takes_lines(&answer)))
@@ -114,8 +114,8 @@ impl Attempts {
         Event::Files(self.client.borrow_mut().refresh())
     }
 
-    async fn push(&self, body: Body, entries: u64) -> Verdict {
-        let result = self.exchange(&body).await;
+    async fn push(&self, tenant: &TenantName, body: Body, entries: u64) -> Verdict {
+        let result = self.exchange(tenant, &body).await;
         self.bodies.recycle(body);
         let answer = match result {
             Ok(answer) => answer,
@@ -126,11 +126,11 @@ impl Attempts {
         verdict
     }
 
-    async fn exchange(&self, body: &Body) -> Result<Answer, Obstacle> {
+    async fn exchange(&self, tenant: &TenantName, body: &Body) -> Result<Answer, Obstacle> {
         let exchange = {
             let mut client = self.client.borrow_mut();
             client.refresh();
-            client.push(body.bytes())
+            client.push(tenant, body.bytes())
         };
         self.metrics.sent_bytes.inc_by(body.len() as u64);
         let started = Instant::now();

@@ -27,7 +27,7 @@ use super::{
     sent_body::SentBody,
     tls,
 };
-use crate::config;
+use crate::{config, model::TenantName};
 
 const USER_AGENT: &str = concat!("pilcrow/", env!("CARGO_PKG_VERSION"));
 const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
@@ -105,11 +105,15 @@ impl Client {
         true
     }
 
-    /// Starts to send `body`, a snappy block of a push request. The future borrows nothing.
-    pub(super) fn push(&self, body: Bytes) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
+    /// Starts to send `body`, a snappy block of a push request, for a tenant. The future borrows nothing.
+    pub(super) fn push(
+        &self,
+        tenant: &TenantName,
+        body: Bytes,
+    ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let body = SentBody::new(body);
         let all_sent = body.all_sent();
-        let exchange = self.exchange(Method::POST, self.endpoint.uri.clone(), Either::Left(body));
+        let exchange = self.exchange(Method::POST, self.endpoint.uri.clone(), tenant, Either::Left(body));
         let timeout = self.config.timeout.0;
         async move {
             let late = |_| Err(failure::timed_out(timeout, all_sent.load(Ordering::Relaxed)));
@@ -122,7 +126,7 @@ impl Client {
         let exchange = self
             .endpoint
             .beside_push("drilldown-limits")
-            .map(|uri| self.exchange(Method::GET, uri, Either::Right(Empty::new())));
+            .map(|uri| self.exchange(Method::GET, uri, &None, Either::Right(Empty::new())));
         let timeout = self.config.timeout.0;
         async move { tokio::time::timeout(timeout, exchange?).await.ok()?.ok() }
     }
@@ -131,12 +135,17 @@ impl Client {
         &self,
         method: Method,
         uri: Uri,
+        tenant: &TenantName,
         body: Either<SentBody, Empty<Bytes>>,
     ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = self.exchange.headers.clone();
+        // Every name that is valid for Loki is valid in a header.
+        if let Some(tenant) = tenant.as_deref().and_then(|tenant| HeaderValue::from_str(tenant).ok()) {
+            request.headers_mut().insert(TENANT_HEADER, tenant);
+        }
         let answer = self.exchange.http.request(request);
         async move { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await }
     }

@@ -29,6 +29,7 @@ mod sent_body;
 mod sentence;
 mod size;
 mod streams;
+mod tenants;
 mod tls;
 mod workers;
 

@@ -10,14 +10,13 @@ use tracing::{error, info, warn};
 use super::{
     answer::{Obstacle, Pace, Place, StreamLimit, StreamRefusal, Unknown, Verdict, first_line},
     backoff::Backoff,
-    certain::TIGHT_FOR,
     parking::told,
-    pieces::{Piece, Tries},
+    pieces::{Piece, Share, Tries},
     refusal::Refusal,
     schedule::{InFlight, Schedule},
     size::SLOW_BYTES_MIN,
 };
-use crate::{batch::Part, status::Reason};
+use crate::{batch::Part, model::TenantName, status::Reason};
 
 /// A stream is parked after so many refusals of requests with it alone.
 const PARK_AFTER: u32 = 3;
@@ -62,7 +61,7 @@ impl Schedule {
             Verdict::Refused(refusal) => {
                 self.batches[index].lost_entries += refusal.entries();
                 self.count_refused(&refusal);
-                self.got_through(piece.part.encoded_bytes(), now);
+                self.got_through(&piece, now);
             }
             Verdict::TooLarge => self.too_large(index, piece, now),
             Verdict::StreamRefused(refusal) => self.stream_refused(index, piece, &refusal, now),
@@ -85,33 +84,47 @@ impl Schedule {
     fn accepted(&mut self, piece: &Piece, took: Duration, now: Instant) {
         for share in &piece.shares {
             let stream = &mut self.streams[share.stream];
-            stream.certainty.acknowledged(&share.lines, &self.tenant, now);
+            stream.certainty.acknowledged(&share.lines, &self.tenants.of(&stream.key.tenant), now);
             if std::mem::take(&mut stream.dropping) {
-                info!("Loki accepts the stream {} again", stream.labels);
+                info!("Loki accepts the stream {} again", stream.key);
             }
         }
         let bytes = piece.part.encoded_bytes();
         self.size.accepted(bytes);
         self.size.passed(bytes, took, self.settings.timeout);
-        self.got_through(bytes, now);
+        self.got_through(piece, now);
     }
 
     /// Loki took a request.
-    fn got_through(&mut self, bytes: usize, now: Instant) {
-        self.note_passed(bytes, now);
+    fn got_through(&mut self, piece: &Piece, now: Instant) {
+        let tenant = self.tenant_of(piece);
+        self.note_passed(piece.part.encoded_bytes(), now);
+        self.tenants.note_passed(&tenant, now);
+        let mut is_for_all = false;
         if let Some(ended) = self.outage.end(now) {
+            is_for_all = ended.without_connection;
             if ended.without_connection && ended.duration >= RESTART_TAKES {
-                self.tenant.epoch += 1;
+                self.tenants.epoch += 1;
             }
             self.hasten_trials(now);
         }
         // A pause after the last attempt, or each success of others would retry what Loki refuses for its own content.
         let pause = self.settings.backoff.min.0 * 2;
-        for piece in self.batches.iter_mut().flat_map(|live| &mut live.pieces).filter(|piece| piece.tries.wakes) {
+        let streams = &self.streams;
+        // What one tenant may send says nothing of what another may.
+        let is_concerned = |piece: &&mut Piece| {
+            let is_same = |share: &Share| streams[share.stream].key.tenant == tenant;
+            piece.tries.wakes && (is_for_all || piece.shares.first().is_some_and(is_same))
+        };
+        for piece in self.batches.iter_mut().flat_map(|live| &mut live.pieces).filter(is_concerned) {
             if let Some(due) = &mut piece.tries.due {
                 *due = (*due).min(now.max(piece.tries.started + pause));
             }
         }
+    }
+
+    fn tenant_of(&self, piece: &Piece) -> TenantName {
+        piece.shares.first().and_then(|share| self.streams[share.stream].key.tenant.clone())
     }
 
     fn note_passed(&mut self, bytes: usize, now: Instant) {
@@ -121,9 +134,9 @@ impl Schedule {
         self.passed.push_back((now, bytes));
     }
 
-    /// Whether Loki took lines after that time; a probe has none.
-    fn others_pass(&self, since: Instant) -> bool {
-        self.passed.iter().any(|(at, bytes)| *at > since && *bytes > 0)
+    /// Whether Loki took other lines of the same tenant after that time.
+    fn others_pass(&self, piece: &Piece, since: Instant) -> bool {
+        self.tenants.passes(&self.tenant_of(piece), since)
     }
 
     fn too_large(&mut self, index: usize, mut piece: Piece, now: Instant) {
@@ -148,7 +161,7 @@ impl Schedule {
                 if bytes >= LARGE_LINE_BYTES {
                     return self.give_up(index, &piece.part, "too_large", &text);
                 }
-                if self.others_pass(since) && !self.streams[piece.shares[0].stream].dropping {
+                if self.others_pass(&piece, since) && !self.streams[piece.shares[0].stream].dropping {
                     return self.park(index, &piece, "too_large", &text, now);
                 }
                 // No server has so low a limit: something is wrong with it, or on the way to it.
@@ -168,7 +181,8 @@ impl Schedule {
 
     fn stream_refused(&mut self, index: usize, mut piece: Piece, refusal: &StreamRefusal, now: Instant) {
         if refusal.limit == StreamLimit::Streams {
-            self.tenant.tight_until = Some(now + TIGHT_FOR);
+            let tenant = self.tenant_of(&piece);
+            self.tenants.note_tight(&tenant, now);
         }
         let [share] = &piece.shares[..] else {
             // At least one of them is refused; the answer reports only the last. Each goes alone.
@@ -200,7 +214,7 @@ impl Schedule {
     /// A 400 that Loki's texts do not explain may come from something on the way and pass. What stays is narrowed down to the line.
     fn unknown(&mut self, index: usize, mut piece: Piece, unknown: &Unknown, now: Instant) {
         let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
-        let others_pass = self.others_pass(since);
+        let others_pass = self.others_pass(&piece, since);
         piece.tries.unknown += 1;
         if piece.tries.unknown >= HALVE_UNKNOWN_AFTER {
             if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
@@ -237,7 +251,7 @@ impl Schedule {
         self.outage.note(obstacle, now);
         let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
         piece.tries.attempts += 1;
-        let others_pass = self.others_pass(since);
+        let others_pass = self.others_pass(&piece, since);
         if let Place::Timeout { all_sent } = obstacle.place
             && self.halves_after_timeout(&piece, all_sent)
             && let Some((first, second)) = self.batches[index].batch.halve(&piece.part)
@@ -245,6 +259,15 @@ impl Schedule {
             self.size.timed_out(piece.part.encoded_bytes());
             let tries = Tries { first_failure: None, ..self.tries_of_part(&piece.tries, now) };
             return self.put_back(index, vec![first, second], &tries);
+        }
+        // A limit, a ban or a wrong name of one tenant: lines of others must not wait with it in the same batch, nor in the queue.
+        let other_tenants_pass = self.tenants.others_pass(&self.tenant_of(&piece), since);
+        if obstacle.place == Place::Answer
+            && piece.tries.attempts >= PARK_AFTER
+            && other_tenants_pass
+            && (self.batches[index].shared || !others_pass)
+        {
+            return self.park(index, &piece, "tenant", &told(obstacle), now);
         }
         let (isolates, park_after) = match obstacle.pace {
             Pace::Soon => (obstacle.place != Place::Connection && others_pass, PARK_AFTER),

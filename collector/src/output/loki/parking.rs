@@ -18,10 +18,10 @@ use super::{
     outcome::LARGE_LINE_BYTES,
     pieces::Piece,
     schedule::{Schedule, note},
-    streams::StreamId,
+    streams::{Key, StreamId},
 };
 use crate::{
-    batch::FromOutput,
+    batch::{FromOutput, StreamSlot},
     config::{self, HumanDuration},
     model::ChannelId,
     status::Reason,
@@ -64,7 +64,7 @@ enum Cause {
 #[derive(Debug)]
 pub(super) struct Trial {
     pub(super) stream: StreamId,
-    pub(super) labels: Arc<str>,
+    pub(super) key: Key,
     pub(super) entry: Vec<u8>,
 }
 
@@ -103,26 +103,38 @@ impl Parking {
 }
 
 impl Schedule {
-    /// Loki refuses the only stream of a piece, again and again. Its channels are parked.
+    /// Loki refuses the streams of a piece, again and again. Their channels are parked.
     pub(super) fn park(&mut self, index: usize, piece: &Piece, reason: &'static str, text: &str, now: Instant) {
-        let Some(share) = piece.shares.first() else { return };
         let live = &mut self.batches[index];
-        let Some(entry) = live.batch.first_entry(&piece.part) else { return };
-        for slot in live.batch.slots_of(&piece.part) {
-            live.refused[slot.index()] = true;
-        }
+        let batch = Arc::clone(&live.batch);
+        let slots = batch.slots_of(&piece.part);
+        slots.iter().for_each(|slot| live.refused[slot.index()] = true);
         live.refused_entries += piece.part.entries();
-        let channels = live.batch.slots_of(&piece.part).into_iter();
-        let channels: Vec<_> = channels.map(|slot| live.batch.streams()[slot.index()].channel).collect();
-        self.metrics.refused_streams.get_or_create(&Reason { reason }).inc();
-        warn!(
-            "Loki refuses the stream {} ({}): {text}. Its lines stay on the disk, and one is retried from time to time; other streams \
-             go on",
-            self.streams[share.stream].labels, reason
-        );
-        let (mut backoff, cause) = (self.trial_backoff(), Cause::Refused { entry });
-        let due = now + backoff.next(None);
-        self.park_stream(share.stream, channels, Parked { channels: Vec::new(), since: now, due, backoff, cause }, now);
+        let ids = live.ids.clone();
+        for (more, share) in piece.shares.iter().enumerate() {
+            let of_stream = |slot: &StreamSlot| ids[slot.index()] == Some(share.stream);
+            let Some(part) = batch.without(&piece.part, |slot| !of_stream(&slot)) else { continue };
+            let Some(entry) = batch.first_entry(&part) else { continue };
+            let slots = slots.iter().copied().filter(of_stream);
+            let channels: Vec<_> = slots.map(|slot| batch.streams()[slot.index()].channel).collect();
+            self.metrics.refused_streams.get_or_create(&Reason { reason }).inc();
+            // Those of one request are refused for one reason.
+            if more == 0 {
+                let others = match piece.shares.len() {
+                    1 => String::new(),
+                    streams => format!(" and {} others of its request", streams - 1),
+                };
+                warn!(
+                    "Loki refuses the stream {}{others} ({reason}): {text}. The lines stay on the disk, and one is retried from \
+                     time to time; other streams go on",
+                    self.streams[share.stream].key
+                );
+            }
+            let (mut backoff, cause) = (self.trial_backoff(), Cause::Refused { entry });
+            let due = now + backoff.next(None);
+            let parked = Parked { channels: Vec::new(), since: now, due, backoff, cause };
+            self.park_stream(share.stream, channels, parked, now);
+        }
     }
 
     /// A stream has to wait so long for its rate that other units' lines would wait with it.
@@ -133,9 +145,9 @@ impl Schedule {
     }
 
     fn park_stream(&mut self, stream: StreamId, channels: Vec<ChannelId>, parked: Parked, now: Instant) {
-        let labels = Arc::clone(&self.streams[stream].labels);
+        let key = self.streams[stream].key.clone();
         // It must not be forgotten meanwhile.
-        self.streams.acquire(&labels, now);
+        self.streams.acquire(key, now);
         self.streams[stream].parked = true;
         self.parking.streams.insert(stream, parked);
         channels.into_iter().for_each(|channel| self.park_channel(channel, stream));
@@ -170,8 +182,7 @@ impl Schedule {
         }
         for live in &mut self.batches {
             let batch = Arc::clone(&live.batch);
-            let is_parked =
-                |slot: &crate::batch::StreamSlot| self.parking.is_parked(batch.streams()[slot.index()].channel);
+            let is_parked = |slot: &StreamSlot| self.parking.is_parked(batch.streams()[slot.index()].channel);
             for group in &mut live.fresh {
                 for slot in group.slots.extract_if(.., |slot| is_parked(slot)) {
                     live.refused[slot.index()] = true;
@@ -210,9 +221,9 @@ impl Schedule {
         }
         released.into_iter().for_each(|stream| self.release_stream(stream, now));
         for stream in dropping {
-            let (labels, after) = (&self.streams[stream].labels, HumanDuration(drop_after.unwrap_or_default()));
+            let (key, after) = (&self.streams[stream].key, HumanDuration(drop_after.unwrap_or_default()));
             warn!(
-                "Loki has refused the stream {labels} for {after} (loki.refused_streams): what it refuses of it from now on is \
+                "Loki has refused the stream {key} for {after} (loki.refused_streams): what it refuses of it from now on is \
                  dropped and counted in pilcrow_dropped_lines_total"
             );
             self.streams[stream].dropping = true;
@@ -225,7 +236,7 @@ impl Schedule {
             |(_, parked): &(&StreamId, &Parked)| parked.due <= now && matches!(parked.cause, Cause::Refused { .. });
         let (stream, parked) = self.parking.streams.iter().filter(is_due).min_by_key(|(_, parked)| parked.due)?;
         let Cause::Refused { entry } = &parked.cause else { return None };
-        let trial = Trial { stream: *stream, labels: Arc::clone(&self.streams[*stream].labels), entry: entry.clone() };
+        let trial = Trial { stream: *stream, key: self.streams[*stream].key.clone(), entry: entry.clone() };
         self.parking.trial_in_flight = true;
         Some(trial)
     }
@@ -245,7 +256,7 @@ impl Schedule {
             // Taken, or refused for another reason than the stream: then its lines are treated one by one.
             Verdict::Accepted | Verdict::Refused(_) | Verdict::TooLarge | Verdict::Unknown(_) => {
                 if self.parking.streams.contains_key(&stream) {
-                    info!("Loki accepts the stream {} again", self.streams[stream].labels);
+                    info!("Loki accepts the stream {} again", self.streams[stream].key);
                 }
                 self.release_stream(stream, now);
                 // What ended the refusal of this one may have ended that of others.

@@ -2,7 +2,7 @@
 //!
 //! In: batches, the reader's message that a channel is in order again, how requests ended ([`super::outcome`]). Out: requests to
 //! start, and batches that have ended. Guarantees: a stream is never in two requests at once and its lines go in order; a request
-//! has either streams that Loki cannot refuse ([`super::certain`]) or exactly one; every slot of a batch ends once, as done or as
+//! has one tenant, and either streams that Loki cannot refuse ([`super::certain`]) or exactly one; every slot of a batch ends once, as done or as
 //! refused. Knows no HTTP and no clock: the time is an argument.
 
 use std::{
@@ -13,19 +13,19 @@ use std::{
 
 use super::{
     backoff::Backoff,
-    certain::Tenant,
     limits::Limits,
     metrics::LokiMetrics,
     outage::Outage,
     parking::Parking,
     pieces::{Group, Live, Piece, Share, Tries},
     size::RequestSize,
-    streams::{StreamId, Streams},
+    streams::{Key, StreamId, Streams},
+    tenants::Tenants,
 };
 use crate::{
     batch::{Batch, FromOutput, Part, StreamSlot},
     config,
-    model::ChannelId,
+    model::{ChannelId, TenantName},
     status::Throttle,
 };
 
@@ -52,7 +52,7 @@ pub(super) struct Schedule {
     pub(super) batches: VecDeque<Live>,
     pub(super) in_flight: HashMap<u64, InFlight>,
     pub(super) parking: Parking,
-    pub(super) tenant: Tenant,
+    pub(super) tenants: Tenants,
     pub(super) limits: Limits,
     pub(super) size: RequestSize,
     pub(super) outage: Outage,
@@ -83,6 +83,7 @@ pub(super) struct InFlight {
 #[derive(Debug)]
 pub(super) struct Start {
     pub(super) request: u64,
+    pub(super) tenant: TenantName,
     pub(super) batch: Arc<Batch>,
     pub(super) part: Part,
 }
@@ -110,7 +111,7 @@ impl Schedule {
             batches: VecDeque::new(),
             in_flight: HashMap::new(),
             parking: Parking::default(),
-            tenant: Tenant::default(),
+            tenants: Tenants::default(),
             limits,
             size: RequestSize::default(),
             outage: Outage::default(),
@@ -147,7 +148,8 @@ impl Schedule {
         };
         let mut groups: HashMap<StreamId, Group> = HashMap::new();
         for (index, stream) in live.batch.streams().iter().enumerate().filter(|(_, stream)| stream.entries > 0) {
-            let id = self.streams.acquire(&stream.labels, now);
+            let key = Key { tenant: stream.tenant.clone(), labels: Arc::clone(&stream.labels) };
+            let id = self.streams.acquire(key, now);
             live.ids[index] = Some(id);
             let group = groups.entry(id).or_insert_with(|| Group { stream: id, slots: Vec::new() });
             group.slots.push(StreamSlot::at(index));
@@ -249,9 +251,17 @@ impl Schedule {
                 continue;
             }
             let share_bytes = share.lines.bytes as usize;
-            if !stream.certainty.is_certain(&share.lines, &self.tenant, now) {
+            let tenant = &stream.key.tenant;
+            let is_certain = stream.certainty.is_certain(&share.lines, &self.tenants.of(tenant), now);
+            if !is_certain {
                 alone = alone.or(Some(at));
-            } else if together.is_empty() || !self.size.is_too_large(bytes + share_bytes, now) {
+                continue;
+            }
+            let fits = together.first().is_none_or(|&first: &usize| {
+                self.streams.of_one_tenant(live.fresh[first].stream, group.stream)
+                    && !self.size.is_too_large(bytes + share_bytes, now)
+            });
+            if fits {
                 bytes += share_bytes;
                 together.push(at);
             }
@@ -269,8 +279,11 @@ impl Schedule {
     /// Takes apart requests that waited so long that one of their streams is no longer certain: each goes alone.
     fn dissolve_uncertain(&mut self, index: usize, now: Instant) {
         let live = &mut self.batches[index];
-        let (streams, tenant) = (&self.streams, &self.tenant);
-        let uncertain = |share: &Share| !streams[share.stream].certainty.is_certain(&share.lines, tenant, now);
+        let (streams, tenants) = (&self.streams, &self.tenants);
+        let uncertain = |share: &Share| {
+            let stream = &streams[share.stream];
+            !stream.certainty.is_certain(&share.lines, &tenants.of(&stream.key.tenant), now)
+        };
         let is_due = |piece: &Piece| piece.tries.due.is_none_or(|due| due <= now);
         let dissolves = |piece: &Piece| piece.shares.len() > 1 && is_due(piece) && piece.shares.iter().any(uncertain);
         if !live.pieces.iter().any(dissolves) {
@@ -349,7 +362,8 @@ impl Schedule {
         let request = self.next_id();
         let live = &mut self.batches[index];
         live.in_flight += 1;
-        let start = Start { request, batch: Arc::clone(&live.batch), part: piece.part.clone() };
+        let tenant = piece.shares.first().and_then(|share| self.streams[share.stream].key.tenant.clone());
+        let start = Start { request, tenant, batch: Arc::clone(&live.batch), part: piece.part.clone() };
         self.in_flight.insert(request, InFlight { batch: live.id, shared: live.shared, piece });
         start
     }

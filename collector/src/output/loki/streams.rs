@@ -1,16 +1,18 @@
-//! What is known of each stream, by the text of its labels.
+//! What is known of each stream, by its tenant and the text of its labels.
 //!
 //! In: streams as batches bring them, acknowledgements and refusals. Out: their state. Bounded: a stream that nothing has used
 //! for half an hour is forgotten, which only means that its next lines go alone.
 
 use std::{
     collections::HashMap,
+    fmt,
     ops::{Index, IndexMut},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{certain::Certainty, rate::Bucket};
+use crate::model::TenantName;
 
 const FORGET_AFTER: Duration = Duration::from_secs(30 * 60);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -19,10 +21,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct StreamId(usize);
 
-#[derive(Debug)]
-pub(super) struct Stream {
+/// What makes a stream to Loki.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    pub(super) tenant: TenantName,
     /// In LogQL's form.
     pub(super) labels: Arc<str>,
+}
+
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) key: Key,
     /// Whether it may share a request.
     pub(super) certainty: Certainty,
     /// How fast it may go.
@@ -39,7 +48,7 @@ pub(super) struct Stream {
 
 #[derive(Debug)]
 pub(super) struct Streams {
-    by_labels: HashMap<Arc<str>, StreamId>,
+    by_key: HashMap<Key, StreamId>,
     all: Vec<Stream>,
     free: Vec<StreamId>,
     started: Instant,
@@ -48,17 +57,22 @@ pub(super) struct Streams {
 
 impl Streams {
     pub(super) fn new(now: Instant) -> Self {
-        Self { by_labels: HashMap::new(), all: Vec::new(), free: Vec::new(), started: now, looked: now }
+        Self { by_key: HashMap::new(), all: Vec::new(), free: Vec::new(), started: now, looked: now }
     }
 
-    /// The stream with these labels; each call needs a [`Self::release`] later.
-    pub(super) fn acquire(&mut self, labels: &Arc<str>, now: Instant) -> StreamId {
-        let id = match self.by_labels.get(labels) {
+    /// The stream of this key; each call needs a [`Self::release`] later.
+    pub(super) fn acquire(&mut self, key: Key, now: Instant) -> StreamId {
+        let id = match self.by_key.get(&key) {
             Some(id) => *id,
-            None => self.add(labels, now),
+            None => self.add(key, now),
         };
         self[id].users += 1;
         id
+    }
+
+    /// Whether both may stand in one request.
+    pub(super) fn of_one_tenant(&self, a: StreamId, b: StreamId) -> bool {
+        self[a].key.tenant == self[b].key.tenant
     }
 
     /// A batch or the parking does not need the stream any more.
@@ -75,7 +89,7 @@ impl Streams {
         }
         self.looked = now;
         let (all, free) = (&self.all, &mut self.free);
-        self.by_labels.retain(|_, id| {
+        self.by_key.retain(|_, id| {
             let stream = &all[id.0];
             let keep = stream.users > 0 || now.saturating_duration_since(stream.last_used) < FORGET_AFTER;
             if !keep {
@@ -85,9 +99,9 @@ impl Streams {
         });
     }
 
-    fn add(&mut self, labels: &Arc<str>, now: Instant) -> StreamId {
+    fn add(&mut self, key: Key, now: Instant) -> StreamId {
         let stream = Stream {
-            labels: Arc::clone(labels),
+            key: key.clone(),
             certainty: Certainty::default(),
             bucket: Bucket::new(self.started),
             in_flight: false,
@@ -106,8 +120,17 @@ impl Streams {
                 StreamId(self.all.len() - 1)
             }
         };
-        self.by_labels.insert(Arc::clone(labels), id);
+        self.by_key.insert(key, id);
         id
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.tenant {
+            None => f.write_str(&self.labels),
+            Some(tenant) => write!(f, "{} of tenant {tenant}", self.labels),
+        }
     }
 }
 
@@ -129,26 +152,32 @@ impl IndexMut<StreamId> for Streams {
 mod tests {
     use super::*;
 
+    fn key(labels: &str) -> Key {
+        Key { tenant: None, labels: labels.into() }
+    }
+
     #[test]
     fn a_stream_is_known_by_its_labels_until_it_was_unused_for_half_an_hour() {
         let start = Instant::now();
         let mut streams = Streams::new(start);
-        let a = streams.acquire(&"{a=\"1\"}".into(), start);
-        let b = streams.acquire(&"{b=\"1\"}".into(), start);
-        assert_eq!(streams.acquire(&"{a=\"1\"}".into(), start), a);
+        let a = streams.acquire(key("{a=\"1\"}"), start);
+        let b = streams.acquire(key("{b=\"1\"}"), start);
+        assert_eq!(streams.acquire(key("{a=\"1\"}"), start), a);
+        let of_tenant = streams.acquire(Key { tenant: Some("t".into()), ..key("{a=\"1\"}") }, start);
+        assert_ne!(of_tenant, a);
         streams[a].dropping = true;
         streams.release(a, start);
         streams.release(b, start);
         let later = start + FORGET_AFTER;
         streams.forget_unused(later);
         assert!(streams[a].dropping, "one is still in use");
-        assert_eq!(streams.acquire(&"{c=\"1\"}".into(), later), b, "its place is used again");
+        assert_eq!(streams.acquire(key("{c=\"1\"}"), later), b, "its place is used again");
         streams.release(a, later);
         streams.forget_unused(later + FORGET_AFTER / 2);
-        assert_eq!(streams.acquire(&"{a=\"1\"}".into(), later), a);
+        assert_eq!(streams.acquire(key("{a=\"1\"}"), later), a);
         streams.release(a, later);
         streams.forget_unused(later + FORGET_AFTER);
-        let again = streams.acquire(&"{a=\"1\"}".into(), later);
+        let again = streams.acquire(key("{a=\"1\"}"), later);
         assert!(!streams[again].dropping);
     }
 }

@@ -239,4 +239,6 @@ fn acceptable(name: String) -> String {
 }
 
 #[cfg(test)]
+mod presets;
+#[cfg(test)]
 mod tests;

@@ -2,11 +2,14 @@
 
 use serde::Deserialize;
 
-use crate::pipeline::{
-    compile::Compiler,
-    entry::{Entry, TENANT_LABEL},
-    extracted::Slot,
-    stage::{Context, Failed, Stage, Step},
+use crate::{
+    model::{TENANT_NAME_RULE, is_tenant_name},
+    pipeline::{
+        compile::Compiler,
+        entry::{Entry, TENANT_LABEL},
+        extracted::Slot,
+        stage::{Context, Failed, Stage, Step},
+    },
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -34,6 +37,9 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
     let from = match (label.is_empty(), source.is_empty(), value.is_empty()) {
         (false, true, true) => From::Label(label),
         (true, false, true) => From::Source(compiler.slot(&source)),
+        (true, true, false) if !is_tenant_name(&value) => {
+            return Err(compiler.error("value", format!("a tenant's name is {TENANT_NAME_RULE}, found {value:?}")));
+        }
         (true, true, false) => From::Value(value),
         (true, true, true) => return Err(compiler.error("", "needs one of label, source and value")),
         _ => return Err(compiler.error("", "label, source and value exclude each other")),

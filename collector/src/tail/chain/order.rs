@@ -259,9 +259,13 @@ impl Chain {
         let restart = file.name.restart;
         let is_read = |other: &ChainFile| {
             let has_unread = other.name.gzip || other.unread_bytes() > 0;
-            other.progress.has_ended() || !other.is_at_hand() || !has_unread
+            other.progress.has_ended() || !has_unread
         };
-        let comes_before = |other: &&ChainFile| other.name.restart != restart && is_read(other);
+        let comes_before = |other: &&ChainFile| match other.has_name() {
+            true => other.name.restart != restart && (is_read(other) || !other.is_at_hand()),
+            // Of an earlier run, and not found yet: such as an empty one, which cannot be recognised.
+            false => is_read(other),
+        };
         let passed = self.files[index + 1..].iter().take_while(comes_before).count();
         self.files[index..=index + passed].rotate_left(1);
     }

@@ -6,7 +6,9 @@ use super::{
 };
 
 fn assert_holds(ops: &[Op]) {
-    play(ops).unwrap();
+    for tenants in [false, true] {
+        play(ops, tenants).unwrap();
+    }
 }
 
 const PIECE: Op = Write { stderr: false, whole: false };
@@ -31,4 +33,9 @@ fn an_empty_log_with_the_name_and_the_inode_of_an_earlier_one_is_another_file() 
 #[test]
 fn a_log_of_a_count_that_began_anew_comes_after_an_empty_one_of_a_higher_count() {
     assert_holds(&[Restart, Remove, RestartCountAnew, Kill, PIECE, Turn, PIECE, PIECE]);
+}
+
+#[test]
+fn a_log_that_is_written_to_again_when_restart_counts_begin_again_goes_on_behind_an_empty_one_of_a_higher_count() {
+    assert_holds(&[PIECE, Restart, Turn, Seal, End(0), Turn, Save, RestartCountAnew, Rename, PIECE, Reopen, Kill]);
 }

@@ -21,7 +21,7 @@ use self::{
 };
 use super::*;
 use crate::{
-    batch::{PushRequest, StreamSlot},
+    batch::{BatchStream, PushRequest, StreamSlot},
     model::Stream,
 };
 
@@ -56,6 +56,8 @@ enum Op {
     DeliverUnanswered(usize),
     /// Loki refuses a stream from now on, or takes it again.
     Loki { stderr: bool, refuses: bool },
+    /// Loki refuses a third of the tenants from now on, or takes all.
+    Tenants { refused: Option<u8> },
     /// The output tries the first refused line of each parked channel.
     TryParked,
     /// The positions are saved.
@@ -82,6 +84,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0..4_usize).prop_map(Op::End),
         1 => (0..4_usize).prop_map(Op::DeliverUnanswered),
         2 => (any::<bool>(), any::<bool>()).prop_map(|(stderr, refuses)| Op::Loki { stderr, refuses }),
+        1 => prop::option::of(0..3_u8).prop_map(|refused| Op::Tenants { refused }),
         2 => Just(Op::TryParked),
         2 => Just(Op::Save),
         1 => Just(Op::Kill),
@@ -95,8 +98,12 @@ struct World {
     fails: Rc<Cell<bool>>,
     run: Run,
     stored: Snapshot,
+    /// Whether a stage gives each line the tenant of its last digit.
+    tenants: bool,
     /// Whether Loki refuses standard output and standard error.
     refuses: [bool; 2],
+    /// Loki refuses tenants whose digit leaves this remainder by three.
+    refused_tenants: Option<u8>,
     /// What Loki took, in its order.
     delivered: [Vec<String>; 2],
     /// What this run knows that Loki took, and what is known after a kill.
@@ -112,10 +119,12 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(tenants: bool) -> Self {
         let (node, fails) = (Node::new(), Rc::new(Cell::new(false)));
-        let run = Run::start(node.pods.path(), Snapshot::default(), &fails);
+        let run = Run::start(node.pods.path(), tenants, Snapshot::default(), &fails);
         Self {
+            tenants,
+            refused_tenants: None,
             node,
             fails,
             run,
@@ -154,6 +163,7 @@ impl World {
                 }
             }
             Op::Loki { stderr, refuses } => self.refuses[usize::from(stderr)] = refuses,
+            Op::Tenants { refused } => self.refused_tenants = refused.filter(|_| self.tenants),
             Op::TryParked => self.try_parked(),
             Op::Save => self.save(),
             Op::Kill if self.may_end() => self.start_again(),
@@ -196,25 +206,34 @@ impl World {
     }
 
     fn start_again(&mut self) {
-        self.run = Run::start(self.node.pods.path(), self.stored.clone(), &self.fails);
+        self.run = Run::start(self.node.pods.path(), self.tenants, self.stored.clone(), &self.fails);
         self.acknowledged.clone_from(&self.stored_acknowledged);
     }
 
     /// Loki takes the lines of a batch that are not refused. Returns them, and those streams that are.
     fn deliver(&mut self, index: usize) -> ([Vec<String>; 2], Vec<StreamSlot>) {
         let pending = &self.run.pending[index];
-        let (mut bytes, mut taken) = (Vec::new(), [const { Vec::new() }; 2]);
-        pending.batch.encode_push_request(&pending.batch.whole(), &mut bytes);
-        let streams = pending.batch.streams().iter().enumerate();
-        let refused = streams.filter(|(_, stream)| {
-            self.refuses[stream.channel.stream as usize] || pending.refused.contains(&stream.channel)
-        });
-        let slots: Vec<_> = refused.map(|(slot, _)| StreamSlot::at(slot)).collect();
-        for stream in PushRequest::decode(&bytes[..]).unwrap().streams {
-            let of = usize::from(stream.labels.contains("stderr"));
-            let is_refused =
-                slots.iter().any(|slot| pending.batch.streams()[slot.index()].channel.stream as usize == of);
-            for entry in stream.entries.into_iter().filter(|_| !is_refused) {
+        let mut taken = [const { Vec::new() }; 2];
+        let is_refused = |stream: &BatchStream| {
+            let remainder = stream.tenant.as_ref().map(|digit| digit.as_bytes()[0] % 3);
+            self.refuses[stream.channel.stream as usize]
+                || pending.refused.contains(&stream.channel)
+                || self.refused_tenants.is_some() && self.refused_tenants == remainder
+        };
+        let (mut refused, mut sent) = (Vec::new(), Vec::new());
+        for (slot, stream) in pending.batch.streams().iter().enumerate() {
+            let slot = StreamSlot::at(slot);
+            if is_refused(stream) {
+                refused.push(slot);
+                continue;
+            }
+            // One tenant in a request.
+            let mut bytes = Vec::new();
+            pending.batch.encode_push_request(&pending.batch.part_of([slot]), &mut bytes);
+            sent.push((stream.channel.stream as usize, PushRequest::decode(&bytes[..]).unwrap()));
+        }
+        for (of, request) in sent {
+            for entry in request.streams.into_iter().flat_map(|stream| stream.entries) {
                 if self.acknowledged[of].contains(&entry.line) {
                     self.repeated.push(entry.line.clone());
                 }
@@ -225,7 +244,7 @@ impl World {
                 taken[of].push(entry.line);
             }
         }
-        (taken, slots)
+        (taken, refused)
     }
 
     fn end(&mut self, which: usize) {
@@ -247,7 +266,7 @@ impl World {
 
     fn try_parked(&mut self) {
         for channel in &self.run.parked {
-            if !self.refuses[channel.stream as usize] {
+            if !self.refuses[channel.stream as usize] && self.refused_tenants.is_none() {
                 self.run.done.send(FromOutput::Taken(*channel)).unwrap();
             }
         }
@@ -284,6 +303,7 @@ impl World {
         self.node.reopen();
         self.fails.set(false);
         self.refuses = [false; 2];
+        self.refused_tenants = None;
         for _ in 0..100 {
             self.run.turn().await;
             self.run.tailer.state.lanes.seal_all();
@@ -294,19 +314,31 @@ impl World {
             self.try_parked();
             self.run.tailer.take_ended();
             self.run.receive();
-            if self.delivered == self.node.written && self.run.parked.is_empty() && self.run.is_all_acknowledged() {
+            if self.is_delivered() && self.run.parked.is_empty() && self.run.is_all_acknowledged() {
                 return;
             }
         }
     }
 
+    /// Whether every line came, those of a stream in order: lines of several tenants are several streams.
+    fn is_delivered(&self) -> bool {
+        let by_stream = |lines: &[Vec<String>; 2]| {
+            lines.clone().map(|mut lines| {
+                lines.sort_by_key(|line| if self.tenants { line.as_bytes()[line.len() - 2] } else { 0 });
+                lines
+            })
+        };
+        by_stream(&self.delivered) == by_stream(&self.node.written)
+    }
+
     /// What is wrong, if anything is.
     fn check(&self) -> Result<(), String> {
         let (delivered, written) = (&self.delivered, &self.node.written);
-        if delivered != written {
+        if !self.is_delivered() {
             return Err(format!("delivered: {delivered:?}\n  written: {written:?}"));
         }
-        if !self.repeated.is_empty() {
+        // A channel has one position: lines of other tenants behind the first refused one come again.
+        if !self.repeated.is_empty() && !self.tenants {
             return Err(format!("sent again without need: {:?}", self.repeated));
         }
         let batches = (QUEUE_BYTES / BATCH_BYTES) as usize;
@@ -327,10 +359,10 @@ impl World {
 const LINE_OVERHEAD: usize = 200;
 
 /// Does what happens, and then has Pilcrow deliver everything. Returns what is wrong then.
-fn play(ops: &[Op]) -> Result<(), String> {
+fn play(ops: &[Op], tenants: bool) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut world = World::new();
+        let mut world = World::new(tenants);
         for op in ops {
             world.act(*op).await;
         }
@@ -352,8 +384,9 @@ proptest! {
     #[test]
     fn every_line_is_delivered_in_order_whatever_is_rotated_removed_refused_and_killed(
         ops in prop::collection::vec(op(), 0..140),
+        tenants in any::<bool>(),
     ) {
-        play(&ops).map_err(TestCaseError::fail)?;
+        play(&ops, tenants).map_err(TestCaseError::fail)?;
     }
 }
 

@@ -27,6 +27,9 @@ use crate::{
 pub const BATCH_BYTES: u64 = 200;
 pub const QUEUE_BYTES: u64 = 1200;
 
+/// The last digit of a line is its tenant.
+const TENANTS: &str = r"pipeline_stages: [{regex: {expression: '(?P<digit>\d)]$'}}, {tenant: {source: digit}}]";
+
 /// Reads as pread does, unless the disk fails.
 pub struct FailingReader {
     inner: PreadReader,
@@ -73,10 +76,9 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn start(pods: &Path, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
-        let mut config = Config::default();
-        config.paths.pods = pods.into();
-        let mut compiled = Compiled::new(config).unwrap();
+    pub fn start(pods: &Path, tenants: bool, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
+        let mut compiled = Compiled::parse(if tenants { TENANTS } else { "" }, &|_| None).unwrap();
+        compiled.config.paths.pods = pods.into();
         compiled.config.loki.batch.bytes = ByteSize(BATCH_BYTES);
         compiled.config.memory.queue = ByteSize(QUEUE_BYTES);
         compiled.config.shutdown.deadline = HumanDuration(Duration::ZERO);
@@ -120,7 +122,12 @@ impl Run {
     /// The index of a batch that may end: none before it has a stream in common.
     pub fn next_to_end(&self, which: usize) -> Option<usize> {
         let labels = |pending: &Pending| {
-            pending.batch.streams().iter().map(|stream| Arc::clone(&stream.labels)).collect::<HashSet<_>>()
+            pending
+                .batch
+                .streams()
+                .iter()
+                .map(|stream| (stream.tenant.clone(), Arc::clone(&stream.labels)))
+                .collect::<HashSet<_>>()
         };
         let may_end = |index: &usize| {
             let own = labels(&self.pending[*index]);

@@ -9,6 +9,8 @@ pub struct Arrival {
     pub index: u64,
     /// Content-Length, if it was sent.
     pub content_length: Option<u64>,
+    /// X-Scope-OrgID; empty where there is none.
+    pub tenant: String,
 }
 
 /// What happens to one push.

@@ -223,7 +223,11 @@ async fn take_push(request: Request<Incoming>, shared: &Shared, flight: &Arc<Fli
 /// Counts the push and asks the fault script.
 fn admit(request: &Request<Incoming>, shared: &Shared) -> Verdict {
     let mut store = shared.store();
-    let arrival = Arrival { index: store.pushes, content_length: request.body().size_hint().exact() };
+    let arrival = Arrival {
+        index: store.pushes,
+        content_length: request.body().size_hint().exact(),
+        tenant: header_text(request, TENANT).unwrap_or_default(),
+    };
     store.pushes += 1;
     store.last_headers.clear();
     for (name, value) in request.headers() {

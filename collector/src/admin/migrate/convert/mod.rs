@@ -51,6 +51,39 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     Ok(draft)
 }
 
+/// An old pipeline as it is, for a comparison.
+pub struct Verbatim {
+    /// Its rules and stages, but what finds files or nodes and what cannot be known or done.
+    pub draft: Draft,
+    /// What its client adds behind all stages.
+    pub labels: Vec<Setting>,
+    /// Whether its stages make the label `stream`.
+    pub makes_stream: bool,
+    /// What is missing in it.
+    pub notes: Vec<String>,
+}
+
+/// The rules and stages of the pipeline that [`convert`] converts, as they are.
+///
+/// # Errors
+/// As for [`convert`].
+pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> {
+    let pipeline = chosen(origin, options, &mut Vec::new())?;
+    let base = match pipeline.source {
+        Source::Api | Source::Path => Base::None,
+        Source::Preset(preset) => Base::Preset(preset),
+    };
+    let mut draft = Draft { base, ..Draft::default() };
+    let mut notes = relabel::verbatim(pipeline, &mut draft);
+    let (stages, makes_stream) = stages::verbatim(pipeline);
+    draft.stages = stages;
+    settle::settle(&mut draft)?;
+    let missing = draft.findings.iter().filter(|finding| finding.kind == Kind::NotPossible);
+    notes.extend(missing.map(|finding| format!("not compared, as Pilcrow cannot do it: {}: {}", finding.place, finding.what)));
+    let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
+    Ok(Verbatim { draft, labels: client.map(|client| client.labels.clone()).unwrap_or_default(), makes_stream, notes })
+}
+
 /// The pipeline that is converted; the others are findings.
 fn chosen<'o>(origin: &'o Origin, options: &Options, findings: &mut Vec<Finding>) -> Result<&'o Pipeline, String> {
     let names = || origin.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect::<Vec<_>>().join(", ");

@@ -51,6 +51,22 @@ pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, stream: Option<Place>,
     external(labels, reads_names, draft);
 }
 
+/// The rules of a pipeline as they are, but for those that Pilcrow cannot follow; returns which those are.
+pub fn verbatim(pipeline: &Pipeline, draft: &mut Draft) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (index, rule) in pipeline.relabel.iter().enumerate() {
+        match fate(rule) {
+            Fate::Stays(_) => {
+                let item = Item { tree: Some(rule.clone()), what: format!("relabel_configs[{index}]"), comment: origin_of(&rule.place) };
+                draft.relabel.push(item);
+            }
+            Fate::ByItself(_) => {}
+            Fate::Changed(why) | Fate::NotPossible(why) => notes.push(format!("not compared: {}: {why}", origin_of(&rule.place))),
+        }
+    }
+    notes
+}
+
 /// The labels of the client: Promtail adds them last, and only where there is none of that name. They are in `labels`, which is there
 /// before the rules, unless a rule goes by names.
 fn external(labels: Vec<Setting>, reads_names: bool, draft: &mut Draft) {

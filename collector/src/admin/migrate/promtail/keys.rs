@@ -13,8 +13,8 @@ pub enum Way {
     Changed(&'static str),
     /// It is left out; why, and what to do instead.
     NotPossible(&'static str),
-    /// The reader of this module looks at the value: with this meaning.
-    Read(Meaning),
+    /// The reader of this module looks at the value; what it may become, and a note for the documentation.
+    Read(Meaning, &'static str),
 }
 
 /// What a key that is read by itself may become; for the table of the documentation.
@@ -22,7 +22,6 @@ pub enum Way {
 pub enum Meaning {
     Taken,
     Changed,
-    NotPossible,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +43,10 @@ const FIXED: &str = "is fixed in Pilcrow";
 
 /// The keys below `server`.
 pub const SERVER: &[(&str, Way)] = &[
-    ("http_listen_port", Read(M::Taken)),
-    ("http_listen_address", Read(M::Taken)),
+    ("http_listen_port", Read(M::Taken, "`http.listen`; in the chart `port`")),
+    ("http_listen_address", Read(M::Taken, "`http.listen`; in the chart `listenAddress`")),
     ("log_level", To("log.level", Text)),
-    ("log_format", Read(M::Changed)),
+    ("log_format", Read(M::Changed, "`log.format: json` for `json`, else text")),
     ("disable", Changed("Pilcrow always serves /metrics, /ready and /healthz: the chart's probes need them")),
     ("grpc_listen_port", ByItself("Pilcrow has no gRPC server")),
     ("grpc_listen_address", ByItself("Pilcrow has no gRPC server")),
@@ -68,10 +67,10 @@ pub const SERVER: &[(&str, Way)] = &[
 
 /// The keys of a client.
 pub const CLIENT: &[(&str, Way)] = &[
-    ("url", Read(M::Taken)),
+    ("url", Read(M::Taken, "`loki.url`; a user in it goes to `loki.basic_auth`")),
     ("name", ByItself("there is one client, and its metrics need no name")),
     ("tenant_id", To("loki.tenant", Text)),
-    ("headers", Read(M::Taken)),
+    ("headers", Read(M::Taken, "`loki.headers`; `X-Scope-OrgID` is `loki.tenant`, what looks like a secret becomes a variable")),
     ("batchsize", To("loki.batch.bytes", Bytes)),
     ("batchwait", To("loki.batch.age", Duration)),
     ("timeout", To("loki.timeout", Duration)),
@@ -83,13 +82,13 @@ pub const CLIENT: &[(&str, Way)] = &[
     ),
     ("basic_auth.username", To("loki.basic_auth.username", Text)),
     ("basic_auth.username_file", NotPossible("write the name itself, or ${LOKI_USERNAME} and set that variable from the Secret")),
-    ("basic_auth.password", Read(M::Changed)),
+    ("basic_auth.password", Read(M::Changed, "`loki.basic_auth.password_file`: secrets are read from files")),
     ("basic_auth.password_file", To("loki.basic_auth.password_file", Text)),
-    ("bearer_token", Read(M::Changed)),
+    ("bearer_token", Read(M::Changed, "`loki.bearer_token_file`: secrets are read from files")),
     ("bearer_token_file", To("loki.bearer_token_file", Text)),
-    ("authorization.type", Read(M::Taken)),
-    ("authorization.credentials", Read(M::Changed)),
-    ("authorization.credentials_file", Read(M::Taken)),
+    ("authorization.type", Read(M::Taken, "only `Bearer`")),
+    ("authorization.credentials", Read(M::Changed, "`loki.bearer_token_file`: secrets are read from files")),
+    ("authorization.credentials_file", Read(M::Taken, "`loki.bearer_token_file`")),
     ("oauth2", NotPossible("Pilcrow does not fetch tokens: let a proxy in front of Loki do it, or a sidecar that writes the token to a file for loki.bearer_token_file")),
     ("tls_config.ca_file", To("loki.tls.ca_file", Text)),
     ("tls_config.cert_file", To("loki.tls.cert_file", Text)),
@@ -109,13 +108,13 @@ pub const CLIENT: &[(&str, Way)] = &[
         "drop_rate_limited_batches",
         Changed("Pilcrow never drops a whole batch: streams that Loki refuses wait alone (loki.refused_streams: drop after 1h drops them)"),
     ),
-    ("external_labels", Read(M::Taken)),
+    ("external_labels", Read(M::Taken, "`labels`")),
     ("stream_lag_labels", Changed("pilcrow_lag_bytes has namespace, pod and container")),
 ];
 
 /// The keys below `positions`.
 pub const POSITIONS: &[(&str, Way)] = &[
-    ("filename", Read(M::Changed)),
+    ("filename", Read(M::Changed, "`paths.state`, a folder; see Positions below")),
     ("sync_period", To("checkpoint.interval", Duration)),
     ("ignore_invalid_yaml", ByItself("a damaged file of positions is reported and set aside")),
 ];
@@ -127,8 +126,8 @@ pub const LIMITS: &[(&str, Way)] = &[
     ("readline_burst", Changed("see readline_rate_enabled")),
     ("readline_rate_drop", Changed("see readline_rate_enabled: Pilcrow drops no line because of a rate")),
     ("max_streams", Changed("what stages may make is bounded by container: 200 streams an hour")),
-    ("max_line_size", Read(M::Changed)),
-    ("max_line_size_truncate", Read(M::Taken)),
+    ("max_line_size", Read(M::Changed, "`lines.max_bytes`; longer lines are split, Promtail drops them")),
+    ("max_line_size_truncate", Read(M::Taken, "`lines.oversize: cut`")),
 ];
 
 /// The keys below `target_config`.
@@ -152,10 +151,10 @@ pub const TOP: &[(&str, Way)] = &[
 /// The keys of an item of `scrape_configs`.
 pub const SCRAPE: &[(&str, Way)] = &[
     ("job_name", ByItself("the name of a job is no label")),
-    ("pipeline_stages", Read(M::Taken)),
-    ("relabel_configs", Read(M::Taken)),
-    ("kubernetes_sd_configs", Read(M::Taken)),
-    ("static_configs", Read(M::Changed)),
+    ("pipeline_stages", Read(M::Taken, "`pipeline_stages`: see the stages below")),
+    ("relabel_configs", Read(M::Taken, "`relabel_configs`, with the same fields: see the labels below")),
+    ("kubernetes_sd_configs", Read(M::Taken, "the role `pod`")),
+    ("static_configs", Read(M::Changed, "paths in `/var/log/pods` and `/var/log/containers`: Pilcrow finds all pods by itself; other files: no")),
     ("decompression", ByItself("rotated files that are compressed are read as such")),
     ("encoding", NotPossible("container logs are UTF-8; Pilcrow replaces what is not")),
     ("entry_parser", ByItself("Pilcrow detects by itself whether records are CRI's or docker's")),
@@ -177,10 +176,10 @@ pub const SCRAPE: &[(&str, Way)] = &[
 
 /// The keys of an item of `kubernetes_sd_configs`.
 pub const DISCOVERY: &[(&str, Way)] = &[
-    ("role", Read(M::Taken)),
+    ("role", Read(M::Taken, "`pod`; the others have no logs")),
     ("namespaces.names", To("kubernetes.namespaces.include", Text)),
     ("namespaces.own_namespace", NotPossible("write the namespace's name to kubernetes.namespaces.include")),
-    ("selectors", Read(M::Taken)),
+    ("selectors", Read(M::Taken, "`kubernetes.pod_selector`; fields: the node, and the namespace")),
     ("kubeconfig_file", To("kubernetes.kubeconfig", Text)),
     ("api_server", NotPossible("put the address into a kubeconfig, and its path into kubernetes.kubeconfig")),
     ("basic_auth", NotPossible("put the credentials into a kubeconfig, and its path into kubernetes.kubeconfig")),
@@ -206,9 +205,18 @@ impl Way {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            To(..) | ByItself(_) | Read(M::Taken) => "yes",
-            Changed(_) | Read(M::Changed) => "changed",
-            NotPossible(_) | Read(M::NotPossible) => "no",
+            To(..) | ByItself(_) | Read(M::Taken, _) => "yes",
+            Changed(_) | Read(M::Changed, _) => "changed",
+            NotPossible(_) => "no",
+        }
+    }
+
+    /// What the documentation says of it.
+    #[must_use]
+    pub fn note(self) -> String {
+        match self {
+            To(key, _) => format!("`{key}`"),
+            ByItself(text) | Changed(text) | NotPossible(text) | Read(_, text) => text.to_owned(),
         }
     }
 }

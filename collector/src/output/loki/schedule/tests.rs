@@ -31,14 +31,20 @@ fn channel(stream: usize) -> ChannelId {
     ChannelId { unit: UnitId(stream as u32), stream: Stream::Stdout }
 }
 
-fn labels(stream: usize) -> Arc<str> {
-    format!("{{a=\"{}\"}}", stream.min(STREAMS - 2)).into()
+/// Two with equal labels are of two tenants.
+fn key(stream: usize) -> Key {
+    let (tenant, labels) = match stream {
+        2 => (Some("t".into()), 0),
+        stream => (None, stream.min(STREAMS - 2)),
+    };
+    Key { tenant, labels: format!("{{a=\"{labels}\"}}").into() }
 }
 
 fn batch(generation: u64, lines: &Lines, next_line: &mut u64) -> Batch {
     let mut batch = Batch::new(generation);
     for &(stream, count) in lines {
-        let slot = batch.open_stream(&labels(stream), channel(stream));
+        let Key { tenant, labels } = key(stream);
+        let slot = batch.open_stream_of(&tenant, &labels, channel(stream));
         for _ in 0..count {
             *next_line += 1;
             let at = Position { turn: 1, offset: *next_line };
@@ -99,13 +105,15 @@ fn what_loki_may_have_stored_counts_for_the_streams_rate() {
 }
 
 /// The streams of a request, and the newest and oldest line of each.
-fn sent(start: &Start) -> HashMap<Arc<str>, Vec<i64>> {
+fn sent(start: &Start) -> HashMap<Key, Vec<i64>> {
     use prost::Message;
     let mut bytes = Vec::new();
     start.batch.encode_push_request(&start.part, &mut bytes);
+    let is_of_tenant = |slot: &StreamSlot| start.batch.streams()[slot.index()].tenant == start.tenant;
+    assert!(start.batch.slots_of(&start.part).iter().all(is_of_tenant), "lines of another tenant are in a request");
     let request = crate::batch::PushRequest::decode(&bytes[..]).unwrap();
     let count = request.streams.len();
-    let streams: HashMap<Arc<str>, Vec<i64>> = request
+    let streams: HashMap<Key, Vec<i64>> = request
         .streams
         .into_iter()
         .map(|stream| {
@@ -113,7 +121,7 @@ fn sent(start: &Start) -> HashMap<Arc<str>, Vec<i64>> {
                 let at = entry.timestamp.unwrap();
                 at.seconds * 1_000_000_000 + i64::from(at.nanos)
             });
-            (stream.labels.into(), times.collect())
+            (Key { tenant: start.tenant.clone(), labels: stream.labels.into() }, times.collect())
         })
         .collect();
     assert_eq!(streams.len(), count, "a stream stands twice in a request");
@@ -131,10 +139,10 @@ proptest! {
         let mut now = Instant::now();
         let mut schedule = schedule(now);
         let (mut plan, mut choices) = (plan.into_iter().enumerate(), choices.into_iter());
-        let (mut flying, mut next_line, mut ended) = (Vec::<(Start, HashMap<Arc<str>, Vec<i64>>)>::new(), 0, 0);
+        let (mut flying, mut next_line, mut ended) = (Vec::<(Start, HashMap<Key, Vec<i64>>)>::new(), 0, 0);
         let mut batches: HashMap<u64, Vec<BatchStream>> = HashMap::new();
         // The newest line of each stream that Loki took.
-        let mut taken: HashMap<Arc<str>, i64> = HashMap::new();
+        let mut taken: HashMap<Key, i64> = HashMap::new();
         loop {
             now += Duration::from_millis(50);
             let pushed = plan.next();
@@ -169,7 +177,7 @@ proptest! {
                         taken.insert(stream, *times.last().unwrap());
                     }
                 }
-                let Start { request, batch, part } = start;
+                let Start { request, batch, part, .. } = start;
                 drop((batch, part));
                 schedule.finished(request, verdict, Duration::from_millis(10), now);
             }

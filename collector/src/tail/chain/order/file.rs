@@ -133,6 +133,11 @@ impl ChainFile {
         file
     }
 
+    /// Whether it was listed in this run.
+    pub(super) fn has_name(&self) -> bool {
+        !self.path.as_os_str().is_empty()
+    }
+
     /// The time of its first record, nanoseconds since 1970; `None` where it is empty or begins with none.
     pub fn first_timestamp_ns(&self) -> Option<i64> {
         self.first_timestamp_ns
