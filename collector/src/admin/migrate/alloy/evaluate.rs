@@ -65,7 +65,9 @@ impl<'w, 'a> Evaluator<'w, 'a> {
             },
             Kind::Index(inner, index) => index_of(evaluate(inner).value, &evaluate(index).value),
             Kind::Call(function, arguments) => match path(function) {
-                Some(parts) => functions::call(&parts.join("."), arguments.iter().map(evaluate).collect()),
+                Some(parts) => {
+                    functions::call(&parts.join("."), arguments.iter().map(evaluate).collect(), expression.place)
+                }
                 None => unknown("only functions of Alloy's library can be called"),
             },
             Kind::Not(inner) => match evaluate(inner).value {
