@@ -227,7 +227,7 @@ mod tests {
             let (before, _) = text.rsplit_once('\n').unwrap();
             let read = yaml::documents(&Text { place: Place::start_of(""), text: before });
             let read = read.map_err(|faults| TestCaseError::fail(format!("{}\n{before}", faults[0])))?;
-            prop_assert_eq!(without_places(&read[0].get("key").map_or(placed(Value::Nothing), |pair| pair.value.clone())), tree, "{}", before);
+            prop_assert_eq!(without_places(&read[0].get("key").map_or(placed(Value::Nothing), |pair| pair.value.clone())), tree.clone(), "{}", before);
             let mut text = String::new();
             item(&mut text, 2, &tree);
             let read = yaml::documents(&Text { place: Place::start_of(""), text: &text });
