@@ -81,7 +81,10 @@ impl<'a> Converter<'_, 'a> {
                 Some((_, way)) => self.tell(*way, &place, &name),
                 // Stages are read in their order, by themselves.
                 None if path.starts_with("stage.") && table.iter().any(|(key, _)| *key == "stage.") => {}
-                None if table.iter().any(|(key, _)| key.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.'))) => {
+                None if table
+                    .iter()
+                    .any(|(key, _)| key.strip_prefix(&path).is_some_and(|rest| rest.starts_with('.'))) =>
+                {
                     self.level(inner, what, &format!("{path}."), table, settings, to_read);
                 }
                 None => self.unknown_argument(&place, &name),
@@ -111,7 +114,11 @@ impl<'a> Converter<'_, 'a> {
     }
 
     fn unknown_argument(&mut self, place: &Place, name: &str) {
-        self.not_possible(place, name, "is not known, neither here nor in Alloy's documentation when this was written; left out");
+        self.not_possible(
+            place,
+            name,
+            "is not known, neither here nor in Alloy's documentation when this was written; left out",
+        );
     }
 
     /// A value as the converted configuration writes it; what cannot be written is a finding.
@@ -178,12 +185,14 @@ impl<'a> Converter<'_, 'a> {
         }
         match name {
             "constants.hostname" | "HOSTNAME" => {
-                let text = "${NODE_NAME}: Alloy's chart sets HOSTNAME to the name of the node; Pilcrow's chart sets NODE_NAME";
+                let text =
+                    "${NODE_NAME}: Alloy's chart sets HOSTNAME to the name of the node; Pilcrow's chart sets NODE_NAME";
                 self.changed(place, name, text);
             }
             "NODE_NAME" => self.taken(place, "sys.env(\"NODE_NAME\")", "${NODE_NAME}, which Pilcrow's chart sets"),
             _ => {
-                let text = format!("${{{name}}}: set this variable in Pilcrow's environment too (the chart's extraEnv)");
+                let text =
+                    format!("${{{name}}}: set this variable in Pilcrow's environment too (the chart's extraEnv)");
                 self.changed(place, &format!("sys.env({name:?})"), &text);
             }
         }

@@ -23,8 +23,19 @@ pub enum Behind {
 
 /// Stages that neither read nor make labels, but for values that are copied from them.
 const FREE: [&str; 13] = [
-    "json", "logfmt", "regex", "pattern", "replace", "template", "timestamp", "output", "drop", "decolorize", "multiline",
-    "sampling", "truncate",
+    "json",
+    "logfmt",
+    "regex",
+    "pattern",
+    "replace",
+    "template",
+    "timestamp",
+    "output",
+    "drop",
+    "decolorize",
+    "multiline",
+    "sampling",
+    "truncate",
 ];
 
 /// Where a rule goes that comes behind these stages.
@@ -48,8 +59,9 @@ fn as_stages(rule: &Tree) -> Option<Vec<Tree>> {
     let place = &rule.place;
     let text = |key: &str| rule.get(key).and_then(|pair| pair.value.as_text());
     let action = text("action").unwrap_or("replace").to_ascii_lowercase();
-    let sources: Vec<&str> =
-        rule.get("source_labels").map_or(Vec::new(), |pair| pair.value.items().iter().filter_map(Tree::as_text).collect());
+    let sources: Vec<&str> = rule
+        .get("source_labels")
+        .map_or(Vec::new(), |pair| pair.value.items().iter().filter_map(Tree::as_text).collect());
     let regex = text("regex");
     let is_whole = matches!(regex, None | Some("(.*)"));
     match (action.as_str(), &sources[..]) {
@@ -89,7 +101,11 @@ fn matching(place: &Place, label: &str, operator: &str, value: &str, inner: Tree
 fn dropping(place: &Place, label: &str, operator: &str, regex: &str) -> Option<Tree> {
     let selector = Tree::text(place, selector(label, operator, regex)?);
     let (action, reason) = (Tree::text(place, "drop"), Tree::text(place, "relabel"));
-    Some(stage(place, "match", group(place, [("selector", selector), ("action", action), ("drop_counter_reason", reason)])))
+    Some(stage(
+        place,
+        "match",
+        group(place, [("selector", selector), ("action", action), ("drop_counter_reason", reason)]),
+    ))
 }
 
 /// A selector of one label; the text is in Pilcrow's spelling already.
@@ -101,6 +117,7 @@ fn selector(label: &str, operator: &str, value: &str) -> Option<String> {
 fn names(regex: &str) -> Option<Vec<&str>> {
     let inner = regex.strip_prefix('(').and_then(|regex| regex.strip_suffix(')')).unwrap_or(regex);
     let names: Vec<&str> = inner.split('|').collect();
-    let is_name = |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_name =
+        |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     names.iter().all(is_name).then_some(names)
 }

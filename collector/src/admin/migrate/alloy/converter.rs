@@ -9,6 +9,7 @@ use crate::admin::migrate::origin::{Finding, Origin, Place};
 use super::{
     arguments::InScope,
     evaluate::Evaluator,
+    modules::Beginning,
     scope::{Component, World},
     tree,
 };
@@ -17,7 +18,7 @@ pub struct Converter<'w, 'a> {
     pub evaluator: Evaluator<'w, 'a>,
     pub origin: Origin,
     /// Where the texts begin.
-    beginnings: &'w [Place],
+    beginnings: &'w [Beginning],
     /// The clients of each `loki.write` that was converted.
     pub destinations: BTreeMap<usize, Vec<usize>>,
     /// Environment variables that a finding tells of.
@@ -29,7 +30,7 @@ pub struct Converter<'w, 'a> {
 }
 
 impl<'w, 'a> Converter<'w, 'a> {
-    pub fn new(world: &'w World<'a>, beginnings: &'w [Place]) -> Self {
+    pub fn new(world: &'w World<'a>, beginnings: &'w [Beginning]) -> Self {
         Self {
             evaluator: Evaluator::new(world),
             origin: Origin::default(),

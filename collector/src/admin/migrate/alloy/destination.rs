@@ -84,7 +84,8 @@ impl<'a> Converter<'_, 'a> {
                     }
                 }
                 _ => {
-                    let text = "only bearer tokens are possible here; others go into loki.headers, by an environment variable";
+                    let text =
+                        "only bearer tokens are possible here; others go into loki.headers, by an environment variable";
                     self.not_possible(place, what, text);
                 }
             }
@@ -110,8 +111,9 @@ impl<'a> Converter<'_, 'a> {
             }
         }
         settings.push(Setting::new(key, Tree::text(&place, file), what));
-        let text =
-            format!("{key}: Pilcrow reads secrets from files; write this one to {file} (in the chart: a Secret, see below)");
+        let text = format!(
+            "{key}: Pilcrow reads secrets from files; write this one to {file} (in the chart: a Secret, see below)"
+        );
         self.changed(&place, what, &text);
     }
 
@@ -145,14 +147,16 @@ impl<'a> Converter<'_, 'a> {
     /// A header's value: one that looks like a secret is left to the environment.
     fn header(&mut self, header: &Pair, value: Tree, what: &str) -> Tree {
         let lower = header.key.to_ascii_lowercase();
-        let is_secret = ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
+        let is_secret =
+            ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
         if !is_secret || value.as_text().is_some_and(|text| text.contains("${")) {
             self.taken(&header.place, what, &format!("loki.headers.{}", header.key));
             return value;
         }
         let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
         let variable: String = header.key.chars().map(upper).collect();
-        let text = format!("looks like a secret: set the environment variable LOKI_{variable} to it (the chart's extraEnv)");
+        let text =
+            format!("looks like a secret: set the environment variable LOKI_{variable} to it (the chart's extraEnv)");
         self.changed(&header.place, what, &text);
         Tree::text(&value.place, format!("${{LOKI_{variable}}}"))
     }

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Steps for a whole configuration: an honest one takes a few thousand.
-const FUEL: usize = 2_000_000;
+const FUEL: usize = 500_000;
 
 /// How many arguments and exports may refer to each other in a row.
 const INDIRECTION_MAX: usize = 40;
@@ -51,7 +51,7 @@ impl<'w, 'a> Evaluator<'w, 'a> {
             Kind::Null => Value::Null,
             Kind::Bool(value) => Value::Bool(*value),
             Kind::Number(number) => number.parse().map_or_else(|_| unknown("this number is too large"), Value::Number),
-            Kind::Text(text) => Value::text(text.as_str()),
+            Kind::Text(text) | Kind::Raw(text) => Value::text(text.as_str()),
             Kind::List(items) => Value::List(items.iter().map(evaluate).collect()),
             Kind::Object(fields) => {
                 Value::Object(fields.iter().map(|(key, value)| (key.clone(), evaluate(value))).collect())

@@ -30,18 +30,18 @@ pub fn call(name: &str, arguments: Vec<Located>) -> Value {
         },
         ("string.join" | "join", [Value::List(items), Value::Text(separator)]) => join(items, separator),
         ("file.path_join", [first, rest @ ..]) => path_join(first, rest),
-        ("encoding.from_json" | "json_decode", [Value::Text(text)]) => with(text, name, |text| {
-            match serde_json::from_str(text) {
+        ("encoding.from_json" | "json_decode", [Value::Text(text)]) => {
+            with(text, name, |text| match serde_json::from_str(text) {
                 Ok(json) => from_json(json),
                 Err(error) => unknown(format!("not valid JSON: {error}")),
-            }
-        }),
-        ("encoding.from_base64" | "base64_decode", [Value::Text(text)]) => with(text, name, |text| {
-            match STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+            })
+        }
+        ("encoding.from_base64" | "base64_decode", [Value::Text(text)]) => {
+            with(text, name, |text| match STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
                 Some(text) => Value::text(text),
                 None => unknown("not a text in base64"),
-            }
-        }),
+            })
+        }
         ("encoding.to_base64", [Value::Text(text)]) => with(text, name, |text| Value::text(STANDARD.encode(text))),
         ("string.to_lower" | "to_lower", [Value::Text(text)]) => {
             with(text, name, |text| Value::text(text.to_lowercase()))

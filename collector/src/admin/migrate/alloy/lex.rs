@@ -182,7 +182,8 @@ impl Lexer<'_> {
             return self.number();
         }
         self.next();
-        let two = |this: &mut Self, second: char, both: Token, alone: Token| if this.take(second) { both } else { alone };
+        let two =
+            |this: &mut Self, second: char, both: Token, alone: Token| if this.take(second) { both } else { alone };
         Ok(match c {
             '"' => Token::Text(self.text(place)?),
             '`' => Token::Raw(self.raw(place)?),
@@ -241,7 +242,11 @@ impl Lexer<'_> {
     fn raw(&mut self, place: Place) -> Result<String, SyntaxError> {
         // As in Go, carriage returns do not count.
         let text = self.take_while(|c| c != '`').replace('\r', "");
-        if self.take('`') { Ok(text) } else { self.error(place, "a string begins here with a backtick and is never closed") }
+        if self.take('`') {
+            Ok(text)
+        } else {
+            self.error(place, "a string begins here with a backtick and is never closed")
+        }
     }
 
     fn text(&mut self, place: Place) -> Result<String, SyntaxError> {

@@ -19,8 +19,8 @@ const MODULES_MAX: usize = 200;
 #[derive(Default)]
 pub struct Modules {
     pub bodies: Vec<Body>,
-    /// Where the text of each body begins.
-    pub beginnings: Vec<Place>,
+    /// Where the text of each body stands.
+    pub beginnings: Vec<Beginning>,
     /// Import blocks, by their places, with the indexes of what they import.
     pub imports: Vec<(tree::Place, usize)>,
 }
@@ -33,7 +33,7 @@ impl Modules {
     pub fn read(texts: &[Text<'_>]) -> Result<Self, Vec<Fault>> {
         let (mut modules, mut faults) = (Self::default(), Vec::new());
         for text in texts {
-            faults.extend(modules.add(text.text, text.place.clone()).err());
+            faults.extend(modules.add(text.text, Beginning::Of(text.place.clone())).err());
         }
         let mut next = 0;
         while next < modules.bodies.len() && faults.is_empty() {
@@ -54,12 +54,15 @@ impl Modules {
         (0..self.bodies.len()).filter(|index| !is_imported(index)).map(|index| &self.bodies[index]).collect()
     }
 
-    fn add(&mut self, text: &str, beginning: Place) -> Result<(), Fault> {
+    fn add(&mut self, text: &str, beginning: Beginning) -> Result<(), Fault> {
         if text.len() > TEXT_MAX {
-            return Err(Fault { place: beginning, message: format!("larger than {} MiB", TEXT_MAX >> 20) });
+            let message = format!("larger than {} MiB", TEXT_MAX >> 20);
+            return Err(Fault { place: beginning.at(1, 1), message });
         }
-        let body = parse(text, self.bodies.len())
-            .map_err(|error| Fault { place: beginning.at(error.place.line, error.place.column), message: error.message })?;
+        let body = parse(text, self.bodies.len()).map_err(|error| Fault {
+            place: beginning.at(error.place.line, error.place.column),
+            message: error.message,
+        })?;
         self.bodies.push(body);
         self.beginnings.push(beginning);
         Ok(())
@@ -70,23 +73,47 @@ impl Modules {
         let last = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
         let index = match &import.from {
             From::File(name) => {
-                let known = |beginning: &Place| last(&beginning.file) == last(name);
+                let known = |beginning: &Beginning| last(&beginning.at(1, 1).file) == last(name);
                 match self.beginnings[..files.min(self.beginnings.len())].iter().position(known) {
                     // A file that imports itself is no module.
                     Some(index) if index != import.place.file => index,
                     _ => return Ok(()),
                 }
             }
-            From::Text(..) if self.bodies.len() >= files + MODULES_MAX => return Ok(()),
-            From::Text(text, at) => {
-                let outer = &self.beginnings[at.file];
-                let beginning = Place { column: 1, ..outer.at(at.line, at.column) };
+            From::Text { .. } if self.bodies.len() >= files + MODULES_MAX => return Ok(()),
+            From::Text { text, at, is_raw } => {
+                let place = self.beginnings[at.file].at(at.line, at.column);
+                let is_split = matches!(self.beginnings[at.file], Beginning::Of(_));
+                let beginning = if *is_raw && is_split {
+                    Beginning::Of(Place { column: 1, ..place })
+                } else {
+                    Beginning::Whole(place)
+                };
                 self.add(text, beginning)?;
                 self.bodies.len() - 1
             }
         };
         self.imports.push((import.place, index));
         Ok(())
+    }
+}
+
+/// Where a text stands.
+pub enum Beginning {
+    /// Its first character; its lines are those of the file.
+    Of(Place),
+    /// All of it, since escapes stand for its lines.
+    Whole(Place),
+}
+
+impl Beginning {
+    /// The place of a line and column of the text.
+    #[must_use]
+    pub fn at(&self, line: usize, column: usize) -> Place {
+        match self {
+            Self::Of(place) => place.at(line, column),
+            Self::Whole(place) => place.clone(),
+        }
     }
 }
 
@@ -98,8 +125,8 @@ struct Import {
 enum From {
     /// The name of a file.
     File(String),
-    /// A text and where it stands.
-    Text(String, tree::Place),
+    /// A text, where it stands, and whether it has no escapes.
+    Text { text: String, at: tree::Place, is_raw: bool },
 }
 
 /// All import blocks, those inside of custom components too.
@@ -116,8 +143,12 @@ fn imports_in<'a>(body: &'a Body, found: &mut Vec<&'a Block>) {
 fn import(block: &Block) -> Option<Import> {
     let argument = if block.name == "import.file" { "filename" } else { "content" };
     let attribute = block.body.attribute(argument)?;
-    let Kind::Text(text) = &attribute.value.kind else { return None };
-    let from =
-        if argument == "filename" { From::File(text.clone()) } else { From::Text(text.clone(), attribute.value.place) };
+    let (text, is_raw) = match &attribute.value.kind {
+        Kind::Text(text) => (text.clone(), false),
+        Kind::Raw(text) => (text.clone(), true),
+        _ => return None,
+    };
+    let at = attribute.value.place;
+    let from = if argument == "filename" { From::File(text) } else { From::Text { text, at, is_raw } };
     Some(Import { place: block.place, from })
 }

@@ -220,7 +220,8 @@ impl Parser {
                 _ => Kind::Name(name),
             },
             Some(Token::Number(number)) => Kind::Number(number),
-            Some(Token::Text(text) | Token::Raw(text)) => Kind::Text(text),
+            Some(Token::Text(text)) => Kind::Text(text),
+            Some(Token::Raw(text)) => Kind::Raw(text),
             Some(Token::OpenBracket) => {
                 let items = self.list(&Token::CloseBracket)?;
                 depth = deepest(&items);

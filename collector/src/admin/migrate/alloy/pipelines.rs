@@ -48,7 +48,7 @@ impl<'a> Converter<'_, 'a> {
         for Read { key, place, what, part } in self.walk(component, &format!("{id} "), table, &mut settings) {
             let Part::Value(value) = part else { continue };
             match key {
-                "targets" => targets = self.targets(&value, &what, 0),
+                "targets" => targets = self.targets(&value, &what, &mut Vec::new()),
                 "forward_to" => forward = Some((value, what)),
                 _ => self.of_files(key, &value, &place, &what, &mut settings),
             }
@@ -62,12 +62,19 @@ impl<'a> Converter<'_, 'a> {
                 targets = vec![Targets { source: Source::Api, rules: Vec::new(), settings: Vec::new() }];
             }
             "loki.source.kubernetes" => {
-                let text = "logs are read from the node's files instead of the Kubernetes API: Pilcrow runs on every node";
+                let text =
+                    "logs are read from the node's files instead of the Kubernetes API: Pilcrow runs on every node";
                 self.changed(&place, &id, text);
             }
             _ => self.positions(index, &id, &place),
         }
-        let Some((forward, what)) = forward.filter(|_| !targets.is_empty()) else { return };
+        if targets.is_empty() {
+            let text = "collects no logs of pods, so that its rules and stages are left out";
+            return self.changed(&place, &id, text);
+        }
+        let Some((forward, what)) = forward else {
+            return self.not_possible(&place, &id, "has no forward_to: its lines go nowhere");
+        };
         let mut paths = Vec::new();
         self.follow(&forward, &what, &mut Vec::new(), &mut paths);
         for targets in targets {
@@ -81,8 +88,12 @@ impl<'a> Converter<'_, 'a> {
                 self.taken(place, what, "start_at: end");
                 settings.push(Setting::new("start_at", Tree::text(place, "end"), what));
             }
-            ("tail_from_end", Value::Bool(false)) => self.taken(place, what, "start_at: beginning, which is the default"),
-            ("encoding", Value::Text(text)) if text.plain().is_some_and(|name| name.is_empty() || name.eq_ignore_ascii_case("utf-8")) => {
+            ("tail_from_end", Value::Bool(false)) => {
+                self.taken(place, what, "start_at: beginning, which is the default")
+            }
+            ("encoding", Value::Text(text))
+                if text.plain().is_some_and(|name| name.is_empty() || name.eq_ignore_ascii_case("utf-8")) =>
+            {
                 self.taken(place, what, "container logs are UTF-8");
             }
             ("encoding", _) => self.not_possible(place, what, "container logs are UTF-8; Pilcrow replaces what is not"),
@@ -104,7 +115,11 @@ impl<'a> Converter<'_, 'a> {
             Value::List(items) => items.iter().for_each(|item| self.follow(item, what, steps, paths)),
             Value::Reference(reference) => {
                 if steps.len() >= STEPS_MAX || steps.contains(&reference.component) {
-                    return self.not_possible(&place, what, "lines go round in a circle, or through too many components");
+                    return self.not_possible(
+                        &place,
+                        what,
+                        "lines go round in a circle, or through too many components",
+                    );
                 }
                 if paths.len() >= WAYS_MAX {
                     return self.not_possible(&place, what, "lines go too many ways; the rest is left out");
@@ -113,7 +128,8 @@ impl<'a> Converter<'_, 'a> {
             }
             Value::Unknown(why) => self.not_possible(&place, what, why),
             other => {
-                let text = format!("expected a receiver such as loki.write.default.receiver, found {}", other.description());
+                let text =
+                    format!("expected a receiver such as loki.write.default.receiver, found {}", other.description());
                 self.not_possible(&place, what, &text);
             }
         }
@@ -126,7 +142,11 @@ impl<'a> Converter<'_, 'a> {
             "loki.write" => paths.push(Path { steps: steps.clone(), end: index }),
             "loki.echo" => {
                 self.reached.insert(index);
-                self.taken(&at, &block.id(), "`pilcrow try` shows what becomes of lines; nothing is written to its own output");
+                self.taken(
+                    &at,
+                    &block.id(),
+                    "`pilcrow try` shows what becomes of lines; nothing is written to its own output",
+                );
             }
             "loki.process" | "loki.relabel" | "loki.secretfilter" | "loki.enrich" => {
                 let component = self.reach(index);
@@ -193,8 +213,15 @@ impl<'a> Converter<'_, 'a> {
                 clients.extend(self.destination_once(end));
             }
             let settings = targets.settings.iter().chain(settings).cloned().collect();
-            let pipeline =
-                Pipeline { name: id.clone(), place: place.clone(), source: targets.source, relabel, stages, clients, settings };
+            let pipeline = Pipeline {
+                name: id.clone(),
+                place: place.clone(),
+                source: targets.source,
+                relabel,
+                stages,
+                clients,
+                settings,
+            };
             self.origin.pipelines.push(pipeline);
         }
     }

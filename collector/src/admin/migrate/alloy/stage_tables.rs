@@ -53,14 +53,14 @@ pub const STAGES: &[(&str, &str, Shape, Table)] = &[
         Shape::Fields,
         &[("source", YES), ("drop_invalid_labels", YES), ("overwrite_existing", YES)],
     ),
-    ("windowsevent", "windowsevent", Shape::Fields, &[("source", YES), ("drop_invalid_labels", YES), ("overwrite_existing", YES)]),
-    ("geoip", "geoip", Shape::Fields, &[("db", YES), ("source", YES), ("db_type", YES), ("custom_lookups", YES)]),
     (
-        "json",
-        "json",
+        "windowsevent",
+        "windowsevent",
         Shape::Fields,
-        &[("expressions", YES), ("regex", YES), ("source", YES), ("drop_malformed", YES)],
+        &[("source", YES), ("drop_invalid_labels", YES), ("overwrite_existing", YES)],
     ),
+    ("geoip", "geoip", Shape::Fields, &[("db", YES), ("source", YES), ("db_type", YES), ("custom_lookups", YES)]),
+    ("json", "json", Shape::Fields, &[("expressions", YES), ("regex", YES), ("source", YES), ("drop_malformed", YES)]),
     ("label_drop", "labeldrop", Shape::Values, &[("values", YES)]),
     ("label_keep", "labelallow", Shape::Values, &[("values", YES)]),
     ("labels", "labels", Shape::Values, &[("values", YES), ("source_type", YES)]),
@@ -113,13 +113,8 @@ pub const STAGES: &[(&str, &str, Shape, Table)] = &[
     ("truncate", "truncate", Shape::Truncate, &[("rule", YES)]),
 ];
 
-const MATCH: Table = &[
-    ("selector", YES),
-    ("action", YES),
-    ("pipeline_name", YES),
-    ("drop_counter_reason", YES),
-    ("stage.", YES),
-];
+const MATCH: Table =
+    &[("selector", YES), ("action", YES), ("pipeline_name", YES), ("drop_counter_reason", YES), ("stage.", YES)];
 
 /// A `rule` of `stage.truncate`.
 pub const TRUNCATE_RULE: Table = &[("limit", YES), ("suffix", YES), ("source_type", YES), ("sources", YES)];

@@ -24,7 +24,30 @@ impl<'a> Converter<'_, 'a> {
             let what = format!("{what}{}", block.name);
             stages.extend(self.stage(InScope { block, scope }, &what));
         }
-        stages
+        self.without_runtimes(stages, what)
+    }
+
+    /// Charts tell runtimes apart by a `match` around `cri` and one around `docker`, by labels that only Alloy knows. Pilcrow detects the
+    /// runtime itself, so that what is in the first of them goes for all lines, and the others go.
+    fn without_runtimes(&mut self, stages: Vec<Tree>, what: &str) -> Vec<Tree> {
+        let (mut left, mut found) = (Vec::new(), false);
+        for stage in stages {
+            let Some(inner) = runtime_stages(&stage) else {
+                left.push(stage);
+                continue;
+            };
+            let text = if found {
+                "left out: Pilcrow detects by itself which runtime wrote a log, and what stands in the match before goes for all of them"
+            } else {
+                "its stages go for all lines: Pilcrow detects by itself which runtime wrote a log"
+            };
+            self.changed(&stage.place, &format!("{what}stage.match"), text);
+            if !found {
+                left.extend(inner.to_vec());
+            }
+            found = true;
+        }
+        left
     }
 
     fn stage(&mut self, stage: InScope<'a>, what: &str) -> Vec<Tree> {
@@ -47,7 +70,8 @@ impl<'a> Converter<'_, 'a> {
         match name {
             "drop" => split_sources(&mut fields),
             "timestamp" if fields.iter().all(|field| field.key != "action_on_duplicate_timestamp") => {
-                let text = "lines of one stream with the same time keep it, where Alloy adds a nanosecond: Loki stores both";
+                let text =
+                    "lines of one stream with the same time keep it, where Alloy adds a nanosecond: Loki stores both";
                 self.changed(&place, what, text);
             }
             _ => {}
@@ -145,6 +169,14 @@ impl<'a> Converter<'_, 'a> {
         }
         Some(pair(&name, Tree { place: place.clone(), value: Written::Group(fields) }))
     }
+}
+
+/// The stages of a `match` that begin with a runtime's.
+fn runtime_stages(stage: &Tree) -> Option<&[Tree]> {
+    let ("match", settings) = parts(stage)? else { return None };
+    let inner = settings.get("stages")?.value.items();
+    let (name, _) = parts(inner.first()?)?;
+    matches!(name, "cri" | "docker").then_some(inner)
 }
 
 /// In a map an empty text means the key's own name, as nothing does.

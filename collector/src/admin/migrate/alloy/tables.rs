@@ -73,7 +73,10 @@ pub const ENDPOINT: Table = &[
     ("proxy_connect_header", NotPossible("Pilcrow sends a proxy no headers of its own")),
     ("follow_redirects", Changed("redirects are not followed: write the address that Loki answers at")),
     ("enable_http2", ByItself("HTTP/1.1 is spoken, which every Loki takes")),
-    ("queue_config", Changed("memory.queue (4MiB) bounds what waits in memory; the rest waits on the disk, and nothing is dropped")),
+    (
+        "queue_config",
+        Changed("memory.queue (4MiB) bounds what waits in memory; the rest waits on the disk, and nothing is dropped"),
+    ),
 ];
 
 /// `loki.source.kubernetes`.
@@ -94,10 +97,17 @@ pub const SOURCE_PODLOGS: Table = &[
     ("clustering", ByItself(OWN_NODE)),
     ("position", ByItself(OWN_POSITIONS)),
     ("node_filter", ByItself(OWN_NODE)),
-    ("selector", NotPossible("PodLogs objects are not read: kubernetes.namespaces, kubernetes.pod_selector and rules select pods")),
+    (
+        "selector",
+        NotPossible(
+            "PodLogs objects are not read: kubernetes.namespaces, kubernetes.pod_selector and rules select pods",
+        ),
+    ),
     (
         "namespace_selector",
-        NotPossible("PodLogs objects are not read: kubernetes.namespaces, kubernetes.pod_selector and rules select pods"),
+        NotPossible(
+            "PodLogs objects are not read: kubernetes.namespaces, kubernetes.pod_selector and rules select pods",
+        ),
     ),
 ];
 
@@ -203,7 +213,7 @@ pub const LOCAL_FILE: Table = &[
 /// `logging`.
 pub const LOGGING: Table = &[
     ("level", Read(M::Taken)),
-    ("format", Read(M::Taken)),
+    ("format", Read(M::Changed)),
     ("write_to", Changed("Pilcrow's own lines go to stderr, and come back as those of any other pod")),
     ("destination", Changed("Pilcrow's own lines go to stderr")),
 ];
@@ -234,17 +244,32 @@ pub const COMPONENTS: Table = &[
     ("remotecfg", NotPossible("Pilcrow's configuration is its file: put what the server sends there")),
     ("http", Changed("http.listen says where /metrics, /ready and /healthz are served; without TLS and users")),
     ("tracing", Changed("Pilcrow makes no traces of itself")),
-    ("loki.source.docker", NotPossible("Pilcrow collects pod logs, and no containers without Kubernetes: keep Alloy for this")),
-    ("discovery.docker", NotPossible("Pilcrow collects pod logs, and no containers without Kubernetes: keep Alloy for this")),
-    ("loki.source.kubernetes_events", NotPossible("events are no logs of pods: keep one Alloy (not one a node) for them")),
+    (
+        "loki.source.docker",
+        NotPossible("Pilcrow collects pod logs, and no containers without Kubernetes: keep Alloy for this"),
+    ),
+    (
+        "discovery.docker",
+        NotPossible("Pilcrow collects pod logs, and no containers without Kubernetes: keep Alloy for this"),
+    ),
+    (
+        "loki.source.kubernetes_events",
+        NotPossible("events are no logs of pods: keep one Alloy (not one a node) for them"),
+    ),
     ("loki.source.journal", NotPossible(KEEP)),
     ("loki.source.syslog", NotPossible(KEEP)),
-    ("loki.source.api", NotPossible("Pilcrow takes no lines over the network: keep Alloy for this, or send them to Loki itself")),
+    (
+        "loki.source.api",
+        NotPossible("Pilcrow takes no lines over the network: keep Alloy for this, or send them to Loki itself"),
+    ),
     ("loki.source.", NotPossible(KEEP)),
     ("loki.secretfilter", NotPossible("use the stage replace with an expression for each kind of secret")),
     ("loki.enrich", NotPossible("use relabel_configs: rules can read the labels and annotations of pods")),
     ("loki.rules.kubernetes", NotPossible("rules of alerts are no logs: keep Alloy for this")),
-    ("otelcol.receiver.loki", NotPossible("Pilcrow speaks Loki's protocol: send to Loki or to a gateway that speaks it")),
+    (
+        "otelcol.receiver.loki",
+        NotPossible("Pilcrow speaks Loki's protocol: send to Loki or to a gateway that speaks it"),
+    ),
     ("loki.", NotPossible("is not known here")),
     ("prometheus.", NotPossible("Pilcrow collects logs and no metrics: Alloy can stay for them")),
     ("mimir.", NotPossible("Pilcrow collects logs and no metrics: Alloy can stay for them")),

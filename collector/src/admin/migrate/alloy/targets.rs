@@ -16,7 +16,7 @@ use super::{
 /// Folders whose files are the logs of pods.
 const POD_FOLDERS: [&str; 2] = ["/var/log/pods/", "/var/log/containers/"];
 
-/// How many components may lie between a source and what finds its targets, lists included.
+/// How many components may lie between a source and what finds its targets.
 const DEPTH_MAX: usize = 50;
 
 /// How many different origins one source may have; more are a finding.
@@ -33,12 +33,10 @@ pub struct Targets {
 
 impl<'a> Converter<'_, 'a> {
     /// What finds these targets; what finds anything but pods is a finding.
-    pub fn targets(&mut self, value: &Located, what: &str, depth: usize) -> Vec<Targets> {
+    ///
+    /// `trail` are the components between the source and here.
+    pub fn targets(&mut self, value: &Located, what: &str, trail: &mut Vec<usize>) -> Vec<Targets> {
         let place = self.place(value.place);
-        if depth > DEPTH_MAX {
-            self.not_possible(&place, what, "the targets go through too many components, or in a circle");
-            return Vec::new();
-        }
         match &value.value {
             Value::List(items) => {
                 let mut all = Vec::new();
@@ -47,11 +45,21 @@ impl<'a> Converter<'_, 'a> {
                         self.not_possible(&place, what, "has too many kinds of targets; the rest is left out");
                         break;
                     }
-                    all.extend(self.targets(item, what, depth + 1));
+                    all.extend(self.targets(item, what, trail));
                 }
                 all
             }
-            Value::Reference(reference) => self.found_by(reference.component, &place, what, depth + 1),
+            Value::Reference(reference) => {
+                let index = reference.component;
+                if trail.len() >= DEPTH_MAX || trail.contains(&index) {
+                    self.not_possible(&place, what, "the targets go through too many components, or in a circle");
+                    return Vec::new();
+                }
+                trail.push(index);
+                let found = self.found_by(index, &place, what, trail);
+                trail.pop();
+                found
+            }
             Value::Object(fields) => self.fixed_target(&place, fields, what).into_iter().collect(),
             Value::Unknown(why) => {
                 let why = why.clone();
@@ -66,7 +74,7 @@ impl<'a> Converter<'_, 'a> {
         }
     }
 
-    fn found_by(&mut self, index: usize, place: &Place, what: &str, depth: usize) -> Vec<Targets> {
+    fn found_by(&mut self, index: usize, place: &Place, what: &str, trail: &mut Vec<usize>) -> Vec<Targets> {
         let component = self.component(index);
         let id = component.block.id();
         match component.block.name.as_str() {
@@ -76,13 +84,13 @@ impl<'a> Converter<'_, 'a> {
                 self.walk(component, &format!("{id} "), tables::DISCOVERY_KUBELET, &mut settings);
                 vec![Targets { source: Source::Api, rules: Vec::new(), settings }]
             }
-            "discovery.relabel" => self.relabelled(index, depth),
+            "discovery.relabel" => self.relabelled(index, trail),
             "local.file_match" => {
                 let component = self.reach(index);
                 let mut all = Vec::new();
                 for read in self.walk(component, &format!("{id} "), tables::FILE_MATCH, &mut Vec::new()) {
                     if let Part::Value(value) = &read.part {
-                        all.extend(self.targets(value, &read.what, depth));
+                        all.extend(self.targets(value, &read.what, trail));
                     }
                 }
                 all
@@ -99,13 +107,13 @@ impl<'a> Converter<'_, 'a> {
         }
     }
 
-    fn relabelled(&mut self, index: usize, depth: usize) -> Vec<Targets> {
+    fn relabelled(&mut self, index: usize, trail: &mut Vec<usize>) -> Vec<Targets> {
         let component = self.reach(index);
         let id = component.block.id();
         let (mut all, mut rules) = (Vec::new(), Vec::new());
         for read in self.walk(component, &format!("{id} "), tables::DISCOVERY_RELABEL, &mut Vec::new()) {
             match read.part {
-                Part::Value(targets) => all = self.targets(&targets, &read.what, depth),
+                Part::Value(targets) => all = self.targets(&targets, &read.what, trail),
                 Part::Block(rule) => rules.extend(self.rule(rule, &read.what)),
             }
         }
@@ -170,7 +178,11 @@ impl<'a> Converter<'_, 'a> {
         let Some(plain) = text.plain() else {
             return match text.beginning() {
                 "spec.nodeName=" | "spec.nodeName==" => self.taken(place, what, own_node),
-                _ => self.not_possible(place, what, "is left out: Pilcrow selects pods by namespace, labels and rules only"),
+                _ => self.not_possible(
+                    place,
+                    what,
+                    "is left out: Pilcrow selects pods by namespace, labels and rules only",
+                ),
             };
         };
         for term in plain.split(',').filter(|term| !term.is_empty()) {
@@ -181,7 +193,9 @@ impl<'a> Converter<'_, 'a> {
                     settings.push(Setting::new("kubernetes.namespaces.include", texts(place, &[namespace]), what));
                 }
                 Some(("status.phase" | "status.phase!", _)) => {
-                    let text = format!("{term}: logs are read whatever state their pod is in, so that its last lines are not lost");
+                    let text = format!(
+                        "{term}: logs are read whatever state their pod is in, so that its last lines are not lost"
+                    );
                     self.changed(place, what, &text);
                 }
                 _ => {
@@ -201,8 +215,9 @@ impl<'a> Converter<'_, 'a> {
             self.not_possible(place, what, &text);
             return None;
         }
-        let text =
-            format!("{shown}: all logs of pods are read from /var/log/pods, and their names make the labels namespace, pod and container");
+        let text = format!(
+            "{shown}: all logs of pods are read from /var/log/pods, and their names make the labels namespace, pod and container"
+        );
         self.changed(place, what, &text);
         let mut rules = Vec::new();
         for (key, value) in fields.iter().filter(|(key, _)| !key.starts_with("__")) {
@@ -212,7 +227,8 @@ impl<'a> Converter<'_, 'a> {
         }
         if let Some((_, excluded)) = fields.iter().find(|(key, _)| key == "__path_exclude__") {
             let excluded = self.place(excluded.place);
-            let text = "leave pods out by kubernetes.namespaces.exclude, kubernetes.pod_selector or a rule with action: drop";
+            let text =
+                "leave pods out by kubernetes.namespaces.exclude, kubernetes.pod_selector or a rule with action: drop";
             self.not_possible(&excluded, &format!("{what}.__path_exclude__"), text);
         }
         Some(Targets { source: Source::Path, rules, settings: Vec::new() })
@@ -222,12 +238,15 @@ impl<'a> Converter<'_, 'a> {
 /// Labels that `loki.source.kubernetes` and `loki.source.podlogs` give where the targets have none (Alloy, kubetail/target.go).
 pub fn default_labels(place: &Place, component: &str) -> Vec<Tree> {
     let rule = |label: &str, sources: &[&str], regex: &str, replacement: String| {
-        super::rules::group(place, [
-            ("source_labels", texts(place, sources)),
-            ("regex", Tree::text(place, regex)),
-            ("target_label", Tree::text(place, label)),
-            ("replacement", Tree::text(place, replacement)),
-        ])
+        super::rules::group(
+            place,
+            [
+                ("source_labels", texts(place, sources)),
+                ("regex", Tree::text(place, regex)),
+                ("target_label", Tree::text(place, label)),
+                ("replacement", Tree::text(place, replacement)),
+            ],
+        )
     };
     let pod = ["__meta_kubernetes_namespace", "__meta_kubernetes_pod_name", "__meta_kubernetes_pod_container_name"];
     vec![
@@ -241,12 +260,15 @@ pub fn always_sets(rules: &[Tree], label: &str) -> bool {
     const KNOWN: [&str; 3] =
         ["__meta_kubernetes_namespace", "__meta_kubernetes_pod_name", "__meta_kubernetes_pod_container_name"];
     let text = |rule: &Tree, key: &str| rule.get(key).and_then(|pair| pair.value.as_text()).map(str::to_owned);
-    let action = |rule: &Tree| text(rule, "action").map_or_else(|| "replace".into(), |action| action.to_ascii_lowercase());
+    let action =
+        |rule: &Tree| text(rule, "action").map_or_else(|| "replace".into(), |action| action.to_ascii_lowercase());
     let removes = |rule: &Tree| matches!(action(rule).as_str(), "labeldrop" | "labelkeep" | "labelmap");
     let sets = |rule: &Tree| {
         let is_filled = match rule.get("source_labels") {
             None => text(rule, "replacement").is_some_and(|text| !text.is_empty()),
-            Some(sources) => sources.value.items().iter().any(|name| name.as_text().is_some_and(|name| KNOWN.contains(&name))),
+            Some(sources) => {
+                sources.value.items().iter().any(|name| name.as_text().is_some_and(|name| KNOWN.contains(&name)))
+            }
         };
         is_filled
             && text(rule, "target_label").as_deref() == Some(label)

@@ -63,6 +63,8 @@ pub enum Kind {
     Number(String),
     /// Without quotes, escapes replaced.
     Text(String),
+    /// A string in backticks, whose lines are those of the file.
+    Raw(String),
     List(Vec<Expression>),
     Object(Vec<(String, Expression)>),
     /// The first part of a reference.

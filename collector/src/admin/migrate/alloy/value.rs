@@ -43,7 +43,10 @@ pub struct Text(Vec<Piece>);
 pub enum Piece {
     Plain(String),
     /// An environment variable, and what stands for it where it is not set or empty.
-    Variable { name: String, default: Option<String> },
+    Variable {
+        name: String,
+        default: Option<String>,
+    },
     /// This machine's name.
     Hostname,
 }
