@@ -31,7 +31,10 @@ pub fn text(draft: &Draft, form: Form, files: &[String]) -> String {
     let from = files.join(", ");
     match form {
         Form::Config => {
-            format!("# Made by `pilcrow migrate` from {from}; its report says what was changed and what is not possible.\n{}", draft.yaml(0, &|_| false))
+            format!(
+                "# Made by `pilcrow migrate` from {from}; its report says what was changed and what is not possible.\n{}",
+                draft.yaml(0, &|_| false)
+            )
         }
         Form::Values => {
             format!("# Values of Pilcrow's chart, made by `pilcrow migrate --values` from {from}.\n{}", values(draft))
@@ -86,7 +89,9 @@ fn values(draft: &Draft) -> String {
         }
     }
     let has_ca = draft.get("loki.tls.ca_file").is_some();
-    if let Some(setting) = chart.iter().find(|setting| setting.key == "loki.tls.existingSecret").cloned().filter(|_| !has_ca) {
+    if let Some(setting) =
+        chart.iter().find(|setting| setting.key == "loki.tls.existingSecret").cloned().filter(|_| !has_ca)
+    {
         // Else the chart looks for one in that Secret.
         chart.push(Setting::new("loki.tls.caKey", Tree::text(&setting.value.place, ""), "no ca_file"));
     }
@@ -95,7 +100,9 @@ fn values(draft: &Draft) -> String {
     settings(&mut out, 0, &chart.iter().collect::<Vec<_>>(), 0);
     labels(&mut out, 0, &draft.labels);
     if !draft.labels.iter().any(|label| label.key == "labels.cluster") {
-        out.push_str("  cluster: ''  # the old collector sent no such label; the chart's own would begin new streams\n");
+        out.push_str(
+            "  cluster: ''  # the old collector sent no such label; the chart's own would begin new streams\n",
+        );
     }
     let is_value = |key: &str| {
         key == "labels"

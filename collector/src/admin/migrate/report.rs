@@ -42,8 +42,7 @@ pub fn write(draft: &Draft, form: Form, paint: Paint, out: &mut impl Write) -> a
     for (index, step) in steps(draft, form).iter().enumerate() {
         writeln!(out, "  {}. {step}", index + 1)?;
     }
-    let [taken, changed, not_possible] =
-        [Kind::Taken, Kind::Changed, Kind::NotPossible].map(|kind| count(draft, kind));
+    let [taken, changed, not_possible] = [Kind::Taken, Kind::Changed, Kind::NotPossible].map(|kind| count(draft, kind));
     writeln!(out, "{taken} taken over, {changed} changed, {not_possible} not possible")?;
     Ok(())
 }

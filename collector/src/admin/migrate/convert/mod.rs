@@ -37,11 +37,17 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     origin.settings.iter().chain(&pipeline.settings).for_each(|setting| draft.set(setting.clone()));
     draft.chart.clone_from(&origin.chart);
     draft.positions.clone_from(&origin.positions);
-    let had_filename = pipeline.source != Source::Preset(Preset::K8sMonitoring) && !stages::drop_file_name(&pipeline.stages);
+    let had_filename =
+        pipeline.source != Source::Preset(Preset::K8sMonitoring) && !stages::drop_file_name(&pipeline.stages);
     if had_filename {
         let text = "Pilcrow makes no such label: each restart of a container would make a new stream; the file is named by namespace, \
                     pod and container";
-        draft.findings.push(Finding::new(Kind::Changed, &pipeline.place, format!("{}: label filename", pipeline.name), text));
+        draft.findings.push(Finding::new(
+            Kind::Changed,
+            &pipeline.place,
+            format!("{}: label filename", pipeline.name),
+            text,
+        ));
     }
     let stream = stages::convert(pipeline, &labels, &mut draft);
     relabel::convert(pipeline, labels, stream, &mut draft);
@@ -79,7 +85,9 @@ pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> 
     draft.stages = stages;
     settle::settle(&mut draft)?;
     let missing = draft.findings.iter().filter(|finding| finding.kind == Kind::NotPossible);
-    notes.extend(missing.map(|finding| format!("not compared, as Pilcrow cannot do it: {}: {}", finding.place, finding.what)));
+    notes.extend(
+        missing.map(|finding| format!("not compared, as Pilcrow cannot do it: {}: {}", finding.place, finding.what)),
+    );
     let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
     Ok(Verbatim { draft, labels: client.map(|client| client.labels.clone()).unwrap_or_default(), makes_stream, notes })
 }

@@ -57,11 +57,17 @@ pub fn verbatim(pipeline: &Pipeline, draft: &mut Draft) -> Vec<String> {
     for (index, rule) in pipeline.relabel.iter().enumerate() {
         match fate(rule) {
             Fate::Stays(_) => {
-                let item = Item { tree: Some(rule.clone()), what: format!("relabel_configs[{index}]"), comment: origin_of(&rule.place) };
+                let item = Item {
+                    tree: Some(rule.clone()),
+                    what: format!("relabel_configs[{index}]"),
+                    comment: origin_of(&rule.place),
+                };
                 draft.relabel.push(item);
             }
             Fate::ByItself(_) => {}
-            Fate::Changed(why) | Fate::NotPossible(why) => notes.push(format!("not compared: {}: {why}", origin_of(&rule.place))),
+            Fate::Changed(why) | Fate::NotPossible(why) => {
+                notes.push(format!("not compared: {}: {why}", origin_of(&rule.place)))
+            }
         }
     }
     notes
@@ -116,7 +122,9 @@ fn fate(rule: &Tree) -> Fate {
     let keeps = matches!(action.as_str(), "keep" | "keepequal");
     let drops = matches!(action.as_str(), "drop" | "dropequal");
     if target == "__path_exclude__" {
-        return Fate::NotPossible("Pilcrow finds the files of pods by itself: leave pods out by a rule with the action drop".into());
+        return Fate::NotPossible(
+            "Pilcrow finds the files of pods by itself: leave pods out by a rule with the action drop".into(),
+        );
     }
     if OF_FILES.contains(&target) && !keeps && !drops {
         return Fate::ByItself("the files of this node's pods are found without a rule");
@@ -125,25 +133,34 @@ fn fate(rule: &Tree) -> Fate {
     if keeps && goes_by_node && (regex.contains("${") || sources.contains(&"__host__") || !target.is_empty()) {
         return Fate::ByItself("Pilcrow reads the logs of its own node only");
     }
-    if let Some(prefix) = ["__meta_kubernetes_node_", "__meta_kubernetes_namespace_label", "__meta_kubernetes_namespace_annotation", "__meta_kubernetes_service_"]
-        .iter()
-        .find(|prefix| action == "labelmap" && regex.trim_start_matches('^').starts_with(**prefix))
+    if let Some(prefix) = [
+        "__meta_kubernetes_node_",
+        "__meta_kubernetes_namespace_label",
+        "__meta_kubernetes_namespace_annotation",
+        "__meta_kubernetes_service_",
+    ]
+    .iter()
+    .find(|prefix| action == "labelmap" && regex.trim_start_matches('^').starts_with(**prefix))
     {
-        return Fate::NotPossible(format!("{prefix}… is none of a pod, and Pilcrow asks the Kubernetes API for pods only; leave the labels out"));
+        return Fate::NotPossible(format!(
+            "{prefix}… is none of a pod, and Pilcrow asks the Kubernetes API for pods only; leave the labels out"
+        ));
     }
     let unknown = sources.iter().chain(Some(&target)).find_map(|name| Some((*name, why_not_known(name)?)));
     match unknown {
         None => Fate::Stays(simplified(rule)),
         Some((name, why)) if keeps || drops => {
-            let all = if name.contains("phase") { "logs of pods that have ended are read as well" } else { "it selects nothing" };
+            let all = if name.contains("phase") {
+                "logs of pods that have ended are read as well"
+            } else {
+                "it selects nothing"
+            };
             Fate::Changed(format!("left out, so that {all}: {name} is not known, as {why}"))
         }
         Some((name, why)) if sources.len() > 1 => {
             Fate::NotPossible(format!("{name} is not known, as {why}; write the rule without it"))
         }
-        Some((name, why)) => {
-            Fate::NotPossible(format!("{name} is not known, as {why}; there is no label {target}"))
-        }
+        Some((name, why)) => Fate::NotPossible(format!("{name} is not known, as {why}; there is no label {target}")),
     }
 }
 

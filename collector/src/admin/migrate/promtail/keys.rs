@@ -62,7 +62,10 @@ pub const SERVER: &[(&str, Way)] = &[
     ("http_server_idle_timeout", Changed(OWN_SERVER)),
     ("http_path_prefix", Changed(OWN_SERVER)),
     ("health_check_target", Changed("/ready tells whether lines reach Loki, whatever the number of targets")),
-    ("enable_runtime_reload", Changed("a changed configuration needs a new start; the chart does it (rollOnConfigChange)")),
+    (
+        "enable_runtime_reload",
+        Changed("a changed configuration needs a new start; the chart does it (rollOnConfigChange)"),
+    ),
     ("external_url", ByItself("Pilcrow has no pages")),
 ];
 
@@ -82,7 +85,10 @@ pub const CLIENT: &[(&str, Way)] = &[
         Changed("a push is repeated until Loki accepts it; meanwhile the lines wait on the disk and are not dropped"),
     ),
     ("basic_auth.username", To("loki.basic_auth.username", Text)),
-    ("basic_auth.username_file", NotPossible("write the name itself, or ${LOKI_USERNAME} and set that variable from the Secret")),
+    (
+        "basic_auth.username_file",
+        NotPossible("write the name itself, or ${LOKI_USERNAME} and set that variable from the Secret"),
+    ),
     ("basic_auth.password", Read(M::Changed)),
     ("basic_auth.password_file", To("loki.basic_auth.password_file", Text)),
     ("bearer_token", Read(M::Changed)),
@@ -90,7 +96,12 @@ pub const CLIENT: &[(&str, Way)] = &[
     ("authorization.type", Read(M::Taken)),
     ("authorization.credentials", Read(M::Changed)),
     ("authorization.credentials_file", Read(M::Taken)),
-    ("oauth2", NotPossible("Pilcrow does not fetch tokens: let a proxy in front of Loki do it, or a sidecar that writes the token to a file for loki.bearer_token_file")),
+    (
+        "oauth2",
+        NotPossible(
+            "Pilcrow does not fetch tokens: let a proxy in front of Loki do it, or a sidecar that writes the token to a file for loki.bearer_token_file",
+        ),
+    ),
     ("tls_config.ca_file", To("loki.tls.ca_file", Text)),
     ("tls_config.cert_file", To("loki.tls.cert_file", Text)),
     ("tls_config.key_file", To("loki.tls.key_file", Text)),
@@ -107,7 +118,9 @@ pub const CLIENT: &[(&str, Way)] = &[
     ("enable_http2", ByItself("HTTP/1.1 is spoken, which every Loki takes")),
     (
         "drop_rate_limited_batches",
-        Changed("Pilcrow never drops a whole batch: streams that Loki refuses wait alone (loki.refused_streams: drop after 1h drops them)"),
+        Changed(
+            "Pilcrow never drops a whole batch: streams that Loki refuses wait alone (loki.refused_streams: drop after 1h drops them)",
+        ),
     ),
     ("external_labels", Read(M::Taken)),
     ("stream_lag_labels", Changed("pilcrow_lag_bytes has namespace, pod and container")),
@@ -122,7 +135,10 @@ pub const POSITIONS: &[(&str, Way)] = &[
 
 /// The keys below `limits_config`.
 pub const LIMITS: &[(&str, Way)] = &[
-    ("readline_rate_enabled", Changed("lines that cannot be sent yet stay on the disk (memory.queue); for a limit use the stage limit")),
+    (
+        "readline_rate_enabled",
+        Changed("lines that cannot be sent yet stay on the disk (memory.queue); for a limit use the stage limit"),
+    ),
     ("readline_rate", Changed("see readline_rate_enabled")),
     ("readline_burst", Changed("see readline_rate_enabled")),
     ("readline_rate_drop", Changed("see readline_rate_enabled: Pilcrow drops no line because of a rate")),
@@ -134,13 +150,24 @@ pub const LIMITS: &[(&str, Way)] = &[
 /// The keys below `target_config`.
 pub const TARGET: &[(&str, Way)] = &[
     ("sync_period", ByItself("new files are reported by the kernel; sweep.interval is the safety net")),
-    ("stdin", NotPossible("`pilcrow try --stdin` shows what becomes of lines, and sends none; pipe them into promtail --stdin to send them")),
+    (
+        "stdin",
+        NotPossible(
+            "`pilcrow try --stdin` shows what becomes of lines, and sends none; pipe them into promtail --stdin to send them",
+        ),
+    ),
 ];
 
 /// The other keys at the top.
 pub const TOP: &[(&str, Way)] = &[
-    ("file_watch_config.min_poll_frequency", ByItself("growth is reported by the kernel; sweep.interval is the safety net")),
-    ("file_watch_config.max_poll_frequency", ByItself("growth is reported by the kernel; sweep.interval is the safety net")),
+    (
+        "file_watch_config.min_poll_frequency",
+        ByItself("growth is reported by the kernel; sweep.interval is the safety net"),
+    ),
+    (
+        "file_watch_config.max_poll_frequency",
+        ByItself("growth is reported by the kernel; sweep.interval is the safety net"),
+    ),
     ("options.stream_lag_labels", Changed("pilcrow_lag_bytes has namespace, pod and container")),
     ("tracing.enabled", Changed("Pilcrow makes no traces of itself")),
     ("wal.enabled", ByItself("Pilcrow needs none: a line stays in its file until Loki has accepted it")),
@@ -232,7 +259,10 @@ const NOTES: &[(&str, &str)] = &[
     ("pipeline_stages", "`pipeline_stages`: see the stages below"),
     ("relabel_configs", "`relabel_configs`, with the same fields: see the labels below"),
     ("kubernetes_sd_configs", "the role `pod`"),
-    ("static_configs", "paths in `/var/log/pods` and `/var/log/containers`: Pilcrow finds all pods by itself; other files: no"),
+    (
+        "static_configs",
+        "paths in `/var/log/pods` and `/var/log/containers`: Pilcrow finds all pods by itself; other files: no",
+    ),
     ("role", "`pod`; the others have no logs"),
     ("selectors", "`kubernetes.pod_selector`; fields: the node, and the namespace"),
 ];
