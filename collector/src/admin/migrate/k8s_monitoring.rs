@@ -65,6 +65,13 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
                 let text = "sends logs that are not pods': keep the chart for it, with the pod logs turned off there";
                 origin.not_possible(&pair.place, key, text);
             }
+            _ if key.starts_with("alloy") => {
+                origin.changed(
+                    &pair.place,
+                    key,
+                    "is a collector of the chart; without pod logs it may have nothing left to do",
+                );
+            }
             _ if is_on => {
                 origin.changed(
                     &pair.place,
@@ -105,9 +112,11 @@ fn destinations(values: &Tree, origin: &mut Origin) {
         })
         .into_iter()
         .for_each(|(path, place)| {
-            let from_secret = path.ends_with("From") || path.starts_with("secret.");
+            let from_secret = path.ends_with("From");
             let text = if from_secret {
                 "is a reference to a Secret: name it in loki.basicAuth.existingSecret or loki.bearerToken.existingSecret of Pilcrow's chart"
+            } else if path.starts_with("secret.") {
+                "Pilcrow's chart makes no Secret: it takes one that exists (loki.basicAuth.existingSecret)"
             } else {
                 "has no counterpart; left out"
             };
