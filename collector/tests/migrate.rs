@@ -161,9 +161,16 @@ fn proof(name: &str, pods: &Path) -> (String, bool) {
 #[test]
 fn the_recorded_lines_come_out_the_same_by_the_charts_default_rules() {
     let folder = recorded_pods();
-    for name in
-        ["chart-defaults", "chart-snippets", "home-lab-k3s", "configmap", "agent-static", "alloy-chart", "k8s-monitoring-map", "stage-match"]
-    {
+    for name in [
+        "chart-defaults",
+        "chart-snippets",
+        "home-lab-k3s",
+        "configmap",
+        "agent-static",
+        "alloy-chart",
+        "k8s-monitoring-map",
+        "stage-match",
+    ] {
         let (text, is_same) = proof(name, &folder.path().join("pods"));
         assert!(is_same, "{name}\n{text}");
         assert!(text.contains("identical"), "{name}\n{text}");
@@ -188,7 +195,7 @@ fn the_page_about_migration_lists_every_key_of_promtail_with_what_becomes_of_it(
     let mut table = String::from("| Promtail | taken over | how |\n| --- | --- | --- |\n");
     for (prefix, keys) in keys::TABLES {
         for (key, way) in *keys {
-            writeln!(table, "| `{prefix}{key}` | {} | {} |", way.word(), way.note()).unwrap();
+            writeln!(table, "| `{prefix}{key}` | {} | {} |", way.word(), keys::note(key, *way)).unwrap();
         }
     }
     let text = fs::read_to_string(page()).unwrap();
@@ -209,7 +216,8 @@ fn stage_rows() -> Vec<(String, Option<String>, String)> {
     let rows = table.split("\n\n").next().unwrap().lines().filter_map(|line| {
         let mut cells = line.strip_prefix("| `")?.split(" | ");
         let name = cells.next()?.trim_end_matches('`');
-        let (stage, field) = name.split_once('.').map_or((name, None), |(stage, field)| (stage, Some(field.to_owned())));
+        let (stage, field) =
+            name.split_once('.').map_or((name, None), |(stage, field)| (stage, Some(field.to_owned())));
         Some((stage.to_owned(), field, cells.next()?.to_owned()))
     });
     rows.collect()
@@ -228,7 +236,11 @@ fn the_page_about_migration_lists_every_stage_and_only_fields_that_are_known() {
         let settings = field.rsplit('.').fold("x".to_owned(), |inner, key| format!("{{{key}: {inner}}}"));
         let settings = if stage == "metrics" { format!("{{name: {settings}}}") } else { settings };
         let stages = StageConfig::list(&format!("- {stage}: {settings}\n")).unwrap();
-        let unknown = pipeline::Pipeline::compile(&stages).err().into_iter().flatten().find(|error| error.message.starts_with("unknown key"));
+        let unknown = pipeline::Pipeline::compile(&stages)
+            .err()
+            .into_iter()
+            .flatten()
+            .find(|error| error.message.starts_with("unknown key"));
         assert!(unknown.is_none(), "{stage}.{field}: {}", unknown.unwrap());
     }
 }

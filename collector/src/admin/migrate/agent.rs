@@ -16,7 +16,8 @@ pub fn read(root: &Tree, origin: &mut Origin) {
             // Its name before version 0.21.
             "logs" | "loki" => logs(&pair.value, &pair.key, origin),
             key => {
-                let text = "collects no logs: keep the Agent for it, or move it to Grafana Alloy, and take the logs out there";
+                let text =
+                    "collects no logs: keep the Agent for it, or move it to Grafana Alloy, and take the logs out there";
                 origin.not_possible(&pair.place, key, text);
             }
         }
@@ -46,7 +47,8 @@ fn logs(group: &Tree, what: &str, origin: &mut Origin) {
             let file = format!("{}/{name}.yml", directory.value.as_text().unwrap_or("").trim_end_matches('/'));
             let text = "Pilcrow keeps its own positions in paths.state; `pilcrow import-positions` takes the old file over, see below";
             origin.changed(&directory.place, "positions_directory", text);
-            origin.positions = Some(Setting::new("positions", Tree::text(&directory.value.place, file), "positions_directory"));
+            origin.positions =
+                Some(Setting::new("positions", Tree::text(&directory.value.place, file), "positions_directory"));
         }
     }
 }
@@ -54,14 +56,20 @@ fn logs(group: &Tree, what: &str, origin: &mut Origin) {
 fn instance(config: &Tree, what: &str, global: Option<&Tree>, origin: &mut Origin) {
     let first_client = origin.clients.len();
     let own = config.get("clients").map(|pair| (&pair.value, format!("{what}.clients")));
-    let shared = global.and_then(|global| global.get("clients")).map(|pair| (&pair.value, "logs.global.clients".to_owned()));
+    let shared =
+        global.and_then(|global| global.get("clients")).map(|pair| (&pair.value, "logs.global.clients".to_owned()));
     if let Some((clients, what)) = own.or(shared) {
         promtail::clients(clients, &what, origin);
     }
     for pair in config.pairs() {
         match pair.key.as_str() {
             "clients" | "scrape_configs" => {}
-            "name" => origin.findings.push(Finding::new(Kind::Taken, &pair.place, format!("{what}.name"), "there is one set of logs")),
+            "name" => origin.findings.push(Finding::new(
+                Kind::Taken,
+                &pair.place,
+                format!("{what}.name"),
+                "there is one set of logs",
+            )),
             "positions" => promtail::positions(&pair.value, origin),
             "limits_config" => promtail::limits(&pair.value, origin),
             "target_config" => {

@@ -49,7 +49,9 @@ const BY_ITSELF: [(&str, &str); 21] = [
 /// Values of Alloy's or the Agent's chart: those of the container lie in a group of their own, those of the pod in another.
 pub fn of_alloy(values: &Tree, origin: &mut Origin) {
     read(values, "", &["alloy", "agent", "controller"], origin);
-    for (group, others) in [("alloy", OF_ALLOY), ("agent", OF_ALLOY), ("controller", &["type", "podDisruptionBudget", "volumes"][..])] {
+    for (group, others) in
+        [("alloy", OF_ALLOY), ("agent", OF_ALLOY), ("controller", &["type", "podDisruptionBudget", "volumes"][..])]
+    {
         let Some(pair) = values.get(group) else { continue };
         read(&pair.value, &format!("{group}."), others, origin);
         for own in pair.value.pairs().iter().filter(|own| others.contains(&own.key.as_str())) {
@@ -59,7 +61,17 @@ pub fn of_alloy(values: &Tree, origin: &mut Origin) {
 }
 
 /// Values in the group of the container that have no counterpart of the same name.
-const OF_ALLOY: &[&str] = &["configMap", "mounts", "clustering", "storagePath", "listenAddr", "listenPort", "mode", "securityContext", "stabilityLevel"];
+const OF_ALLOY: &[&str] = &[
+    "configMap",
+    "mounts",
+    "clustering",
+    "storagePath",
+    "listenAddr",
+    "listenPort",
+    "mode",
+    "securityContext",
+    "stabilityLevel",
+];
 
 fn of_alloy_own(group: &str, pair: &Pair, origin: &mut Origin) {
     let what = format!("{group}.{}", pair.key);
@@ -76,10 +88,16 @@ fn of_alloy_own(group: &str, pair: &Pair, origin: &mut Origin) {
                 volumes("extraVolumes", &format!("{what}.extra"), &extra.value, origin);
             }
         }
-        "type" if pair.value.as_text() == Some("daemonset") => origin.taken(&pair.place, &what, "Pilcrow is a DaemonSet"),
+        "type" if pair.value.as_text() == Some("daemonset") => {
+            origin.taken(&pair.place, &what, "Pilcrow is a DaemonSet")
+        }
         "type" => origin.changed(&pair.place, &what, "Pilcrow is a DaemonSet: it reads the files of its own node"),
-        "clustering" => origin.changed(&pair.place, &what, "each node reads its own files, so that there is nothing to share out"),
-        "storagePath" => origin.changed(&pair.place, &what, "Pilcrow keeps positions in hostPaths.state, which outlives the pod"),
+        "clustering" => {
+            origin.changed(&pair.place, &what, "each node reads its own files, so that there is nothing to share out")
+        }
+        "storagePath" => {
+            origin.changed(&pair.place, &what, "Pilcrow keeps positions in hostPaths.state, which outlives the pod")
+        }
         "listenPort" => {
             origin.taken(&pair.place, &what, "port");
             push(origin, "port", pair.value.clone(), &what);
@@ -149,7 +167,12 @@ fn volumes(key: &str, what: &str, value: &Tree, origin: &mut Origin) {
     };
     let (own, others): (Vec<&Tree>, Vec<&Tree>) = value.items().iter().partition(|item| own(item));
     for item in own {
-        origin.findings.push(Finding::new(Kind::Taken, &item.place, what, "mounted by Pilcrow's chart itself (hostPaths)"));
+        origin.findings.push(Finding::new(
+            Kind::Taken,
+            &item.place,
+            what,
+            "mounted by Pilcrow's chart itself (hostPaths)",
+        ));
     }
     if !others.is_empty() {
         origin.taken(&value.place, what, key);

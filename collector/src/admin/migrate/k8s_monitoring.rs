@@ -65,8 +65,19 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
                 let text = "sends logs that are not pods': keep the chart for it, with the pod logs turned off there";
                 origin.not_possible(&pair.place, key, text);
             }
+            _ if key.starts_with("alloy") => {
+                origin.changed(
+                    &pair.place,
+                    key,
+                    "is a collector of the chart; without pod logs it may have nothing left to do",
+                );
+            }
             _ if is_on => {
-                origin.changed(&pair.place, key, "stays with the chart, as it collects no pod logs; turn the pod logs off there");
+                origin.changed(
+                    &pair.place,
+                    key,
+                    "stays with the chart, as it collects no pod logs; turn the pod logs off there",
+                );
             }
             _ => {}
         }
@@ -82,7 +93,11 @@ fn destinations(values: &Tree, origin: &mut Origin) {
     for (what, item) in items.chain(named) {
         let kind = at(item, &["type"]).and_then(Tree::as_text).unwrap_or("");
         if kind != "loki" {
-            origin.changed(&item.place, &what, format!("of the type {kind} takes no lines of Pilcrow: it stays with the chart"));
+            origin.changed(
+                &item.place,
+                &what,
+                format!("of the type {kind} takes no lines of Pilcrow: it stays with the chart"),
+            );
             continue;
         }
         let mut client = Vec::new();
@@ -97,9 +112,11 @@ fn destinations(values: &Tree, origin: &mut Origin) {
         })
         .into_iter()
         .for_each(|(path, place)| {
-            let from_secret = path.ends_with("From") || path.starts_with("secret.");
+            let from_secret = path.ends_with("From");
             let text = if from_secret {
                 "is a reference to a Secret: name it in loki.basicAuth.existingSecret or loki.bearerToken.existingSecret of Pilcrow's chart"
+            } else if path.starts_with("secret.") {
+                "Pilcrow's chart makes no Secret: it takes one that exists (loki.basicAuth.existingSecret)"
             } else {
                 "has no counterpart; left out"
             };
@@ -111,7 +128,9 @@ fn destinations(values: &Tree, origin: &mut Origin) {
         // Under the names that the values have.
         let renamed = |text: &str| {
             let path = text.trim_start_matches("destination[0].");
-            let known = CLIENT.iter().find(|(_, keys)| path == keys.join(".") || path.starts_with(&format!("{}.", keys.join("."))));
+            let known = CLIENT
+                .iter()
+                .find(|(_, keys)| path == keys.join(".") || path.starts_with(&format!("{}.", keys.join("."))));
             let new = known.map_or(path.to_owned(), |(name, keys)| path.replacen(&keys.join("."), name, 1));
             format!("{what}.{new}")
         };
@@ -122,7 +141,11 @@ fn destinations(values: &Tree, origin: &mut Origin) {
         }
         for client in &mut origin.clients[settings_before..] {
             client.name.clone_from(&what);
-            client.settings.iter_mut().chain(&mut client.labels).for_each(|setting| setting.from = renamed(&setting.from));
+            client
+                .settings
+                .iter_mut()
+                .chain(&mut client.labels)
+                .for_each(|setting| setting.from = renamed(&setting.from));
         }
     }
 }
@@ -176,7 +199,11 @@ fn feature(
         relabel: Vec::new(),
         stages: yaml::documents(&Text { place: values.place.clone(), text: "cri: {}" })?,
         clients: (first_client..origin.clients.len()).collect(),
-        settings: vec![Setting::new("start_at", Tree::text(&values.place, "end"), format!("{key}: files that are there already"))],
+        settings: vec![Setting::new(
+            "start_at",
+            Tree::text(&values.place, "end"),
+            format!("{key}: files that are there already"),
+        )],
     };
     for pair in values.pairs().iter().filter(|pair| pair.value.value != Value::Nothing) {
         let what = format!("{key}.{}", pair.key);
@@ -190,20 +217,33 @@ fn feature(
             "namespaces" => set("kubernetes.namespaces.include"),
             "excludeNamespaces" => set("kubernetes.namespaces.exclude"),
             "gatherMethod" | "volumeGatherSettings" => {
-                origin.taken(place, &what, "files are read, never the API; start_at says where files begin that are there already");
+                origin.taken(
+                    place,
+                    &what,
+                    "files are read, never the API; start_at says where files begin that are there already",
+                );
             }
             "labels" | "annotations" => {
                 origin.taken(place, &what, "relabel_configs");
                 for label in pair.value.pairs() {
                     let source = label.value.as_text().unwrap_or("");
-                    let names = if pair.key == "labels" { relabel::label_names(source) } else { relabel::annotation_names(source) };
+                    let names = if pair.key == "labels" {
+                        relabel::label_names(source)
+                    } else {
+                        relabel::annotation_names(source)
+                    };
                     pipeline.relabel.push(rule(&label.place, &names[0], &label.key));
                 }
             }
             "staticLabels" => {
                 for label in pair.value.pairs() {
                     let what = format!("{what}.{}", label.key);
-                    origin.findings.push(Finding::new(Kind::Taken, &label.place, &what, format!("labels.{}", label.key)));
+                    origin.findings.push(Finding::new(
+                        Kind::Taken,
+                        &label.place,
+                        &what,
+                        format!("labels.{}", label.key),
+                    ));
                     for client in &mut origin.clients[first_client..] {
                         client.labels.push(Setting::new(format!("labels.{}", label.key), label.value.clone(), &what));
                     }
@@ -221,7 +261,8 @@ fn feature(
                 }
             }
             "namespaceLabels" | "namespaceAnnotations" | "nodeLabels" | "nodeAnnotations" | "staticLabelsFrom" => {
-                let text = "cannot be told: Pilcrow asks the Kubernetes API for pods only; write fixed values to labels";
+                let text =
+                    "cannot be told: Pilcrow asks the Kubernetes API for pods only; write fixed values to labels";
                 origin.not_possible(place, &what, text);
             }
             _ => origin.changed(place, &what, "has no counterpart; left out"),

@@ -87,7 +87,8 @@ pub fn run(request: &Request, paint: Paint, out: &mut impl Write, report: &mut i
 /// One of them cannot be read.
 pub fn sources(files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     let read = |file: &PathBuf| {
-        let text = if file.as_os_str() == "-" { io::read_to_string(io::stdin().lock()) } else { fs::read_to_string(file) };
+        let text =
+            if file.as_os_str() == "-" { io::read_to_string(io::stdin().lock()) } else { fs::read_to_string(file) };
         let text = text.with_context(|| format!("cannot read {}", file.display()))?;
         Ok(Source { name: file.display().to_string(), text })
     };

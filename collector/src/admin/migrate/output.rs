@@ -31,7 +31,10 @@ pub fn text(draft: &Draft, form: Form, files: &[String]) -> String {
     let from = files.join(", ");
     match form {
         Form::Config => {
-            format!("# Made by `pilcrow migrate` from {from}; its report says what was changed and what is not possible.\n{}", draft.yaml(0, &|_| false))
+            format!(
+                "# Made by `pilcrow migrate` from {from}; its report says what was changed and what is not possible.\n{}",
+                draft.yaml(0, &|_| false)
+            )
         }
         Form::Values => {
             format!("# Values of Pilcrow's chart, made by `pilcrow migrate --values` from {from}.\n{}", values(draft))
@@ -86,16 +89,25 @@ fn values(draft: &Draft) -> String {
         }
     }
     let has_ca = draft.get("loki.tls.ca_file").is_some();
-    if let Some(setting) = chart.iter().find(|setting| setting.key == "loki.tls.existingSecret").cloned().filter(|_| !has_ca) {
+    if let Some(setting) =
+        chart.iter().find(|setting| setting.key == "loki.tls.existingSecret").cloned().filter(|_| !has_ca)
+    {
         // Else the chart looks for one in that Secret.
         chart.push(Setting::new("loki.tls.caKey", Tree::text(&setting.value.place, ""), "no ca_file"));
     }
     chart.extend(draft.chart.iter().cloned());
     let mut out = String::new();
     settings(&mut out, 0, &chart.iter().collect::<Vec<_>>(), 0);
-    labels(&mut out, 0, &draft.labels);
+    if !draft.labels.is_empty() {
+        labels(&mut out, 0, &draft.labels);
+    }
     if !draft.labels.iter().any(|label| label.key == "labels.cluster") {
-        out.push_str("  cluster: ''  # the old collector sent no such label; the chart's own would begin new streams\n");
+        if draft.labels.is_empty() {
+            out.push_str("labels:\n");
+        }
+        out.push_str(
+            "  cluster: ''  # not the chart's own, home-k8s: with another label all streams would begin anew\n",
+        );
     }
     let is_value = |key: &str| {
         key == "labels"
@@ -109,11 +121,17 @@ fn values(draft: &Draft) -> String {
         out.push_str("config:\n");
         out.push_str(&config);
     }
-    if let Some(positions) = &draft.positions {
+    // Alloy's lie below its storage path, which the chart does not keep on the node.
+    if let Some(positions) = draft.positions.as_ref().filter(|positions| is_absolute(positions)) {
         let file = write::scalar(positions.value.as_text().unwrap_or(""));
         let place = &positions.value.place;
         let comment = format!("{}:{} {}", place.file, place.line, positions.from);
         out.push_str(&format!("importPositions:\n  file: {file}  # {comment}\n"));
     }
     out
+}
+
+/// Whether it is known where the old collector's positions are on the node.
+pub fn is_absolute(positions: &Setting) -> bool {
+    positions.value.as_text().is_some_and(|file| file.starts_with('/'))
 }

@@ -54,7 +54,8 @@ fn is_alloy(text: &Text<'_>) -> bool {
     if [".alloy", ".river"].iter().any(|end| text.place.file.ends_with(end)) {
         return true;
     }
-    let mut words = text.text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with(['/', '#']));
+    let mut words =
+        text.text.lines().filter(|line| !line.trim().is_empty() && !line.trim_start().starts_with(['/', '#']));
     words.next().is_some_and(|line| {
         let name: String = line.chars().take_while(|c| c.is_ascii_alphanumeric() || "._".contains(*c)).collect();
         let rest = line[name.len()..].trim_start();
@@ -86,7 +87,9 @@ fn of_document(root: &Tree, text: &Text<'_>, depth: usize, pieces: &mut Vec<Piec
         pieces.push(Piece::Agent(root.clone()));
     } else if ["destinations", "podLogs", "podLogsViaLoki", "podLogsViaKubernetesApi"].iter().any(|key| has(&[key])) {
         pieces.push(Piece::K8sMonitoring(root.clone(), text.place.clone(), text.text.to_owned()));
-    } else if let Some(content) = at(root, &["alloy", "configMap", "content"]).or(at(root, &["agent", "configMap", "content"])) {
+    } else if let Some(content) =
+        at(root, &["alloy", "configMap", "content"]).or(at(root, &["agent", "configMap", "content"]))
+    {
         let Some(inner) = yaml::inner(text, content) else { return Ok(()) };
         let static_mode = at(root, &["agent", "mode"]).and_then(Tree::as_text) == Some("static");
         if static_mode {
@@ -111,7 +114,9 @@ fn of_document(root: &Tree, text: &Text<'_>, depth: usize, pieces: &mut Vec<Piec
 }
 
 fn is_promtail_chart(root: &Tree) -> bool {
-    ["snippets", "clients", "lokiAddress", "file", "serverPort", "logLevel"].iter().any(|key| at(root, &["config", key]).is_some())
+    ["snippets", "clients", "lokiAddress", "file", "serverPort", "logLevel"]
+        .iter()
+        .any(|key| at(root, &["config", key]).is_some())
         || at(root, &["loki", "serviceName"]).is_some()
 }
 
@@ -122,7 +127,8 @@ fn of_manifest(root: &Tree, text: &Text<'_>, depth: usize, pieces: &mut Vec<Piec
         let decoded;
         let inner = if is_base64 {
             let packed: String = pair.value.as_text().unwrap_or("").split_whitespace().collect();
-            let Some(bytes) = BASE64_STANDARD.decode(packed).ok().and_then(|bytes| String::from_utf8(bytes).ok()) else {
+            let Some(bytes) = BASE64_STANDARD.decode(packed).ok().and_then(|bytes| String::from_utf8(bytes).ok())
+            else {
                 continue;
             };
             decoded = bytes;

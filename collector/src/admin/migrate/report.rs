@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     convert::Draft,
     origin::{Finding, Kind},
-    output::{Form, SECRET, TLS_SECRET},
+    output::{Form, SECRET, TLS_SECRET, is_absolute},
 };
 use crate::admin::terminal::{Kind as Colour, Paint};
 
@@ -42,8 +42,7 @@ pub fn write(draft: &Draft, form: Form, paint: Paint, out: &mut impl Write) -> a
     for (index, step) in steps(draft, form).iter().enumerate() {
         writeln!(out, "  {}. {step}", index + 1)?;
     }
-    let [taken, changed, not_possible] =
-        [Kind::Taken, Kind::Changed, Kind::NotPossible].map(|kind| count(draft, kind));
+    let [taken, changed, not_possible] = [Kind::Taken, Kind::Changed, Kind::NotPossible].map(|kind| count(draft, kind));
     writeln!(out, "{taken} taken over, {changed} changed, {not_possible} not possible")?;
     Ok(())
 }
@@ -102,6 +101,10 @@ fn steps(draft: &Draft, form: Form) -> Vec<String> {
     if let Some(positions) = &draft.positions {
         let file = positions.value.as_text().unwrap_or("");
         steps.push(match form {
+            _ if !is_absolute(positions) => format!(
+                "Take the positions over, if Alloy's storage path is a folder of the node: its file {file} is for pilcrow \
+                 import-positions, or the chart's importPositions.file; else choose start_at"
+            ),
             Form::Config => format!(
                 "Stop the old collector, then take its positions over on each node: pilcrow import-positions --config pilcrow.yaml {file}"
             ),

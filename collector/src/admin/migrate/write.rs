@@ -87,7 +87,8 @@ fn has_block(value: &Tree) -> bool {
 
 /// Whether a text is best written as a block: several lines that begin with no blank and have nothing odd in them.
 fn is_block(text: &str) -> bool {
-    let odd = |c: char| c.is_control() && c != '\n' || c == '\u{feff}' || c == '\u{2028}' || c == '\u{2029}' || c == '\u{85}';
+    let odd =
+        |c: char| c.is_control() && c != '\n' || c == '\u{feff}' || c == '\u{2028}' || c == '\u{2029}' || c == '\u{85}';
     text.trim_end_matches('\n').contains('\n')
         && !text.contains(odd)
         && !text.starts_with([' ', '\n'])
@@ -110,7 +111,10 @@ fn flow(value: &Tree) -> String {
         Value::Nothing => String::new(),
         Value::Text(text) => scalar(text),
         Value::List(items) => {
-            let items: Vec<String> = items.iter().map(|item| if item.value == Value::Nothing { "null".into() } else { flow(item) }).collect();
+            let items: Vec<String> = items
+                .iter()
+                .map(|item| if item.value == Value::Nothing { "null".into() } else { flow(item) })
+                .collect();
             format!("[{}]", items.join(", "))
         }
         Value::Group(pairs) => {
@@ -124,11 +128,16 @@ fn flow(value: &Tree) -> String {
 /// A text in one line: plain where every reader of YAML takes it for this text, else in quotes.
 #[must_use]
 pub fn scalar(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_./-+*()<>$^;~=@\\ %!|?".contains(c) || (c as u32 >= 0xa1 && !c.is_control() && c != '\u{feff}' && c != '\u{2028}' && c != '\u{2029}');
+    let plain = |c: char| {
+        c.is_ascii_alphanumeric()
+            || "_./-+*()<>$^;~=@\\ %!|?".contains(c)
+            || (c as u32 >= 0xa1 && !c.is_control() && c != '\u{feff}' && c != '\u{2028}' && c != '\u{2029}')
+    };
     let begins = |c: char| c.is_ascii_alphanumeric() || "_./$^(\\".contains(c);
     let colon_inside = |text: &str| {
         text.char_indices().all(|(at, c)| {
-            plain(c) || c == ':' && text[at + 1..].chars().next().is_some_and(|next| !next.is_whitespace() && plain(next))
+            plain(c)
+                || c == ':' && text[at + 1..].chars().next().is_some_and(|next| !next.is_whitespace() && plain(next))
         })
     };
     let is_word = matches!(
@@ -137,7 +146,9 @@ pub fn scalar(text: &str) -> String {
     );
     // What the tools around Helm would make another number of; Pilcrow itself takes the text.
     let is_odd_number = text.starts_with(|c: char| c.is_ascii_digit() || c == '.')
-        && (text.len() > 6 || !text.bytes().all(|byte| byte.is_ascii_digit()) || text.len() > 1 && text.starts_with('0'))
+        && (text.len() > 6
+            || !text.bytes().all(|byte| byte.is_ascii_digit())
+            || text.len() > 1 && text.starts_with('0'))
         && !text.contains(|c: char| c.is_ascii_alphabetic() && !"eExXabcdfABCDF_".contains(c) || "/:".contains(c));
     let is_safe = !is_odd_number && text.starts_with(begins) && colon_inside(text) && !text.ends_with(' ') && !is_word;
     if is_safe {
@@ -210,7 +221,11 @@ mod tests {
             Value::Group(pairs) => Value::Group(
                 pairs
                     .iter()
-                    .map(|pair| Pair { key: pair.key.clone(), place: Place::start_of(""), value: without_places(&pair.value) })
+                    .map(|pair| Pair {
+                        key: pair.key.clone(),
+                        place: Place::start_of(""),
+                        value: without_places(&pair.value),
+                    })
                     .collect(),
             ),
             value => value.clone(),
@@ -227,7 +242,7 @@ mod tests {
             let (before, _) = text.rsplit_once('\n').unwrap();
             let read = yaml::documents(&Text { place: Place::start_of(""), text: before });
             let read = read.map_err(|faults| TestCaseError::fail(format!("{}\n{before}", faults[0])))?;
-            prop_assert_eq!(without_places(&read[0].get("key").map_or(placed(Value::Nothing), |pair| pair.value.clone())), tree, "{}", before);
+            prop_assert_eq!(without_places(&read[0].get("key").map_or(placed(Value::Nothing), |pair| pair.value.clone())), tree.clone(), "{}", before);
             let mut text = String::new();
             item(&mut text, 2, &tree);
             let read = yaml::documents(&Text { place: Place::start_of(""), text: &text });

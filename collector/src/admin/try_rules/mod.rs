@@ -138,7 +138,11 @@ pub struct LastLines {
 ///
 /// # Errors
 /// There are none, or they cannot be read.
-pub fn read_containers(config: &Config, request: &Request, pods: Pods) -> anyhow::Result<(Vec<LastLines>, Vec<String>)> {
+pub fn read_containers(
+    config: &Config,
+    request: &Request,
+    pods: Pods,
+) -> anyhow::Result<(Vec<LastLines>, Vec<String>)> {
     let found = containers::find(config, request, pods)?;
     let (limits, lines) = (Limits::from(&config.lines), request.lines.unwrap_or(LINES));
     let read = |found: containers::Found| {

@@ -48,8 +48,18 @@ pub struct Draft {
 
 /// The order of groups in a file.
 const ORDER: [&str; 12] = [
-    "loki", "labels", "preset", "relabel_defaults", "relabel_configs", "pipeline_stages", "kubernetes", "start_at", "lines",
-    "checkpoint", "http", "log",
+    "loki",
+    "labels",
+    "preset",
+    "relabel_defaults",
+    "relabel_configs",
+    "pipeline_stages",
+    "kubernetes",
+    "start_at",
+    "lines",
+    "checkpoint",
+    "http",
+    "log",
 ];
 
 impl Draft {
@@ -92,7 +102,9 @@ impl Draft {
                     let own: Vec<&Setting> = self
                         .settings
                         .iter()
-                        .filter(|setting| (setting.key == group || setting.key.starts_with(&prefix)) && !skip(&setting.key))
+                        .filter(|setting| {
+                            (setting.key == group || setting.key.starts_with(&prefix)) && !skip(&setting.key)
+                        })
                         .collect();
                     settings(&mut out, indent, &own, 0);
                 }

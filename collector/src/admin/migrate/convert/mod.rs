@@ -42,7 +42,12 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     if had_filename {
         let text = "Pilcrow makes no such label: each restart of a container would make a new stream; the file is named by namespace, \
                     pod and container";
-        draft.findings.push(Finding::new(Kind::Changed, &pipeline.place, format!("{}: label filename", pipeline.name), text));
+        draft.findings.push(Finding::new(
+            Kind::Changed,
+            &pipeline.place,
+            format!("{}: label filename", pipeline.name),
+            text,
+        ));
     }
     let stream = stages::convert(pipeline, &labels, &mut draft);
     relabel::convert(pipeline, labels, stream, &mut draft);
@@ -80,7 +85,9 @@ pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> 
     draft.stages = stages;
     settle::settle(&mut draft)?;
     let missing = draft.findings.iter().filter(|finding| finding.kind == Kind::NotPossible);
-    notes.extend(missing.map(|finding| format!("not compared, as Pilcrow cannot do it: {}: {}", finding.place, finding.what)));
+    notes.extend(
+        missing.map(|finding| format!("not compared, as Pilcrow cannot do it: {}: {}", finding.place, finding.what)),
+    );
     let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
     Ok(Verbatim { draft, labels: client.map(|client| client.labels.clone()).unwrap_or_default(), makes_stream, notes })
 }

@@ -3,8 +3,8 @@
 use super::{Base, Draft, Item, draft::group, field, list, origin_of, why_not_known};
 use crate::{
     admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Setting, Tree, Value},
-    config::Preset,
-    pipeline::relabel::built_in,
+    config::{Preset, RelabelAction, RelabelConfig},
+    pipeline::relabel::{Labels, Rule, built_in},
 };
 
 /// Labels that tell Promtail which files to read, or which node a pod runs on.
@@ -26,10 +26,10 @@ enum Fate {
 /// Converts the rules of a pipeline; `labels` are those that the client adds; `stream`: the stage that makes the label `stream`, for
 /// which a rule is needed.
 pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, stream: Option<Place>, draft: &mut Draft) {
-    let mut reads_names = false;
+    let mut by_names = Vec::new();
     for (index, rule) in pipeline.relabel.iter().enumerate() {
         let what = format!("{}: relabel_configs[{index}]", pipeline.name);
-        reads_names |= ["labelkeep", "labeldrop", "labelmap"].contains(&field(rule, "action").to_lowercase().as_str());
+        by_names.extend(by_name(rule));
         let mut find = |kind, text: &str| draft.findings.push(Finding::new(kind, &rule.place, &what, text));
         match fate(rule) {
             Fate::Stays(tree) => {
@@ -48,7 +48,7 @@ pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, stream: Option<Place>,
     if let Some(place) = stream {
         draft.relabel.push(stream_rule(&place));
     }
-    external(labels, reads_names, draft);
+    external(labels, &by_names, draft);
 }
 
 /// The rules of a pipeline as they are, but for those that Pilcrow cannot follow; returns which those are.
@@ -57,19 +57,33 @@ pub fn verbatim(pipeline: &Pipeline, draft: &mut Draft) -> Vec<String> {
     for (index, rule) in pipeline.relabel.iter().enumerate() {
         match fate(rule) {
             Fate::Stays(_) => {
-                let item = Item { tree: Some(rule.clone()), what: format!("relabel_configs[{index}]"), comment: origin_of(&rule.place) };
+                let item = Item {
+                    tree: Some(rule.clone()),
+                    what: format!("relabel_configs[{index}]"),
+                    comment: origin_of(&rule.place),
+                };
                 draft.relabel.push(item);
             }
             Fate::ByItself(_) => {}
-            Fate::Changed(why) | Fate::NotPossible(why) => notes.push(format!("not compared: {}: {why}", origin_of(&rule.place))),
+            Fate::Changed(why) | Fate::NotPossible(why) => {
+                notes.push(format!("not compared: {}: {why}", origin_of(&rule.place)))
+            }
         }
     }
+    // Promtail's lines have this label when no rule makes any; its value comes with each file.
+    let place = &pipeline.place;
+    let pairs = [
+        ("source_labels", Value::List(vec![Tree::text(place, "__path__")])),
+        ("target_label", Value::Text("filename".into())),
+    ];
+    let item = Item { tree: Some(group(place, &pairs)), what: "filename".into(), comment: origin_of(place) };
+    draft.relabel.push(item);
     notes
 }
 
 /// The labels of the client: Promtail adds them last, and only where there is none of that name. They are in `labels`, which is there
-/// before the rules, unless a rule goes by names.
-fn external(labels: Vec<Setting>, reads_names: bool, draft: &mut Draft) {
+/// before the rules, unless a rule would take it away there.
+fn external(labels: Vec<Setting>, by_names: &[Rule], draft: &mut Draft) {
     for label in labels {
         let name = label.key.trim_start_matches("labels.").to_owned();
         let from_pods = match draft.base {
@@ -80,7 +94,7 @@ fn external(labels: Vec<Setting>, reads_names: bool, draft: &mut Draft) {
         if from_pods {
             let text = "the pod's own label of this name counts, as it does for a label of the client";
             draft.findings.push(Finding::new(Kind::Changed, &label.value.place, &label.from, text));
-        } else if reads_names {
+        } else if by_names.iter().any(|rule| takes_away(rule, &name)) {
             let place = &label.value.place;
             let value = replacement(label.value.as_text().unwrap_or(""));
             let tree = group(
@@ -100,6 +114,23 @@ fn external(labels: Vec<Setting>, reads_names: bool, draft: &mut Draft) {
     }
 }
 
+/// A rule that removes labels by their names.
+fn by_name(rule: &Tree) -> Option<Rule> {
+    let action = match field(rule, "action").to_lowercase().as_str() {
+        "labeldrop" => RelabelAction::LabelDrop,
+        "labelkeep" => RelabelAction::LabelKeep,
+        _ => return None,
+    };
+    let regex = rule.get("regex").and_then(|pair| pair.value.as_text()).unwrap_or("(.*)").to_owned();
+    Rule::new(&RelabelConfig { action, regex, ..RelabelConfig::default() }).ok()
+}
+
+fn takes_away(rule: &Rule, name: &str) -> bool {
+    let mut labels = Labels::from([(name.to_owned(), "x".to_owned())]);
+    rule.apply(&mut labels);
+    labels.is_empty()
+}
+
 /// A text as a rule writes it: `$` stands for a group there, but in the name of a variable.
 fn replacement(text: &str) -> String {
     if text.contains("${") { text.to_owned() } else { text.replace('$', "$$$$") }
@@ -116,7 +147,9 @@ fn fate(rule: &Tree) -> Fate {
     let keeps = matches!(action.as_str(), "keep" | "keepequal");
     let drops = matches!(action.as_str(), "drop" | "dropequal");
     if target == "__path_exclude__" {
-        return Fate::NotPossible("Pilcrow finds the files of pods by itself: leave pods out by a rule with the action drop".into());
+        return Fate::NotPossible(
+            "Pilcrow finds the files of pods by itself: leave pods out by a rule with the action drop".into(),
+        );
     }
     if OF_FILES.contains(&target) && !keeps && !drops {
         return Fate::ByItself("the files of this node's pods are found without a rule");
@@ -125,25 +158,34 @@ fn fate(rule: &Tree) -> Fate {
     if keeps && goes_by_node && (regex.contains("${") || sources.contains(&"__host__") || !target.is_empty()) {
         return Fate::ByItself("Pilcrow reads the logs of its own node only");
     }
-    if let Some(prefix) = ["__meta_kubernetes_node_", "__meta_kubernetes_namespace_label", "__meta_kubernetes_namespace_annotation", "__meta_kubernetes_service_"]
-        .iter()
-        .find(|prefix| action == "labelmap" && regex.trim_start_matches('^').starts_with(**prefix))
+    if let Some(prefix) = [
+        "__meta_kubernetes_node_",
+        "__meta_kubernetes_namespace_label",
+        "__meta_kubernetes_namespace_annotation",
+        "__meta_kubernetes_service_",
+    ]
+    .iter()
+    .find(|prefix| action == "labelmap" && regex.trim_start_matches('^').starts_with(**prefix))
     {
-        return Fate::NotPossible(format!("{prefix}… is none of a pod, and Pilcrow asks the Kubernetes API for pods only; leave the labels out"));
+        return Fate::NotPossible(format!(
+            "{prefix}… is none of a pod, and Pilcrow asks the Kubernetes API for pods only; leave the labels out"
+        ));
     }
     let unknown = sources.iter().chain(Some(&target)).find_map(|name| Some((*name, why_not_known(name)?)));
     match unknown {
         None => Fate::Stays(simplified(rule)),
         Some((name, why)) if keeps || drops => {
-            let all = if name.contains("phase") { "logs of pods that have ended are read as well" } else { "it selects nothing" };
+            let all = if name.contains("phase") {
+                "logs of pods that have ended are read as well"
+            } else {
+                "it selects nothing"
+            };
             Fate::Changed(format!("left out, so that {all}: {name} is not known, as {why}"))
         }
         Some((name, why)) if sources.len() > 1 => {
             Fate::NotPossible(format!("{name} is not known, as {why}; write the rule without it"))
         }
-        Some((name, why)) => {
-            Fate::NotPossible(format!("{name} is not known, as {why}; there is no label {target}"))
-        }
+        Some((name, why)) => Fate::NotPossible(format!("{name} is not known, as {why}; there is no label {target}")),
     }
 }
 

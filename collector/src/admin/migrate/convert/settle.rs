@@ -52,7 +52,9 @@ pub fn settle(draft: &mut Draft) -> Result<(), String> {
         };
         let Some(problem) = problem else { break };
         if !take_out(draft, &problem) {
-            return Err(format!("the conversion is not accepted by Pilcrow ({problem}); please report this with the file"));
+            return Err(format!(
+                "the conversion is not accepted by Pilcrow ({problem}); please report this with the file"
+            ));
         }
     }
     Err("the conversion is not accepted by Pilcrow; please report this with the file".into())
@@ -69,7 +71,9 @@ fn take_out(draft: &mut Draft, problem: &Problem) -> bool {
             let list = if list == "labels" { labels } else { settings };
             // A problem of a group, or of a part of a value.
             let is_it = |key: &str| {
-                key == problem.key || key.starts_with(&format!("{}.", problem.key)) || problem.key.starts_with(&format!("{key}."))
+                key == problem.key
+                    || key.starts_with(&format!("{}.", problem.key))
+                    || problem.key.starts_with(&format!("{key}."))
             };
             let Some(index) = list.iter().position(|setting| is_it(&setting.key)) else { return false };
             let setting = list.remove(index);

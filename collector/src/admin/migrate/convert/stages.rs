@@ -43,7 +43,8 @@ pub fn verbatim(pipeline: &Pipeline) -> (Vec<Item>, bool) {
             continue;
         }
         // What Promtail does where the stage does not say it.
-        let is_fudged = name == "timestamp" && stage.pairs().iter().all(|pair| pair.value.get("action_on_failure").is_none());
+        let is_fudged =
+            name == "timestamp" && stage.pairs().iter().all(|pair| pair.value.get("action_on_failure").is_none());
         let tree = if is_fudged { with(stage, "action_on_failure", "fudge") } else { stage.clone() };
         let comment = origin_of(&stage.place);
         items.push(Item { tree: Some(tree), what: format!("pipeline_stages[{index}].{name}"), comment });
@@ -88,7 +89,12 @@ impl Reader<'_> {
                 self.keep(stage, &what);
             }
             "limit" if field(settings, "drop") != "true" => {
-                self.find(Kind::Changed, stage, &what, "only the container that is over its limit waits, its lines on the disk; Promtail stops all");
+                self.find(
+                    Kind::Changed,
+                    stage,
+                    &what,
+                    "only the container that is over its limit waits, its lines on the disk; Promtail stops all",
+                );
                 self.keep(stage, &what);
             }
             "multiline" => {
@@ -96,8 +102,12 @@ impl Reader<'_> {
                 self.keep(stage, &what);
             }
             "labelallow" | "label_keep" if !self.labels.is_empty() => {
-                let names: Vec<&str> = self.labels.iter().map(|label| label.key.trim_start_matches("labels.")).collect();
-                let text = format!("with the labels of the client ({}), which Promtail adds behind all stages", names.join(", "));
+                let names: Vec<&str> =
+                    self.labels.iter().map(|label| label.key.trim_start_matches("labels.")).collect();
+                let text = format!(
+                    "with the labels of the client ({}), which Promtail adds behind all stages",
+                    names.join(", ")
+                );
                 self.find(Kind::Changed, stage, &what, text);
                 let names: Vec<Tree> = names.iter().map(|name| Tree::text(&stage.place, *name)).collect();
                 self.keep(&with_items(stage, &names), &what);
@@ -109,7 +119,12 @@ impl Reader<'_> {
             }
         }
         if mentions(settings, "filename") && name != "labeldrop" && name != "label_drop" {
-            self.find(Kind::Changed, stage, &what, "reads filename, which Pilcrow has not: namespace, pod and container are labels already");
+            self.find(
+                Kind::Changed,
+                stage,
+                &what,
+                "reads filename, which Pilcrow has not: namespace, pod and container are labels already",
+            );
         }
     }
 
@@ -141,7 +156,10 @@ impl Reader<'_> {
         let text = "left out: rules make the labels that it takes from the path, as Pilcrow knows the pod of each file";
         self.find(Kind::Changed, stage, what, text);
         if !unknown.is_empty() {
-            let text = format!("{} cannot be told: write a rule that takes it from __path__ (docs/labels.md)", unknown.join(", "));
+            let text = format!(
+                "{} cannot be told: write a rule that takes it from __path__ (docs/labels.md)",
+                unknown.join(", ")
+            );
             self.find(Kind::NotPossible, stage, what, text);
         }
     }
@@ -156,7 +174,12 @@ impl Reader<'_> {
         self.reads_format = true;
         let sized = settings.pairs().iter().any(|pair| pair.key.starts_with("max_partial"));
         if sized {
-            self.find(Kind::Changed, stage, what, "its sizes have no effect: Pilcrow joins pieces of lines itself, up to lines.max_bytes");
+            self.find(
+                Kind::Changed,
+                stage,
+                what,
+                "its sizes have no effect: Pilcrow joins pieces of lines itself, up to lines.max_bytes",
+            );
         } else {
             self.find(Kind::Taken, stage, what, "Pilcrow reads the runtime's format by itself, CRI and docker");
         }
@@ -181,7 +204,8 @@ impl Reader<'_> {
             "regex" if field(settings, "expression").contains("stdout|stderr") => groups(field(settings, "expression")),
             "json" => {
                 let expressions = settings.get("expressions").map(|pair| pair.value.pairs()).unwrap_or_default();
-                let paths: Vec<&str> = expressions.iter().map(|pair| pair.value.as_text().unwrap_or(&pair.key)).collect();
+                let paths: Vec<&str> =
+                    expressions.iter().map(|pair| pair.value.as_text().unwrap_or(&pair.key)).collect();
                 if !(paths.contains(&"log") && paths.contains(&"stream")) {
                     return 0;
                 }
@@ -202,7 +226,9 @@ impl Reader<'_> {
             return 0;
         }
         let what = self.what(index, name);
-        let text = format!("left out with the {with_it} stages behind it: Pilcrow reads the runtime's format by itself, CRI and docker");
+        let text = format!(
+            "left out with the {with_it} stages behind it: Pilcrow reads the runtime's format by itself, CRI and docker"
+        );
         self.find(Kind::Taken, stage, &what, text);
         self.reads_format = true;
         with_it
@@ -264,9 +290,9 @@ pub fn drop_file_name(stages: &[Tree]) -> bool {
 fn field_is(tree: &Tree, key: &str, value: &str) -> bool {
     match &tree.value {
         Value::List(items) => items.iter().any(|item| field_is(item, key, value)),
-        Value::Group(pairs) => {
-            pairs.iter().any(|pair| pair.key == key && pair.value.as_text() == Some(value) || field_is(&pair.value, key, value))
-        }
+        Value::Group(pairs) => pairs
+            .iter()
+            .any(|pair| pair.key == key && pair.value.as_text() == Some(value) || field_is(&pair.value, key, value)),
         _ => false,
     }
 }
@@ -291,7 +317,9 @@ fn with_items(stage: &Tree, more: &[Tree]) -> Tree {
         && let Some(pair) = pairs.first_mut()
     {
         let list = match &mut pair.value.value {
-            Value::Group(fields) => fields.iter_mut().find(|field| field.key == "values").map(|field| &mut field.value.value),
+            Value::Group(fields) => {
+                fields.iter_mut().find(|field| field.key == "values").map(|field| &mut field.value.value)
+            }
             value => Some(value),
         };
         if let Some(Value::List(items)) = list {

@@ -39,7 +39,9 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
     chart::read(values, "", &["config", "extraArgs", "configmap", "loki"], origin);
     let none = Tree { place: values.place.clone(), value: Value::Group(Vec::new()) };
     let config = at(values, &["config"]).unwrap_or(&none);
-    if let Some(file) = at(config, &["file"]).filter(|file| file.as_text().is_some_and(|text| text.contains("scrape_configs:\n  -"))) {
+    if let Some(file) =
+        at(config, &["file"]).filter(|file| file.as_text().is_some_and(|text| text.contains("scrape_configs:\n  -")))
+    {
         for root in template::filled(outer, file, values)?.documents()? {
             super::read(&root, origin);
         }

@@ -12,7 +12,8 @@ const TOKEN_FILE: &str = "/etc/pilcrow/token";
 
 /// Reads a client; `what`: `clients[0]`.
 pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
-    let mut client = Client { name: what.to_owned(), place: group.place.clone(), settings: Vec::new(), labels: Vec::new() };
+    let mut client =
+        Client { name: what.to_owned(), place: group.place.clone(), settings: Vec::new(), labels: Vec::new() };
     let findings = &mut origin.findings;
     let to_read = Walk { settings: &mut client.settings, findings }.group(group, what, keys::CLIENT);
     let mut reader = Reader { client: &mut client, findings, what };
@@ -39,7 +40,9 @@ impl Reader<'_> {
                 "external_labels" => self.labels(pair),
                 "basic_auth.password" => self.secret(key, pair, "loki.basic_auth.password_file", PASSWORD_FILE),
                 "bearer_token" => self.secret(key, pair, "loki.bearer_token_file", TOKEN_FILE),
-                "authorization.credentials" if is_bearer => self.secret(key, pair, "loki.bearer_token_file", TOKEN_FILE),
+                "authorization.credentials" if is_bearer => {
+                    self.secret(key, pair, "loki.bearer_token_file", TOKEN_FILE)
+                }
                 "authorization.credentials_file" if is_bearer => {
                     self.set("loki.bearer_token_file", pair.value.clone(), key);
                     self.find(Kind::Taken, pair, key, "loki.bearer_token_file");
@@ -77,12 +80,21 @@ impl Reader<'_> {
         self.set("loki.basic_auth.username", Tree::text(&pair.value.place, name), "url");
         self.set("loki.basic_auth.password_file", Tree::text(&pair.value.place, PASSWORD_FILE), "url");
         let password = if password.is_empty() { "the password" } else { "the password that stands in the URL" };
-        self.find(Kind::Changed, pair, "url", format!("loki.url without the user, who is in loki.basic_auth: write {password} to the file {PASSWORD_FILE}"));
+        self.find(
+            Kind::Changed,
+            pair,
+            "url",
+            format!(
+                "loki.url without the user, who is in loki.basic_auth: write {password} to the file {PASSWORD_FILE}"
+            ),
+        );
     }
 
     fn secret(&mut self, key: &str, pair: &Pair, new: &str, file: &str) {
         self.set(new, Tree::text(&pair.value.place, file), key);
-        let text = format!("{new}: Pilcrow reads secrets from files; write this one to {file} (in the chart: a Secret, see below)");
+        let text = format!(
+            "{new}: Pilcrow reads secrets from files; write this one to {file} (in the chart: a Secret, see below)"
+        );
         self.find(Kind::Changed, pair, key, text);
     }
 
@@ -105,13 +117,19 @@ impl Reader<'_> {
                 continue;
             }
             let lower = header.key.to_ascii_lowercase();
-            let is_secret = ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
+            let is_secret =
+                ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
             let mut header = header.clone();
             if is_secret && !value.contains("${") {
-                let variable: String =
-                    header.key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+                let variable: String = header
+                    .key
+                    .chars()
+                    .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+                    .collect();
                 header.value = Tree::text(&header.value.place, format!("${{LOKI_{variable}}}"));
-                let text = format!("looks like a secret: set the variable LOKI_{variable} in the environment from one (the chart's extraEnv)");
+                let text = format!(
+                    "looks like a secret: set the variable LOKI_{variable} in the environment from one (the chart's extraEnv)"
+                );
                 self.find(Kind::Changed, &header, &key, text);
             } else {
                 self.find(Kind::Taken, &header, &key, format!("loki.headers.{}", header.key));

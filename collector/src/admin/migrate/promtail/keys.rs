@@ -13,8 +13,8 @@ pub enum Way {
     Changed(&'static str),
     /// It is left out; why, and what to do instead.
     NotPossible(&'static str),
-    /// The reader of this module looks at the value; what it may become, and a note for the documentation.
-    Read(Meaning, &'static str),
+    /// The reader of this module looks at the value: with this meaning.
+    Read(Meaning),
 }
 
 /// What a key that is read by itself may become; for the table of the documentation.
@@ -22,6 +22,7 @@ pub enum Way {
 pub enum Meaning {
     Taken,
     Changed,
+    NotPossible,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +44,10 @@ const FIXED: &str = "is fixed in Pilcrow";
 
 /// The keys below `server`.
 pub const SERVER: &[(&str, Way)] = &[
-    ("http_listen_port", Read(M::Taken, "`http.listen`; in the chart `port`")),
-    ("http_listen_address", Read(M::Taken, "`http.listen`; in the chart `listenAddress`")),
+    ("http_listen_port", Read(M::Taken)),
+    ("http_listen_address", Read(M::Taken)),
     ("log_level", To("log.level", Text)),
-    ("log_format", Read(M::Changed, "`log.format: json` for `json`, else text")),
+    ("log_format", Read(M::Changed)),
     ("disable", Changed("Pilcrow always serves /metrics, /ready and /healthz: the chart's probes need them")),
     ("grpc_listen_port", ByItself("Pilcrow has no gRPC server")),
     ("grpc_listen_address", ByItself("Pilcrow has no gRPC server")),
@@ -61,16 +62,19 @@ pub const SERVER: &[(&str, Way)] = &[
     ("http_server_idle_timeout", Changed(OWN_SERVER)),
     ("http_path_prefix", Changed(OWN_SERVER)),
     ("health_check_target", Changed("/ready tells whether lines reach Loki, whatever the number of targets")),
-    ("enable_runtime_reload", Changed("a changed configuration needs a new start; the chart does it (rollOnConfigChange)")),
+    (
+        "enable_runtime_reload",
+        Changed("a changed configuration needs a new start; the chart does it (rollOnConfigChange)"),
+    ),
     ("external_url", ByItself("Pilcrow has no pages")),
 ];
 
 /// The keys of a client.
 pub const CLIENT: &[(&str, Way)] = &[
-    ("url", Read(M::Taken, "`loki.url`; a user in it goes to `loki.basic_auth`")),
+    ("url", Read(M::Taken)),
     ("name", ByItself("there is one client, and its metrics need no name")),
     ("tenant_id", To("loki.tenant", Text)),
-    ("headers", Read(M::Taken, "`loki.headers`; `X-Scope-OrgID` is `loki.tenant`, what looks like a secret becomes a variable")),
+    ("headers", Read(M::Taken)),
     ("batchsize", To("loki.batch.bytes", Bytes)),
     ("batchwait", To("loki.batch.age", Duration)),
     ("timeout", To("loki.timeout", Duration)),
@@ -81,15 +85,23 @@ pub const CLIENT: &[(&str, Way)] = &[
         Changed("a push is repeated until Loki accepts it; meanwhile the lines wait on the disk and are not dropped"),
     ),
     ("basic_auth.username", To("loki.basic_auth.username", Text)),
-    ("basic_auth.username_file", NotPossible("write the name itself, or ${LOKI_USERNAME} and set that variable from the Secret")),
-    ("basic_auth.password", Read(M::Changed, "`loki.basic_auth.password_file`: secrets are read from files")),
+    (
+        "basic_auth.username_file",
+        NotPossible("write the name itself, or ${LOKI_USERNAME} and set that variable from the Secret"),
+    ),
+    ("basic_auth.password", Read(M::Changed)),
     ("basic_auth.password_file", To("loki.basic_auth.password_file", Text)),
-    ("bearer_token", Read(M::Changed, "`loki.bearer_token_file`: secrets are read from files")),
+    ("bearer_token", Read(M::Changed)),
     ("bearer_token_file", To("loki.bearer_token_file", Text)),
-    ("authorization.type", Read(M::Taken, "only `Bearer`")),
-    ("authorization.credentials", Read(M::Changed, "`loki.bearer_token_file`: secrets are read from files")),
-    ("authorization.credentials_file", Read(M::Taken, "`loki.bearer_token_file`")),
-    ("oauth2", NotPossible("Pilcrow does not fetch tokens: let a proxy in front of Loki do it, or a sidecar that writes the token to a file for loki.bearer_token_file")),
+    ("authorization.type", Read(M::Taken)),
+    ("authorization.credentials", Read(M::Changed)),
+    ("authorization.credentials_file", Read(M::Taken)),
+    (
+        "oauth2",
+        NotPossible(
+            "Pilcrow does not fetch tokens: let a proxy in front of Loki do it, or a sidecar that writes the token to a file for loki.bearer_token_file",
+        ),
+    ),
     ("tls_config.ca_file", To("loki.tls.ca_file", Text)),
     ("tls_config.cert_file", To("loki.tls.cert_file", Text)),
     ("tls_config.key_file", To("loki.tls.key_file", Text)),
@@ -106,40 +118,56 @@ pub const CLIENT: &[(&str, Way)] = &[
     ("enable_http2", ByItself("HTTP/1.1 is spoken, which every Loki takes")),
     (
         "drop_rate_limited_batches",
-        Changed("Pilcrow never drops a whole batch: streams that Loki refuses wait alone (loki.refused_streams: drop after 1h drops them)"),
+        Changed(
+            "Pilcrow never drops a whole batch: streams that Loki refuses wait alone (loki.refused_streams: drop after 1h drops them)",
+        ),
     ),
-    ("external_labels", Read(M::Taken, "`labels`")),
+    ("external_labels", Read(M::Taken)),
     ("stream_lag_labels", Changed("pilcrow_lag_bytes has namespace, pod and container")),
 ];
 
 /// The keys below `positions`.
 pub const POSITIONS: &[(&str, Way)] = &[
-    ("filename", Read(M::Changed, "`paths.state`, a folder; see Positions below")),
+    ("filename", Read(M::Changed)),
     ("sync_period", To("checkpoint.interval", Duration)),
     ("ignore_invalid_yaml", ByItself("a damaged file of positions is reported and set aside")),
 ];
 
 /// The keys below `limits_config`.
 pub const LIMITS: &[(&str, Way)] = &[
-    ("readline_rate_enabled", Changed("lines that cannot be sent yet stay on the disk (memory.queue); for a limit use the stage limit")),
+    (
+        "readline_rate_enabled",
+        Changed("lines that cannot be sent yet stay on the disk (memory.queue); for a limit use the stage limit"),
+    ),
     ("readline_rate", Changed("see readline_rate_enabled")),
     ("readline_burst", Changed("see readline_rate_enabled")),
     ("readline_rate_drop", Changed("see readline_rate_enabled: Pilcrow drops no line because of a rate")),
     ("max_streams", Changed("what stages may make is bounded by container: 200 streams an hour")),
-    ("max_line_size", Read(M::Changed, "`lines.max_bytes`; longer lines are split, Promtail drops them")),
-    ("max_line_size_truncate", Read(M::Taken, "`lines.oversize: cut`")),
+    ("max_line_size", Read(M::Changed)),
+    ("max_line_size_truncate", Read(M::Taken)),
 ];
 
 /// The keys below `target_config`.
 pub const TARGET: &[(&str, Way)] = &[
     ("sync_period", ByItself("new files are reported by the kernel; sweep.interval is the safety net")),
-    ("stdin", NotPossible("`pilcrow try --stdin` shows what becomes of lines, and sends none; pipe them into promtail --stdin to send them")),
+    (
+        "stdin",
+        NotPossible(
+            "`pilcrow try --stdin` shows what becomes of lines, and sends none; pipe them into promtail --stdin to send them",
+        ),
+    ),
 ];
 
 /// The other keys at the top.
 pub const TOP: &[(&str, Way)] = &[
-    ("file_watch_config.min_poll_frequency", ByItself("growth is reported by the kernel; sweep.interval is the safety net")),
-    ("file_watch_config.max_poll_frequency", ByItself("growth is reported by the kernel; sweep.interval is the safety net")),
+    (
+        "file_watch_config.min_poll_frequency",
+        ByItself("growth is reported by the kernel; sweep.interval is the safety net"),
+    ),
+    (
+        "file_watch_config.max_poll_frequency",
+        ByItself("growth is reported by the kernel; sweep.interval is the safety net"),
+    ),
     ("options.stream_lag_labels", Changed("pilcrow_lag_bytes has namespace, pod and container")),
     ("tracing.enabled", Changed("Pilcrow makes no traces of itself")),
     ("wal.enabled", ByItself("Pilcrow needs none: a line stays in its file until Loki has accepted it")),
@@ -151,10 +179,10 @@ pub const TOP: &[(&str, Way)] = &[
 /// The keys of an item of `scrape_configs`.
 pub const SCRAPE: &[(&str, Way)] = &[
     ("job_name", ByItself("the name of a job is no label")),
-    ("pipeline_stages", Read(M::Taken, "`pipeline_stages`: see the stages below")),
-    ("relabel_configs", Read(M::Taken, "`relabel_configs`, with the same fields: see the labels below")),
-    ("kubernetes_sd_configs", Read(M::Taken, "the role `pod`")),
-    ("static_configs", Read(M::Changed, "paths in `/var/log/pods` and `/var/log/containers`: Pilcrow finds all pods by itself; other files: no")),
+    ("pipeline_stages", Read(M::Taken)),
+    ("relabel_configs", Read(M::Taken)),
+    ("kubernetes_sd_configs", Read(M::Taken)),
+    ("static_configs", Read(M::Changed)),
     ("decompression", ByItself("rotated files that are compressed are read as such")),
     ("encoding", NotPossible("container logs are UTF-8; Pilcrow replaces what is not")),
     ("entry_parser", ByItself("Pilcrow detects by itself whether records are CRI's or docker's")),
@@ -176,10 +204,10 @@ pub const SCRAPE: &[(&str, Way)] = &[
 
 /// The keys of an item of `kubernetes_sd_configs`.
 pub const DISCOVERY: &[(&str, Way)] = &[
-    ("role", Read(M::Taken, "`pod`; the others have no logs")),
+    ("role", Read(M::Taken)),
     ("namespaces.names", To("kubernetes.namespaces.include", Text)),
     ("namespaces.own_namespace", NotPossible("write the namespace's name to kubernetes.namespaces.include")),
-    ("selectors", Read(M::Taken, "`kubernetes.pod_selector`; fields: the node, and the namespace")),
+    ("selectors", Read(M::Taken)),
     ("kubeconfig_file", To("kubernetes.kubeconfig", Text)),
     ("api_server", NotPossible("put the address into a kubeconfig, and its path into kubernetes.kubeconfig")),
     ("basic_auth", NotPossible("put the credentials into a kubeconfig, and its path into kubernetes.kubeconfig")),
@@ -205,18 +233,46 @@ impl Way {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
-            To(..) | ByItself(_) | Read(M::Taken, _) => "yes",
-            Changed(_) | Read(M::Changed, _) => "changed",
-            NotPossible(_) => "no",
+            To(..) | ByItself(_) | Read(M::Taken) => "yes",
+            Changed(_) | Read(M::Changed) => "changed",
+            NotPossible(_) | Read(M::NotPossible) => "no",
         }
     }
+}
 
-    /// What the documentation says of it.
-    #[must_use]
-    pub fn note(self) -> String {
-        match self {
-            To(key, _) => format!("`{key}`"),
-            ByItself(text) | Changed(text) | NotPossible(text) | Read(_, text) => text.to_owned(),
-        }
+/// What the documentation says of keys that are read by themselves.
+const NOTES: &[(&str, &str)] = &[
+    ("http_listen_port", "`http.listen`; in the chart `port`"),
+    ("http_listen_address", "`http.listen`; in the chart `listenAddress`"),
+    ("log_format", "`log.format: json` for `json`, else text"),
+    ("url", "`loki.url`; a user in it goes to `loki.basic_auth`"),
+    ("headers", "`loki.headers`; `X-Scope-OrgID` is `loki.tenant`, what looks like a secret becomes a variable"),
+    ("basic_auth.password", "`loki.basic_auth.password_file`: secrets are read from files"),
+    ("bearer_token", "`loki.bearer_token_file`: secrets are read from files"),
+    ("authorization.type", "only `Bearer`"),
+    ("authorization.credentials", "`loki.bearer_token_file`: secrets are read from files"),
+    ("authorization.credentials_file", "`loki.bearer_token_file`"),
+    ("external_labels", "`labels`"),
+    ("filename", "`paths.state`, a folder; see Positions below"),
+    ("max_line_size", "`lines.max_bytes`; longer lines are split, Promtail drops them"),
+    ("max_line_size_truncate", "`lines.oversize: cut`"),
+    ("pipeline_stages", "`pipeline_stages`: see the stages below"),
+    ("relabel_configs", "`relabel_configs`, with the same fields: see the labels below"),
+    ("kubernetes_sd_configs", "the role `pod`"),
+    (
+        "static_configs",
+        "paths in `/var/log/pods` and `/var/log/containers`: Pilcrow finds all pods by itself; other files: no",
+    ),
+    ("role", "`pod`; the others have no logs"),
+    ("selectors", "`kubernetes.pod_selector`; fields: the node, and the namespace"),
+];
+
+/// What the documentation says of a key.
+#[must_use]
+pub fn note(key: &str, way: Way) -> String {
+    match way {
+        To(new, _) => format!("`{new}`"),
+        ByItself(text) | Changed(text) | NotPossible(text) => text.to_owned(),
+        Read(_) => NOTES.iter().find(|(known, _)| *known == key).map_or("", |(_, note)| note).to_owned(),
     }
 }

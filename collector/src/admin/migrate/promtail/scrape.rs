@@ -72,7 +72,10 @@ fn discovery(group: &Tree, what: &str, settings: &mut Vec<Setting>, findings: &m
         let (kind, text) = if is_of_pods {
             (Kind::Taken, "this node's pods are found by their log folders, and named by the Kubernetes API".to_owned())
         } else {
-            (Kind::NotPossible, format!("the role {role} finds no pods: use the role pod; all other kinds have no logs of their own"))
+            (
+                Kind::NotPossible,
+                format!("the role {role} finds no pods: use the role pod; all other kinds have no logs of their own"),
+            )
         };
         findings.push(Finding::new(kind, &pair.place, name, text));
     }
@@ -86,16 +89,20 @@ fn select(selector: &Tree, what: &str, settings: &mut Vec<Setting>, findings: &m
     }
     let Some(field) = selector.get("field") else { return };
     for term in field.value.as_text().unwrap_or("").split(',').filter(|term| !term.is_empty()) {
-        let (kind, text) = match term.split_once('=').map(|(name, value)| (name.trim(), value.trim_start_matches('=').trim())) {
-            Some(("spec.nodeName", _)) => (Kind::Taken, "Pilcrow reads the logs of its own node only".to_owned()),
-            Some(("metadata.namespace", namespace)) => {
-                let list = Value::List(vec![Tree::text(&field.value.place, namespace)]);
-                let list = Tree { place: field.value.place.clone(), value: list };
-                settings.push(Setting::new("kubernetes.namespaces.include", list, format!("{what}.field")));
-                (Kind::Taken, "kubernetes.namespaces.include".to_owned())
-            }
-            _ => (Kind::NotPossible, format!("{term} is left out: Pilcrow selects pods by namespace, labels and rules only")),
-        };
+        let (kind, text) =
+            match term.split_once('=').map(|(name, value)| (name.trim(), value.trim_start_matches('=').trim())) {
+                Some(("spec.nodeName", _)) => (Kind::Taken, "Pilcrow reads the logs of its own node only".to_owned()),
+                Some(("metadata.namespace", namespace)) => {
+                    let list = Value::List(vec![Tree::text(&field.value.place, namespace)]);
+                    let list = Tree { place: field.value.place.clone(), value: list };
+                    settings.push(Setting::new("kubernetes.namespaces.include", list, format!("{what}.field")));
+                    (Kind::Taken, "kubernetes.namespaces.include".to_owned())
+                }
+                _ => (
+                    Kind::NotPossible,
+                    format!("{term} is left out: Pilcrow selects pods by namespace, labels and rules only"),
+                ),
+            };
         findings.push(Finding::new(kind, &field.place, format!("{what}.field"), text));
     }
 }
@@ -108,11 +115,15 @@ fn static_config(group: &Tree, what: &str, findings: &mut Vec<Finding>) -> Optio
     let shown = path.and_then(|label| label.value.as_text()).unwrap_or("nothing");
     let place = path.map_or(&group.place, |label| &label.place);
     if !POD_FOLDERS.iter().any(|folder| shown.starts_with(folder)) {
-        let text = format!("{shown} is no log of a pod, and Pilcrow collects nothing else: keep Promtail, or run Grafana Alloy, for it");
+        let text = format!(
+            "{shown} is no log of a pod, and Pilcrow collects nothing else: keep Promtail, or run Grafana Alloy, for it"
+        );
         findings.push(Finding::new(Kind::NotPossible, place, name, text));
         return None;
     }
-    let text = format!("{shown}: all logs of pods are read from /var/log/pods, and their names make the labels namespace, pod and container");
+    let text = format!(
+        "{shown}: all logs of pods are read from /var/log/pods, and their names make the labels namespace, pod and container"
+    );
     findings.push(Finding::new(Kind::Changed, place, &name, text));
     let made = labels.iter().filter(|label| !label.key.starts_with("__"));
     Some(made.map(|label| fixed(label)).collect())

@@ -62,7 +62,7 @@ impl Walk<'_> {
             Way::ByItself(text) => find(Kind::Taken, text),
             Way::Changed(text) => find(Kind::Changed, text),
             Way::NotPossible(text) => find(Kind::NotPossible, text),
-            Way::Read(..) => to_read.push((key, pair)),
+            Way::Read(_) => to_read.push((key, pair)),
         }
     }
 }

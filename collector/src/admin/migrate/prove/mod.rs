@@ -70,7 +70,8 @@ impl Proof {
     pub fn interest(&self) -> anyhow::Result<Interest> {
         let mut config = self.new.config.clone();
         config.relabel_configs.extend(self.old.compiled.config.relabel_configs.iter().cloned());
-        let rules = Relabel::new(&config).map_err(|_| anyhow::anyhow!("the rules of both sides do not compile together"))?;
+        let rules =
+            Relabel::new(&config).map_err(|_| anyhow::anyhow!("the rules of both sides do not compile together"))?;
         Ok(Interest { rules, selector: self.new.pod_selector.clone() })
     }
 
@@ -135,7 +136,11 @@ impl Proof {
             let stream = Stream::ALL[channel % Stream::ALL.len()].name();
             let name = format!("{}/{}/{} {stream}", pod.namespace, pod.pod, read.origin.container);
             let as_sent = old.traces.iter().map(|trace| self.old.sent(trace));
-            comparison.channel(&name, as_sent.collect(), new.traces.iter().map(|trace| (trace.number, outcome(trace))).collect());
+            comparison.channel(
+                &name,
+                as_sent.collect(),
+                new.traces.iter().map(|trace| (trace.number, outcome(trace))).collect(),
+            );
         }
         Ok(())
     }

@@ -36,15 +36,15 @@ impl Old {
     pub fn new(origin: &Origin, options: &Options) -> anyhow::Result<Self> {
         let verbatim = convert::verbatim(origin, options).map_err(|why| anyhow::anyhow!("{why}"))?;
         let environment = convert::environment(&verbatim.draft);
-        let compiled = convert::compiled(&verbatim.draft).map_err(|problems| {
-            anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default())
-        })?;
+        let compiled = convert::compiled(&verbatim.draft)
+            .map_err(|problems| anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default()))?;
         let expanded = |label: &Setting| -> anyhow::Result<(String, String)> {
             let name = label.key.trim_start_matches("labels.").to_owned();
             let value = label.value.as_text().unwrap_or("");
             Ok((name, crate::config::tree::expanded(value, &environment).map_err(|why| anyhow::anyhow!("{why}"))?))
         };
-        let external = verbatim.labels.iter().map(expanded).collect::<anyhow::Result<_>>().context("external labels")?;
+        let external =
+            verbatim.labels.iter().map(expanded).collect::<anyhow::Result<_>>().context("external labels")?;
         let mut notes = vec!["the label filename is not compared: Pilcrow makes none".to_owned()];
         notes.extend(verbatim.notes);
         Ok(Self { compiled, notes, external, makes_stream: verbatim.makes_stream })
@@ -77,4 +77,3 @@ impl Old {
         (trace.number, sent)
     }
 }
-
