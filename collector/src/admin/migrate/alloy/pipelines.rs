@@ -111,9 +111,14 @@ impl<'a> Converter<'_, 'a> {
     }
 
     fn follow(&mut self, receivers: &Located, what: &str, steps: &mut Vec<usize>, paths: &mut Vec<Path>) {
-        let place = self.place(receivers.place);
-        match &receivers.value {
-            Value::List(items) => items.iter().for_each(|item| self.follow(item, what, steps, paths)),
+        for receiver in receivers.leaves() {
+            self.follow_one(receiver, what, steps, paths);
+        }
+    }
+
+    fn follow_one(&mut self, receiver: &Located, what: &str, steps: &mut Vec<usize>, paths: &mut Vec<Path>) {
+        let place = self.place(receiver.place);
+        match &receiver.value {
             Value::Reference(reference) => {
                 if steps.len() >= STEPS_MAX || steps.contains(&reference.component) {
                     return self.not_possible(
@@ -198,7 +203,8 @@ impl<'a> Converter<'_, 'a> {
         let from_api = source.name != "loki.source.file";
         let is_forked = different.len() > 1;
         for (steps, ends) in different {
-            if self.origin.pipelines.len() >= PIPELINES_MAX {
+            let enough = self.evaluator.spend(targets.rules.len());
+            if self.origin.pipelines.len() >= PIPELINES_MAX || !enough {
                 return self.not_possible(&place, &id, "there are too many ways to Loki; the rest is left out");
             }
             let mut rules = targets.rules.clone();
