@@ -15,7 +15,7 @@ mod processing;
 mod relabel;
 mod rule_test;
 mod stage;
-mod tree;
+pub mod tree;
 mod units;
 
 use std::{
@@ -45,6 +45,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Whether the built-in rules, which make the default labels, come before [`Self::relabel_configs`].
     pub relabel_defaults: bool,
+    /// Whose labels the built-in rules make.
+    pub preset: Preset,
     /// The user's rules for labels and for what is left out.
     pub relabel_configs: Vec<RelabelConfig>,
     /// Promtail's stages, applied to each line.
@@ -82,6 +84,32 @@ pub struct Config {
     pub log: Log,
     /// For tests of Pilcrow itself.
     pub debug: Debug,
+}
+
+/// `preset`: labels that another collector's chart makes by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Pilcrow's own.
+    #[default]
+    None,
+    /// Those of Promtail's chart.
+    PromtailChart,
+    /// Those of the chart k8s-monitoring, as it sends pod logs to Loki.
+    #[serde(rename = "k8s-monitoring")]
+    K8sMonitoring,
+}
+
+impl Preset {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::PromtailChart => "promtail-chart",
+            Self::K8sMonitoring => "k8s-monitoring",
+        }
+    }
 }
 
 /// `paths`.
@@ -323,6 +351,7 @@ impl Default for Config {
             loki: Loki::default(),
             labels: BTreeMap::new(),
             relabel_defaults: true,
+            preset: Preset::default(),
             relabel_configs: Vec::new(),
             pipeline_stages: Vec::new(),
             levels: false,

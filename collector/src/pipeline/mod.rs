@@ -15,7 +15,7 @@ mod dedupe;
 pub mod entry;
 pub mod extracted;
 mod further;
-mod go;
+pub mod go;
 pub mod level;
 pub mod levels;
 pub mod line_counts;

@@ -4,8 +4,8 @@
 //! positions to be saved. One thread, no locks on the way of a line. It never waits for the network: when every batch is in
 //! flight, reading stops until one comes back, and the log files wait on the disk.
 
-mod answers;
 mod annotations;
+mod answers;
 pub mod apart;
 mod archives;
 pub mod chain;
