@@ -36,26 +36,24 @@ const EXIT_FAILURE: u8 = 1;
 /// The configuration or the command line is wrong; clap exits with the same number.
 const EXIT_USAGE: u8 = 2;
 
-fn load(file: &ConfigFile) -> Result<Compiled, ConfigError> {
-    Compiled::load(file.config.as_deref(), &Config::process_environment)
+fn load(file: Option<&ConfigFile>) -> Result<Compiled, ConfigError> {
+    Compiled::load(file.and_then(|file| file.config.as_deref()), &Config::process_environment)
 }
 
 fn main() -> ExitCode {
     memory::give_back_at_once();
     let command = CommandLine::parse().command;
-    let compiled = match command.config_file().map(load).transpose() {
-        Ok(compiled) => compiled,
+    let command = match command {
+        Command::Migrate(options) => return exit_code(migrate(options)),
+        command => command,
+    };
+    match load(command.config_file()) {
+        Ok(compiled) => exit_code(with(command, compiled)),
         Err(error) => {
             logging::last_words(format_args!("{error}"));
-            return ExitCode::from(EXIT_USAGE);
+            ExitCode::from(EXIT_USAGE)
         }
-    };
-    exit_code(match (command, compiled) {
-        (Command::Migrate(options), _) => migrate(options),
-        (command, Some(compiled)) => with(command, compiled),
-        // Every other command reads one.
-        (_, None) => Ok(()),
-    })
+    }
 }
 
 /// Runs a command that reads a configuration.
