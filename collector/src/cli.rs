@@ -23,7 +23,7 @@ pub enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
-        /// Print the whole configuration as well, defaults included, as YAML
+        /// Print only the whole configuration, defaults included, as YAML
         #[arg(long)]
         print: bool,
         /// Print only the rules that make the labels, built-in ones included, as YAML
@@ -59,6 +59,21 @@ pub enum Command {
     },
     /// Convert the configuration of Promtail, the Grafana Agent or Alloy, or the values of their charts, and report what changed
     Migrate(MigrateOptions),
+    /// Show on one screen how the running Pilcrow is doing; the exit code is 0 if it is ready and healthy
+    Status {
+        #[command(flatten)]
+        running: Running,
+        /// Print the JSON of /api/v1/status (docs/status.md)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a live table of the containers of the running Pilcrow; l, b, g, n, s sort, r reverses, q quits
+    Top {
+        #[command(flatten)]
+        running: Running,
+    },
+    /// Show lines of a container as the running Pilcrow sends them
+    Tail(TailOptions),
     /// Show what this machine offers, what is missing and how to fix it
     Doctor {
         #[command(flatten)]
@@ -79,9 +94,66 @@ impl Command {
             | Self::Test { config: file, .. }
             | Self::Try(TryOptions { config: file, .. })
             | Self::ImportPositions { config: file, .. }
-            | Self::Doctor { config: file, .. } => Some(file),
+            | Self::Doctor { config: file, .. }
+            | Self::Status { running: Running { config: file, .. }, .. }
+            | Self::Top { running: Running { config: file, .. } }
+            | Self::Tail(TailOptions { running: Running { config: file, .. }, .. }) => Some(file),
         }
     }
+
+    /// Whether [`DEFAULT_FILE`] is read where no file is named.
+    pub fn has_default_file(&self) -> bool {
+        self.is_check() || matches!(self, Self::Status { .. } | Self::Top { .. } | Self::Tail(_))
+    }
+
+    /// Whether it is about the configuration, and so says which file that is.
+    pub fn is_check(&self) -> bool {
+        matches!(self, Self::Check { .. } | Self::Doctor { .. })
+    }
+
+    /// The address of `--url`: then no configuration is needed.
+    pub fn url(&self) -> Option<&str> {
+        match self {
+            Self::Status { running, .. } | Self::Top { running } | Self::Tail(TailOptions { running, .. }) => {
+                running.url.as_deref()
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Where the configuration lies in the image and in the packages.
+pub const DEFAULT_FILE: &str = "/etc/pilcrow/pilcrow.yaml";
+
+/// Which running Pilcrow is meant.
+#[derive(Args)]
+pub struct Running {
+    /// Its address, http://HOST:PORT; without one, http.listen of the configuration on this machine
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    #[command(flatten)]
+    pub config: ConfigFile,
+}
+
+#[derive(Args)]
+pub struct TailOptions {
+    #[command(flatten)]
+    pub running: Running,
+    /// Whose lines; of a pod the beginning of its name is enough
+    #[arg(value_name = "[NAMESPACE/]POD[/CONTAINER]")]
+    pub target: String,
+    /// Lines as they were read
+    #[arg(long, conflicts_with = "processed")]
+    pub raw: bool,
+    /// Lines as they are sent, after all stages, with labels and metadata: the default
+    #[arg(long)]
+    pub processed: bool,
+    /// Only lines that match this regular expression
+    #[arg(long, value_name = "RE")]
+    pub grep: Option<String>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Lines are the last ones of this node's containers, or those of files or of standard input.
@@ -159,7 +231,8 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 #[derive(Args)]
 pub struct ConfigFile {
-    /// YAML file; without one, LOKI_URL and NODE_NAME in the environment are enough
+    /// YAML file; without one, LOKI_URL and NODE_NAME in the environment are enough. check, doctor, status, top and tail then
+    /// read /etc/pilcrow/pilcrow.yaml where it is
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }

@@ -4,16 +4,18 @@ mod cli;
 
 use std::{
     io::{self, IsTerminal},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::Parser;
-use cli::{Command, CommandLine, ConfigFile, MigrateOptions, TryOptions};
+use cli::{Command, CommandLine, DEFAULT_FILE, MigrateOptions, TailOptions, TryOptions};
 use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
     admin::import_positions,
     admin::migrate::{self, output::Form, prove::Proof},
+    admin::remote::{self, Remote},
     admin::terminal::{Paint, wants_colours},
     admin::test_rules,
     admin::try_rules,
@@ -36,19 +38,39 @@ const EXIT_FAILURE: u8 = 1;
 /// The configuration or the command line is wrong; clap exits with the same number.
 const EXIT_USAGE: u8 = 2;
 
-fn load(file: Option<&ConfigFile>) -> Result<Compiled, ConfigError> {
-    Compiled::load(file.and_then(|file| file.config.as_deref()), &Config::process_environment)
+/// The file that a command reads; `None`: none, the environment is enough.
+fn file_of(command: &Command) -> Option<PathBuf> {
+    let named = command.config_file().and_then(|file| file.config.clone());
+    named.or_else(|| Some(DEFAULT_FILE.into()).filter(|file: &PathBuf| command.has_default_file() && file.exists()))
+}
+
+/// Says which configuration is looked at, where nobody has named one.
+fn say_which(command: &Command, file: Option<&Path>) {
+    if command.is_check() && command.config_file().is_some_and(|file| file.config.is_none()) {
+        match file {
+            Some(file) => logging::last_words(format_args!("pilcrow: using {}", file.display())),
+            None => logging::last_words(format_args!(
+                "pilcrow: there is no {DEFAULT_FILE} and no --config: using the defaults and the environment"
+            )),
+        }
+    }
 }
 
 fn main() -> ExitCode {
     memory::give_back_at_once();
     let command = CommandLine::parse().command;
-    let command = match command {
-        Command::Migrate(options) => return exit_code(migrate(options)),
-        command => command,
-    };
-    match load(command.config_file()) {
-        Ok(compiled) => exit_code(with(command, compiled)),
+    if let Some(url) = command.url() {
+        return exit_code(Remote::at(url).and_then(|remote| look(&command, &remote)));
+    }
+    if let Command::Migrate(options) = command {
+        return exit_code(migrate(options));
+    }
+    let file = file_of(&command);
+    match Compiled::load(file.as_deref(), &Config::process_environment) {
+        Ok(compiled) => {
+            say_which(&command, file.as_deref());
+            exit_code(with(command, compiled))
+        }
         Err(error) => {
             logging::last_words(format_args!("{error}"));
             ExitCode::from(EXIT_USAGE)
@@ -61,7 +83,8 @@ fn with(command: Command, compiled: Compiled) -> anyhow::Result<()> {
     match command {
         Command::Run(_) => run(compiled),
         Command::Check { show_relabel: true, .. } => check::write_rules(&compiled.config, &mut io::stdout().lock()),
-        Command::Check { print, .. } => check::write(&compiled, print, &mut io::stdout().lock()),
+        Command::Check { print: true, .. } => check::write_yaml(&compiled.config, &mut io::stdout().lock()),
+        Command::Check { .. } => check::write(&compiled, &mut io::stdout().lock()),
         Command::Doctor { json, .. } => diagnose(&compiled.config, json),
         Command::Test { config, files } => test_rules::run(
             &compiled,
@@ -71,6 +94,9 @@ fn with(command: Command, compiled: Compiled) -> anyhow::Result<()> {
             &mut io::stdout().lock(),
         ),
         Command::Try(options) => try_rules(&compiled, options),
+        Command::Status { .. } | Command::Top { .. } | Command::Tail(_) => {
+            look(&command, &Remote::of_config(&compiled.config))
+        }
         Command::ImportPositions { file, dry_run, force, once, .. } => import_positions::run(
             &compiled.config,
             &import_positions::Request { file, dry_run, force, once },
@@ -120,14 +146,30 @@ fn try_rules(compiled: &Compiled, options: TryOptions) -> anyhow::Result<()> {
     let TryOptions { namespace, pod, container, labels, lines, stdin, explain, json, files, .. } = options;
     let request = try_rules::Request { namespace, pod, container, labels, lines, stdin, files, explain, json };
     let pods = if request.is_of_containers() {
-        let interest =
-            kubernetes::Interest { rules: compiled.relabel.clone(), selector: compiled.pod_selector.clone() };
+        let (rules, selector) = (compiled.relabel.clone(), compiled.pod_selector.clone());
+        let interest = kubernetes::Interest { rules, selector, annotations: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(kubernetes::list(&compiled.config.kubernetes, &interest))
     } else {
         Ok(None)
     };
     try_rules::run(compiled, &request, pods, wants_colours(), &mut io::BufWriter::new(io::stdout().lock()))
+}
+
+/// The commands that ask the running program.
+fn look(command: &Command, remote: &Remote) -> anyhow::Result<()> {
+    let (colours, mut out) = (wants_colours(), io::BufWriter::new(io::stdout()));
+    let result = match command {
+        Command::Status { json, .. } => remote::status::run(remote, *json, colours, &mut out),
+        Command::Top { .. } => remote::top::run(remote, colours, &mut out),
+        Command::Tail(TailOptions { target, raw, grep, json, .. }) => {
+            let request = remote::tail::Request { target: target.clone(), raw: *raw, grep: grep.clone(), json: *json };
+            remote::tail::run(remote, &request, colours, &mut out)
+        }
+        _ => Ok(()),
+    };
+    io::Write::flush(&mut out)?;
+    result
 }
 
 fn exit_code(result: anyhow::Result<()>) -> ExitCode {

@@ -47,7 +47,14 @@ impl Proxies {
     fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         // A value from a file often ends in a newline.
         let value = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let either = |name: &str| value(name).or_else(|| value(&name.to_ascii_lowercase())).unwrap_or_default();
+        let either = |name: &str| {
+            let url = value(name).or_else(|| value(&name.to_ascii_lowercase())).unwrap_or_default();
+            if !url.is_empty() && !is_proxy(&url) {
+                // Not repeated: there may be a password in it.
+                tracing::warn!("{name} is ignored: it is no address of a proxy such as http://proxy:3128");
+            }
+            url
+        };
         // Where this is set, the program answers a web request, and HTTP_PROXY may be a header of it (CVE-2016-5385).
         let http = if variable("REQUEST_METHOD").is_some() { String::new() } else { either("HTTP_PROXY") };
         Builder {
@@ -79,6 +86,12 @@ impl Proxies {
         }
         Some(Proxy { uri: intercept.uri().clone(), auth })
     }
+}
+
+/// Whether some URL would go through this proxy.
+fn is_proxy(url: &str) -> bool {
+    let some = Uri::from_static("http://loki");
+    Matcher::builder().all(url.to_owned()).build().intercept(&some).is_some()
 }
 
 impl Builder {

@@ -17,9 +17,12 @@ use crate::{
     checkpoint::Snapshot,
     config::{Config, ReaderChoice},
     output::loki,
-    pipeline::Pipeline,
+    pipeline::{Annotated, Pipeline},
     source::kubernetes,
-    status::{Backend, Health, Side},
+    status::{
+        Health, Side,
+        view::{self, Asker},
+    },
     tail::{
         Links, Setup, Stop, TailMetrics, Tailer,
         notify::AnySignal,
@@ -34,6 +37,8 @@ pub struct Common {
     pub interest: kubernetes::Interest,
     /// `None`: there are no `pipeline_stages`.
     pub pipeline: Option<Pipeline>,
+    /// What makes pipelines for pods with annotations; `None`: they may not ask for any.
+    pub annotated: Option<Annotated>,
     pub metrics: Arc<TailMetrics>,
     pub health: Arc<Health>,
     /// Updates of this node's pods will come from the Kubernetes API.
@@ -56,6 +61,8 @@ pub struct OtherEnds {
     pub pods: kubernetes::Listener,
     /// Disconnected when the tailer has ended.
     pub ended: mpsc::Receiver<Infallible>,
+    /// Asks the tailer for its units.
+    pub asker: Asker,
     /// Asks the tailer to drain and end.
     pub stop: Arc<Stop>,
 }
@@ -76,6 +83,7 @@ impl Reader {
         let notify: [Arc<Notify>; 4] = std::array::from_fn(|_| Arc::default());
         let [sealed_notify, done_notify, snapshots_notify, pods_notify] = notify;
         let stop = Arc::new(Stop::default());
+        let (asker, asks) = view::channel();
         let links = Links {
             sealed: sealed_tx,
             sealed_notify: Arc::clone(&sealed_notify),
@@ -85,6 +93,7 @@ impl Reader {
             snapshots_notify: Arc::clone(&snapshots_notify),
             pods: common.watches_pods.then_some(pods_rx),
             pods_notify: Arc::clone(&pods_notify),
+            asks,
             stop: Arc::clone(&stop),
         };
         let setup = Setup {
@@ -92,6 +101,7 @@ impl Reader {
             relabel: common.interest.rules,
             pod_selector: common.interest.selector,
             pipeline: common.pipeline,
+            annotated: common.annotated,
             links,
             saved: saved.into(),
             metrics: common.metrics,
@@ -104,7 +114,7 @@ impl Reader {
         tracing::debug!(batches, "the reader side has started");
         let queue = loki::Queue { sealed, sealed_notify, done, done_notify };
         let pods = kubernetes::Listener { updates, notify: pods_notify };
-        Ok((Self { thread }, OtherEnds { queue, snapshots, snapshots_notify, pods, ended, stop }))
+        Ok((Self { thread }, OtherEnds { queue, snapshots, snapshots_notify, pods, ended, asker, stop }))
     }
 
     /// Waits until the thread has ended.
@@ -125,7 +135,7 @@ fn run(signal: AnySignal, setup: Setup) -> anyhow::Result<()> {
         ReaderChoice::Pread => None,
         ReaderChoice::Auto | ReaderChoice::IoUring => match UringReader::open() {
             Ok((runtime, reader)) => {
-                metrics.reader_backend.get_or_create(&Backend::new("io_uring", None)).set(1);
+                metrics.reads_with("io_uring", None);
                 tracing::info!("reading log files with io_uring");
                 let tailer = runtime.block_on(async { Tailer::new(reader, signal, setup) })?;
                 let ended = runtime.block_on(tailer.run());
@@ -143,7 +153,7 @@ fn run(signal: AnySignal, setup: Setup) -> anyhow::Result<()> {
             }
         },
     };
-    metrics.reader_backend.get_or_create(&Backend::new("pread", fallback_reason)).set(1);
+    metrics.reads_with("pread", fallback_reason);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async { Tailer::new(PreadReader::new(), signal, setup)?.run().await })?;
     Ok(())

@@ -1,19 +1,23 @@
 //! `pilcrow run`: starts both sides, connects them and stops them.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
 
 use crate::{
     checkpoint::{Lock, Snapshot, Store},
-    compiled::Compiled,
+    compiled::{self, Compiled},
     config::Config,
     metrics::PartMetrics,
     reader_side::{Common, Reader},
     sender_side,
     source::kubernetes::{self, WatchMetrics},
-    standby::{self, Standby, Standing},
-    status::{Backend, Health, Metrics, server},
+    standby::{Standby, Standing, StopSignals},
+    status::{
+        Backend, Health, Metrics,
+        server::{self, Served},
+        view::{BackendRow, Facts, View},
+    },
     tail::{Stop, notify},
     threads,
 };
@@ -33,21 +37,28 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     }
     let config = Arc::new(config);
     let mut all_metrics = Metrics::new();
-    let metrics = PartMetrics::new(&mut all_metrics);
+    let metrics = Arc::new(PartMetrics::new(&mut all_metrics));
     if let Some(pipeline) = &pipeline {
         all_metrics.collect(Box::new(pipeline.metrics().clone()));
+        if let Some(counts) = pipeline.line_counts() {
+            all_metrics.collect(Box::new(counts.clone()));
+        }
     }
-    let (all_metrics, health) = (Arc::new(all_metrics), Arc::new(Health::new().with_ready_after(config.ready.after.0)));
+    let health = Arc::new(Health::new().with_ready_after(config.ready.after.0));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
     let runtime = threads::runtime()?;
-    let standby = Standby { status: &status, metrics: &all_metrics, health: &health };
+    let mut served = Served { metrics: Arc::new(all_metrics), health: Arc::clone(&health), view: None };
+    // One that comes before both sides run is obeyed as soon as they do.
+    let mut signals = runtime.block_on(async { StopSignals::new() })?;
+    let standby = Standby { status: &status, served: &served, signals: &mut signals };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
     let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
-    metrics.tail.signal_backend.get_or_create(&Backend::new(&opened.backend, opened.fallback_reason.clone())).set(1);
+    let notifier = Backend::new(&opened.backend, opened.fallback_reason.clone());
+    metrics.tail.signal_backend.get_or_create(&notifier).set(1);
     if config.debug.drop_signals > 0.0 {
         tracing::warn!(
             share = config.debug.drop_signals,
@@ -55,7 +66,9 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         );
     }
     let access = open_kubernetes(&runtime, &config, &metrics.watch)?;
-    let interest = kubernetes::Interest { rules: relabel, selector: pod_selector };
+    let annotations = config.kubernetes.annotations.allow.clone();
+    let annotated = (!annotations.is_empty()).then(|| compiled::annotated(Arc::clone(&config), pipeline.as_ref()));
+    let interest = kubernetes::Interest { rules: relabel, selector: pod_selector, annotations };
     if access.is_none() {
         warn_of_unmet(&interest, &config);
     }
@@ -63,26 +76,33 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         config: Arc::clone(&config),
         interest: interest.clone(),
         pipeline,
+        annotated,
         metrics: Arc::clone(&metrics.tail),
         health: Arc::clone(&health),
         watches_pods: access.is_some(),
     };
     let (reader, ends) = Reader::start(common, opened.signal, saved)?;
     let stop = ends.stop;
+    let Backend { backend, fallback_reason } = notifier;
+    let facts = Facts { notifier: BackendRow { backend, fallback_reason }, ..Facts::of(&config) };
+    let counted = Arc::<PartMetrics>::clone(&metrics);
+    let view = Arc::new(View::new(facts, Arc::clone(&health), counted, ends.asker));
+    served.view = Some(Arc::clone(&view));
     let links = sender_side::Links {
         queue: ends.queue,
         snapshots: ends.snapshots,
         snapshots_notify: ends.snapshots_notify,
         pods: access.map(|access| (access, interest, ends.pods)),
         tailer_ended: ends.ended,
+        view,
     };
-    let serving = server::serve(status, all_metrics, Arc::clone(&health));
+    let serving = server::serve(status, served);
     let hangs_after = config.shutdown.deadline.0 + DEADLINE_GRACE;
     let result = runtime.block_on(async {
         tokio::select! {
             result = sender_side::run(&config, links, store, &metrics, health) => result.map(|()| true),
             result = serving => result.map(|never| match never {}).map_err(Into::into),
-            result = hang_after_signal(stop, hangs_after) => result.map(|()| false).map_err(Into::into),
+            () = hang_after_signal(&mut signals, stop, hangs_after) => Ok(false),
         }
     });
     runtime.shutdown_background();
@@ -131,12 +151,11 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
 }
 
 /// Asks the reader to end on SIGTERM or SIGINT; returns if that takes so long that something hangs.
-async fn hang_after_signal(stop: Arc<Stop>, hangs_after: Duration) -> io::Result<()> {
-    let name = standby::stop_signal().await?;
+async fn hang_after_signal(signals: &mut StopSignals, stop: Arc<Stop>, hangs_after: Duration) {
+    let name = signals.next().await;
     tracing::info!("{name}: sending what was read, then exiting");
     stop.ask();
     tokio::time::sleep(hangs_after).await;
-    Ok(())
 }
 
 /// The positions of an earlier run, and where to save them, once no other Pilcrow has the folder: each would overwrite the
@@ -149,7 +168,7 @@ async fn hang_after_signal(stop: Arc<Stop>, hangs_after: Duration) -> io::Result
 fn open_store(
     config: &Config,
     runtime: &tokio::runtime::Runtime,
-    standby: Standby<'_>,
+    mut standby: Standby<'_>,
 ) -> anyhow::Result<Option<(Option<Store>, Snapshot, Option<Lock>)>> {
     let folder = config.paths.state.display();
     let store = match Store::open(&config.paths.state) {

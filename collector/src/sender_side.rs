@@ -3,22 +3,28 @@
 //! In: sealed batches and snapshots of positions from the tailer. Out: batches that ended, pod metadata, and the file of
 //! positions. A tokio current-thread runtime; what may block (saving, resolving names) runs on threads of its own.
 
+mod told;
+
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use crossbeam_channel::Receiver;
 use tokio::sync::{Notify, mpsc};
 
+use self::told::Told;
 use crate::{
     checkpoint::{CheckpointMetrics, Snapshot, Store},
     config::Config,
     metrics::PartMetrics,
     output::loki,
     source::kubernetes,
-    status::{Health, Side},
+    status::{
+        Health, Side,
+        view::{self, View},
+    },
 };
 
-/// How often the sender side reports to [`Health`] that it runs.
-const BEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the sender side reports to [`Health`] that it runs, and takes a sample for the status page.
+const BEAT_INTERVAL: Duration = view::STEP;
 
 /// Positions that could not be saved are tried again after so long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -35,6 +41,8 @@ pub struct Links {
     pub pods: Option<(kubernetes::Access, kubernetes::Interest, kubernetes::Listener)>,
     /// Disconnected when the tailer has ended.
     pub tailer_ended: mpsc::Receiver<Infallible>,
+    /// What the status page shows, for its samples.
+    pub view: Arc<View>,
 }
 
 /// Runs until the reader side has ended and its last positions are saved.
@@ -49,9 +57,12 @@ pub async fn run(
     health: Arc<Health>,
 ) -> anyhow::Result<()> {
     let pushing = loki::Sender::new(&config.loki, Arc::clone(&metrics.loki), Arc::clone(&health))?.run(links.queue);
+    let mut told = Told::new(config.log.summary.0, &links.view);
     let beating = async {
         loop {
             health.beat(Side::Sender);
+            links.view.beat();
+            told.beat(&links.view);
             tokio::time::sleep(BEAT_INTERVAL).await;
         }
     };
@@ -132,6 +143,7 @@ impl Saving {
 /// Saves a snapshot; returns it where that failed.
 async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &CheckpointMetrics) -> Option<Snapshot> {
     // An SD card may take seconds to save: not on this thread.
+    let folder = store.folder().to_owned();
     let saving = tokio::task::spawn_blocking(move || (store.save(&snapshot), snapshot));
     let (saved, snapshot) = match saving.await {
         Ok((saved, snapshot)) => (saved, Some(snapshot)),
@@ -148,8 +160,9 @@ async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Ch
         Err(error) => {
             metrics.errors.inc();
             if !std::mem::replace(failing, true) {
-                tracing::error!(%error, "cannot save the positions (paths.state names the folder); trying again every few \
-                                         seconds. Lines since the last save would be sent again after a restart");
+                tracing::error!(folder = %folder.display(), %error,
+                    "cannot save the positions (paths.state); trying again every few seconds. Lines since the last save would be \
+                     sent again after a restart");
             }
             snapshot
         }

@@ -8,15 +8,17 @@ use std::{
     io,
     net::TcpListener,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     checkpoint::{Lock, Store},
-    status::{Health, Metrics, Throttle, server},
+    status::{
+        Throttle,
+        server::{self, Served},
+    },
 };
 
 /// How often the lock is tried.
@@ -28,8 +30,14 @@ const REMIND_EVERY: Duration = Duration::from_secs(600);
 pub struct Standby<'a> {
     /// `http.listen`.
     pub status: &'a TcpListener,
-    pub metrics: &'a Arc<Metrics>,
-    pub health: &'a Arc<Health>,
+    pub served: &'a Served,
+    pub signals: &'a mut StopSignals,
+}
+
+/// SIGTERM and SIGINT, noted from its beginning on.
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 /// How waiting ended.
@@ -47,8 +55,8 @@ impl Standby<'_> {
     /// Takes the lock of `folder`, at once where nobody has it.
     ///
     /// # Errors
-    /// Where the status server or the signal handlers fail.
-    pub async fn lock(&self, store: &Store, folder: &Path) -> anyhow::Result<Standing> {
+    /// Where the status server fails.
+    pub async fn lock(&mut self, store: &Store, folder: &Path) -> anyhow::Result<Standing> {
         match store.lock() {
             Ok(Some(lock)) => return Ok(Standing::Locked(lock)),
             Ok(None) => {}
@@ -59,20 +67,20 @@ impl Standby<'_> {
             "standing by: another Pilcrow, such as the pod that this one replaces, has the state folder (paths.state); this \
              one takes over when it ends");
         let started = Instant::now();
-        self.health.stand_by(true);
+        self.served.health.stand_by(true);
         let status = self.status.try_clone()?;
         let standing = tokio::select! {
             standing = until_locked(store, folder.to_string()) => standing,
-            served = server::serve(status, Arc::clone(self.metrics), Arc::clone(self.health)) => {
+            served = server::serve(status, self.served.clone()) => {
                 let served: Infallible = served?;
                 match served {}
             }
-            name = stop_signal() => {
-                tracing::info!("{}: ending; another Pilcrow has the state folder", name?);
+            name = self.signals.next() => {
+                tracing::info!("{name}: ending; another Pilcrow has the state folder");
                 Standing::Stopped
             }
         };
-        self.health.stand_by(false);
+        self.served.health.stand_by(false);
         if !matches!(standing, Standing::Stopped) {
             tracing::info!(%folder, "took over the state folder after {:.1?}", started.elapsed());
         }
@@ -98,14 +106,20 @@ async fn until_locked(store: &Store, folder: String) -> Standing {
     }
 }
 
-/// Resolves with the name of the signal that asks to end.
-///
-/// # Errors
-/// Where the signals cannot be watched.
-pub async fn stop_signal() -> io::Result<&'static str> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+impl StopSignals {
+    /// To be called on a runtime.
+    ///
+    /// # Errors
+    /// Where the signals cannot be watched.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Resolves with the name of the signal that asks to end.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

@@ -47,13 +47,14 @@ fn a_good_configuration_is_explained_in_sentences() {
 
 #[test]
 fn levels_and_service_name_are_shown_where_they_are_on() {
-    let (out, err, code) = check("levels: true\nservice_name: true\n", &["--print"]);
+    let yaml = "levels: true\nservice_name: true\n";
+    let (out, err, code) = check(yaml, &[]);
     assert_eq!((err.as_str(), code), ("", Some(0)));
+    assert!(check(yaml, &["--print"]).0.contains("\nlevels: true\nservice_name: true\n"));
     for part in [
         "- The built-in rules make labels, and service_name is added, such as {app=\"nginx\", ",
         "service_name=\"nginx\", stream=\"stderr\"}",
         "- The level of each line is sent as the structured metadata detected_level, ",
-        "\nlevels: true\nservice_name: true\n",
     ] {
         assert!(out.contains(part), "{part}\n{out}");
     }
@@ -68,11 +69,22 @@ fn what_is_printed_is_a_configuration_with_the_same_meaning_and_no_secret() {
     let (out, _, code) = check(yaml, &["--print"]);
     assert_eq!(code, Some(0));
     assert!(!out.contains("s3cret"), "{out}");
-    let printed = out.split("\n---\n").nth(1).unwrap();
-    assert!(printed.contains("age: 1m30s"), "{printed}");
-    let (again, err, code) = check(printed, &["--print"]);
+    assert!(out.starts_with("loki:\n") && out.contains("age: 1m30s"), "{out}");
+    let (again, err, code) = check(&out, &["--print"]);
+    assert_eq!((again, err.as_str(), code), (out, "", Some(0)));
+}
+
+#[test]
+fn dollars_are_printed_so_that_they_mean_the_same_when_they_are_read_again() {
+    let yaml = "labels: {a: 'x$$$$y', b: '$${HOME}', c: '$$1'}\nrelabel_configs:\n\
+                - {source_labels: [namespace], regex: '(.)(.*)', target_label: t, replacement: '$$$$$1-$${two}-${1}'}\n\
+                pipeline_stages: [{template: {source: a, template: '$$$$ $${x} ${1} $y'}}]\n";
+    let (out, err, code) = check(yaml, &["--print"]);
     assert_eq!((err.as_str(), code), ("", Some(0)));
-    assert_eq!(again.split("\n---\n").nth(1).unwrap(), printed);
+    for line in ["  a: x$$$$y\n", "  b: $${HOME}\n", "replacement: $$$$$$1-$${two}-$${1}\n"] {
+        assert!(out.contains(line), "{line}\n{out}");
+    }
+    assert_eq!(check(&out, &["--print"]).0, out);
 }
 
 #[test]
@@ -147,6 +159,34 @@ fn without_a_file_the_environment_is_the_configuration() {
     assert_eq!((err.as_str(), code), (message, Some(2)));
 }
 
+/// In a mount namespace of its own, so that the machine's /etc is left alone.
+#[test]
+fn check_and_doctor_read_the_file_of_the_packages_where_no_other_is_named_and_say_so() {
+    let run = |arguments: &str| {
+        let script = format!(
+            "mount -t tmpfs none /etc && mkdir /etc/pilcrow && echo 'labels: {{site: attic}}' > /etc/pilcrow/pilcrow.yaml && \
+             exec \"$0\" {arguments}"
+        );
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script, env!("CARGO_BIN_EXE_pilcrow")]);
+        let output = command.env_remove("LOKI_URL").env_remove("NODE_NAME").output();
+        output.map(|output| [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap()))
+    };
+    let said = "pilcrow: using /etc/pilcrow/pilcrow.yaml\n";
+    let [out, err] = match run("check --print") {
+        Ok([_, err]) if err.contains("unshare:") || err.contains("mount:") => return println!("SKIPPED: {err}"),
+        Ok(printed) => printed,
+        Err(error) => return println!("SKIPPED: unshare: {error}"),
+    };
+    assert!(out.starts_with("loki:\n") && out.contains("  site: attic\n"), "{out}");
+    assert_eq!(err, said);
+    assert!(run("doctor").unwrap()[1].starts_with(said));
+    let [out, err] = run("check --config /dev/null").unwrap();
+    assert!(out.starts_with("The configuration is valid") && !out.contains("attic") && err.is_empty(), "{out}{err}");
+    let (_, err, _) = pilcrow(&["check"], &[]);
+    assert!(err.contains("/etc/pilcrow/pilcrow.yaml"), "{err}");
+}
+
 #[test]
 fn the_mistakes_shown_in_the_documentation_are_reported_so() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
@@ -179,4 +219,34 @@ fn every_command_ends_with_2_on_a_bad_configuration_or_command_line() {
 fn the_version_is_the_packages() {
     let (out, _, code) = pilcrow(&["--version"], &[]);
     assert_eq!((out.as_str(), code), (concat!("pilcrow ", env!("CARGO_PKG_VERSION"), "\n"), Some(0)));
+}
+
+#[test]
+fn stages_that_do_nothing_and_labels_with_many_values_are_warned_of_with_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let pods = folder.path().join("pods");
+    let container = pods.join("default_web_467433c9-ed7f-4e83-9600-6441503c1539").join("web");
+    fs::create_dir_all(&container).unwrap();
+    let lines: String = (0..80)
+        .map(|n| format!("2026-01-02T00:{:02}:{:02}.5Z stdout F {{\"kind\":\"k{n}\"}}\n", n / 60, n % 60))
+        .collect();
+    fs::write(container.join("0.log"), lines).unwrap();
+    let yaml = format!(
+        "labels: {{cluster: home}}\npaths: {{pods: {}, state: {}}}\npipeline_stages:\n- json: {{expressions: {{kind: , t: , trace_id: }}}}\n\
+         - labels: {{kind: , level: , trace_id: }}\n- timestamp: {{source: t, format: RFC3339, action_on_failure: fudge}}\n\
+         - match: {{selector: '{{cluster=\"office\"}}', action: drop}}\n",
+        pods.display(),
+        folder.path().join("state").display()
+    );
+    let (out, err, code) = check(&yaml, &[]);
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    for warning in [
+        "warning: line 5: pipeline_stages[1].labels.level: nothing extracts level, and no label has this name\n",
+        "warning: line 5: pipeline_stages[1].labels.trace_id: this name speaks of many values: ",
+        "warning: line 6: pipeline_stages[2].timestamp.action_on_failure: fudge: ",
+        "warning: line 7: pipeline_stages[3].match.selector: never matches: cluster is always \"home\" here\n",
+        "warning: pipeline_stages: the label kind has 80 values in the last 80 lines of this node's 1 containers; each is a stream of its own\n",
+    ] {
+        assert!(out.contains(warning), "{warning}\n{out}");
+    }
 }

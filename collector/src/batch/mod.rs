@@ -7,6 +7,7 @@
 //! Batches are recycled: the acknowledgement carries the batch back to the reader, which clears and fills it again.
 //! So the number of batches that exist bounds the memory between reader and acknowledgement.
 
+mod entries;
 mod entry;
 mod labels;
 mod lanes;
@@ -18,6 +19,7 @@ mod request;
 mod tests;
 mod wire;
 
+pub use entries::BatchEntry;
 pub use labels::{append_structured_metadata, label_set, structured_metadata, write_label_set};
 pub use lanes::{BatchBudget, Lane, Lanes};
 pub use ledger::Ledger;

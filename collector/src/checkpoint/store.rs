@@ -99,6 +99,11 @@ impl Store {
         Ok(Some(kept.into()))
     }
 
+    /// Where it saves.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Saves. Whatever happens meanwhile, either the new state or the one before can be loaded.
     ///
     /// # Errors

@@ -24,6 +24,9 @@ pub(super) fn check(config: &Config, problems: &mut Problems) {
     within("checkpoint.interval", config.checkpoint.interval, millis(100), TEN_MINUTES);
     within("sweep.interval", config.sweep.interval, millis(100), TEN_MINUTES);
     within("shutdown.deadline", config.shutdown.deadline, HumanDuration(Duration::ZERO), TEN_MINUTES);
+    if !config.log.summary.0.is_zero() {
+        within("log.summary", config.log.summary, HumanDuration::from_secs(60), HumanDuration::from_secs(86_400));
+    }
     within("ready.after", config.ready.after, millis(100), HOUR);
     if let RefusedStreams::DropAfter(after) = loki.refused_streams {
         within("loki.refused_streams", after, HumanDuration::from_secs(1), HumanDuration::from_secs(30 * 86_400));

@@ -47,9 +47,17 @@ fn url(url: &str, problems: &mut Problems) {
         Some(scheme) if *scheme != Scheme::HTTP && *scheme != Scheme::HTTPS => {
             wrong(format!("must begin with http:// or https://, not {scheme}://"));
         }
+        _ if uri.port().is_none() && uri.authority().is_some_and(|authority| has_port(authority.as_str())) => {
+            wrong(format!("has a port that is no number from 1 to 65535: {url:?}"));
+        }
         _ if uri.query().is_some() || url.contains('#') => wrong("must end with its path, without ? or #".into()),
         _ => {}
     }
+}
+
+fn has_port(authority: &str) -> bool {
+    // Behind the brackets of an IPv6 address.
+    authority.rsplit(']').next().is_some_and(|end| end.contains(':'))
 }
 
 fn tenant(tenant: &str, problems: &mut Problems) {

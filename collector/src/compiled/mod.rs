@@ -4,6 +4,7 @@
 //! is the only validation: what `check` accepts, `run` can use. Opens none of the files that the configuration names and does no
 //! network I/O: a configuration may be checked on another machine than the one that it is for.
 
+mod budgets;
 mod limits;
 mod loki;
 mod rule_tests;
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use rule_tests::check_tests;
+pub use stages::annotated;
 
 /// Loki's default `max_label_name_length` and `max_label_value_length`.
 const LABEL_NAME_MAX: usize = 1024;
@@ -93,13 +95,15 @@ impl Compiled {
         labels(&config, &mut problems);
         let relabel = relabelling(&config, &mut problems);
         let pod_selector = selection(&config.kubernetes, &mut problems);
+        budgets::check(&config, &mut problems);
         let pipeline = stages::compile(&config, &mut problems);
         limits::check(&config, &mut problems);
         rule_tests::check(&config.tests, &mut problems);
         folders(&config, &mut problems);
         match (relabel, pod_selector) {
             (Some(relabel), Some(pod_selector)) if problems.0.is_empty() => {
-                let warnings = pipeline.as_ref().map(stages::warnings).unwrap_or_default();
+                let warnings = pipeline.as_ref().map(|pipeline| stages::warnings(&config, &relabel, pipeline));
+                let warnings = warnings.unwrap_or_default();
                 Ok(Self { config, relabel, pod_selector, pipeline, warnings })
             }
             _ => Err(problems.0),

@@ -253,6 +253,10 @@ fn a_value_out_of_bounds_or_without_its_other_half_says_so() {
             "p.yaml:1:8: loki.url: must not hold a user name or password; use loki.basic_auth",
         ),
         (
+            "loki: {url: 'http://[::1]:99999'}\n",
+            "p.yaml:1:8: loki.url: has a port that is no number from 1 to 65535: \"http://[::1]:99999\"",
+        ),
+        (
             "loki: {tenant: 'a b'}\n",
             "p.yaml:1:8: loki.tenant: a tenant's name is at most 150 letters, digits and ! - _ . * ' ( ), found \"a b\"",
         ),

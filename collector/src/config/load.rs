@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Config, ConfigError, Origin, Problem,
@@ -194,6 +194,16 @@ fn unknown_key(key: &str, known: &'static [&'static str]) -> String {
     }
 }
 
+/// YAML that means the same when it is read as a part of a configuration.
+///
+/// # Errors
+/// Those of the YAML writer; none is known.
+pub fn to_yaml(value: &impl Serialize) -> Result<String, serde_saphyr::ser::Error> {
+    // Dollars have no meaning in YAML itself, so those that would be read as variables can be doubled in the text.
+    let plain = serde_saphyr::to_string(value)?;
+    Ok(plain.split_inclusive('\n').map(tree::unexpanded).collect())
+}
+
 impl Config {
     /// The whole configuration as a YAML file of the same meaning, defaults included; of headers whose name says that they
     /// are secret the values are hidden.
@@ -201,17 +211,7 @@ impl Config {
     /// # Errors
     /// Those of the YAML writer; none is known.
     pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
-        // Dollars that would begin a variable or an escaped dollar when this is read again are doubled.
-        let plain = serde_saphyr::to_string(self)?;
-        let mut yaml = String::with_capacity(plain.len());
-        let mut characters = plain.chars().peekable();
-        while let Some(character) = characters.next() {
-            yaml.push(character);
-            if character == '$' && matches!(characters.peek(), Some('$' | '{')) {
-                yaml.push('$');
-            }
-        }
-        Ok(yaml)
+        to_yaml(self)
     }
 
     /// All keys with all keys above them, groups included: `loki`, `loki.url`, ….

@@ -11,6 +11,7 @@ mod decode;
 mod error;
 mod load;
 mod loki;
+mod processing;
 mod relabel;
 mod rule_test;
 mod stage;
@@ -26,8 +27,9 @@ use std::{
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 pub use error::{ConfigError, Origin, Place, Problem};
-pub use load::{Draft, Environment, Findings, TestsDraft, read};
+pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
+pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use rule_test::{Expectation, RuleTest, TestContainer, TestLine, TestStream, TestTime};
 pub use stage::{StageConfig, StageValue};
@@ -53,6 +55,10 @@ pub struct Config {
     pub levels: bool,
     /// Whether each stream gets the label `service_name`.
     pub service_name: bool,
+    /// How much containers may send.
+    pub budgets: Vec<Budget>,
+    /// Equal lines in a row.
+    pub dedupe: Dedupe,
     /// What the rules and stages shall make of lines, for `pilcrow test`.
     pub tests: Vec<RuleTest>,
     pub paths: Paths,
@@ -132,6 +138,7 @@ pub struct Kubernetes {
     pub namespaces: Namespaces,
     /// A label selector in kubectl's syntax: of which pods logs are collected; empty: of all.
     pub pod_selector: String,
+    pub annotations: Annotations,
 }
 
 /// `kubernetes.namespaces`.
@@ -282,9 +289,11 @@ pub struct Shutdown {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
-    /// Address and port of /metrics, /ready and /healthz.
+    /// Address and port of the status page, /metrics, /ready and /healthz.
     #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
+    /// Whether lines are shown to everyone who can connect, and not only to peers on this machine.
+    pub tail: bool,
 }
 
 /// `ready`: when /ready answers 503.
@@ -296,11 +305,13 @@ pub struct Ready {
 }
 
 /// `log`: Pilcrow's own log, on stderr.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
+    /// How often one line says what was done since the last one. 0: never.
+    pub summary: HumanDuration,
 }
 
 /// `debug`: faults on purpose.
@@ -345,6 +356,8 @@ impl Default for Config {
             pipeline_stages: Vec::new(),
             levels: false,
             service_name: false,
+            budgets: Vec::new(),
+            dedupe: Dedupe::default(),
             tests: Vec::new(),
             paths: Paths::default(),
             kubernetes: Kubernetes::default(),
@@ -380,6 +393,7 @@ impl Default for Kubernetes {
             wait: HumanDuration::from_secs(5),
             namespaces: Namespaces::default(),
             pod_selector: String::new(),
+            annotations: Annotations::default(),
         }
     }
 }
@@ -432,7 +446,13 @@ impl Default for Ready {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9080)) }
+        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9080)), tail: false }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::default(), format: LogFormat::default(), summary: HumanDuration::from_secs(300) }
     }
 }
 

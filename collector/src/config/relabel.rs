@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
-use super::{
-    decode::decode,
-    tree::{self, unexpanded},
-};
+use super::{decode::decode, tree};
 
 /// One rule. A field that is left out has Prometheus' default.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -100,7 +97,7 @@ impl Default for RelabelConfig {
 }
 
 impl Serialize for RelabelConfig {
-    /// Only what is not the default, as people write rules; in a text that means the same when it is read again.
+    /// Only what is not the default, as people write rules. Dollars stay as they are: see [`super::to_yaml`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let default = Self::default();
         let mut map = serializer.serialize_map(None)?;
@@ -114,7 +111,7 @@ impl Serialize for RelabelConfig {
             ("replacement", &self.replacement, &default.replacement),
         ] {
             if value != default {
-                map.serialize_entry(name, &unexpanded(value))?;
+                map.serialize_entry(name, value)?;
             }
         }
         if self.modulus != default.modulus {

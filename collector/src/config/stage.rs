@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 use super::{
     Place, Problem,
     decode::decode,
-    tree::{self, Entry, Node, Value, unexpanded},
+    tree::{self, Entry, Node, Value},
 };
 
 /// One item of the list: a group with the stage's name as its one key.
@@ -70,6 +70,30 @@ impl StageValue {
             return Ok(decoded);
         }
         Err(problems.into_iter().map(|problem| (problem.key, problem.message)).collect())
+    }
+
+    /// The value of a key of a group.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// The keys of a group with their values; of anything else none.
+    #[must_use]
+    pub fn entries(&self) -> &[(String, Self)] {
+        if let Self::Group(entries) = self { entries } else { &[] }
+    }
+
+    /// The items of a list; of anything else none.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        if let Self::List(items) = self { items } else { &[] }
+    }
+
+    /// A text that is not empty.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text.as_str()).filter(|text| !text.is_empty()) } else { None }
     }
 
     fn node(&self, next_id: &mut usize) -> Node {
@@ -152,11 +176,11 @@ impl<'de> Deserialize<'de> for StageValue {
 }
 
 impl Serialize for StageValue {
-    /// In a text that means the same when it is read again.
+    /// Dollars stay as they are: see [`super::to_yaml`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Nothing => serializer.serialize_unit(),
-            Self::Text(text) => serializer.serialize_str(&unexpanded(text)),
+            Self::Text(text) => serializer.serialize_str(text),
             Self::List(items) => items.serialize(serializer),
             Self::Group(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;

@@ -61,9 +61,14 @@ impl Counts {
         self.malformed[reason as usize]
     }
 
+    /// Records of every format.
+    pub fn records(&self) -> u64 {
+        self.cri_records + self.docker_records + self.raw_records
+    }
+
     /// Lines that are not as they should be, and given out all the same; one that is so in two ways counts twice.
     pub fn odd_lines(&self) -> u64 {
-        self.raw_records + self.invalid_utf8_lines + self.oversize_lines + self.nul_bytes
+        self.raw_records + self.invalid_utf8_lines + self.oversize_lines + u64::from(self.nul_bytes > 0)
     }
 
     pub(super) fn count_malformed(&mut self, reason: Malformed) {

@@ -5,11 +5,13 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use super::Pushes;
 
 /// A side whose last stamp is older than this counts as stuck. Both stamp at least every few seconds, also when there is
 /// nothing to do.
@@ -56,6 +58,7 @@ pub struct Health {
     /// Another Pilcrow has the state folder, and this one waits for it.
     standing_by: AtomicBool,
     folders: Mutex<Folders>,
+    pushes: Arc<Pushes>,
 }
 
 /// What is wrong with the folders of logs.
@@ -91,7 +94,14 @@ impl Health {
             ready_after: Duration::ZERO,
             standing_by: AtomicBool::new(false),
             folders: Mutex::default(),
+            pushes: Arc::default(),
         }
+    }
+
+    /// What Loki said last.
+    #[must_use]
+    pub fn pushes(&self) -> &Arc<Pushes> {
+        &self.pushes
     }
 
     /// Not ready when nothing was acknowledged for so long though lines wait; zero: that does not matter.
@@ -182,7 +192,10 @@ impl Health {
             return reasons;
         }
         if self.pods_unlisted.load(Ordering::Relaxed) {
-            reasons.push("paths.pods cannot be listed: it does not exist, is not mounted, or cannot be read".into());
+            reasons.push(
+                "paths.pods cannot be listed: it does not exist, is no folder, is not mounted, or cannot be read"
+                    .into(),
+            );
         } else if !self.scanned.load(Ordering::Relaxed) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
@@ -195,6 +208,10 @@ impl Health {
             status @ 401 => format!("{status}: check loki.basic_auth, loki.bearer_token_file and loki.headers"),
             status @ 403 => format!("{status}: this user may not push; check loki.tenant and the authentication"),
             status @ 404 => format!("{status}: loki.url does not lead to Loki's push address"),
+            200..300 => {
+                reasons.push("what answers at loki.url is not Loki: its success is not Loki's".into());
+                return reasons;
+            }
             status => status.to_string(),
         };
         reasons.push(format!("Loki refuses every push with {fix}"));
@@ -269,7 +286,7 @@ mod tests {
         health.first_scan_done();
         assert_eq!(health.not_ready(), [""; 0]);
         health.pods_listed(false);
-        let reason = "paths.pods cannot be listed: it does not exist, is not mounted, or cannot be read";
+        let reason = "paths.pods cannot be listed: it does not exist, is no folder, is not mounted, or cannot be read";
         assert_eq!(health.not_ready(), [reason]);
         health.pods_listed(true);
         assert_eq!(health.not_ready(), [""; 0]);

@@ -3,7 +3,7 @@
 //! In: /proc/self, at every scrape. Out: `process_cpu_seconds_total`, `process_resident_memory_bytes`,
 //! `process_open_fds`. A file that cannot be read leaves its metric out.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use prometheus_client::{
     collector::Collector,
@@ -57,8 +57,14 @@ fn cpu_seconds() -> Option<f64> {
     Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
+/// User and system CPU time, by a call that is cheaper than a file of /proc.
+pub(super) fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// The second field of /proc/self/statm, in pages.
-fn resident_bytes() -> Option<u64> {
+pub(super) fn resident_bytes() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)

@@ -108,6 +108,10 @@ impl State {
 
 /// Whether a compressed file was written to not long ago.
 fn is_being_written(gzip: &GzipReader) -> bool {
-    let age = gzip.modified().and_then(|modified| SystemTime::now().duration_since(modified).ok());
-    age.is_none_or(|age| age < COMPRESSION_PAUSE_MAX)
+    gzip.modified().is_none_or(may_grow)
+}
+
+/// Whether a compressed file may not be whole yet that was last written to at this time.
+pub(super) fn may_grow(modified: SystemTime) -> bool {
+    SystemTime::now().duration_since(modified).is_ok_and(|age| age < COMPRESSION_PAUSE_MAX)
 }

@@ -4,7 +4,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::fs::FileType;
@@ -12,7 +12,7 @@ use rustix::fs::FileType;
 use super::{
     State, Tailer,
     apart::{self, Left},
-    local, survey,
+    archives, local, survey,
 };
 use crate::{
     config::StartAt,
@@ -120,6 +120,9 @@ impl<R: RangeReader> Tailer<R> {
         };
         local::know(&pods, found.local);
         self.state.health.pods_listed(names.is_ok());
+        if self.state.survey.note_listed(names.is_ok()) {
+            tracing::info!(folder = %pods.display(), "the folder of pod logs (paths.pods) can be listed now");
+        }
         self.stall_if_left(Folder::Pods);
         self.state.survey.note(&Folder::Pods, names.as_ref().err());
         let names = match names {
@@ -304,8 +307,14 @@ impl State {
         container.resumes_at_end = false;
         container.gone = gone;
         // Docker compresses in place: for a moment the file has no beginning yet.
-        let (not_whole, unopened): (Vec<_>, Vec<_>) =
-            errors.into_iter().partition(|problem| problem.error.kind() == io::ErrorKind::UnexpectedEof);
+        let is_incomplete = |failed: &MergeError| {
+            let listed = listing.files.iter().find(|listed| listed.path == failed.path);
+            failed.error.kind() == io::ErrorKind::UnexpectedEof
+                && listed.is_some_and(|listed| {
+                    archives::may_grow(SystemTime::UNIX_EPOCH + Duration::from_nanos(listed.modified_ns.max(0) as u64))
+                })
+        };
+        let (not_whole, unopened): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_incomplete);
         for MergeError { path, error } in not_whole {
             tracing::debug!(path = %path.display(), %error, "a compressed log file is not whole yet");
         }

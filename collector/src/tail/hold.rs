@@ -118,11 +118,13 @@ impl<R: RangeReader> Tailer<R> {
         // One whose file system does not answer is lost all the same.
         apart::take_left();
         let lost_bytes = end.saturating_sub(from);
-        let pod = &unit.pod;
-        tracing::warn!(namespace = pod.namespace, pod = pod.pod, container = unit.name,
-            file = %file.path.display(), lost_bytes, why, "{}", reason(why));
-        self.state.metrics.abandoned_bytes.inc_by(lost_bytes);
-        self.state.metrics.abandoned_files.inc();
+        if lost_bytes > 0 {
+            let pod = &unit.pod;
+            tracing::warn!(namespace = pod.namespace, pod = pod.pod, container = unit.name,
+                file = %file.path.display(), lost_bytes, why, "{}", reason(why));
+            self.state.metrics.abandoned_bytes.inc_by(lost_bytes);
+            self.state.metrics.abandoned_files.inc();
+        }
         self.shut(id, index, Source::Closed);
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let file = &mut unit.chain.files_mut()[index];

@@ -2,7 +2,10 @@
 //!
 //! The hot path counts per read and per batch, not per line.
 
-use std::sync::{Mutex, PoisonError, atomic::AtomicU64};
+use std::sync::{
+    Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -19,6 +22,9 @@ pub struct FormatLabel {
     /// `cri`, `docker` or `raw`.
     pub format: &'static str,
 }
+
+/// Every format.
+const FORMATS: [&str; 3] = ["cri", "docker", "raw"];
 
 /// One container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,6 +48,8 @@ pub struct TailMetrics {
     pub malformed_lines: Family<Reason, Counter>,
     pub dropped_lines: Family<Reason, Counter>,
     pub moved_label_lines: Counter,
+    pub repeated_lines: Counter,
+    pub annotation_errors: Counter,
     pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
     pub containers: Gauge,
     pub excluded_containers: Family<Reason, Gauge>,
@@ -64,6 +72,8 @@ pub struct TailMetrics {
     pub kubernetes_pods: Gauge,
     /// What `lag_bytes` shows. Locked by [`Self::set_lags`] only.
     lags: Mutex<Lags>,
+    lag_bytes_of_all: AtomicU64,
+    reader: OnceLock<Backend>,
 }
 
 impl TailMetrics {
@@ -78,6 +88,8 @@ impl TailMetrics {
             dropped_lines,
             moved_label_lines: part.add("moved_label_lines", "Lines whose labels of pipeline_stages became structured metadata, as there were too many streams or Loki takes \
              no such label"),
+            annotation_errors: part.add("annotation_errors", "Annotations of pods that have no effect, as they are wrong or too many"),
+            repeated_lines: part.add("repeated_lines", "Lines that dedupe made one with the line before them"),
             invalid_tenant_lines: part.add("invalid_tenant_lines", "Lines for which a tenant stage chose a name that Loki would not take; they go to the tenant of \
              loki.tenant"),
             lag_bytes: part.add_with_unit(Unit::Bytes, "lag", "Bytes on the disk that Loki has not acknowledged, as of the last sweep; the containers that lag most"),
@@ -100,14 +112,41 @@ impl TailMetrics {
             metadata_timeouts: part.add("metadata_timeouts", "Containers whose pod's metadata did not come within kubernetes.wait"),
             kubernetes_pods: part.add("kubernetes_pods", "Pods of this node whose metadata is known"),
             lags: Mutex::default(),
+            lag_bytes_of_all: AtomicU64::new(0),
+            reader: OnceLock::new(),
         }
+    }
+
+    /// How files are read, and why not in a better way.
+    pub fn reads_with(&self, backend: &str, fallback_reason: Option<String>) {
+        let backend = self.reader.get_or_init(|| Backend::new(backend, fallback_reason));
+        self.reader_backend.get_or_create(backend).set(1);
+    }
+
+    /// As [`Self::reads_with`] said; `None`: not yet known.
+    pub fn reader(&self) -> Option<&Backend> {
+        self.reader.get()
+    }
+
+    /// Log records parsed, of every format.
+    pub fn lines_read(&self) -> u64 {
+        let of = |format| self.parsed_lines.get(&FormatLabel { format }).map_or(0, |lines| lines.get());
+        FORMATS.into_iter().map(of).sum()
+    }
+
+    /// What all containers lag behind together, as of the last sweep.
+    pub fn lag_bytes_of_all(&self) -> u64 {
+        self.lag_bytes_of_all.load(Ordering::Relaxed)
     }
 
     /// Shows how many bytes each container lags behind, as of now: those that lag most by name, the others as a sum. A container
     /// that is not among them any more is shown no longer. `labels` is called for those that may be shown by name.
     pub fn set_lags<T>(&self, lags: impl Iterator<Item = (T, u64)>, labels: impl Fn(T) -> ContainerLabels) {
+        let lags: Vec<(T, u64)> = lags.collect();
+        let sum = lags.iter().fold(0u64, |sum, (_, lag)| sum.saturating_add(*lag));
+        self.lag_bytes_of_all.store(sum, Ordering::Relaxed);
         let mut all = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
-        all.set(lags.collect(), labels, &self.lag_bytes);
+        all.set(lags, labels, &self.lag_bytes);
     }
 }
 

@@ -4,6 +4,8 @@
 //! positions to be saved. One thread, no locks on the way of a line. It never waits for the network: when every batch is in
 //! flight, reading stops until one comes back, and the log files wait on the disk.
 
+mod annotations;
+mod answers;
 pub mod apart;
 mod archives;
 pub mod chain;
@@ -19,6 +21,7 @@ mod metrics;
 pub mod notify;
 mod partials;
 mod pause;
+mod pipelines;
 mod positions;
 mod quiet;
 pub mod read;
@@ -32,6 +35,7 @@ mod stalls;
 mod stop;
 pub mod survey;
 mod sweep;
+mod taps;
 mod throttles;
 mod unit;
 mod units;
@@ -60,6 +64,7 @@ use self::{
     staged::Stages,
     stalls::Stalls,
     survey::Survey,
+    taps::Taps,
     throttles::Throttles,
     unit::Unit,
     units::Units,
@@ -71,9 +76,9 @@ use crate::{
     config::Config,
     decode::{Counts, Limits, Scratch},
     model::UnitId,
-    pipeline::{Pipeline, relabel::Relabel},
+    pipeline::{Annotated, Pipeline, relabel::Relabel},
     source::kubernetes::{PodUpdate, Selector},
-    status::{Health, Side},
+    status::{Health, Side, view::Asks},
 };
 
 /// A file that something came after has ended when nothing was written to it for this long: the runtime may still
@@ -110,6 +115,8 @@ pub struct Links {
     pub pods: Option<crossbeam_channel::Receiver<PodUpdate>>,
     /// Woken after a pod changed.
     pub pods_notify: Arc<Notify>,
+    /// Questions of the status server.
+    pub asks: Asks,
     /// Says that it is time to drain and end.
     pub stop: Arc<Stop>,
 }
@@ -124,6 +131,8 @@ pub struct Setup {
     pub pod_selector: Selector,
     /// What is done with each line, if anything.
     pub pipeline: Option<Pipeline>,
+    /// What makes pipelines for pods with annotations; `None`: they may not ask for any.
+    pub annotated: Option<Annotated>,
     /// What joins it with the others.
     pub links: Links,
     /// What an earlier run saved.
@@ -157,6 +166,7 @@ struct State {
     files: OpenFiles,
     decoding: Decoding,
     throttles: Throttles,
+    taps: Taps,
     due: Due,
     /// Since when the growth is known of that the shared batch will hold.
     grown_since: Option<Instant>,
@@ -213,7 +223,7 @@ impl<R: RangeReader> Tailer<R> {
     /// # Errors
     /// Where a rule of the configuration is not valid.
     pub fn new(reader: R, signal: AnySignal, setup: Setup) -> io::Result<Self> {
-        let Setup { config, relabel, pod_selector, pipeline, links, saved, metrics, health } = setup;
+        let Setup { config, relabel, pod_selector, pipeline, annotated, links, saved, metrics, health } = setup;
         let now = Instant::now();
         let (watcher, rescan_interval) = match FolderWatcher::new() {
             Ok(watcher) => (watcher, RESCAN_INTERVAL),
@@ -248,11 +258,12 @@ impl<R: RangeReader> Tailer<R> {
             // What the first scan needed is not needed again.
             decoding: Decoding {
                 limits: Some(Limits::from(&config.lines)),
-                stages: pipeline.map(Stages::new),
+                stages: Stages::new(&config, pipeline, annotated),
                 holds_memory: true,
                 ..Decoding::default()
             },
             throttles: Throttles::default(),
+            taps: Taps::default(),
             due: Due { snapshot: now, sweep: now, rescan: now, rescan_interval },
             grown_since: None,
             moved: false,
@@ -294,6 +305,7 @@ impl<R: RangeReader> Tailer<R> {
     async fn turn(&mut self) {
         self.state.health.beat(Side::Reader);
         self.take_ended();
+        self.state.answer_asks();
         self.follow_stalled();
         self.state.read_due_again(Instant::now());
         self.read_round().await;
@@ -309,6 +321,7 @@ impl<R: RangeReader> Tailer<R> {
             result = self.watcher.wait() => { result?; false }
             () = self.state.links.done_notify.notified() => false,
             () = self.state.links.pods_notify.notified() => false,
+            () = self.state.links.asks.notify.notified() => false,
             () = self.state.links.stop.notify.notified() => false,
             () = tokio::time::sleep_until(due) => false,
         };
@@ -343,6 +356,7 @@ impl<R: RangeReader> Tailer<R> {
         loop {
             self.turn().await;
             if self.state.schedule.unread() == 0 {
+                self.state.release_reports();
                 self.state.lanes.seal_all();
             }
             let is_done = self.state.schedule.unread() == 0 && self.state.lanes.in_flight() == 0;
@@ -353,6 +367,7 @@ impl<R: RangeReader> Tailer<R> {
                 let wake = self.state.drain_due().min(deadline);
                 tokio::select! {
                     () = self.state.links.done_notify.notified() => {}
+                    () = self.state.links.asks.notify.notified() => {}
                     () = tokio::time::sleep_until(wake.into()) => {}
                 }
             }

@@ -380,19 +380,28 @@ impl State {
         let lane = unit.lane();
         let batch_bytes = self.lanes.batch_bytes();
         let batch = self.lanes.open(lane, Instant::now())?;
+        let mut watch = self.taps.watch(unit, batch);
         let (odd_before, held_before) = (self.decoding.counts.odd_lines(), unit.held_bytes());
+        let records_before = self.decoding.counts.records();
         let (scratch, counts) = (&mut self.decoding.scratch, &mut self.decoding.counts);
         unit.waits_until = None;
         let mut stages = self.decoding.stages.as_mut();
         if let Some(stages) = &mut stages {
             stages.begin();
         }
-        let result = parse(unit, &mut Feed { batch, batch_bytes, scratch, counts, stages: stages.as_deref_mut() });
+        let raw = watch.as_mut().filter(|watch| watch.wants_raw());
+        let mut feed =
+            Feed { batch: &mut *batch, batch_bytes, scratch, counts, stages: stages.as_deref_mut(), watch: raw };
+        let result = parse(unit, &mut feed);
         if let Some(stages) = stages {
             stages.note_due(unit.due_ns());
             if let Some(until) = unit.waits_until {
                 self.schedule.push_later(until, id);
             }
+        }
+        unit.read.lines += self.decoding.counts.records() - records_before;
+        if let Some(watch) = watch {
+            watch.finish(batch);
         }
         if self.decoding.counts.odd_lines() > odd_before
             && let Some(more) = self.throttles.odd_lines.permit()

@@ -1,13 +1,18 @@
 //! A tailer without the program around it, for tests.
 
 use super::*;
-use crate::{compiled::Compiled, tail::notify::PollSignal};
+use crate::{
+    compiled::Compiled,
+    status::view::{self, Asker},
+    tail::notify::PollSignal,
+};
 
 /// The other ends of a tailer's channels.
 pub struct Ends {
     pub sealed: crossbeam_channel::Receiver<ToOutput>,
     pub done: crossbeam_channel::Sender<FromOutput>,
     pub snapshots: crossbeam_channel::Receiver<Snapshot>,
+    pub asker: Asker,
 }
 
 /// A tailer that nothing wakes: tests take its turns.
@@ -15,6 +20,7 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
     let (sealed_tx, sealed) = crossbeam_channel::unbounded();
     let (done, done_rx) = crossbeam_channel::unbounded();
     let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
+    let (asker, asks) = view::channel();
     let links = Links {
         sealed: sealed_tx,
         sealed_notify: Arc::default(),
@@ -24,6 +30,7 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
         snapshots_notify: Arc::default(),
         pods: None,
         pods_notify: Arc::default(),
+        asks,
         stop: Arc::default(),
     };
     let Compiled { config, relabel, pod_selector, pipeline, .. } = compiled;
@@ -32,11 +39,12 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
         relabel,
         pod_selector,
         pipeline,
+        annotated: None,
         links,
         saved,
         metrics: Arc::default(),
         health: Arc::default(),
     };
     let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
-    (Tailer::new(reader, signal, setup).unwrap(), Ends { sealed, done, snapshots })
+    (Tailer::new(reader, signal, setup).unwrap(), Ends { sealed, done, snapshots, asker })
 }

@@ -33,6 +33,10 @@ pub struct Survey {
     /// What is wrong with all names in the folder of pods together.
     pods: Option<&'static str>,
     said: Folders,
+    /// How many containers were found is said once.
+    said_found: bool,
+    /// The folder of pods could not be listed.
+    unlisted: bool,
 }
 
 impl Survey {
@@ -42,6 +46,11 @@ impl Survey {
             Some(error) if error.kind() == io::ErrorKind::PermissionDenied => self.forbidden.insert(folder.clone()),
             _ => self.forbidden.remove(folder),
         };
+    }
+
+    /// Notes whether the folder of pods could be listed; returns whether it could not before.
+    pub fn note_listed(&mut self, listed: bool) -> bool {
+        std::mem::replace(&mut self.unlisted, !listed) && listed
     }
 
     /// Notes what the folder of pods holds; `wrong`: the verdict of [`names`].
@@ -88,6 +97,7 @@ impl State {
         if self.first_scan {
             return;
         }
+        self.report_found();
         let units = &self.units;
         self.survey.forbidden.retain(|folder| match folder {
             Folder::Container(id) => units.get(*id).is_some(),
@@ -103,6 +113,22 @@ impl State {
         }
         self.survey.said = found.clone();
         self.health.folders(found);
+    }
+
+    /// Says once how many containers there are: when it is decided which of them are collected.
+    fn report_found(&mut self) {
+        let (all, excluded) =
+            (self.units.iter().count(), self.units.iter().filter(|unit| unit.exclusion().is_some()).count());
+        if self.survey.said_found || all == 0 || self.selecting.metadata.wait_ends().is_some() {
+            return;
+        }
+        self.survey.said_found = true;
+        let (word, waiting) = (
+            if all == 1 { "container" } else { "containers" },
+            self.units.iter().filter(|unit| unit.is_undecided()).count(),
+        );
+        let waiting = if waiting > 0 { format!(", {waiting} wait for their pods' metadata") } else { String::new() };
+        tracing::info!("found {all} {word} ({excluded} excluded{waiting}) in {}", self.config.paths.pods.display());
     }
 
     fn verdict(&self) -> Folders {
@@ -129,7 +155,13 @@ impl State {
             };
         }
         let mut all = units.iter().peekable();
-        if all.peek().is_some() && all.all(|unit| unit.exclusion().is_some()) {
+        if all.peek().is_none() {
+            return Folders::Doubtful(format!(
+                "there are no containers in {pods} (paths.pods): its pods have not logged yet, or the folders in it are not \
+                 those of this node's kubelet"
+            ));
+        }
+        if all.all(|unit| unit.exclusion().is_some()) {
             let why = "kubernetes.namespaces, kubernetes.pod_selector, the annotation pilcrow.dev/exclude or relabel_configs \
                        exclude every container of this node: nothing is collected";
             return Folders::Doubtful(why.into());

@@ -57,7 +57,7 @@ impl Rig {
         config.paths.pods = folder.path().into();
         let reader = MeddlingReader { inner: PreadReader::new(), meddle: Box::new(meddle) };
         let (side, ends) = rig::tailer(Compiled::new(config).unwrap(), Unclaimed::default(), reader);
-        let Ends { sealed, done, snapshots } = ends;
+        let Ends { sealed, done, snapshots, .. } = ends;
         Self { folder, side, sealed, done, snapshots }
     }
 

@@ -13,13 +13,15 @@ use super::{
     chain::Chain,
     channels::Channels,
     destination::{Append, Destination, LabelledStream},
+    pipelines::PipelineId,
     staged::{Staged, Stages},
+    taps::Watch,
 };
 use crate::{
     batch::{Batch, Lane},
     decode::{Clock, ContainerParser, Counts, Limits, Scratch},
     model::{ChannelId, PerStream, PodName, Position, Stream, TenantName, UnitId},
-    pipeline::relabel::Relabelled,
+    pipeline::{Which, relabel::Relabelled},
 };
 
 /// A unit with so much unread has batches of its own.
@@ -57,6 +59,8 @@ pub struct Unit {
     pub unopened: usize,
     /// When bytes were last read.
     pub last_read: Instant,
+    /// How much was read of it since the start.
+    pub read: Amount,
     /// A stage lets no line of it come before this time.
     pub waits_until: Option<Instant>,
     /// Bytes read since its end was last reached.
@@ -79,6 +83,13 @@ enum Selection {
     Collected(PerStream<Destination>),
 }
 
+/// How much was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Amount {
+    pub lines: u64,
+    pub bytes: u64,
+}
+
 /// What feeding needs of the tailer.
 pub struct Feed<'f> {
     /// Where the lines go.
@@ -91,6 +102,8 @@ pub struct Feed<'f> {
     pub counts: &'f mut Counts,
     /// The stages, where there are any.
     pub stages: Option<&'f mut Stages>,
+    /// Those who want to see lines as they are read.
+    pub watch: Option<&'f mut Watch>,
 }
 
 impl Unit {
@@ -112,6 +125,7 @@ impl Unit {
             skipped: 0,
             unopened: 0,
             last_read: Instant::now(),
+            read: Amount::default(),
             waits_until: None,
             unbroken_bytes: 0,
             lane: Lane::Shared,
@@ -146,6 +160,11 @@ impl Unit {
             && self.waits_until.is_none_or(|until| until <= Instant::now())
     }
 
+    /// Whether its pod's metadata has to come before it is decided whether it is collected.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self.selection, Selection::Waiting)
+    }
+
     /// Why it is excluded, if it is.
     pub fn exclusion(&self) -> Option<&'static str> {
         match self.selection {
@@ -168,8 +187,8 @@ impl Unit {
     }
 
     /// Gives standard output and standard error their labels; one that has none is dropped. Streams that have them already
-    /// go on unchanged. `staged`: their lines go through stages.
-    pub fn set_labels(&mut self, streams: PerStream<Option<Relabelled>>, staged: bool) {
+    /// go on unchanged. `pipeline`: their lines go through it; what another one holds back must have been given out.
+    pub fn set_labels(&mut self, streams: PerStream<Option<Relabelled>>, pipeline: Option<&PipelineId>) {
         let mut known = match std::mem::replace(&mut self.selection, Selection::Waiting) {
             Selection::Collected(known) => known.map(Some),
             Selection::Waiting | Selection::Excluded(_) => [None, None],
@@ -179,12 +198,14 @@ impl Unit {
             let known = known[index].take();
             index += 1;
             match (labels, known) {
-                (Some(labels), Some(Destination::Staged(mut known))) => {
+                (Some(labels), Some(Destination::Staged(mut known))) if pipeline == Some(&known.pipeline) => {
                     known.relabel(&labels);
                     Destination::Staged(known)
                 }
-                (Some(labels), _) if staged => Destination::Staged(Box::new(Staged::new(&labels))),
                 (Some(labels), known) => {
+                    if let Some(pipeline) = pipeline {
+                        return Destination::Staged(Box::new(Staged::new(&labels, pipeline.clone())));
+                    }
                     let labels = labels.encoded();
                     match known {
                         Some(Destination::Labelled(known)) if known.labels == labels => Destination::Labelled(known),
@@ -205,6 +226,11 @@ impl Unit {
     pub fn choose_lane(&mut self, has_own: bool) -> Lane {
         self.lane = if has_own || self.has_backlog() { Lane::Own(self.id) } else { Lane::Shared };
         self.lane
+    }
+
+    /// That which its lines go through.
+    pub fn pipeline(&self) -> Option<&PipelineId> {
+        self.staged().next().map(|(_, staged)| &staged.pipeline)
     }
 
     /// Those of its last lines.
@@ -255,38 +281,47 @@ impl Unit {
         let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) else {
             return 0;
         };
-        parser.feed(chunk, at, feed.scratch, feed.counts, &mut sink)
+        match feed.watch.as_deref_mut() {
+            None => parser.feed(chunk, at, feed.scratch, feed.counts, &mut sink),
+            Some(watch) => parser.feed(chunk, at, feed.scratch, feed.counts, &mut watch.before(sink)),
+        }
     }
 
     /// Parses bytes that no newline will end.
     pub fn feed_unterminated(&mut self, rest: &[u8], offset: u64, feed: &mut Feed<'_>) {
         let at = self.begin_feeding(offset);
         if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) {
-            parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut sink);
+            match feed.watch.as_deref_mut() {
+                None => parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut sink),
+                Some(watch) => parser.feed_unterminated(rest, at, feed.scratch, feed.counts, &mut watch.before(sink)),
+            }
         }
     }
 
     /// Gives out the lines that wait for their rest, as they are.
     pub fn flush_partial(&mut self, feed: &mut Feed<'_>) {
         if let Some((parser, mut sink)) = self.sink(feed.batch, feed.batch_bytes, feed.stages.as_deref_mut()) {
-            parser.flush(feed.scratch, feed.counts, &mut sink);
+            match feed.watch.as_deref_mut() {
+                None => parser.flush(feed.scratch, feed.counts, &mut sink),
+                Some(watch) => parser.flush(feed.scratch, feed.counts, &mut watch.before(sink)),
+            }
         }
     }
 
     /// Gives out all that is held back, as it is.
     pub fn flush(&mut self, feed: &mut Feed<'_>) {
         self.flush_partial(feed);
-        self.release(feed, true);
+        self.release(feed, Which::All);
     }
 
-    /// Gives out what stages hold back: all of it, or only what is due by the node's clock.
-    pub fn release(&mut self, feed: &mut Feed<'_>, all: bool) {
+    /// Gives out what stages hold back, as far as it is wanted.
+    pub fn release(&mut self, feed: &mut Feed<'_>, which: Which) {
         let (Selection::Collected(streams), Some(stages)) = (&mut self.selection, feed.stages.as_deref_mut()) else {
             return;
         };
         for (stream, destination) in Stream::ALL.into_iter().zip(streams) {
             if let Destination::Staged(staged) = destination {
-                stages.release(staged, ChannelId { unit: self.id, stream }, all, feed.batch);
+                stages.release(staged, ChannelId { unit: self.id, stream }, which, feed.batch);
             }
         }
     }
@@ -332,6 +367,7 @@ impl Unit {
     /// Notes how much was read in one go; `at_end`: nothing more is there now.
     pub fn note_read(&mut self, bytes: u64, at_end: bool) {
         self.last_read = Instant::now();
+        self.read.bytes += bytes;
         self.unbroken_bytes = if at_end { 0 } else { self.unbroken_bytes + bytes };
     }
 
@@ -348,6 +384,11 @@ impl Unit {
     /// Whether anything is held back.
     pub fn holds_text(&self) -> bool {
         Stream::ALL.iter().any(|stream| self.held_from(*stream).is_some())
+    }
+
+    /// Whether another pipeline than this one holds text back.
+    pub fn is_held_by_another(&self, pipeline: Option<&PipelineId>) -> bool {
+        self.staged().any(|(_, staged)| staged.held_from().is_some() && pipeline != Some(&staged.pipeline))
     }
 
     /// Where the first line of a channel begins that is held back.

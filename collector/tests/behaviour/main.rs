@@ -1,5 +1,6 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod annotations;
 mod bounds;
 mod descriptors;
 mod exclusion;
@@ -17,10 +18,12 @@ mod losses;
 mod pipeline;
 mod pods_api;
 mod positions;
+mod processing;
 mod program;
 mod read_errors;
 mod recorded;
 mod refusals;
 mod relabel;
 mod rotation;
+mod seen;
 mod start_and_stop;

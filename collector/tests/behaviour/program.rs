@@ -30,6 +30,10 @@ pub struct Node {
     pub before: String,
     /// How often positions are saved.
     pub checkpoint_interval: &'static str,
+    /// The address that the status server listens on.
+    pub listen: &'static str,
+    /// Keys to be added to the section `http`, each after a comma.
+    pub extra_http: &'static str,
 }
 
 impl Node {
@@ -50,6 +54,8 @@ impl Node {
             kubernetes: "{enabled: false}".into(),
             before: "true".into(),
             checkpoint_interval: "100ms",
+            listen: "127.0.0.1",
+            extra_http: "",
         }
     }
 
@@ -98,13 +104,16 @@ impl Node {
         let config = format!(
             "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n{}\n\
              labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {}\n\
-             checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{http}\"}}\n{}\n",
+             checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{}:{}\"{}}}\n{}\n",
             self.receiver.url(),
             self.extra_loki,
             self.pods().display(),
             self.state().display(),
             self.kubernetes,
             self.checkpoint_interval,
+            self.listen,
+            http.port(),
+            self.extra_http,
             self.extra_config,
         );
         let path = self.folder.path().join("pilcrow.yaml");
@@ -177,6 +186,11 @@ impl Program {
         let folder = format!("/proc/{}/fd", self.child.borrow().id());
         let links = fs::read_dir(folder).unwrap().flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
         links.map(|link| link.display().to_string()).collect()
+    }
+
+    /// Where its status server is reached from this machine: `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.http
     }
 
     /// SIGKILL.

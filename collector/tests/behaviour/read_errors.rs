@@ -286,3 +286,16 @@ fn an_archive_that_ends_too_early_is_sent_as_far_as_it_goes_counted_and_reported
     let node = with_damaged_archive(|bytes| bytes.truncate(bytes.len() - 8));
     assert_damage_is_told(&node, 2000);
 }
+
+#[test]
+fn an_archive_of_which_next_to_nothing_is_left_is_reported() {
+    for left in [0, 9] {
+        let node = with_damaged_archive(|bytes| bytes.truncate(left));
+        let program = node.start();
+        wait_for("the live file", || texts(&node, "damaged").contains(&"line 2019".into()).then_some(()));
+        let unopened = || program.metric("pilcrow_skipped_files_total", &["reason=\"unopened\""]);
+        assert!(settles(Duration::from_secs(5), || unopened() >= 1.0), "not counted\n{}", program.log());
+        let warning = |line: &str| line.contains("WARN") && line.contains("20260102-000001.gz");
+        assert!(program.log().lines().any(warning), "{}", program.log());
+    }
+}

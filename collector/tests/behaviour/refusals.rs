@@ -98,6 +98,9 @@ fn a_stream_that_loki_refuses_at_the_stream_limit_delays_no_other() {
         assert_complete(&node, &program, others(), 80);
         let parked = || program.metric("pilcrow_parked_channels", &[]);
         wait_for("the parked channel", || (parked() == 1.0).then_some(()));
+        let (_, units) = program.get("/api/v1/units").unwrap();
+        let shown = units.contains("\"state\":\"parked\"") && units.contains("are tried again: ");
+        assert!(shown && units.contains("stream limit"), "{units}");
         node.receiver.set_limits(Limits::default());
         assert_complete(&node, &program, 0..8, 80);
         wait_for("no parked channel", || (parked() == 0.0).then_some(()));

@@ -121,3 +121,25 @@ fn streams_that_loki_took_share_a_request_and_new_ones_go_alone() {
         running.finish().await;
     });
 }
+
+#[test]
+fn a_line_that_breaks_each_connection_is_parked_alone_where_a_probe_gets_through() {
+    block_on(async {
+        let loki = Receiver::start(|_, seen: &Seen| match seen.texts().iter().any(|text| text == "poison") {
+            true => Reply::Close,
+            false => Reply::ok(),
+        });
+        let loki = loki.await;
+        let running = Running::start(&config(&loki.url()));
+        running.send(batch(1, &[(1, "poison"), (2, "taken 1"), (3, "taken 2")]));
+        let (batch_1, refused) = running.next_end().await;
+        let refused: Vec<_> = refused.iter().map(|slot| batch_1.streams()[slot.index()].channel).collect();
+        assert_eq!(refused, [channel(1)]);
+        let mut stored = loki.stored_texts();
+        stored.sort();
+        stored.dedup();
+        assert_eq!(stored, ["taken 1", "taken 2"]);
+        running.deliver(batch(2, &[(2, "taken 3")])).await;
+        running.finish().await;
+    });
+}

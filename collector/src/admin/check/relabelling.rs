@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     compiled::Compiled,
-    config::{Config, Enabled, Preset},
+    config::{self, Config, Enabled, Preset},
     model::PodName,
     pipeline::relabel::{self, Outcome, Relabel, Relabelled, Target, why_unknown},
 };
@@ -31,7 +31,7 @@ pub fn write_rules(config: &Config, out: &mut impl io::Write) -> anyhow::Result<
     }
     if !config.relabel_configs.is_empty() {
         writeln!(out, "# from the configuration")?;
-        writeln!(out, "{}", serde_saphyr::to_string(&config.relabel_configs)?.trim_end())?;
+        writeln!(out, "{}", config::to_yaml(&config.relabel_configs)?.trim_end())?;
     }
     Ok(())
 }
@@ -99,6 +99,13 @@ impl<'c> Relabelling<'c> {
         if !asks && !config.kubernetes.pod_selector.is_empty() {
             warnings.push(
                 "kubernetes.pod_selector has no effect: only the Kubernetes API knows the labels of pods, and \
+                 kubernetes.enabled is false"
+                    .into(),
+            );
+        }
+        if !asks && !config.kubernetes.annotations.allow.is_empty() {
+            warnings.push(
+                "kubernetes.annotations has no effect: only the Kubernetes API knows the annotations of pods, and \
                  kubernetes.enabled is false"
                     .into(),
             );

@@ -115,6 +115,8 @@ pub struct Pipeline {
 pub enum Source {
     /// From the Kubernetes API: rules read `__meta_kubernetes_…`.
     Api,
+    /// As `Api`, and the lines come from there too: without a label `filename` and without the runtime's format.
+    ApiLines,
     /// By a path to the files of pods (`/var/log/pods/…`, `/var/log/containers/…`); of a pod nothing is known but the label
     /// `filename`.
     Path,

@@ -152,6 +152,17 @@ pub fn read_containers(
     Ok((found.containers.into_iter().map(read).collect::<anyhow::Result<_>>()?, found.notes))
 }
 
+/// The last lines of each of this node's containers, as far as they can be read.
+///
+/// # Errors
+/// There are none.
+pub fn node_lines(compiled: &Compiled, lines: usize) -> anyhow::Result<Vec<(Origin, Vec<Logged>)>> {
+    let limits = Limits::from(&compiled.config.lines);
+    let found = containers::find(&compiled.config, &Request::default(), Ok(None))?;
+    let logs = found.containers.into_iter();
+    Ok(logs.filter_map(|found| Some((found.origin, last_lines(&found.file, limits, lines).ok()?))).collect())
+}
+
 /// All lines as they come, or the last of them.
 fn read_all<W: Write>(
     trial: &mut Trial<'_, W>,

@@ -176,7 +176,15 @@ impl Answer {
         let text = self.text.trim_start();
         let is_json = !self.is_html() && (self.content_type.contains("json") || text.starts_with('{'));
         let is_empty = text.is_empty() && !self.is_html();
-        self.status == StatusCode::NO_CONTENT || self.status == StatusCode::OK && (is_empty || is_json)
+        self.status == StatusCode::NO_CONTENT
+            || self.status == StatusCode::OK && (is_empty || is_json && !self.is_error())
+    }
+
+    /// Whether a body in JSON reports an error, as gateways do with 200 in front of it.
+    fn is_error(&self) -> bool {
+        let body: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&self.text).unwrap_or_default();
+        body.get("status").is_some_and(|status| status == "error")
+            || body.get("error").is_some_and(|error| !error.is_null())
     }
 
     fn is_html(&self) -> bool {
@@ -289,7 +297,14 @@ mod tests {
         for (status, text) in [(204, ""), (200, ""), (200, " {\"status\": \"ok\"}")] {
             assert_eq!(verdict(status, text), Verdict::Accepted);
         }
-        for (status, text) in [(200, "<!doctype html><title>Log in</title>"), (200, "ok"), (202, ""), (206, "{}")] {
+        for (status, text) in [
+            (200, "<!doctype html><title>Log in</title>"),
+            (200, "ok"),
+            (202, ""),
+            (206, "{}"),
+            (200, r#"{"error": "no upstream"}"#),
+            (200, r#"{"status": "error"}"#),
+        ] {
             let obstacle = obstacle(status, text);
             assert!(obstacle.pace == Pace::Fix && obstacle.advice.unwrap().contains("not Loki"), "{status} {text}");
         }

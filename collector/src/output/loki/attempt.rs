@@ -3,7 +3,7 @@
 //! In: what the schedule wants to send. Out: the verdict. What follows from it is decided elsewhere ([`super::outcome`]).
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,11 +12,11 @@ use anyhow::Result;
 
 use super::{
     Proxies,
-    answer::{Answer, Obstacle, Verdict},
+    answer::{Answer, Obstacle, Verdict, first_line},
     body::{Body, BodyMakers},
     client::Client,
     metrics::{LokiMetrics, PushStatus},
-    parking::Trial,
+    parking::{Trial, told},
     probe,
     schedule::{REQUESTS_MAX, Start},
     streams::StreamId,
@@ -32,6 +32,8 @@ pub(super) struct Attempts {
     bodies: BodyMakers,
     metrics: Arc<LokiMetrics>,
     pub(super) health: Arc<Health>,
+    /// Loki has acknowledged lines since the start.
+    has_acknowledged: Cell<bool>,
 }
 
 /// What has ended.
@@ -57,7 +59,7 @@ impl Attempts {
     ) -> Result<Self> {
         let client = RefCell::new(Client::new(config, proxies)?);
         let bodies = BodyMakers::new(Workers::where_cores_allow(REQUESTS_MAX));
-        Ok(Self { client, bodies, metrics, health })
+        Ok(Self { client, bodies, metrics, health, has_acknowledged: Cell::new(false) })
     }
 
     /// Logs where lines are sent.
@@ -115,14 +117,29 @@ impl Attempts {
     }
 
     async fn push(&self, tenant: &TenantName, body: Body, entries: u64) -> Verdict {
+        let (started, bytes) = (Instant::now(), body.len());
         let result = self.exchange(tenant, &body).await;
         self.bodies.recycle(body);
         let answer = match result {
             Ok(answer) => answer,
-            Err(obstacle) => return Verdict::Again(obstacle),
+            Err(obstacle) => {
+                self.health.pushes().failed(&told(&obstacle));
+                return Verdict::Again(obstacle);
+            }
         };
         let verdict = answer.verdict(entries);
-        self.tell_health(answer.status.as_u16(), &verdict);
+        tracing::debug!(entries, bytes, status = answer.status.as_u16(), "a push took {:.1?}", started.elapsed());
+        if verdict == Verdict::Accepted && !self.has_acknowledged.replace(true) {
+            tracing::info!("Loki has acknowledged the first push: {entries} lines in {:.0?}", started.elapsed());
+        }
+        match verdict {
+            Verdict::Accepted => self.health.pushes().succeeded(answer.status.as_u16()),
+            _ => self.health.pushes().failed(&format!("{}: {}", answer.status, first_line(&answer.text))),
+        }
+        // What one tenant of several may not do says little of the others.
+        if tenant.is_none() || !matches!(verdict, Verdict::Again(_)) {
+            self.tell_health(answer.status.as_u16(), &verdict);
+        }
         verdict
     }
 
@@ -147,6 +164,7 @@ impl Attempts {
     fn tell_health(&self, status: u16, verdict: &Verdict) {
         if matches!(verdict, Verdict::Accepted | Verdict::Refused(_)) {
             self.health.acknowledged();
+            self.health.pushes().acknowledged();
         }
         match (status, verdict) {
             (401 | 403 | 404, _) => self.health.push_refused(status),

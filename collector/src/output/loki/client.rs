@@ -21,7 +21,7 @@ use super::{
     Proxies,
     answer::{Answer, Obstacle},
     connector::{Route, RouteConnector},
-    endpoint::{Endpoint, UserInfo},
+    endpoint::Endpoint,
     failure,
     files::{WatchedFiles, read_secret},
     sent_body::SentBody,
@@ -171,7 +171,7 @@ impl Exchange {
             .pool_idle_timeout(IDLE_CONNECTION_MAX)
             .pool_timer(TokioTimer::new())
             .build(connector);
-        Ok(Self { http, headers: headers(config, endpoint, route)? })
+        Ok(Self { http, headers: headers(config, route)? })
     }
 }
 
@@ -180,7 +180,7 @@ fn file_paths(config: &config::Loki) -> [&Path; 5] {
     [&basic_auth.password_file, bearer_token_file, &tls.ca_file, &tls.cert_file, &tls.key_file]
 }
 
-fn headers(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<HeaderMap> {
+fn headers(config: &config::Loki, route: &Route) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
     if !config.tenant.is_empty() {
@@ -188,7 +188,7 @@ fn headers(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<
             HeaderValue::from_str(&config.tenant).context("loki.tenant holds a character that HTTP forbids")?;
         headers.insert(TENANT_HEADER, tenant);
     }
-    if let Some(authorization) = authorization(config, endpoint)? {
+    if let Some(authorization) = authorization(config)? {
         headers.insert(header::AUTHORIZATION, authorization);
     }
     if let Route::Forward { auth: Some(auth), .. } = route {
@@ -207,7 +207,7 @@ fn headers(config: &config::Loki, endpoint: &Endpoint, route: &Route) -> Result<
     Ok(headers)
 }
 
-fn authorization(config: &config::Loki, endpoint: &Endpoint) -> Result<Option<HeaderValue>> {
+fn authorization(config: &config::Loki) -> Result<Option<HeaderValue>> {
     let config::BasicAuth { username, password_file } = &config.basic_auth;
     let has_token = !config.bearer_token_file.as_os_str().is_empty();
     let has_password = !password_file.as_os_str().is_empty();
@@ -222,10 +222,7 @@ fn authorization(config: &config::Loki, endpoint: &Endpoint) -> Result<Option<He
             basic(username, &password)
         }
         (true, true) => format!("Bearer {}", read_secret("loki.bearer_token_file", &config.bearer_token_file)?),
-        (true, false) => match &endpoint.user {
-            Some(UserInfo { username, password }) => basic(username, password),
-            None => return Ok(None),
-        },
+        (true, false) => return Ok(None),
     };
     let mut value = HeaderValue::from_str(&text).map_err(|_| {
         anyhow::anyhow!("the bearer token of loki.bearer_token_file holds a character that HTTP forbids")

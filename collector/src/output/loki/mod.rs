@@ -104,6 +104,7 @@ impl Sender {
         let attempts = Attempts::new(config, proxies, Arc::clone(&metrics), health)?;
         let mut schedule = Schedule::new(Settings::of(config), Limits::of(config), metrics, Instant::now());
         schedule.outage.url = attempts.url();
+        schedule.pushes = Arc::clone(attempts.health.pushes());
         Ok(Self { attempts, schedule })
     }
 
@@ -129,6 +130,7 @@ impl Sender {
             hand_back(&queue, &mut schedule);
             let idle = schedule.is_idle();
             attempts.health.waiting(!idle);
+            schedule.pushes.outage(schedule.outage.since());
             if idle && !open {
                 return;
             }

@@ -84,15 +84,20 @@ impl Outage {
         current.last = text;
     }
 
-    /// An attempt succeeded. `Some` if an outage ended by it.
-    pub(super) fn end(&mut self, now: Instant) -> Option<Ended> {
+    /// Since when, if there is one.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.current.as_ref().map(|current| current.since)
+    }
+
+    /// An attempt succeeded. `Some` if an outage ended by it. `waited`: how many lines did.
+    pub(super) fn end(&mut self, waited: impl FnOnce() -> u64, now: Instant) -> Option<Ended> {
         let current = self.current.take()?;
         let duration = now.saturating_duration_since(current.since);
         for reported in &mut self.reported {
             reported.in_this_outage = false;
         }
         if current.reported {
-            info!(url = %self.url, "Loki accepts lines again, after {duration:.1?}");
+            info!(url = %self.url, "Loki accepts lines again, after {duration:.1?}; {} lines waited in memory", waited());
         }
         Some(Ended { duration, without_connection: current.without_connection })
     }
@@ -203,10 +208,10 @@ mod tests {
         assert!(outage.is_news("503", now));
         assert!(!outage.is_news("refused", now), "also when they alternate");
         outage.note(&obstacle("503", Pace::Soon), now);
-        assert!(outage.end(now).is_some() && outage.end(now).is_none());
+        assert!(outage.end(|| 3, now).is_some() && outage.end(|| 3, now).is_none());
         assert!(!outage.is_news("503", now + REPORT_AGAIN_AFTER / 2));
         outage.note(&obstacle("503", Pace::Soon), now);
-        outage.end(now);
+        outage.end(|| 3, now);
         assert!(outage.is_news("503", now + REPORT_AGAIN_AFTER * 2));
     }
 

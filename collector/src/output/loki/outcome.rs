@@ -101,7 +101,8 @@ impl Schedule {
         self.note_passed(piece.part.encoded_bytes(), now);
         self.tenants.note_passed(&tenant, now);
         let mut is_for_all = false;
-        if let Some(ended) = self.outage.end(now) {
+        let waited = || self.batches.iter().map(|live| live.batch.entries()).sum();
+        if let Some(ended) = self.outage.end(waited, now) {
             is_for_all = ended.without_connection;
             if ended.without_connection && ended.duration >= RESTART_TAKES {
                 self.tenants.epoch += 1;
@@ -132,6 +133,11 @@ impl Schedule {
             self.passed.pop_front();
         }
         self.passed.push_back((now, bytes));
+    }
+
+    /// Whether Loki took lines or a probe after that time.
+    fn is_reached(&self, since: Instant) -> bool {
+        self.passed.iter().any(|(at, _)| *at > since)
     }
 
     /// Whether Loki took other lines of the same tenant after that time.
@@ -270,7 +276,9 @@ impl Schedule {
             return self.park(index, &piece, "tenant", &told(obstacle), now);
         }
         let (isolates, park_after) = match obstacle.pace {
-            Pace::Soon => (obstacle.place != Place::Connection && others_pass, PARK_AFTER),
+            // Something on the way may break each connection that has a certain line on it; a probe without lines tells.
+            Pace::Soon if obstacle.place == Place::Connection => (self.is_reached(since), PARK_AFTER),
+            Pace::Soon => (others_pass, PARK_AFTER),
             // A firewall for web pages may dislike one line: the others must not wait for it, and only halves tell which.
             Pace::Fix => (obstacle.place == Place::Answer, HALVE_AFTER),
             Pace::Slower => (false, PARK_AFTER),

@@ -30,6 +30,9 @@ use crate::{
 /// The longest wait between two trials.
 const TRIAL_EVERY_MAX: Duration = Duration::from_secs(60);
 
+/// Why lines of a stream wait that Loki would take.
+const RATE: &str = "its stream is sent no faster than loki.stream_rate";
+
 /// Which channels are parked, and what is tried for them.
 #[derive(Debug, Default)]
 pub(super) struct Parking {
@@ -55,6 +58,8 @@ enum Cause {
     Refused {
         /// One of its entries, encoded.
         entry: Vec<u8>,
+        /// What Loki said.
+        text: Box<str>,
     },
     /// It waits for its rate.
     Rate,
@@ -80,7 +85,7 @@ impl Parking {
     /// Whether no server can find the entry too large that is tried of a stream.
     fn is_small(&self, stream: StreamId) -> bool {
         let cause = self.streams.get(&stream).map(|parked| &parked.cause);
-        matches!(cause, Some(Cause::Refused { entry }) if entry.len() < LARGE_LINE_BYTES)
+        matches!(cause, Some(Cause::Refused { entry, .. }) if entry.len() < LARGE_LINE_BYTES)
     }
 
     fn is_parked(&self, channel: ChannelId) -> bool {
@@ -130,7 +135,7 @@ impl Schedule {
                     self.streams[share.stream].key
                 );
             }
-            let (mut backoff, cause) = (self.trial_backoff(), Cause::Refused { entry });
+            let (mut backoff, cause) = (self.trial_backoff(), Cause::Refused { entry, text: text.into() });
             let due = now + backoff.next(None);
             let parked = Parked { channels: Vec::new(), since: now, due, backoff, cause };
             self.park_stream(share.stream, channels, parked, now);
@@ -161,6 +166,10 @@ impl Schedule {
         if let Some(parked) = self.parking.streams.get_mut(&stream) {
             parked.channels.push(channel);
             self.parking.channels.insert(channel);
+            match &parked.cause {
+                Cause::Refused { text, .. } => self.pushes.refused(channel.unit, text, false),
+                Cause::Rate => self.pushes.refused(channel.unit, RATE, true),
+            }
         }
     }
 
@@ -235,7 +244,7 @@ impl Schedule {
         let is_due =
             |(_, parked): &(&StreamId, &Parked)| parked.due <= now && matches!(parked.cause, Cause::Refused { .. });
         let (stream, parked) = self.parking.streams.iter().filter(is_due).min_by_key(|(_, parked)| parked.due)?;
-        let Cause::Refused { entry } = &parked.cause else { return None };
+        let Cause::Refused { entry, .. } = &parked.cause else { return None };
         let trial = Trial { stream: *stream, key: self.streams[*stream].key.clone(), entry: entry.clone() };
         self.parking.trial_in_flight = true;
         Some(trial)

@@ -26,7 +26,7 @@ use crate::{
     batch::{Batch, FromOutput, Part, StreamSlot},
     config,
     model::{ChannelId, TenantName},
-    status::Throttle,
+    status::{Pushes, Throttle},
 };
 
 /// Requests in flight at once. Enough to hide a network's round trip, where the batches have no stream in common.
@@ -65,6 +65,8 @@ pub(super) struct Schedule {
     /// A published limit would help.
     pub(super) wants_limits: bool,
     pub(super) metrics: Arc<LokiMetrics>,
+    /// What is told of refusals, for the status page.
+    pub(super) pushes: Arc<Pushes>,
     next_id: u64,
     /// Scratch: streams of lines that wait before those looked at.
     claimed: HashSet<StreamId>,
@@ -121,6 +123,7 @@ impl Schedule {
             too_large_throttle: Throttle::new(super::size::REMEMBER_FOR),
             wants_limits: false,
             metrics,
+            pushes: Arc::default(),
             next_id: 0,
             claimed: HashSet::new(),
             wake_at: None,

@@ -5,6 +5,7 @@
 //! Guarantees that the same container has the same labels for as long as what is known of it is the same. Called once for
 //! a stream and not for a line. Knows no file and no Kubernetes API, and of Loki only its limits.
 
+mod explain;
 mod meta;
 mod pattern;
 mod rule;
@@ -12,6 +13,7 @@ mod rules;
 mod service_name;
 mod template;
 
+pub use explain::Explained;
 pub use meta::{Target, annotation_names, controller_names, is_from_api, label_names, why_unknown};
 pub use rule::{Labels, Rule, RuleError};
 pub use rules::{

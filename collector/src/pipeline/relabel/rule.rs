@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{meta, pattern::Pattern, template::Template};
+use super::{explain, meta, pattern::Pattern, template::Template};
 use crate::config::{RelabelAction, RelabelConfig};
 
 /// Labels by name. None has an empty value: for Prometheus and Loki that is no label.
@@ -14,6 +14,8 @@ pub struct Rule {
     sources: Vec<String>,
     separator: String,
     step: Step,
+    /// The rule as it was written, in one line.
+    sentence: Box<str>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +74,13 @@ impl Rule {
             Action::LabelDrop => Step::LabelDrop(pattern),
             Action::LabelKeep => Step::LabelKeep(pattern),
         };
-        Ok(Self { sources: source_labels.clone(), separator: separator.clone(), step })
+        let sentence = explain::sentence(config).into();
+        Ok(Self { sources: source_labels.clone(), separator: separator.clone(), step, sentence })
+    }
+
+    /// The rule as it was written, in one line.
+    pub(super) fn sentence(&self) -> &str {
+        &self.sentence
     }
 
     /// Applies the rule; returns whether the labels are kept.

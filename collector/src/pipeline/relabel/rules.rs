@@ -1,6 +1,9 @@
 //! All rules, one after the other: from what is known of a container to the labels of its streams.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Labels, Rule, RuleError, Target, meta,
@@ -43,13 +46,15 @@ pub fn built_in(preset: Preset) -> Vec<RelabelConfig> {
 /// The rules of a configuration, ready to be applied.
 #[derive(Clone, Debug)]
 pub struct Relabel {
-    rules: Vec<Rule>,
+    pub(super) rules: Vec<Rule>,
+    /// So many of them are built in.
+    pub(super) built_in: usize,
     /// For each rule: what it decides may change when the Kubernetes API says more.
     depends_on_api: Vec<bool>,
-    fixed: Labels,
-    node: String,
+    pub(super) fixed: Labels,
+    pub(super) node: String,
     /// Whether streams get the label `service_name`.
-    names_services: bool,
+    pub(super) names_services: bool,
 }
 
 /// What the rules make of a stream.
@@ -94,7 +99,7 @@ impl Relabel {
         } else {
             Vec::new()
         };
-        let mut errors = Vec::new();
+        let (built_in, mut errors) = (rules.len(), Vec::new());
         for (index, rule) in config.relabel_configs.iter().enumerate() {
             match Rule::new(rule) {
                 Ok(rule) => rules.push(rule),
@@ -108,6 +113,7 @@ impl Relabel {
         Ok(Self {
             depends_on_api: depends_on_api(&rules),
             rules,
+            built_in,
             fixed: fixed.map(|(name, value)| (name.clone(), value.clone())).collect(),
             node: config.kubernetes.node_name.clone(),
             names_services: config.service_name,
@@ -141,6 +147,29 @@ impl Relabel {
     #[must_use]
     pub fn reads(&self, name: &str) -> bool {
         self.names_services && name == service_name::ANNOTATION || self.rules.iter().any(|rule| rule.reads(name))
+    }
+
+    /// The names of all labels that a stream may have after the rules, with the value of those that always have the same;
+    /// `None`: any name is possible.
+    #[must_use]
+    pub fn possible(&self) -> Option<BTreeMap<&str, Option<&str>>> {
+        let mut possible: BTreeMap<_, _> =
+            self.fixed.iter().map(|(name, value)| (name.as_str(), Some(value.as_str()))).collect();
+        for rule in &self.rules {
+            match rule.writes() {
+                Writes::Label(name) => {
+                    possible.insert(name, None);
+                }
+                Writes::Any => return None,
+                Writes::Nothing => {}
+            }
+        }
+        // It stands in where the rules leave none.
+        possible.entry("job").or_default();
+        if self.names_services {
+            possible.insert(SERVICE_NAME, None);
+        }
+        Some(possible)
     }
 
     /// The rules, in their order.

@@ -2,16 +2,24 @@
 //!
 //! In: a peer's address and what is to be done for it. Out: that, run as a task, or an older one ended for it. Where all places
 //! are taken, the peer that has most of them loses its oldest: a client that opens many connections, or never closes them, takes
-//! places only from itself. Knows no HTTP.
+//! places only from itself. Connections that became viewers of lines take no place: their number is bounded elsewhere.
 
 use std::{collections::HashMap, net::IpAddr};
 
 use tokio::task::JoinHandle;
 
+use super::tail::Stay;
+
 /// Connections being served, the oldest first; dropping this ends them.
 pub(super) struct Places {
     most: usize,
-    taken: Vec<(IpAddr, JoinHandle<()>)>,
+    taken: Vec<Place>,
+}
+
+struct Place {
+    peer: IpAddr,
+    stay: Stay,
+    task: JoinHandle<()>,
 }
 
 impl Places {
@@ -19,20 +27,21 @@ impl Places {
         Self { most, taken: Vec::with_capacity(most) }
     }
 
-    /// Runs `serving` on the current runtime.
-    pub(super) fn give(&mut self, peer: IpAddr, serving: impl Future<Output = ()> + Send + 'static) {
-        self.taken.retain(|(_, task)| !task.is_finished());
-        if self.taken.len() >= self.most {
-            let peers: Vec<IpAddr> = self.taken.iter().map(|(peer, _)| *peer).collect();
-            self.taken.remove(victim(&peers)).1.abort();
+    /// Runs `serving` on the current runtime. `stay` tells whether it became a viewer's.
+    pub(super) fn give(&mut self, peer: IpAddr, stay: Stay, serving: impl Future<Output = ()> + Send + 'static) {
+        self.taken.retain(|place| !place.task.is_finished());
+        let short: Vec<usize> = (0..self.taken.len()).filter(|index| !self.taken[*index].stay.is_long()).collect();
+        if short.len() >= self.most {
+            let peers: Vec<IpAddr> = short.iter().map(|index| self.taken[*index].peer).collect();
+            self.taken.remove(short[victim(&peers)]).task.abort();
         }
-        self.taken.push((peer, tokio::spawn(serving)));
+        self.taken.push(Place { peer, stay, task: tokio::spawn(serving) });
     }
 }
 
 impl Drop for Places {
     fn drop(&mut self) {
-        self.taken.iter().for_each(|(_, task)| task.abort());
+        self.taken.iter().for_each(|place| place.task.abort());
     }
 }
 

@@ -319,7 +319,8 @@ impl Chain {
     /// Bytes that are not acknowledged, as far as they are known; of compressed files only those that were parsed.
     pub fn lag_bytes(&self, next: [Option<Position>; 2]) -> u64 {
         let end = |file: &ChainFile| match file.source {
-            Source::Slot(_) | Source::Opened(_) => file.len,
+            // As of the last look at it, or of the last read.
+            Source::Slot(_) | Source::Opened(_) => file.len.max(file.progress.seen()),
             Source::Listed if !file.name.gzip => file.len,
             _ => file.progress.parsed(),
         };

@@ -177,12 +177,10 @@ fn choose(choice: SignalChoice, pods: &Path, state: &Path) -> Result<Opened, Ref
 
 impl Opened {
     fn announce(&self) {
-        let backend = &self.backend;
+        let backend = self.backend.replacen("ebpf", "eBPF", 1);
         match &self.fallback_reason {
-            None => tracing::info!(backend, "detecting the growth of log files"),
-            Some(reason) => {
-                tracing::warn!(backend, reason, "detecting the growth of log files by a fallback, which costs more");
-            }
+            None => tracing::info!("watching log files with {backend}"),
+            Some(reason) => tracing::warn!("{reason}; watching log files with {backend}, which costs more"),
         }
     }
 }
@@ -193,9 +191,10 @@ fn open_first(pods: &Path, state: &Path) -> Opened {
         Err(refusal) => refusal,
     };
     match open_inotify(pods, state) {
-        Ok((opened, _)) => Opened { fallback_reason: Some(format!("no eBPF: {ebpf}")), ..opened },
+        Ok((opened, _)) => Opened { fallback_reason: Some(format!("eBPF is not available: {ebpf}")), ..opened },
         Err(inotify) => {
-            Opened { fallback_reason: Some(format!("no eBPF: {ebpf}; no inotify: {inotify}")), ..open_poll() }
+            let reason = format!("eBPF is not available: {ebpf}; inotify is not available: {inotify}");
+            Opened { fallback_reason: Some(reason), ..open_poll() }
         }
     }
 }

@@ -84,6 +84,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $listen := printf (ternary "[%s]:%d" "%s:%d" (contains ":" $address)) $address (int .Values.port) }}
 {{- $_ := set $config "http" (dict "listen" $listen) }}
 {{- end }}
+{{- if .Values.tail }}{{ $_ := set $config "http" (set (default dict $config.http) "tail" true) }}{{ end }}
 {{- mergeOverwrite $config (deepCopy (default dict .Values.config)) | toYaml }}
 {{- end }}
 

@@ -21,6 +21,8 @@ pub struct Converter<'w, 'a> {
     beginnings: &'w [Beginning],
     /// The clients of each `loki.write` that was converted.
     pub destinations: BTreeMap<usize, Vec<usize>>,
+    /// Labels that only tell runtimes apart.
+    pub runtime_labels: BTreeSet<String>,
     /// Environment variables that a finding tells of.
     pub variables: BTreeSet<String>,
     /// Components that became part of something, or have a finding.
@@ -36,6 +38,7 @@ impl<'w, 'a> Converter<'w, 'a> {
             origin: Origin::default(),
             beginnings,
             destinations: BTreeMap::new(),
+            runtime_labels: BTreeSet::new(),
             variables: BTreeSet::new(),
             reached: BTreeSet::new(),
             told: BTreeSet::new(),

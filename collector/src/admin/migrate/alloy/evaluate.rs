@@ -15,23 +15,30 @@ use super::{
 /// Steps for a whole configuration: an honest one takes a few thousand.
 const FUEL: usize = 500_000;
 
-/// How many arguments and exports may refer to each other in a row.
-const INDIRECTION_MAX: usize = 40;
+/// How deep expressions may be nested, those that arguments and exports stand for included.
+const DEPTH_MAX: usize = 200;
 
 pub struct Evaluator<'w, 'a> {
     pub world: &'w World<'a>,
     fuel: Cell<usize>,
-    indirection: Cell<usize>,
+    depth: Cell<usize>,
 }
 
 impl<'w, 'a> Evaluator<'w, 'a> {
     pub fn new(world: &'w World<'a>) -> Self {
-        Self { world, fuel: Cell::new(FUEL), indirection: Cell::new(0) }
+        Self { world, fuel: Cell::new(FUEL), depth: Cell::new(0) }
     }
 
     /// What an expression gives where the names of a scope count.
     pub fn evaluate(&self, expression: &Expression, scope: usize) -> Located {
+        let depth = self.depth.get();
+        if depth >= DEPTH_MAX {
+            let why = "nested too deep, or arguments and exports refer to each other without end";
+            return located(expression.place, unknown(why));
+        }
+        self.depth.set(depth + 1);
         let value = if self.spend(1) { self.value(expression, scope) } else { too_much() };
+        self.depth.set(depth);
         if !self.spend(value.size()) {
             return located(expression.place, too_much());
         }
@@ -39,7 +46,7 @@ impl<'w, 'a> Evaluator<'w, 'a> {
     }
 
     /// Takes fuel; whether there was enough.
-    fn spend(&self, steps: usize) -> bool {
+    pub fn spend(&self, steps: usize) -> bool {
         let left = self.fuel.get();
         self.fuel.set(left.saturating_sub(steps));
         left >= steps
@@ -65,7 +72,9 @@ impl<'w, 'a> Evaluator<'w, 'a> {
             },
             Kind::Index(inner, index) => index_of(evaluate(inner).value, &evaluate(index).value),
             Kind::Call(function, arguments) => match path(function) {
-                Some(parts) => functions::call(&parts.join("."), arguments.iter().map(evaluate).collect()),
+                Some(parts) => {
+                    functions::call(&parts.join("."), arguments.iter().map(evaluate).collect(), expression.place)
+                }
                 None => unknown("only functions of Alloy's library can be called"),
             },
             Kind::Not(inner) => match evaluate(inner).value {
@@ -88,7 +97,7 @@ impl<'w, 'a> Evaluator<'w, 'a> {
             ["constants", "os"] => return Value::text("linux"),
             ["argument", name, "value", rest @ ..] if scope.is_custom => {
                 return match scope.arguments.get(name) {
-                    Some(Some((home, expression))) => fields_of(self.indirect(expression, *home), rest),
+                    Some(Some((home, expression))) => fields_of(self.evaluate(expression, *home).value, rest),
                     Some(None) => Value::Null,
                     None => unknown(format!("there is no argument {name}")),
                 };
@@ -105,24 +114,12 @@ impl<'w, 'a> Evaluator<'w, 'a> {
             if let Some(instance) = scope.instances.get(&name) {
                 let Some((export, rest)) = rest.split_first() else { return unknown("a custom component is no value") };
                 return match self.world.scopes[*instance].exports.get(export) {
-                    Some(expression) => fields_of(self.indirect(expression, *instance), rest),
+                    Some(expression) => fields_of(self.evaluate(expression, *instance).value, rest),
                     None => unknown(format!("{name} exports no {export}")),
                 };
             }
         }
         unknown(format!("there is no {}", parts.join(".")))
-    }
-
-    /// Evaluates in another scope.
-    fn indirect(&self, expression: &Expression, scope: usize) -> Value {
-        let depth = self.indirection.get();
-        if depth >= INDIRECTION_MAX {
-            return unknown("arguments and exports refer to each other without end");
-        }
-        self.indirection.set(depth + 1);
-        let value = self.evaluate(expression, scope).value;
-        self.indirection.set(depth);
-        value
     }
 }
 

@@ -7,22 +7,25 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::{
     evaluate::unknown,
+    tree::Place,
     value::{Located, Piece, Text, Value},
 };
 
-/// Calls the function of this name, or its older one.
-pub fn call(name: &str, arguments: Vec<Located>) -> Value {
+/// Calls the function of this name, or its older one; `place` is that of the call.
+pub fn call(name: &str, arguments: Vec<Located>, place: Place) -> Value {
     for argument in &arguments {
         // A reference may be in a list, and be joined to another.
         if let Value::Unknown(why) = &argument.value {
             return unknown(why.as_str());
         }
     }
+    if matches!(name, "array.concat" | "concat") {
+        return concat(arguments);
+    }
     let mut arguments: Vec<Value> = arguments.into_iter().map(|argument| argument.value).collect();
     match (name, &mut arguments[..]) {
         ("sys.env" | "env", [Value::Text(name)]) => environment(name),
         ("coalesce", [..]) => coalesce(arguments),
-        ("array.concat" | "concat", [..]) => concat(arguments),
         ("convert.nonsensitive" | "nonsensitive", [value]) => std::mem::replace(value, Value::Null),
         ("string.format" | "format", [Value::Text(pattern), values @ ..]) => match pattern.plain() {
             Some(pattern) => format(pattern, values),
@@ -32,7 +35,7 @@ pub fn call(name: &str, arguments: Vec<Located>) -> Value {
         ("file.path_join", [first, rest @ ..]) => path_join(first, rest),
         ("encoding.from_json" | "json_decode", [Value::Text(text)]) => {
             with(text, name, |text| match serde_json::from_str(text) {
-                Ok(json) => from_json(json),
+                Ok(json) => from_json(json, place),
                 Err(error) => unknown(format!("not valid JSON: {error}")),
             })
         }
@@ -51,7 +54,7 @@ pub fn call(name: &str, arguments: Vec<Located>) -> Value {
         }
         ("string.trim_space" | "trim_space", [Value::Text(text)]) => with(text, name, |text| Value::text(text.trim())),
         (_, [Value::Text(text), Value::Text(second)]) => match (text.plain(), second.plain()) {
-            (Some(text), Some(second)) => of_two(name, text, second),
+            (Some(text), Some(second)) => of_two(name, text, second, place),
             _ => depends(name),
         },
         ("string.replace" | "replace", [Value::Text(text), Value::Text(old), Value::Text(new)]) => {
@@ -64,10 +67,9 @@ pub fn call(name: &str, arguments: Vec<Located>) -> Value {
     }
 }
 
-fn of_two(name: &str, text: &str, second: &str) -> Value {
+fn of_two(name: &str, text: &str, second: &str, place: Place) -> Value {
     match name {
         "string.split" | "split" => {
-            let place = super::tree::Place { file: 0, line: 1, column: 1 };
             let items = text.split(second).map(|item| Located { place, value: Value::text(item) });
             Value::List(items.collect())
         }
@@ -125,14 +127,13 @@ fn coalesce(arguments: Vec<Value>) -> Value {
     }
 }
 
-fn concat(arguments: Vec<Value>) -> Value {
-    let place = super::tree::Place { file: 0, line: 1, column: 1 };
+fn concat(arguments: Vec<Located>) -> Value {
     let mut all = Vec::new();
-    for argument in arguments {
-        match argument {
+    for Located { place, value } in arguments {
+        match value {
             Value::List(items) => all.extend(items),
             // Targets of a component: the list is looked through when targets are followed.
-            Value::Reference(_) => all.push(Located { place, value: argument }),
+            Value::Reference(_) => all.push(Located { place, value }),
             Value::Null => {}
             other => return unknown(format!("concat of {}", other.description())),
         }
@@ -192,9 +193,8 @@ fn format(pattern: &str, values: &[Value]) -> Value {
     Value::Text(text)
 }
 
-fn from_json(json: serde_json::Value) -> Value {
-    let place = super::tree::Place { file: 0, line: 1, column: 1 };
-    let located = |json| Located { place, value: from_json(json) };
+fn from_json(json: serde_json::Value, place: Place) -> Value {
+    let located = |json| Located { place, value: from_json(json, place) };
     match json {
         serde_json::Value::Null => Value::Null,
         serde_json::Value::Bool(value) => Value::Bool(value),

@@ -1,6 +1,6 @@
 //! From each source of pod logs along `forward_to` to `loki.write`: each way is a pipeline.
 //!
-//! Bounded: [`WAYS_MAX`] ways from one source, [`STEPS_MAX`] components on one.
+//! Bounded: [`WAYS_MAX`] ways from one source, [`STEPS_MAX`] components on one, [`PIPELINES_MAX`] pipelines.
 
 use crate::admin::migrate::{
     origin::{Pipeline, Place, Setting, Source, Tree},
@@ -19,6 +19,7 @@ use super::{
 
 const WAYS_MAX: usize = 64;
 const STEPS_MAX: usize = 64;
+const PIPELINES_MAX: usize = 500;
 
 /// A way from a source: the components on it, and the `loki.write` at its end.
 struct Path {
@@ -110,9 +111,14 @@ impl<'a> Converter<'_, 'a> {
     }
 
     fn follow(&mut self, receivers: &Located, what: &str, steps: &mut Vec<usize>, paths: &mut Vec<Path>) {
-        let place = self.place(receivers.place);
-        match &receivers.value {
-            Value::List(items) => items.iter().for_each(|item| self.follow(item, what, steps, paths)),
+        for receiver in receivers.leaves() {
+            self.follow_one(receiver, what, steps, paths);
+        }
+    }
+
+    fn follow_one(&mut self, receiver: &Located, what: &str, steps: &mut Vec<usize>, paths: &mut Vec<Path>) {
+        let place = self.place(receiver.place);
+        match &receiver.value {
             Value::Reference(reference) => {
                 if steps.len() >= STEPS_MAX || steps.contains(&reference.component) {
                     return self.not_possible(
@@ -189,13 +195,18 @@ impl<'a> Converter<'_, 'a> {
         if different.len() > 1 {
             let text = format!(
                 "its lines go {} ways with different stages, each to Loki: Pilcrow sends a line once; put what differs into \
-                 stages match, and see below which of the ways was taken",
+                 stages match",
                 different.len()
             );
             self.not_possible(&place, &id, &text);
         }
         let from_api = source.name != "loki.source.file";
+        let is_forked = different.len() > 1;
         for (steps, ends) in different {
+            let enough = self.evaluator.spend(targets.rules.len());
+            if self.origin.pipelines.len() >= PIPELINES_MAX || !enough {
+                return self.not_possible(&place, &id, "there are too many ways to Loki; the rest is left out");
+            }
             let mut rules = targets.rules.clone();
             if from_api {
                 let defaults = default_labels(&place, &id);
@@ -207,23 +218,26 @@ impl<'a> Converter<'_, 'a> {
                     }
                 }
             }
+            let last =
+                steps.last().or(ends.first()).map_or_else(String::new, |index| self.component(*index).block.id());
+            let name = self.new_name(if is_forked { format!("{id}/{last}") } else { id.clone() });
             let (relabel, stages) = self.steps(steps, rules, from_api);
             let mut clients = Vec::new();
             for end in ends {
                 clients.extend(self.destination_once(end));
             }
+            let source = if from_api { Source::ApiLines } else { targets.source };
             let settings = targets.settings.iter().chain(settings).cloned().collect();
-            let pipeline = Pipeline {
-                name: id.clone(),
-                place: place.clone(),
-                source: targets.source,
-                relabel,
-                stages,
-                clients,
-                settings,
-            };
-            self.origin.pipelines.push(pipeline);
+            let place = place.clone();
+            self.origin.pipelines.push(Pipeline { name, place, source, relabel, stages, clients, settings });
         }
+    }
+
+    /// A name that no other pipeline has.
+    fn new_name(&self, name: String) -> String {
+        let is_free = |name: &String| self.origin.pipelines.iter().all(|pipeline| pipeline.name != *name);
+        let numbered = (2..).map(|number| format!("{name}#{number}"));
+        std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name)
     }
 
     /// What is done on a way: rules once for each stream, then stages for each line.
@@ -266,7 +280,21 @@ impl<'a> Converter<'_, 'a> {
                 _ => {}
             }
         }
+        relabel.retain(|rule| !self.tells_runtimes_apart(rule));
         (relabel, stages)
+    }
+
+    /// Whether a rule makes a label that only stages read which Pilcrow does not need.
+    fn tells_runtimes_apart(&mut self, rule: &Tree) -> bool {
+        let label = rule.get("target_label").and_then(|pair| pair.value.as_text()).unwrap_or_default();
+        let sources = rule.get("source_labels").map(|pair| pair.value.items()).unwrap_or_default();
+        let is_of_runtimes = self.runtime_labels.contains(label)
+            && sources.iter().all(|name| name.as_text() == Some("__meta_kubernetes_pod_container_id"));
+        if is_of_runtimes {
+            let text = "Pilcrow detects by itself which runtime wrote a log";
+            self.taken(&rule.place.clone(), &format!("rule for {label}"), text);
+        }
+        is_of_runtimes
     }
 
     /// Lines of the Kubernetes API have no runtime's format, so that these stages leave them as they are.

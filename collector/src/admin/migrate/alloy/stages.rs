@@ -42,6 +42,7 @@ impl<'a> Converter<'_, 'a> {
                 "its stages go for all lines: Pilcrow detects by itself which runtime wrote a log"
             };
             self.changed(&stage.place, &format!("{what}stage.match"), text);
+            self.runtime_labels.extend(selected_label(&stage));
             if !found {
                 left.extend(inner.to_vec());
             }
@@ -177,6 +178,12 @@ fn runtime_stages(stage: &Tree) -> Option<&[Tree]> {
     let inner = settings.get("stages")?.value.items();
     let (name, _) = parts(inner.first()?)?;
     matches!(name, "cri" | "docker").then_some(inner)
+}
+
+/// The label that a `match` selects by.
+fn selected_label(stage: &Tree) -> Option<String> {
+    let selector = parts(stage)?.1.get("selector")?.value.as_text()?;
+    Some(selector.trim_start().strip_prefix('{')?.split(['=', '!']).next()?.trim().to_owned())
 }
 
 /// In a map an empty text means the key's own name, as nothing does.

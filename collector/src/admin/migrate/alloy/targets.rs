@@ -20,7 +20,7 @@ const POD_FOLDERS: [&str; 2] = ["/var/log/pods/", "/var/log/containers/"];
 const DEPTH_MAX: usize = 50;
 
 /// How many different origins one source may have; more are a finding.
-pub const ORIGINS_MAX: usize = 100;
+const ORIGINS_MAX: usize = 100;
 
 /// A kind of targets that are the logs of pods.
 #[derive(Clone)]
@@ -36,19 +36,21 @@ impl<'a> Converter<'_, 'a> {
     ///
     /// `trail` are the components between the source and here.
     pub fn targets(&mut self, value: &Located, what: &str, trail: &mut Vec<usize>) -> Vec<Targets> {
+        let mut all = Vec::new();
+        for leaf in value.leaves() {
+            if all.len() >= ORIGINS_MAX {
+                let place = self.place(leaf.place);
+                self.not_possible(&place, what, "has too many kinds of targets; the rest is left out");
+                break;
+            }
+            all.extend(self.target(leaf, what, trail));
+        }
+        all
+    }
+
+    fn target(&mut self, value: &Located, what: &str, trail: &mut Vec<usize>) -> Vec<Targets> {
         let place = self.place(value.place);
         match &value.value {
-            Value::List(items) => {
-                let mut all = Vec::new();
-                for item in items {
-                    if all.len() >= ORIGINS_MAX {
-                        self.not_possible(&place, what, "has too many kinds of targets; the rest is left out");
-                        break;
-                    }
-                    all.extend(self.targets(item, what, trail));
-                }
-                all
-            }
             Value::Reference(reference) => {
                 let index = reference.component;
                 if trail.len() >= DEPTH_MAX || trail.contains(&index) {
@@ -116,6 +118,11 @@ impl<'a> Converter<'_, 'a> {
                 Part::Value(targets) => all = self.targets(&targets, &read.what, trail),
                 Part::Block(rule) => rules.extend(self.rule(rule, &read.what)),
             }
+        }
+        if !self.evaluator.spend(all.len() * rules.len()) {
+            let place = self.place(component.block.place);
+            self.not_possible(&place, &id, "has too many rules for too many kinds of targets");
+            return Vec::new();
         }
         for targets in &mut all {
             targets.rules.extend(rules.iter().cloned());

@@ -118,6 +118,17 @@ impl From<String> for Text {
     }
 }
 
+impl Located {
+    /// What is in a list and the lists in it; itself where it is none.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<&Self> {
+        match &self.value {
+            Value::List(items) => items.iter().flat_map(Self::leaves).collect(),
+            _ => vec![self],
+        }
+    }
+}
+
 impl Value {
     pub fn text(text: impl Into<Text>) -> Self {
         Self::Text(text.into())

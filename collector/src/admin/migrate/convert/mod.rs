@@ -29,7 +29,7 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     let mut draft = Draft { findings: origin.findings.clone(), ..Draft::default() };
     let pipeline = chosen(origin, options, &mut draft.findings)?;
     draft.base = match pipeline.source {
-        Source::Api => Base::None,
+        Source::Api | Source::ApiLines => Base::None,
         Source::Path => Base::Defaults,
         Source::Preset(preset) => Base::Preset(preset),
     };
@@ -37,8 +37,8 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     origin.settings.iter().chain(&pipeline.settings).for_each(|setting| draft.set(setting.clone()));
     draft.chart.clone_from(&origin.chart);
     draft.positions.clone_from(&origin.positions);
-    let had_filename =
-        pipeline.source != Source::Preset(Preset::K8sMonitoring) && !stages::drop_file_name(&pipeline.stages);
+    let without = [Source::ApiLines, Source::Preset(Preset::K8sMonitoring)];
+    let had_filename = !without.contains(&pipeline.source) && !stages::drop_file_name(&pipeline.stages);
     if had_filename {
         let text = "Pilcrow makes no such label: each restart of a container would make a new stream; the file is named by namespace, \
                     pod and container";
@@ -76,7 +76,7 @@ pub struct Verbatim {
 pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> {
     let pipeline = chosen(origin, options, &mut Vec::new())?;
     let base = match pipeline.source {
-        Source::Api | Source::Path => Base::None,
+        Source::Api | Source::ApiLines | Source::Path => Base::None,
         Source::Preset(preset) => Base::Preset(preset),
     };
     let mut draft = Draft { base, ..Draft::default() };

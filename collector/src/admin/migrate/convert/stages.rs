@@ -236,7 +236,7 @@ impl Reader<'_> {
 
     fn end(self) -> Option<Place> {
         let place = self.pipeline.stages.first().map_or(&self.pipeline.place, |stage| &stage.place);
-        if !self.reads_format && self.pipeline.source != Source::Path {
+        if !self.reads_format && !matches!(self.pipeline.source, Source::Path | Source::ApiLines) {
             let text = "no stage cri or docker: Pilcrow always reads the runtime's format, so that lines come without its head";
             let what = format!("{}: pipeline_stages", self.pipeline.name);
             self.draft.findings.push(Finding::new(Kind::Changed, &self.pipeline.place, what, text));

@@ -72,7 +72,7 @@ impl Proof {
         config.relabel_configs.extend(self.old.compiled.config.relabel_configs.iter().cloned());
         let rules =
             Relabel::new(&config).map_err(|_| anyhow::anyhow!("the rules of both sides do not compile together"))?;
-        Ok(Interest { rules, selector: self.new.pod_selector.clone() })
+        Ok(Interest { rules, selector: self.new.pod_selector.clone(), annotations: Vec::new() })
     }
 
     /// Where pods are asked for.

@@ -75,6 +75,28 @@ fn long_files_take_time_by_their_length() {
     read_all(&"/* */".repeat(100_000));
 }
 
+#[test]
+fn what_is_deep_in_many_components_ends() {
+    let deep = |inner: &str| format!("{}{inner}{}", "[".repeat(90), "]".repeat(90));
+    let mut text = String::new();
+    for n in 0..80 {
+        let forward = deep(&format!("loki.process.p{}.receiver", n + 1));
+        text += &format!("loki.process \"p{n}\" {{\n forward_to = {forward}\n}}\n");
+        let targets = deep(&format!("discovery.relabel.r{}.output", n + 1));
+        text += &format!("discovery.relabel \"r{n}\" {{\n targets = {targets}\n}}\n");
+        let value = deep(&format!("d.i{}.v", n + 1));
+        text += &format!(
+            "declare \"d{n}\" {{\n argument \"v\" {{}}\n export \"v\" {{\n value = {}\n}}\n}}\n",
+            deep("argument.v.value")
+        );
+        text +=
+            &format!("d{n} \"i\" {{\n v = {}\n}}\n", value.replace(&format!("d.i{}", n + 1), &format!("d{}.i", n + 1)));
+    }
+    text += "loki.source.file \"f\" {\n targets = discovery.relabel.r0.output\n forward_to = concat(d0.i.v, loki.process.p0.receiver)\n}\n";
+    text += "loki.source.file \"g\" {\n targets = [{__path__ = \"/var/log/pods/*\"}]\n forward_to = [loki.process.p0.receiver, d0.i.v]\n}\n";
+    read_all(&text);
+}
+
 /// The files that conversions are tested with.
 fn corpus() -> Vec<String> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/migrate");
@@ -88,7 +110,7 @@ fn every_beginning_of_every_file_of_the_corpus_is_read_or_refused() {
     let texts = corpus();
     assert!(texts.len() >= 20, "{}", texts.len());
     for text in texts {
-        for end in (0..text.len()).step_by(7).filter(|end| text.is_char_boundary(*end)) {
+        for end in (0..text.len()).step_by(23).filter(|end| text.is_char_boundary(*end)) {
             read_all(&text[..end]);
         }
     }

@@ -1,0 +1,291 @@
+//! `pilcrow top`: a live table of the units of the running program.
+//!
+//! In: `/api/v1/status` and `/api/v1/units`, each second. Out: a table that keys sort; one table and no more where standard
+//! output is no terminal.
+
+use std::{
+    cmp::Ordering,
+    io::{self, IsTerminal},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Remote, ago,
+    screen::{Key, Screen},
+    short,
+};
+use crate::{
+    admin::terminal::{Kind, Paint, Printable, bytes},
+    status::view::{Summary, UnitList, UnitRow, UnitState},
+};
+
+const REFRESH: Duration = Duration::from_secs(1);
+/// Rates need two looks, so far apart.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1100);
+/// A signal is looked for so often.
+const KEY_WAIT: Duration = Duration::from_millis(250);
+
+/// By what the rows are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    Lines,
+    Bytes,
+    Lag,
+    Name,
+    State,
+}
+
+/// How the table is shown.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    sort: Sort,
+    reversed: bool,
+    paint: Paint,
+}
+
+/// Shows the table until q or Ctrl-C.
+///
+/// # Errors
+/// There is no answer, at the start or later.
+pub fn run(remote: &Remote, colours: bool, out: &mut impl io::Write) -> anyhow::Result<()> {
+    let mut look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours } };
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        let _: UnitList = remote.get("/api/v1/units")?;
+        thread::sleep(BETWEEN_LOOKS);
+        let (summary, units) = (remote.get("/api/v1/status")?, remote.get("/api/v1/units")?);
+        for row in table(&summary, &units, look, usize::MAX, usize::MAX) {
+            writeln!(out, "{row}")?;
+        }
+        return Ok(());
+    }
+    let (mut summary, mut units) = (remote.get("/api/v1/status")?, remote.get("/api/v1/units")?);
+    let screen = Screen::open()?;
+    let mut asked = Instant::now();
+    loop {
+        let (rows, columns) = screen.size();
+        screen.draw(&table(&summary, &units, look, rows, columns))?;
+        loop {
+            match screen.key(KEY_WAIT)? {
+                Key::Stop | Key::Char('q' | 'Q') => return Ok(()),
+                Key::Char(key) if look.press(key) => break,
+                Key::Char(_) | Key::None => {}
+            }
+            if asked.elapsed() >= REFRESH {
+                asked = Instant::now();
+                (summary, units) = (remote.get("/api/v1/status")?, remote.get("/api/v1/units")?);
+                break;
+            }
+        }
+    }
+}
+
+impl Look {
+    /// Whether the key changes anything.
+    fn press(&mut self, key: char) -> bool {
+        let sort = match key {
+            'l' => Sort::Lines,
+            'b' => Sort::Bytes,
+            'g' => Sort::Lag,
+            'n' => Sort::Name,
+            's' => Sort::State,
+            'r' => {
+                self.reversed = !self.reversed;
+                return true;
+            }
+            _ => return false,
+        };
+        (self.sort, self.reversed) = (sort, false);
+        true
+    }
+
+    fn order(self, a: &UnitRow, b: &UnitRow) -> Ordering {
+        let rate = |rate: Option<f64>| rate.unwrap_or(0.0);
+        let by = match self.sort {
+            Sort::Lines => rate(b.lines_per_s).total_cmp(&rate(a.lines_per_s)).then(b.lines.cmp(&a.lines)),
+            Sort::Bytes => rate(b.bytes_per_s).total_cmp(&rate(a.bytes_per_s)).then(b.bytes.cmp(&a.bytes)),
+            Sort::Lag => b.lag_bytes.cmp(&a.lag_bytes),
+            Sort::Name => Ordering::Equal,
+            Sort::State => a.state.cmp(&b.state),
+        };
+        let names = |unit: &UnitRow| (unit.namespace.clone(), unit.pod.clone(), unit.container.clone());
+        let by = by.then_with(|| names(a).cmp(&names(b)));
+        if self.reversed { by.reverse() } else { by }
+    }
+}
+
+/// The screen's rows, each at most so long.
+fn table(summary: &Summary, units: &UnitList, look: Look, rows: usize, columns: usize) -> Vec<String> {
+    let mut sorted: Vec<&UnitRow> = units.units.iter().collect();
+    sorted.sort_by(|a, b| look.order(a, b));
+    let paint = look.paint;
+    let mut screen =
+        head(summary, &sorted).map(|row| cut(&row, columns)).map(|row| paint.text(Kind::Aside, &row)).to_vec();
+    if let Some(problem) = summary.problems.first() {
+        screen.push(paint.text(Kind::Bad, &cut(problem, columns)));
+    }
+    let name = |unit: &UnitRow| Printable(&format!("{}/{}/{}", unit.namespace, unit.pod, unit.container)).to_string();
+    let names: Vec<String> = sorted.iter().map(|unit| name(unit)).collect();
+    let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
+    let width = longest.clamp(9, columns.saturating_sub(48).max(20));
+    let title =
+        format!("{:width$} {:10} {:>8} {:>10} {:>10}  REASON", "CONTAINER", "STATE", "LINES/S", "BYTES/S", "LAG");
+    screen.push(paint.text(Kind::Title, &cut(&title, columns)));
+    // The last row has the keys.
+    let room = rows.saturating_sub(screen.len() + 1);
+    for (unit, name) in sorted.iter().zip(&names).take(room) {
+        let rate = |rate: Option<f64>| rate.map_or("-".into(), short);
+        let state = format!("{:?}", unit.state).to_lowercase();
+        let bytes_rate = unit.bytes_per_s.map_or("-".into(), |rate| bytes(rate as u64));
+        let row = format!(
+            "{:width$} {state:10} {:>8} {bytes_rate:>10} {:>10}  {}",
+            cut(name, width),
+            rate(unit.lines_per_s),
+            bytes(unit.lag_bytes),
+            Printable(&unit.reason)
+        );
+        let row = cut(row.trim_end(), columns);
+        screen.push(match unit.state {
+            UnitState::Collecting => row,
+            UnitState::Parked => paint.text(Kind::Bad, &row),
+            _ => paint.text(Kind::Aside, &row),
+        });
+    }
+    if rows != usize::MAX {
+        let more = sorted.len().saturating_sub(room);
+        let more = if more > 0 { format!("{more} more; ") } else { String::new() };
+        let keys = format!("{more}sort: l lines  b bytes  g lag  n name  s state; r reverse; q quit");
+        screen.push(paint.text(Kind::Aside, &cut(&keys, columns)));
+    }
+    screen
+}
+
+fn head(summary: &Summary, units: &[&UnitRow]) -> [String; 2] {
+    let Summary { version, node, started, now, loki, totals, notifier, reader, .. } = summary;
+    let on = node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
+    let sum = |of: fn(&UnitRow) -> Option<f64>| units.iter().filter_map(|unit| of(unit)).sum::<f64>();
+    let told = match loki.outage_since {
+        Some(since) => format!("takes nothing since {}", ago(now - since)),
+        None => match loki.last_acknowledged {
+            Some(at) => format!("acknowledged {} ago", ago(now - at)),
+            None => "has acknowledged nothing yet".into(),
+        },
+    };
+    [
+        format!(
+            "pilcrow {version}{on}, up {}; {} and {}; Loki {told}",
+            ago(now - started),
+            notifier.backend,
+            if reader.backend.is_empty() { "-" } else { &reader.backend },
+        ),
+        format!(
+            "{} containers; {} lines/s, {}/s; {} wait on the disk; {} lines dropped; {} of memory",
+            units.len(),
+            short(sum(|unit| unit.lines_per_s)),
+            bytes(sum(|unit| unit.bytes_per_s) as u64),
+            bytes(totals.lag_bytes),
+            totals.lines_dropped,
+            bytes(totals.memory_bytes),
+        ),
+    ]
+}
+
+fn cut(text: &str, columns: usize) -> String {
+    match text.char_indices().nth(columns) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::view::{BackendRow, HistoryRow, LokiRow, Totals};
+
+    fn unit(pod: &str, lines_per_s: Option<f64>, lag_bytes: u64, state: UnitState) -> UnitRow {
+        UnitRow {
+            id: "u1".into(),
+            namespace: "shop".into(),
+            pod: pod.into(),
+            container: "web".into(),
+            state,
+            reason: if state == UnitState::Parked { "Loki refuses it".into() } else { String::new() },
+            lines: 0,
+            bytes: 0,
+            lines_per_s,
+            bytes_per_s: lines_per_s.map(|lines| lines * 1024.0),
+            lag_bytes,
+            levels: None,
+        }
+    }
+
+    fn summary() -> Summary {
+        Summary {
+            version: "1".into(),
+            node: Some("pi".into()),
+            kernel: None,
+            started: 0,
+            now: 5000,
+            notifier: BackendRow { backend: "inotify".into(), fallback_reason: String::new() },
+            reader: BackendRow::default(),
+            ready: true,
+            problems: Vec::new(),
+            notes: Vec::new(),
+            loki: LokiRow { last_acknowledged: Some(3000), ..LokiRow::default() },
+            units: None,
+            totals: Totals::default(),
+            history: HistoryRow::default(),
+            tail: true,
+            levels: false,
+        }
+    }
+
+    fn rows(look: Look, rows: usize, columns: usize) -> Vec<String> {
+        let units = vec![
+            unit("quiet", Some(0.5), 5000, UnitState::Collecting),
+            unit("busy\x1b[2J", Some(300.0), 0, UnitState::Collecting),
+            unit("refused", None, 90, UnitState::Parked),
+        ];
+        table(&summary(), &UnitList { now: 5000, units }, look, rows, columns)
+    }
+
+    #[test]
+    fn keys_sort_the_table_and_a_name_cannot_change_the_terminal() {
+        let mut look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours: false } };
+        let order =
+            |look: Look| rows(look, usize::MAX, 200)[3..].iter().map(|row| row[5..9].to_owned()).collect::<Vec<_>>();
+        assert_eq!(order(look), ["busy", "quie", "refu"]);
+        for (key, sorted) in [
+            ('g', ["quie", "refu", "busy"]),
+            ('r', ["busy", "refu", "quie"]),
+            ('n', ["busy", "quie", "refu"]),
+            ('s', ["busy", "quie", "refu"]),
+            ('b', ["busy", "quie", "refu"]),
+        ] {
+            assert!(look.press(key), "{key}");
+            assert_eq!(order(look), sorted, "{key}");
+        }
+        assert!(!look.press('x'));
+        let shown = rows(look, usize::MAX, 200).join("\n");
+        assert!(
+            shown.starts_with(
+                "pilcrow 1 on pi, up 5 s; inotify and -; Loki acknowledged 2 s ago\n3 containers; 300 lines/s,"
+            ),
+            "{shown}"
+        );
+        assert!(
+            !shown.contains('\x1b') && shown.contains("parked            -          -       90 B  Loki refuses it"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_small_terminal_gets_what_fits_and_the_keys() {
+        let look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours: true } };
+        let shown = rows(look, 6, 30);
+        assert_eq!(shown.len(), 6);
+        assert!(shown[5].contains("1 more; sort: l lines"), "{shown:?}");
+        let plain = rows(Look { paint: Paint { colours: false }, ..look }, 6, 30);
+        assert!(plain.iter().all(|row| row.chars().count() <= 30), "{plain:?}");
+    }
+}

@@ -1,0 +1,235 @@
+//! Lines for somebody who looks on: a bounded buffer between the reader thread and one viewer.
+//!
+//! In: lines as they were read, or as they go into a batch. Out: the same lines, or how many were dropped because the viewer
+//! was too slow. The reader never waits: what has no room is dropped and counted. A viewer that is gone is found by its
+//! buffer's being gone.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use regex::bytes::Regex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::model::UnitId;
+
+/// Lines that wait for a viewer.
+const LINES_MAX: usize = 1000;
+/// Bytes of their texts and metadata.
+const BYTES_MAX: usize = 128 << 10;
+/// A longer text is cut for the viewer.
+const TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// What a viewer wants to see.
+pub struct TapSpec {
+    pub namespace: Option<String>,
+    /// A pod's name, or the beginning of one.
+    pub pod: Option<String>,
+    pub container: Option<String>,
+    pub unit: Option<UnitId>,
+    /// Lines as they are sent, with labels and metadata, instead of as they were read.
+    pub processed: bool,
+    /// Only lines that this matches.
+    pub grep: Option<Regex>,
+    /// Where they go.
+    pub out: Weak<TapBuffer>,
+}
+
+impl TapSpec {
+    /// Whether lines of this unit are wanted.
+    #[must_use]
+    pub fn selects(&self, id: UnitId, namespace: &str, pod: &str, container: &str) -> bool {
+        self.unit.is_none_or(|unit| unit == id)
+            && self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
+            && self.pod.as_deref().is_none_or(|wanted| pod.starts_with(wanted))
+            && self.container.as_deref().is_none_or(|wanted| wanted == container)
+    }
+}
+
+/// Of which unit a line is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapUnit {
+    pub id: UnitId,
+    pub namespace: String,
+    pub pod: String,
+    pub container: String,
+}
+
+/// A line that is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TapLine {
+    pub time_ns: i64,
+    pub unit: Arc<TapUnit>,
+    pub stream: &'static str,
+    /// In LogQL's form; `None`: the line as it was read.
+    pub labels: Option<Arc<str>>,
+    pub metadata: Option<BTreeMap<String, String>>,
+    pub text: String,
+}
+
+/// A line as `/api/v1/tail` sends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TailRow {
+    /// A number in quotes: more digits than JavaScript's numbers have.
+    pub time_ns: String,
+    pub unit: String,
+    pub namespace: String,
+    pub pod: String,
+    pub container: String,
+    pub stream: String,
+    pub labels: Option<String>,
+    pub metadata: Option<BTreeMap<String, String>>,
+    pub text: String,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct TapBuffer {
+    held: Mutex<Held>,
+    /// There was no room for the last line. Cleared by [`Self::take`].
+    full: AtomicBool,
+    /// Woken after lines came.
+    pub notify: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    lines: VecDeque<TapLine>,
+    bytes: usize,
+    dropped: u64,
+}
+
+impl TapBuffer {
+    /// Whether the last line had no room, and nothing was taken since: the next one would have none either.
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Adds a line, or drops it.
+    pub fn add(&self, mut line: TapLine) {
+        cut(&mut line.text);
+        let bytes = line.bytes();
+        let mut held = self.held();
+        // One line always has room, however long its metadata is.
+        if held.lines.len() >= LINES_MAX || (held.bytes + bytes > BYTES_MAX && !held.lines.is_empty()) {
+            held.dropped += 1;
+            self.full.store(true, Ordering::Relaxed);
+            return;
+        }
+        held.bytes += bytes;
+        held.lines.push_back(line);
+    }
+
+    /// Counts lines that were not even looked at.
+    pub fn note_dropped(&self, lines: u64) {
+        self.held().dropped += lines;
+    }
+
+    /// Takes the first `most` lines, and how many were dropped since the last call.
+    pub fn take(&self, most: usize) -> (Vec<TapLine>, u64) {
+        let mut held = self.held();
+        let count = most.min(held.lines.len());
+        let lines: Vec<TapLine> = held.lines.drain(..count).collect();
+        held.bytes -= lines.iter().map(TapLine::bytes).sum::<usize>();
+        if held.lines.is_empty() {
+            // A viewer of a quiet container keeps no memory of a burst.
+            held.lines = VecDeque::new();
+        }
+        self.full.store(false, Ordering::Relaxed);
+        (lines, std::mem::take(&mut held.dropped))
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > TEXT_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+        text.push('…');
+    }
+}
+
+impl TapLine {
+    fn bytes(&self) -> usize {
+        let metadata: usize = self.metadata.iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
+        size_of::<Self>() + self.text.len() + metadata
+    }
+
+    /// For the viewer.
+    #[must_use]
+    pub fn row(self) -> TailRow {
+        let TapUnit { id, namespace, pod, container } = &*self.unit;
+        TailRow {
+            time_ns: self.time_ns.to_string(),
+            unit: super::rows::unit_name(*id),
+            namespace: namespace.clone(),
+            pod: pod.clone(),
+            container: container.clone(),
+            stream: self.stream.to_owned(),
+            labels: self.labels.map(|labels| labels.to_string()),
+            metadata: self.metadata,
+            text: self.text,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> TapLine {
+        let [namespace, pod, container] = ["n", "p", "c"].map(str::to_owned);
+        let unit = Arc::new(TapUnit { id: UnitId(1), namespace, pod, container });
+        TapLine { time_ns: 1, unit, stream: "stdout", labels: None, metadata: None, text: text.into() }
+    }
+
+    #[test]
+    fn a_viewer_that_is_too_slow_is_told_how_many_lines_it_missed() {
+        let buffer = TapBuffer::default();
+        (0..LINES_MAX + 7).for_each(|_| buffer.add(line("x")));
+        assert!(buffer.is_full());
+        buffer.note_dropped(3);
+        let (lines, dropped) = buffer.take(10);
+        assert_eq!((lines.len(), dropped, buffer.is_full()), (10, 10, false));
+        let (lines, dropped) = buffer.take(usize::MAX);
+        assert_eq!((lines.len(), dropped), (LINES_MAX - 10, 0));
+    }
+
+    #[test]
+    fn long_lines_are_cut_and_few_of_them_fill_the_buffer() {
+        let buffer = TapBuffer::default();
+        let long = "ä".repeat(TEXT_BYTES_MAX);
+        (0..100).for_each(|_| buffer.add(line(&long)));
+        let (lines, dropped) = buffer.take(usize::MAX);
+        assert!(lines.len() < 10, "{}", lines.len());
+        assert_eq!(lines.len() as u64 + dropped, 100);
+        assert!(lines[0].text.ends_with("ä…") && lines[0].text.len() <= TEXT_BYTES_MAX + "…".len());
+    }
+
+    #[test]
+    fn a_pod_is_selected_by_the_beginning_of_its_name_and_the_rest_by_the_whole() {
+        let spec = TapSpec {
+            namespace: Some("shop".into()),
+            pod: Some("web".into()),
+            container: None,
+            unit: None,
+            processed: false,
+            grep: None,
+            out: Weak::new(),
+        };
+        assert!(spec.selects(UnitId(1), "shop", "web-1", "any"));
+        assert!(!spec.selects(UnitId(1), "shop-2", "web-1", "any") && !spec.selects(UnitId(1), "shop", "db", "any"));
+        let spec = TapSpec { container: Some("app".into()), unit: Some(UnitId(2)), ..spec };
+        assert!(spec.selects(UnitId(2), "shop", "web", "app"));
+        assert!(
+            !spec.selects(UnitId(1), "shop", "web", "app") && !spec.selects(UnitId(2), "shop", "web", "application")
+        );
+    }
+}

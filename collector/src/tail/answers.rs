@@ -1,0 +1,160 @@
+//! What the reader thread tells the status server of its units.
+//!
+//! In: questions ([`Ask`]). Out: owned rows. Costs nothing while nobody asks, but for a look whether a question is there at each
+//! turn; an answer costs about what a sweep does, without its calls to the file system.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{State, Unit};
+use crate::{
+    model::{ChannelId, Position, Stream},
+    pipeline::relabel::{Explained, Target},
+    status::view::{Ask, Detail, FileRow, RuleRow, Seen, StageRow, StreamRow, UnitState},
+    tail::chain::{ChainFile, Source},
+};
+
+/// Rules for labels whose names begin so make structured metadata.
+const METADATA: &str = "__structured_metadata_";
+
+impl State {
+    /// Answers what was asked since the last turn.
+    pub(super) fn answer_asks(&mut self) {
+        while let Ok(ask) = self.links.asks.receiver.try_recv() {
+            // Whoever asked may have gone: then nobody minds.
+            match ask {
+                Ask::Units(reply) => {
+                    let unacknowledged = self.lanes.unacknowledged();
+                    let _ = reply.send(self.units.iter().map(|unit| seen(unit, &unacknowledged)).collect());
+                }
+                Ask::Unit(id, reply) => {
+                    let unacknowledged = self.lanes.unacknowledged();
+                    let unit = self.units.get(id);
+                    let _ =
+                        reply.send(unit.map(|unit| (seen(unit, &unacknowledged), self.detail(unit, &unacknowledged))));
+                }
+                Ask::Tap(spec) => self.taps.add(spec),
+            }
+        }
+    }
+
+    fn detail(&self, unit: &Unit, unacknowledged: &HashMap<ChannelId, Position>) -> Detail {
+        let next = unit.next(unacknowledged);
+        let current = unit.chain.current();
+        let files = unit.chain.files().iter().enumerate();
+        let stages = self.decoding.stages.as_ref();
+        Detail {
+            streams: Stream::ALL.iter().map(|stream| self.stream_row(unit, *stream)).collect(),
+            files: files.map(|(index, file)| file_row(file, next, current == Some(index))).collect(),
+            stages: stages.zip(unit.pipeline()).map(|(stages, pipeline)| {
+                let rows = stages.ran(pipeline).map(|(place, came, dropped)| stage_row(&place, came, dropped));
+                rows.collect()
+            }),
+            scope: "node".into(),
+        }
+    }
+
+    fn stream_row(&self, unit: &Unit, stream: Stream) -> StreamRow {
+        let pod = self.selecting.metadata.pod(&unit.pod.folder_name());
+        let folder = unit.folder(&self.config.paths.pods).display().to_string();
+        let explained = self.selecting.relabel.explain(&Target {
+            pod: &unit.pod,
+            container: &unit.name,
+            folder: &folder,
+            stream: stream.name(),
+            from_api: pod.map_or(&[], |pod| &*pod.meta),
+        });
+        let all = explained.last().and_then(|last| last.labels.clone()).unwrap_or_default();
+        let metadata =
+            all.iter().filter_map(|(name, value)| Some((name.strip_prefix(METADATA)?.to_owned(), value.clone())));
+        StreamRow {
+            stream: stream.name().to_owned(),
+            metadata: metadata.filter(|(name, _)| !name.is_empty()).collect(),
+            labels: visible(&all),
+            rules: explained.into_iter().map(rule_row).collect(),
+        }
+    }
+}
+
+fn rule_row(explained: Explained) -> RuleRow {
+    let Explained { rule, labels, text } = explained;
+    RuleRow { rule, labels: labels.as_ref().map(visible), text }
+}
+
+fn visible(labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    labels
+        .iter()
+        .filter(|(name, _)| !name.starts_with("__"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// `pipeline_stages[0].match.stages[1].json`: the stage is its last word.
+fn stage_row(place: &str, came: u64, dropped: u64) -> StageRow {
+    let (rest, stage) = place.rsplit_once('.').unwrap_or(("", place));
+    StageRow { stage: stage.to_owned(), place: rest.to_owned(), came, dropped }
+}
+
+fn file_row(file: &ChainFile, next: [Option<Position>; 2], is_current: bool) -> FileRow {
+    let progress = &file.progress;
+    let position = progress.saved_offsets(next).into_iter().min().unwrap_or(0);
+    let is_plain = !file.name.gzip && !matches!(file.source, Source::Gzip(_));
+    let state = match is_current {
+        true => "reading",
+        false if progress.is_saved_to_its_end(next) => "done",
+        false => "waiting",
+    };
+    let name =
+        file.path.file_name().map_or_else(|| "(not found yet)".into(), |name| name.to_string_lossy().into_owned());
+    FileRow { name, bytes: is_plain.then_some(file.len.max(progress.seen())), position, state: state.into() }
+}
+
+fn seen(unit: &Unit, unacknowledged: &HashMap<ChannelId, Position>) -> Seen {
+    let (state, reason) = state_of(unit);
+    Seen {
+        id: unit.id,
+        namespace: unit.pod.namespace.clone(),
+        pod: unit.pod.pod.clone(),
+        container: unit.name.clone(),
+        state,
+        reason: reason.to_owned(),
+        lines: unit.read.lines,
+        bytes: unit.read.bytes,
+        lag_bytes: unit.chain.lag_bytes(unit.next(unacknowledged)),
+    }
+}
+
+/// What a unit does, and why it does not collect.
+fn state_of(unit: &Unit) -> (UnitState, &'static str) {
+    if unit.gone {
+        return (UnitState::Gone, "its log folder is gone; what was read of it is still being sent");
+    }
+    if let Some(reason) = unit.exclusion() {
+        return (UnitState::Excluded, why_excluded(reason));
+    }
+    if !unit.is_labelled() {
+        return (UnitState::Waiting, "waits for the pod's metadata from the Kubernetes API (kubernetes.wait)");
+    }
+    if Stream::ALL.iter().any(|stream| unit.channels.is_passed_over(*stream)) {
+        return (UnitState::Parked, "its lines stay on the disk and are tried again");
+    }
+    if unit.stalled {
+        return (UnitState::Waiting, "its file system does not answer");
+    }
+    if unit.waits_until.is_some_and(|until| until > std::time::Instant::now()) {
+        return (UnitState::Waiting, "a limit stage lets no further line pass for now");
+    }
+    (UnitState::Collecting, "")
+}
+
+fn why_excluded(reason: &'static str) -> &'static str {
+    match reason {
+        "namespace" => "kubernetes.namespaces leaves out its namespace",
+        "annotation" => "its pod has the annotation pilcrow.dev/exclude: \"true\"",
+        "selector" => "kubernetes.pod_selector does not select its pod",
+        "relabel" => "relabel_configs drops it",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

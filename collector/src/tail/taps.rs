@@ -1,0 +1,185 @@
+//! Lines for those who look on: from the reader's rounds to the viewers' buffers.
+//!
+//! In: the lines of one unit as they are read ([`Before`], a sink before the real one), or what a batch has more after a round
+//! than before. Out: lines in [`TapBuffer`]s. While nobody looks, a round of reads costs one look at an empty list, and a line
+//! nothing.
+
+use std::sync::Arc;
+
+use super::{Unit, destination::Append};
+use crate::{
+    batch::{Batch, BatchEntry, EntryAdapter},
+    decode::Sink,
+    model::Line,
+    status::view::{TapBuffer, TapLine, TapSpec, TapUnit},
+};
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// Those who look on.
+#[derive(Default)]
+pub(super) struct Taps(Vec<Arc<TapSpec>>);
+
+/// Those who look on at one unit, during one call.
+pub struct Watch {
+    taps: Vec<Tap>,
+    unit: Arc<TapUnit>,
+    /// Bytes of the batch before the call.
+    from: usize,
+}
+
+/// One who looks on, during one call.
+struct Tap {
+    spec: Arc<TapSpec>,
+    out: Arc<TapBuffer>,
+    dropped: u64,
+    added: bool,
+}
+
+/// Shows lines as they were read, and gives them on.
+pub(super) struct Before<'w, 'a> {
+    watch: &'w mut Watch,
+    sink: Append<'a>,
+}
+
+impl Taps {
+    pub(super) fn add(&mut self, spec: TapSpec) {
+        self.forget_gone();
+        self.0.push(Arc::new(spec));
+    }
+
+    /// Those who look on at lines of this unit, which will go into `batch`; `None`: nobody does.
+    #[inline]
+    pub(super) fn watch(&mut self, unit: &Unit, batch: &Batch) -> Option<Watch> {
+        if self.0.is_empty() { None } else { self.watch_selected(unit, batch) }
+    }
+
+    #[inline(never)]
+    fn watch_selected(&mut self, unit: &Unit, batch: &Batch) -> Option<Watch> {
+        self.forget_gone();
+        let selects = |spec: &&Arc<TapSpec>| spec.selects(unit.id, &unit.pod.namespace, &unit.pod.pod, &unit.name);
+        let taps: Vec<Tap> = self.0.iter().filter(selects).filter_map(Tap::of).collect();
+        if taps.is_empty() {
+            return None;
+        }
+        let unit = TapUnit {
+            id: unit.id,
+            namespace: unit.pod.namespace.clone(),
+            pod: unit.pod.pod.clone(),
+            container: unit.name.clone(),
+        };
+        Some(Watch { taps, unit: Arc::new(unit), from: batch.encoded_bytes() })
+    }
+
+    /// Viewers that are gone have dropped their buffers.
+    fn forget_gone(&mut self) {
+        self.0.retain(|spec| spec.out.strong_count() > 0);
+    }
+
+    /// Whether nobody looks.
+    #[cfg(test)]
+    pub fn is_empty(&mut self) -> bool {
+        self.forget_gone();
+        self.0.is_empty()
+    }
+}
+
+impl Watch {
+    /// Whether somebody wants lines as they were read.
+    pub(super) fn wants_raw(&self) -> bool {
+        self.taps.iter().any(|tap| !tap.spec.processed)
+    }
+
+    /// A sink before the real one.
+    pub(super) fn before<'w, 'a>(&'w mut self, sink: Append<'a>) -> Before<'w, 'a> {
+        Before { watch: self, sink }
+    }
+
+    /// Shows what the batch has more than before, and wakes the viewers.
+    pub(super) fn finish(mut self, batch: &Batch) {
+        if self.taps.iter().any(|tap| tap.spec.processed) {
+            for entry in batch.entries_from(self.from) {
+                self.show_entry(&entry);
+            }
+        }
+        for tap in self.taps {
+            if tap.dropped > 0 {
+                tap.out.note_dropped(tap.dropped);
+            }
+            if tap.added || tap.dropped > 0 {
+                tap.out.notify.notify_one();
+            }
+        }
+    }
+
+    fn show_line(&mut self, line: &Line<'_>) {
+        let unit = &self.unit;
+        for tap in self.taps.iter_mut().filter(|tap| !tap.spec.processed) {
+            tap.show(line.text, || TapLine {
+                time_ns: line.timestamp_ns,
+                unit: Arc::clone(unit),
+                stream: line.stream.name(),
+                labels: None,
+                metadata: None,
+                text: String::from_utf8_lossy(line.text).into_owned(),
+            });
+        }
+    }
+
+    fn show_entry(&mut self, entry: &BatchEntry<'_>) {
+        let unit = &self.unit;
+        // Decoded once for all, and not at all where no viewer has room.
+        let mut decoded: Option<EntryAdapter> = None;
+        for tap in self.taps.iter_mut().filter(|tap| tap.spec.processed) {
+            if tap.spec.grep.is_none() && tap.out.is_full() {
+                tap.dropped += 1;
+                continue;
+            }
+            if decoded.is_none() {
+                decoded = entry.decoded();
+            }
+            let Some(decoded) = &decoded else { return };
+            tap.show(decoded.line.as_bytes(), || {
+                let time = decoded.timestamp.unwrap_or_default();
+                let metadata = decoded.structured_metadata.iter();
+                TapLine {
+                    time_ns: time.seconds.saturating_mul(NANOS_PER_SECOND).saturating_add(time.nanos.into()),
+                    unit: Arc::clone(unit),
+                    stream: entry.stream.channel.stream.name(),
+                    labels: Some(Arc::clone(&entry.stream.labels)),
+                    metadata: Some(metadata.map(|pair| (pair.name.clone(), pair.value.clone())).collect()),
+                    text: decoded.line.clone(),
+                }
+            });
+        }
+    }
+}
+
+impl Tap {
+    fn of(spec: &Arc<TapSpec>) -> Option<Self> {
+        Some(Self { out: spec.out.upgrade()?, spec: Arc::clone(spec), dropped: 0, added: false })
+    }
+
+    fn show(&mut self, text: &[u8], line: impl FnOnce() -> TapLine) {
+        if self.spec.grep.as_ref().is_some_and(|grep| !grep.is_match(text)) {
+            return;
+        }
+        if self.out.is_full() {
+            self.dropped += 1;
+        } else {
+            self.out.add(line());
+            self.added = true;
+        }
+    }
+}
+
+impl Sink for Before<'_, '_> {
+    fn has_room(&self) -> bool {
+        self.sink.has_room()
+    }
+
+    fn line(&mut self, line: Line<'_>) {
+        self.watch.show_line(&line);
+        self.sink.line(line);
+    }
+}
