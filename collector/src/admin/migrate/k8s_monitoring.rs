@@ -55,11 +55,10 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
         let is_on = at(&pair.value, &["enabled"]).and_then(Tree::as_text) == Some("true");
         match key {
             "cluster" | "destinations" => {}
+            _ if FEATURES.contains(&key) && !is_on => {}
             _ if FEATURES.contains(&key) => {
-                if is_on {
-                    let raw = at(values, &[key]).unwrap_or(values);
-                    feature(key, &pair.value, raw, outer, first, origin)?;
-                }
+                let raw = at(values, &[key]).unwrap_or(values);
+                feature(key, &pair.value, raw, outer, first, origin)?;
             }
             _ if is_on && OTHER_LOGS.contains(&key) => {
                 let text = "sends logs that are not pods': keep the chart for it, with the pod logs turned off there";

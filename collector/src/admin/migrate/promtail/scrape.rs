@@ -126,7 +126,7 @@ fn static_config(group: &Tree, what: &str, findings: &mut Vec<Finding>) -> Optio
     );
     findings.push(Finding::new(Kind::Changed, place, &name, text));
     let made = labels.iter().filter(|label| !label.key.starts_with("__"));
-    Some(made.map(|label| fixed(label)).collect())
+    Some(made.map(fixed).collect())
 }
 
 /// A rule that sets a label to a fixed value.

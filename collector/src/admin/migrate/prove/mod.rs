@@ -176,9 +176,8 @@ impl<'c> Side<'c> {
     fn line(&mut self, channel: usize, given: Given<'_>) {
         let open = &mut self.channels[channel];
         open.last_ns = given.now_ns;
-        match &mut open.channel {
-            Some(channel) => open.traces.extend(self.rules.line(channel, given)),
-            None => {}
+        if let Some(channel) = &mut open.channel {
+            open.traces.extend(self.rules.line(channel, given));
         }
     }
 
