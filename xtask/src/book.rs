@@ -36,6 +36,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             fs::copy(&path, work.join("src").join(name))?;
         }
     }
+    fs::create_dir(work.join("src/pictures"))?;
+    for picture in fs::read_dir(docs.join("pictures"))? {
+        let picture = picture?;
+        fs::copy(picture.path(), work.join("src/pictures").join(picture.file_name()))?;
+    }
     fs::copy(docs.join("book.toml"), work.join("book.toml"))?;
     process::run(Command::new(cargo_tool::ensure("mdbook", MDBOOK)?).args(["build", "--dest-dir", "html"]).arg(&work))?;
     println!("{}", work.join("html/index.html").display());

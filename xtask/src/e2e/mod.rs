@@ -15,6 +15,7 @@ pub mod logql;
 pub mod loki;
 mod metadata;
 mod odd_lines;
+pub mod rules;
 
 use std::{
     path::{Path, PathBuf},
@@ -203,7 +204,8 @@ impl<'a> Run<'a> {
             bail!("Loki has not exactly what was written; the collector's log is {}", collector::log().display());
         }
         println!("Loki has exactly what was written");
-        dashboard::is_answered(&self.client, &self.id, range)
+        dashboard::is_answered(&self.client, &self.id, range)?;
+        rules::are_answered(&self.client, range)
     }
 
     fn wait_until(&self, what: &str, is_enough: impl Fn(u64) -> bool) -> anyhow::Result<()> {

@@ -4,7 +4,15 @@
 //! tests and the skips. A passing test's own output is read for `SKIPPED: reason` and not shown; a failing test's is shown.
 //! Guarantee: a test binary that died before its `test result:` line counts as one failure, never as nothing.
 
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    process::Command,
+};
+
+use anyhow::Context;
+
 use super::{Report, Skip};
+use crate::process;
 
 /// How a test says that it could not run here. It passes for libtest, as there is no other way to return.
 const SKIPPED: &str = "SKIPPED: ";
@@ -20,6 +28,36 @@ enum Section {
     Successes,
     /// Among the outputs of failing tests.
     Failures,
+}
+
+/// Runs a command that prints as `cargo test` does, shows what is to be shown, and counts. `step` names a failure of the whole.
+pub fn follow(step: &str, mut command: Command) -> anyhow::Result<Report> {
+    let line = process::line_of(&command);
+    println!("$ {line}");
+    // One pipe for both outputs keeps cargo's `Running …` lines before the tests that they announce.
+    let (pipe, writer) = io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().with_context(|| format!("cannot start `{line}`"))?;
+    drop(command); // and with it our ends of the pipe, so that reading ends when the child does
+
+    let mut reader = Reader::new();
+    let mut terminal = io::stdout().lock();
+    for line in BufReader::new(pipe).split(b'\n') {
+        let line = line?;
+        let line = String::from_utf8_lossy(&line);
+        if reader.take(&line) {
+            writeln!(terminal, "{line}")?;
+        }
+    }
+    let status = child.wait()?;
+    let mut report = reader.finish();
+    if !status.success() && report.failed.is_empty() {
+        report.failed.push(format!("{step}: `{line}` ended with {status}"));
+    }
+    if report.passed_count() == 0 && report.failed.is_empty() && report.skipped.is_empty() {
+        report.failed.push(format!("{step}: no test ran"));
+    }
+    Ok(report)
 }
 
 /// A reader for the output of one `cargo test`.

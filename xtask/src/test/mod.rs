@@ -8,6 +8,7 @@ mod chart;
 mod layering;
 mod libtest;
 mod packages;
+mod page;
 mod skips;
 mod steps;
 

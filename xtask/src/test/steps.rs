@@ -2,11 +2,7 @@
 //!
 //! A step says what is wrong by an error or by its [`Report`]; it must not print a verdict of its own.
 
-use std::io::{self, BufRead, BufReader, Write};
-
-use anyhow::Context;
-
-use super::{Report, chart, layering, libtest, packages};
+use super::{Report, chart, layering, libtest, packages, page};
 use crate::{apt, build, chaos, conformance, cross, e2e, ebpf, image, links, process, vm, words, workflows};
 
 /// One step.
@@ -32,7 +28,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 16] = [
+pub const ALL: [Step; 17] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step {
@@ -70,6 +66,12 @@ pub const ALL: [Step; 16] = [
         what: "the pipeline stages against Promtail's own library, with a fixed seed",
         long: true,
         run: conformance,
+    },
+    Step {
+        name: "page",
+        what: "the status page in a real browser: of a stand-in, and of the program",
+        long: true,
+        run: page::run,
     },
     Step {
         name: "containerd",
@@ -129,32 +131,7 @@ fn tests() -> anyhow::Result<Report> {
     let mut cargo = process::cargo();
     // --show-output, as libtest otherwise keeps what a passing test says, its `SKIPPED:` lines among it.
     cargo.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
-    println!("$ {}", process::line_of(&cargo));
-
-    // One pipe for both outputs keeps cargo's `Running …` lines before the tests that they announce.
-    let (pipe, writer) = io::pipe()?;
-    cargo.stdout(writer.try_clone()?).stderr(writer);
-    let mut child = cargo.spawn().context("cannot start cargo")?;
-    drop(cargo); // and with it our ends of the pipe, so that reading ends when cargo does
-
-    let mut reader = libtest::Reader::new();
-    let mut terminal = io::stdout().lock();
-    for line in BufReader::new(pipe).split(b'\n') {
-        let line = line?;
-        let line = String::from_utf8_lossy(&line);
-        if reader.take(&line) {
-            writeln!(terminal, "{line}")?;
-        }
-    }
-    let status = child.wait()?;
-    let mut report = reader.finish();
-    if !status.success() && report.failed.is_empty() {
-        report.failed.push(format!("tests: cargo test ended with {status}"));
-    }
-    if report.passed_count() == 0 && report.failed.is_empty() {
-        report.failed.push("tests: no test ran".to_owned());
-    }
-    Ok(report)
+    libtest::follow("tests", cargo)
 }
 
 fn chaos() -> anyhow::Result<Report> {
@@ -198,8 +175,9 @@ fn loki() -> anyhow::Result<Report> {
     if let Err(reason) = e2e::loki::PROGRAM.can_build() {
         return Ok(Report::one_skipped("loki", reason));
     }
+    e2e::rules::are_parsed()?;
     e2e::run(&e2e::Args::default())?;
-    Ok(Report::one_passed())
+    Ok(Report { passed: 2, ..Report::default() })
 }
 
 fn kube() -> anyhow::Result<Report> {
