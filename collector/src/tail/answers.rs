@@ -22,6 +22,11 @@ impl State {
         while let Ok(ask) = self.links.asks.receiver.try_recv() {
             // Whoever asked may have gone: then nobody minds.
             match ask {
+                Ask::States(reply) => {
+                    let mut states: BTreeMap<_, _> = UnitState::ALL.map(|state| (state, 0)).into();
+                    self.units.iter().for_each(|unit| *states.entry(state_of(unit).0).or_default() += 1);
+                    let _ = reply.send(states);
+                }
                 Ask::Units(reply) => {
                     let unacknowledged = self.lanes.unacknowledged();
                     let _ = reply.send(self.units.iter().map(|unit| seen(unit, &unacknowledged)).collect());

@@ -4,7 +4,7 @@
 //! screen is dropped, when the program panics (it then aborts, and drops nothing) and on SIGINT, SIGTERM and SIGHUP.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     panic,
     sync::{
         Arc, Mutex, PoisonError,
@@ -113,7 +113,8 @@ impl Screen {
             Err(error) => return Err(error.into()),
         }
         let mut bytes = [0; 16];
-        Ok(match input.lock().read(&mut bytes)? {
+        // Not by std, which would read further than it gives, past what `poll` then sees.
+        Ok(match rustix::io::read(&input, &mut bytes)? {
             // Ready and nothing there: nobody is at the other end.
             0 => Key::Stop,
             _ if matches!(bytes[0], 3 | 4) => Key::Stop,

@@ -73,6 +73,10 @@ fn line(text: &str) -> TapLine {
 fn stand_in(asks: &Asks, taps: &crossbeam_channel::Sender<TapSpec>) {
     while let Ok(ask) = asks.receiver.recv() {
         match ask {
+            Ask::States(reply) => {
+                let none = UnitState::ALL.map(|state| (state, u64::from(state == UnitState::Parked)));
+                let _ = reply.send(none.into());
+            }
             Ask::Units(reply) => {
                 let units = vec![unit(2, HOSTILE, UnitState::Excluded), unit(1, "a", UnitState::Parked)];
                 let _ = reply.send(units);

@@ -3,7 +3,7 @@
 //! In: what the status server wants to know. Out: owned rows, or that the reader did not answer in time. Nothing is computed
 //! or copied while nobody asks; a reader that is busy or ends costs the asker a timeout and nobody else anything.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    rows::{Detail, Seen},
+    rows::{Detail, Seen, UnitState},
     tap::TapSpec,
 };
 use crate::model::UnitId;
@@ -25,6 +25,8 @@ const ASKS_MAX: usize = 64;
 
 /// A question.
 pub enum Ask {
+    /// How many units there are in each state.
+    States(oneshot::Sender<BTreeMap<UnitState, u64>>),
     /// All units.
     Units(oneshot::Sender<Vec<Seen>>),
     /// One unit; no answer: there is none of this number.
@@ -67,6 +69,14 @@ impl Default for Asks {
 }
 
 impl Asker {
+    /// How many units there are in each state; none is left out.
+    ///
+    /// # Errors
+    /// The reader is busy.
+    pub async fn states(&self) -> Result<BTreeMap<UnitState, u64>, Busy> {
+        self.answer(Ask::States).await
+    }
+
     /// All units.
     ///
     /// # Errors

@@ -12,7 +12,6 @@ mod tap;
 mod totals;
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -119,7 +118,7 @@ impl View {
 
     /// The whole node. `tail`: whether the peer may see lines.
     pub async fn summary(&self, tail: bool) -> Summary {
-        let units = self.asker.units().await.ok().map(|units| by_state(&units));
+        let units = self.asker.states().await.ok();
         let Facts { started, node, loki, levels, notifier, .. } = self.facts.clone();
         let (not_ready, not_healthy) = (self.health.not_ready(), self.health.not_healthy());
         let pushes = self.health.pushes();
@@ -210,16 +209,6 @@ impl View {
             levels,
         }
     }
-}
-
-fn by_state(units: &[Seen]) -> BTreeMap<UnitState, u64> {
-    use UnitState::{Collecting, Excluded, Gone, Parked, Waiting};
-    let mut counts: BTreeMap<UnitState, u64> =
-        [Collecting, Waiting, Parked, Excluded, Gone].map(|state| (state, 0)).into();
-    for unit in units {
-        *counts.entry(unit.state).or_default() += 1;
-    }
-    counts
 }
 
 /// A URL without the user name and password that may stand in it.

@@ -25,6 +25,10 @@ pub enum UnitState {
     Gone,
 }
 
+impl UnitState {
+    pub const ALL: [Self; 5] = [Self::Collecting, Self::Waiting, Self::Parked, Self::Excluded, Self::Gone];
+}
+
 /// What the reader knows of a unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
