@@ -29,7 +29,10 @@ pub fn is_answered(client: &Client, cluster: &str, range: Range) -> anyhow::Resu
         let query = expression.replace("$cluster", cluster);
         let results = client.results(&query, range).with_context(|| format!("Loki does not take {query}"))?;
         // A panel that filters by text or by level may find nothing.
-        ensure!(results > 0 || query.contains("|~") || query.contains("| detected_level"), "Loki has nothing for {query}");
+        ensure!(
+            results > 0 || query.contains("|~") || query.contains("| detected_level"),
+            "Loki has nothing for {query}"
+        );
     }
     println!("Loki answers all {} LogQL expressions of the dashboard", expressions.len());
     Ok(())
@@ -41,8 +44,9 @@ pub fn expressions() -> anyhow::Result<Vec<String>> {
     let dashboard: Value = serde_json::from_slice(&fs::read(&file)?).context("the dashboard is no JSON")?;
     let targets = dashboard["panels"].as_array().into_iter().flatten().flat_map(|panel| panel["targets"].as_array());
     let of_loki = targets.flatten().filter(|target| target["datasource"]["type"] == "loki");
-    let with_values =
-        |expression: &str| VARIABLES.iter().fold(expression.to_owned(), |query, (name, value)| query.replace(name, value));
+    let with_values = |expression: &str| {
+        VARIABLES.iter().fold(expression.to_owned(), |query, (name, value)| query.replace(name, value))
+    };
     let found: Vec<_> = of_loki.filter_map(|target| target["expr"].as_str()).map(with_values).collect();
     ensure!(!found.is_empty(), "{} asks Loki for nothing", file.display());
     Ok(found)
