@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use collector::{
     config::StageConfig,
-    pipeline::{Entry, Pairs, Pipeline, Value, stages::metrics::Measure},
+    pipeline::{Entry, Origin, Pairs, Pipeline, Value, stages::metrics::Measure},
 };
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +88,7 @@ fn answer(request: &Request) -> anyhow::Result<Answer> {
     let names: Vec<(String, usize)> = pipeline.names().map(|(name, slot)| (name.to_owned(), slot)).collect();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let now_ns = i64::try_from(now.as_nanos())?;
-    let (mut state, mut entry, mut entries) = (pipeline.new_state(), Entry::default(), Vec::new());
+    let (mut state, mut entry, mut entries) = (pipeline.new_state(Origin::default()), Entry::default(), Vec::new());
     let mut out = |entry: &Entry| entries.push(output(entry, &names));
     for (number, input) in (0_u64..).zip(&request.entries) {
         entry.at = (0, number);

@@ -57,6 +57,8 @@ pub enum Command {
         #[arg(long, conflicts_with = "force")]
         once: bool,
     },
+    /// Convert the configuration of Promtail, the Grafana Agent or Alloy, or the values of their charts, and report what changed
+    Migrate(MigrateOptions),
     /// Show on one screen how the running Pilcrow is doing; the exit code is 0 if it is ready and healthy
     Status {
         #[command(flatten)]
@@ -83,9 +85,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Every command reads a configuration.
-    pub fn config_file(&self) -> &ConfigFile {
+    /// The configuration that the command reads; `migrate` makes one.
+    pub fn config_file(&self) -> Option<&ConfigFile> {
         match self {
+            Self::Migrate(_) => None,
             Self::Run(file)
             | Self::Check { config: file, .. }
             | Self::Test { config: file, .. }
@@ -94,7 +97,7 @@ impl Command {
             | Self::Doctor { config: file, .. }
             | Self::Status { running: Running { config: file, .. }, .. }
             | Self::Top { running: Running { config: file, .. } }
-            | Self::Tail(TailOptions { running: Running { config: file, .. }, .. }) => file,
+            | Self::Tail(TailOptions { running: Running { config: file, .. }, .. }) => Some(file),
         }
     }
 
@@ -185,6 +188,38 @@ pub struct TryOptions {
     /// Files with lines, of CRI, of docker or as they are, also compressed (.gz)
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+/// The new configuration goes to standard output, the report to standard error.
+#[derive(Args)]
+pub struct MigrateOptions {
+    /// Configurations, values files of charts, or manifests with one of them (ConfigMap, Secret); - is standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Print values of Pilcrow's chart instead of a configuration
+    #[arg(long)]
+    pub values: bool,
+    /// Write to this file instead of standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Fail (exit code 1) where something is not possible
+    #[arg(long)]
+    pub strict: bool,
+    /// Print the report as one JSON object (docs/migration.md)
+    #[arg(long)]
+    pub json: bool,
+    /// Convert the job of this name, where several collect pod logs
+    #[arg(long, value_name = "NAME")]
+    pub job: Option<String>,
+    /// Compare what the old rules and the new configuration make of the last lines of this node's pods; fails where they differ
+    #[arg(long, conflicts_with_all = ["values", "output", "strict", "json"])]
+    pub prove: bool,
+    /// With --prove: the kubelet's folder of pod logs [default: that of the configuration, /var/log/pods]
+    #[arg(long, value_name = "FOLDER", requires = "prove")]
+    pub pods: Option<PathBuf>,
+    /// With --prove: only the last so many lines of each container [default: 100]
+    #[arg(long, value_name = "N", requires = "prove")]
+    pub lines: Option<usize>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -3,19 +3,20 @@
 mod cli;
 
 use std::{
-    io,
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::Parser;
-use cli::{Command, CommandLine, DEFAULT_FILE, TailOptions, TryOptions};
+use cli::{Command, CommandLine, DEFAULT_FILE, MigrateOptions, TailOptions, TryOptions};
 use collector::{
     admin::check,
     admin::doctor::{self, System, Trials},
     admin::import_positions,
+    admin::migrate::{self, output::Form, prove::Proof},
     admin::remote::{self, Remote},
-    admin::terminal::wants_colours,
+    admin::terminal::{Paint, wants_colours},
     admin::test_rules,
     admin::try_rules,
     compiled::Compiled,
@@ -39,13 +40,13 @@ const EXIT_USAGE: u8 = 2;
 
 /// The file that a command reads; `None`: none, the environment is enough.
 fn file_of(command: &Command) -> Option<PathBuf> {
-    let named = command.config_file().config.clone();
+    let named = command.config_file().and_then(|file| file.config.clone());
     named.or_else(|| Some(DEFAULT_FILE.into()).filter(|file: &PathBuf| command.has_default_file() && file.exists()))
 }
 
 /// Says which configuration is looked at, where nobody has named one.
 fn say_which(command: &Command, file: Option<&Path>) {
-    if command.is_check() && command.config_file().config.is_none() {
+    if command.is_check() && command.config_file().is_some_and(|file| file.config.is_none()) {
         match file {
             Some(file) => logging::last_words(format_args!("pilcrow: using {}", file.display())),
             None => logging::last_words(format_args!(
@@ -61,18 +62,25 @@ fn main() -> ExitCode {
     if let Some(url) = command.url() {
         return exit_code(Remote::at(url).and_then(|remote| look(&command, &remote)));
     }
+    if let Command::Migrate(options) = command {
+        return exit_code(migrate(options));
+    }
     let file = file_of(&command);
-    let compiled = match Compiled::load(file.as_deref(), &Config::process_environment) {
+    match Compiled::load(file.as_deref(), &Config::process_environment) {
         Ok(compiled) => {
             say_which(&command, file.as_deref());
-            compiled
+            exit_code(with(command, compiled))
         }
         Err(error) => {
             logging::last_words(format_args!("{error}"));
-            return ExitCode::from(EXIT_USAGE);
+            ExitCode::from(EXIT_USAGE)
         }
-    };
-    let result = match command {
+    }
+}
+
+/// Runs a command that reads a configuration.
+fn with(command: Command, compiled: Compiled) -> anyhow::Result<()> {
+    match command {
         Command::Run(_) => run(compiled),
         Command::Check { show_relabel: true, .. } => check::write_rules(&compiled.config, &mut io::stdout().lock()),
         Command::Check { print: true, .. } => check::write_yaml(&compiled.config, &mut io::stdout().lock()),
@@ -94,8 +102,23 @@ fn main() -> ExitCode {
             &import_positions::Request { file, dry_run, force, once },
             &mut io::stdout().lock(),
         ),
-    };
-    exit_code(result)
+        Command::Migrate(options) => migrate(options),
+    }
+}
+
+fn migrate(options: MigrateOptions) -> anyhow::Result<()> {
+    let MigrateOptions { files, values, output, strict, json, job, prove, pods, lines } = options;
+    if prove {
+        let request = migrate::prove::Request { pods, lines };
+        let proof = Proof::new(&migrate::sources(&files)?, &migrate::convert::Options { job }, &request)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let pods = runtime.block_on(kubernetes::list(proof.kubernetes(), &proof.interest()?));
+        return proof.run(&request, pods, &mut io::stdout().lock());
+    }
+    let form = if values { Form::Values } else { Form::Config };
+    let request = migrate::Request { files, form, output, strict, json, job };
+    let paint = Paint { colours: wants_colours() && io::stderr().is_terminal() };
+    migrate::run(&request, paint, &mut io::stdout().lock(), &mut io::stderr().lock())
 }
 
 fn run(compiled: Compiled) -> anyhow::Result<()> {
@@ -123,8 +146,8 @@ fn try_rules(compiled: &Compiled, options: TryOptions) -> anyhow::Result<()> {
     let TryOptions { namespace, pod, container, labels, lines, stdin, explain, json, files, .. } = options;
     let request = try_rules::Request { namespace, pod, container, labels, lines, stdin, files, explain, json };
     let pods = if request.is_of_containers() {
-        let interest =
-            kubernetes::Interest { rules: compiled.relabel.clone(), selector: compiled.pod_selector.clone() };
+        let (rules, selector) = (compiled.relabel.clone(), compiled.pod_selector.clone());
+        let interest = kubernetes::Interest { rules, selector, annotations: Vec::new() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(kubernetes::list(&compiled.config.kubernetes, &interest))
     } else {

@@ -17,7 +17,7 @@ use crate::{
     checkpoint::Snapshot,
     config::{Config, ReaderChoice},
     output::loki,
-    pipeline::Pipeline,
+    pipeline::{Annotated, Pipeline},
     source::kubernetes,
     status::{
         Health, Side,
@@ -37,6 +37,8 @@ pub struct Common {
     pub interest: kubernetes::Interest,
     /// `None`: there are no `pipeline_stages`.
     pub pipeline: Option<Pipeline>,
+    /// What makes pipelines for pods with annotations; `None`: they may not ask for any.
+    pub annotated: Option<Annotated>,
     pub metrics: Arc<TailMetrics>,
     pub health: Arc<Health>,
     /// Updates of this node's pods will come from the Kubernetes API.
@@ -99,6 +101,7 @@ impl Reader {
             relabel: common.interest.rules,
             pod_selector: common.interest.selector,
             pipeline: common.pipeline,
+            annotated: common.annotated,
             links,
             saved: saved.into(),
             metrics: common.metrics,

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::{
     checkpoint::{Lock, Snapshot, Store},
-    compiled::Compiled,
+    compiled::{self, Compiled},
     config::Config,
     metrics::PartMetrics,
     reader_side::{Common, Reader},
@@ -40,6 +40,9 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let metrics = Arc::new(PartMetrics::new(&mut all_metrics));
     if let Some(pipeline) = &pipeline {
         all_metrics.collect(Box::new(pipeline.metrics().clone()));
+        if let Some(counts) = pipeline.line_counts() {
+            all_metrics.collect(Box::new(counts.clone()));
+        }
     }
     let health = Arc::new(Health::new().with_ready_after(config.ready.after.0));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
@@ -63,7 +66,9 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         );
     }
     let access = open_kubernetes(&runtime, &config, &metrics.watch)?;
-    let interest = kubernetes::Interest { rules: relabel, selector: pod_selector };
+    let annotations = config.kubernetes.annotations.allow.clone();
+    let annotated = (!annotations.is_empty()).then(|| compiled::annotated(Arc::clone(&config), pipeline.as_ref()));
+    let interest = kubernetes::Interest { rules: relabel, selector: pod_selector, annotations };
     if access.is_none() {
         warn_of_unmet(&interest, &config);
     }
@@ -71,6 +76,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         config: Arc::clone(&config),
         interest: interest.clone(),
         pipeline,
+        annotated,
         metrics: Arc::clone(&metrics.tail),
         health: Arc::clone(&health),
         watches_pods: access.is_some(),

@@ -220,3 +220,33 @@ fn the_version_is_the_packages() {
     let (out, _, code) = pilcrow(&["--version"], &[]);
     assert_eq!((out.as_str(), code), (concat!("pilcrow ", env!("CARGO_PKG_VERSION"), "\n"), Some(0)));
 }
+
+#[test]
+fn stages_that_do_nothing_and_labels_with_many_values_are_warned_of_with_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let pods = folder.path().join("pods");
+    let container = pods.join("default_web_467433c9-ed7f-4e83-9600-6441503c1539").join("web");
+    fs::create_dir_all(&container).unwrap();
+    let lines: String = (0..80)
+        .map(|n| format!("2026-01-02T00:{:02}:{:02}.5Z stdout F {{\"kind\":\"k{n}\"}}\n", n / 60, n % 60))
+        .collect();
+    fs::write(container.join("0.log"), lines).unwrap();
+    let yaml = format!(
+        "labels: {{cluster: home}}\npaths: {{pods: {}, state: {}}}\npipeline_stages:\n- json: {{expressions: {{kind: , t: , trace_id: }}}}\n\
+         - labels: {{kind: , level: , trace_id: }}\n- timestamp: {{source: t, format: RFC3339, action_on_failure: fudge}}\n\
+         - match: {{selector: '{{cluster=\"office\"}}', action: drop}}\n",
+        pods.display(),
+        folder.path().join("state").display()
+    );
+    let (out, err, code) = check(&yaml, &[]);
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    for warning in [
+        "warning: line 5: pipeline_stages[1].labels.level: nothing extracts level, and no label has this name\n",
+        "warning: line 5: pipeline_stages[1].labels.trace_id: this name speaks of many values: ",
+        "warning: line 6: pipeline_stages[2].timestamp.action_on_failure: fudge: ",
+        "warning: line 7: pipeline_stages[3].match.selector: never matches: cluster is always \"home\" here\n",
+        "warning: pipeline_stages: the label kind has 80 values in the last 80 lines of this node's 1 containers; each is a stream of its own\n",
+    ] {
+        assert!(out.contains(warning), "{warning}\n{out}");
+    }
+}

@@ -8,6 +8,7 @@ use collector::{
     config::Config,
     metrics::PartMetrics,
     output::loki::PushStatus,
+    pipeline::{Level, LineCounts},
     status::{
         Backend, Metrics, Reason,
         exposition::{Format, encode},
@@ -82,6 +83,9 @@ fn every_yaml_example_of_a_page_about_the_configuration_is_a_good_one() {
 fn full_scrape() -> String {
     let mut all = Metrics::new();
     let PartMetrics { tail, loki, watch, .. } = PartMetrics::new(&mut all);
+    let line_counts = LineCounts::default();
+    line_counts.row("n", "a").count(Level::Error);
+    all.collect(Box::new(line_counts));
     tail.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).inc();
     let counted_by_reason = [
         &tail.malformed_lines,

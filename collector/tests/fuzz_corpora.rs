@@ -2,6 +2,8 @@
 
 use std::{fs, panic, path::Path};
 
+#[path = "../fuzz/src/alloy.rs"]
+mod alloy;
 #[path = "../fuzz/src/checkpoint.rs"]
 mod checkpoint;
 #[path = "../fuzz/src/config.rs"]
@@ -47,5 +49,6 @@ replays! {
     every_kept_log_gives_the_same_lines_in_any_chunks_and_after_a_restart: lines;
     every_kept_checkpoint_is_refused_or_written_as_it_was_read: checkpoint;
     every_kept_positions_file_is_refused_with_a_line_or_read_as_it_was_written: positions;
+    every_kept_alloy_configuration_is_refused_with_a_place_or_read_with_places: alloy;
     every_kept_configuration_is_refused_with_a_place_or_printed_with_the_same_meaning: config;
 }

@@ -17,24 +17,30 @@ pub struct Compared {
 /// A column: its head, the scenario that it is of, and what of that scenario's figures.
 struct Column(&'static str, &'static str, fn(&Figures) -> Option<String>);
 
-const COLUMNS: [Column; 12] = [
-    Column("CPU-s per million lines, backlog", "backlog", |f| two(f.cpu_per_million_lines(f.cpu_s))),
-    Column("lines/s, backlog", "backlog", |f| Some(format!("{:.0}", f.lines as f64 / f.seconds))),
-    Column("peak MiB, backlog", "backlog", |f| Some(format!("{:.0}", mib(f.memory.peak_bytes)))),
-    Column("% of a core, steady", "steady", |f| two(Some(f.core_percent()))),
-    Column("wake-ups/s, steady", "steady", |f| Some(format!("{:.0}", f.wakeups as f64 / f.seconds))),
-    Column("system calls/s, steady", "steady", |f| {
-        f.system_calls.map(|calls| format!("{:.0}", calls as f64 / f.seconds))
-    }),
-    Column("peak MiB, steady", "steady", |f| Some(format!("{:.0}", mib(f.memory.peak_bytes)))),
-    Column("p50 / p99 ms, steady", "steady", |f| {
-        f.latency.map(|latency| format!("{:.0} / {:.0}", latency.p50_ms, latency.p99_ms))
-    }),
-    Column("% of a core, rotating", "rotate", |f| two(Some(f.core_percent()))),
-    Column("% of a core, idle", "idle", |f| two(Some(f.core_percent()))),
-    Column("wake-ups/s, idle", "idle", |f| Some(format!("{:.1}", f.wakeups as f64 / f.seconds))),
-    Column("MiB, idle", "idle", |f| Some(format!("{:.0}", mib(f.memory.resident_bytes)))),
-];
+const COLUMNS: [Column; 15] =
+    [
+        Column("CPU-s per million lines, backlog", "backlog", |f| two(f.cpu_per_million_lines(f.cpu_s))),
+        Column("lines/s, backlog", "backlog", |f| Some(format!("{:.0}", f.lines as f64 / f.seconds))),
+        Column("peak MiB, backlog", "backlog", |f| Some(format!("{:.0}", mib(f.memory.peak_bytes)))),
+        Column("% of a core, steady", "steady", |f| two(Some(f.core_percent()))),
+        Column("wake-ups/s, steady", "steady", |f| Some(format!("{:.0}", f.wakeups as f64 / f.seconds))),
+        Column("system calls/s, steady", "steady", |f| {
+            f.system_calls.map(|calls| format!("{:.0}", calls as f64 / f.seconds))
+        }),
+        Column("peak MiB, steady", "steady", |f| Some(format!("{:.0}", mib(f.memory.peak_bytes)))),
+        Column("p50 / p99 ms, steady", "steady", |f| {
+            f.latency.map(|latency| format!("{:.0} / {:.0}", latency.p50_ms, latency.p99_ms))
+        }),
+        Column("% of a core, rotating", "rotate", |f| two(Some(f.core_percent()))),
+        Column("% of a core, idle", "idle", |f| two(Some(f.core_percent()))),
+        Column("wake-ups/s, idle", "idle", |f| Some(format!("{:.1}", f.wakeups as f64 / f.seconds))),
+        Column("CPU-s per million lines, stages: json", "stages: json", |f| two(f.cpu_per_million_lines(f.cpu_s))),
+        Column("CPU-s per million lines, stages: regex", "stages: regex", |f| two(f.cpu_per_million_lines(f.cpu_s))),
+        Column("CPU-s per million lines, stages: multiline", "stages: multiline", |f| {
+            two(f.cpu_per_million_lines(f.cpu_s))
+        }),
+        Column("MiB, idle", "idle", |f| Some(format!("{:.0}", mib(f.memory.resident_bytes)))),
+    ];
 
 fn two(number: Option<f64>) -> Option<String> {
     number.map(|number| format!("{number:.2}"))

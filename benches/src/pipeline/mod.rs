@@ -18,6 +18,7 @@ mod peer;
 mod program;
 mod report;
 mod sink;
+mod stages;
 mod syscalls;
 mod usage;
 mod watch;
@@ -129,6 +130,8 @@ enum Scenario {
     Rotate,
     /// 110 containers that write a line a minute each: requests a minute; two minutes, and not by default
     Quiet,
+    /// A backlog through stages: JSON, regular expressions, multiline; not by default
+    Stages,
 }
 
 /// Measures, prints, judges.
@@ -230,8 +233,8 @@ impl Args {
                 let allocations = self.steady_allocations(program)?;
                 report.add(Figures { allocations: allocations.map(|each| each * figures.lines as f64), ..figures });
             }
-            Scenario::Idle | Scenario::Rotate | Scenario::Quiet => {
-                report.add(self.run_once(scenario, program, &place)?)
+            Scenario::Idle | Scenario::Rotate | Scenario::Quiet | Scenario::Stages => {
+                self.run_once(scenario, program, &place)?.into_iter().for_each(|figures| report.add(figures));
             }
         }
         Ok(())
@@ -243,21 +246,23 @@ impl Args {
         let mut figures = Vec::new();
         for scenario in &self.scenario {
             if !matches!(scenario, Scenario::Docker | Scenario::Many | Scenario::Quiet) {
-                figures.push(self.run_once(*scenario, program, &Place::new(&self.folder)?)?);
+                figures.extend(self.run_once(*scenario, program, &Place::new(&self.folder)?)?);
             }
         }
         Ok(Compared { name, figures })
     }
 
-    fn run_once(&self, scenario: Scenario, program: &Program, place: &Place) -> anyhow::Result<Figures> {
-        match scenario {
+    fn run_once(&self, scenario: Scenario, program: &Program, place: &Place) -> anyhow::Result<Vec<Figures>> {
+        let figures = match scenario {
+            Scenario::Stages => return stages::run(program, &self.folder, self.size),
             Scenario::Idle => idle::run(program, place, self.watched()),
             Scenario::Quiet => idle::quiet(program, place),
             Scenario::Steady | Scenario::Rotate => self.run_live(scenario, program, place),
             Scenario::Backlog | Scenario::Docker | Scenario::Many => {
                 Backlog::write("backlog", place, (self.size, BACKLOG_FILES), Format::Cri)?.run(program, place)
             }
-        }
+        };
+        Ok(vec![figures?])
     }
 
     fn run_live(&self, scenario: Scenario, program: &Program, place: &Place) -> anyhow::Result<Figures> {

@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use anyhow::Context;
 use rig::{
     ledger::Ledger,
     program::{Collector, Setup},
@@ -17,6 +18,9 @@ use super::{
     report::Latency,
     sink::Sink,
 };
+
+/// The stages of a peer that is to have none but those that read the runtime's format.
+const NO_STAGES: &str = "[{cri: {}}]";
 
 /// A collector that can be started.
 #[derive(Clone, Debug)]
@@ -42,33 +46,71 @@ pub enum Running {
     Peer(peer::Process, PeerSink),
 }
 
+/// A collector that runs, whose sink another one has.
+pub enum Alone {
+    Pilcrow(Collector),
+    Peer(peer::Process),
+}
+
 impl Program {
+    /// Starts it with these stages, a list of Promtail's in one line, and this sink. Also says when.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start_with_stages(
+        &self,
+        place: &Place,
+        pods: &Path,
+        stages: &str,
+        sink: &Sink,
+    ) -> anyhow::Result<(Alone, Instant)> {
+        let state = empty_state(place)?;
+        let started = Instant::now();
+        let running = match self {
+            Self::Pilcrow { program, .. } => {
+                let configuration =
+                    self.configuration(&sink.url(), pods, &state) + &format!("pipeline_stages: {stages}\n");
+                let setup = Setup::write(program, place.path(), &configuration)?;
+                Alone::Pilcrow(Collector::start(&setup)?)
+            }
+            Self::Peer(peer) => {
+                let address = sink.address().parse().context("the sink has an address")?;
+                Alone::Peer(peer.start(place.path(), pods, &state, address, stages)?)
+            }
+        };
+        Ok((running, started))
+    }
+
+    /// Of this collector: its configuration but for stages.
+    fn configuration(&self, loki: &str, pods: &Path, state: &Path) -> String {
+        let (signal, reader) = match self {
+            Self::Pilcrow { signal, reader, .. } => (signal.as_str(), reader.as_str()),
+            Self::Peer(_) => ("auto", "auto"),
+        };
+        // Rust's quoting of these strings is YAML's too.
+        format!(
+            "loki: {{url: {loki:?}, stream_rate: unlimited}}\nlabels: {{cluster: bench}}\npaths: {{pods: {pods:?}, state: {state:?}}}\n\
+             kubernetes: {{enabled: false}}\nsignal: {signal}\nreader: {{backend: {reader}}}\n"
+        )
+    }
+
     /// Starts it without any positions of an earlier run. Also says when.
     ///
     /// # Errors
     /// Where it cannot be started.
     pub fn start(&self, place: &Place, pods: &Path) -> anyhow::Result<(Running, Instant)> {
-        let state = place.path().join("state");
-        if state.exists() {
-            fs::remove_dir_all(&state)?;
-        }
-        fs::create_dir_all(&state)?;
+        let state = empty_state(place)?;
         let started = Instant::now();
         let running = match self {
-            Self::Pilcrow { program, signal, reader } => {
+            Self::Pilcrow { program, .. } => {
                 let sink = Sink::start()?;
-                let loki = sink.url();
-                // Rust's quoting of these strings is YAML's too.
-                let configuration = format!(
-                    "loki: {{url: {loki:?}, stream_rate: unlimited}}\nlabels: {{cluster: bench}}\npaths: {{pods: {pods:?}, state: {state:?}}}\n\
-                     kubernetes: {{enabled: false}}\nsignal: {signal}\nreader: {{backend: {reader}}}\n"
-                );
+                let configuration = self.configuration(&sink.url(), pods, &state);
                 let setup = Setup::write(program, place.path(), &configuration)?;
                 Running::Pilcrow(Collector::start(&setup)?, sink)
             }
             Self::Peer(peer) => {
                 let sink = PeerSink::start()?;
-                Running::Peer(peer.start(place.path(), pods, &state, sink.address())?, sink)
+                Running::Peer(peer.start(place.path(), pods, &state, sink.address(), NO_STAGES)?, sink)
             }
         };
         Ok((running, started))
@@ -84,6 +126,51 @@ impl Program {
         match self.start(place, &pods)?.0 {
             Running::Pilcrow(mut collector, _) => collector.wait_for_start(),
             Running::Peer(mut process, _) => process.check_running(),
+        }
+    }
+}
+
+/// A folder for positions with nothing in it.
+fn empty_state(place: &Place) -> anyhow::Result<PathBuf> {
+    let state = place.path().join("state");
+    if state.exists() {
+        fs::remove_dir_all(&state)?;
+    }
+    fs::create_dir_all(&state)?;
+    Ok(state)
+}
+
+impl Alone {
+    /// Its process, the first one if there are several.
+    pub fn pid(&self) -> u32 {
+        match self {
+            Self::Pilcrow(collector) => collector.pid(),
+            Self::Peer(process) => process.pid(),
+        }
+    }
+
+    /// That it has not ended.
+    ///
+    /// # Errors
+    /// With the end of its log if it has.
+    pub fn check_running(&mut self) -> anyhow::Result<()> {
+        match self {
+            Self::Pilcrow(collector) => collector.check_running(),
+            Self::Peer(process) => process.check_running(),
+        }
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// Where this collector ends badly.
+    pub fn end(self) -> anyhow::Result<()> {
+        match self {
+            Self::Pilcrow(mut collector) => collector.terminate(),
+            Self::Peer(process) => {
+                drop(process);
+                Ok(())
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! In: any bytes. The references that the collector is compared with are written for clearness, and share no code with
 //! it. `collector/tests/fuzz_corpora.rs` includes these modules too, and replays the kept inputs in every test run.
 
+pub mod alloy;
 pub mod checkpoint;
 pub mod config;
 pub mod cri;

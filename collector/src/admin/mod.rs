@@ -3,6 +3,7 @@
 pub mod check;
 pub mod doctor;
 pub mod import_positions;
+pub mod migrate;
 pub mod remote;
 pub mod rules;
 pub mod terminal;

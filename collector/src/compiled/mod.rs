@@ -4,6 +4,7 @@
 //! is the only validation: what `check` accepts, `run` can use. Opens none of the files that the configuration names and does no
 //! network I/O: a configuration may be checked on another machine than the one that it is for.
 
+mod budgets;
 mod limits;
 mod loki;
 mod rule_tests;
@@ -12,18 +13,16 @@ mod stages;
 use std::path::Path;
 
 use crate::{
-    config::{self, Config, ConfigError, Draft, Enabled, Environment, Kubernetes, Origin, Problem},
+    config::{self, Config, ConfigError, Draft, Enabled, Environment, Kubernetes, Origin, Preset, Problem},
     pipeline::{
         Pipeline,
-        relabel::{Relabel, RuleError},
+        relabel::{self, Relabel, RuleError},
     },
     source::kubernetes::Selector,
 };
 
 pub use rule_tests::check_tests;
-
-/// Labels that the built-in rules make; a static one of that name would be overwritten.
-const POD_LABELS: [&str; 6] = ["namespace", "pod", "container", "app", "job", "stream"];
+pub use stages::annotated;
 
 /// Loki's default `max_label_name_length` and `max_label_value_length`.
 const LABEL_NAME_MAX: usize = 1024;
@@ -96,13 +95,15 @@ impl Compiled {
         labels(&config, &mut problems);
         let relabel = relabelling(&config, &mut problems);
         let pod_selector = selection(&config.kubernetes, &mut problems);
+        budgets::check(&config, &mut problems);
         let pipeline = stages::compile(&config, &mut problems);
         limits::check(&config, &mut problems);
         rule_tests::check(&config.tests, &mut problems);
         folders(&config, &mut problems);
         match (relabel, pod_selector) {
             (Some(relabel), Some(pod_selector)) if problems.0.is_empty() => {
-                let warnings = pipeline.as_ref().map(stages::warnings).unwrap_or_default();
+                let warnings = pipeline.as_ref().map(|pipeline| stages::warnings(&config, &relabel, pipeline));
+                let warnings = warnings.unwrap_or_default();
                 Ok(Self { config, relabel, pod_selector, pipeline, warnings })
             }
             _ => Err(problems.0),
@@ -111,6 +112,11 @@ impl Compiled {
 }
 
 fn labels(config: &Config, problems: &mut Problems) {
+    // A static label of that name would be overwritten.
+    let from_pods = if config.relabel_defaults { relabel::built_in(config.preset) } else { Vec::new() };
+    if config.preset != Preset::None && !config.relabel_defaults {
+        problems.add("preset", "has no effect where relabel_defaults is false; leave one of the two out");
+    }
     for (name, value) in &config.labels {
         let key = format!("labels.{name}");
         let begins = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -119,7 +125,7 @@ fn labels(config: &Config, problems: &mut Problems) {
             problems.add(&key, format!("{rule}, found {name:?}"));
         } else if name.starts_with("__") {
             problems.add(&key, "names that begin with __ are Loki's own");
-        } else if config.relabel_defaults && POD_LABELS.contains(&name.as_str()) {
+        } else if from_pods.iter().any(|rule| rule.target_label == *name) {
             problems.add(&key, format!("{name} comes from the pod; choose another name for a static label"));
         } else if value.len() > LABEL_VALUE_MAX {
             problems.add(&key, format!("is longer than the {LABEL_VALUE_MAX} bytes that Loki accepts"));

@@ -11,10 +11,11 @@ mod decode;
 mod error;
 mod load;
 mod loki;
+mod processing;
 mod relabel;
 mod rule_test;
 mod stage;
-mod tree;
+pub mod tree;
 mod units;
 
 use std::{
@@ -28,6 +29,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
+pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use rule_test::{Expectation, RuleTest, TestContainer, TestLine, TestStream, TestTime};
 pub use stage::{StageConfig, StageValue};
@@ -43,6 +45,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// Whether the built-in rules, which make the default labels, come before [`Self::relabel_configs`].
     pub relabel_defaults: bool,
+    /// Whose labels the built-in rules make.
+    pub preset: Preset,
     /// The user's rules for labels and for what is left out.
     pub relabel_configs: Vec<RelabelConfig>,
     /// Promtail's stages, applied to each line.
@@ -51,6 +55,10 @@ pub struct Config {
     pub levels: bool,
     /// Whether each stream gets the label `service_name`.
     pub service_name: bool,
+    /// How much containers may send.
+    pub budgets: Vec<Budget>,
+    /// Equal lines in a row.
+    pub dedupe: Dedupe,
     /// What the rules and stages shall make of lines, for `pilcrow test`.
     pub tests: Vec<RuleTest>,
     pub paths: Paths,
@@ -76,6 +84,32 @@ pub struct Config {
     pub log: Log,
     /// For tests of Pilcrow itself.
     pub debug: Debug,
+}
+
+/// `preset`: labels that another collector's chart makes by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Pilcrow's own.
+    #[default]
+    None,
+    /// Those of Promtail's chart.
+    PromtailChart,
+    /// Those of the chart k8s-monitoring, as it sends pod logs to Loki.
+    #[serde(rename = "k8s-monitoring")]
+    K8sMonitoring,
+}
+
+impl Preset {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::PromtailChart => "promtail-chart",
+            Self::K8sMonitoring => "k8s-monitoring",
+        }
+    }
 }
 
 /// `paths`.
@@ -104,6 +138,7 @@ pub struct Kubernetes {
     pub namespaces: Namespaces,
     /// A label selector in kubectl's syntax: of which pods logs are collected; empty: of all.
     pub pod_selector: String,
+    pub annotations: Annotations,
 }
 
 /// `kubernetes.namespaces`.
@@ -316,10 +351,13 @@ impl Default for Config {
             loki: Loki::default(),
             labels: BTreeMap::new(),
             relabel_defaults: true,
+            preset: Preset::default(),
             relabel_configs: Vec::new(),
             pipeline_stages: Vec::new(),
             levels: false,
             service_name: false,
+            budgets: Vec::new(),
+            dedupe: Dedupe::default(),
             tests: Vec::new(),
             paths: Paths::default(),
             kubernetes: Kubernetes::default(),
@@ -355,6 +393,7 @@ impl Default for Kubernetes {
             wait: HumanDuration::from_secs(5),
             namespaces: Namespaces::default(),
             pod_selector: String::new(),
+            annotations: Annotations::default(),
         }
     }
 }

@@ -72,6 +72,30 @@ impl StageValue {
         Err(problems.into_iter().map(|problem| (problem.key, problem.message)).collect())
     }
 
+    /// The value of a key of a group.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        self.entries().iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// The keys of a group with their values; of anything else none.
+    #[must_use]
+    pub fn entries(&self) -> &[(String, Self)] {
+        if let Self::Group(entries) = self { entries } else { &[] }
+    }
+
+    /// The items of a list; of anything else none.
+    #[must_use]
+    pub fn items(&self) -> &[Self] {
+        if let Self::List(items) = self { items } else { &[] }
+    }
+
+    /// A text that is not empty.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text.as_str()).filter(|text| !text.is_empty()) } else { None }
+    }
+
     fn node(&self, next_id: &mut usize) -> Node {
         let id = *next_id;
         *next_id += 1;

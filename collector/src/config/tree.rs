@@ -2,7 +2,7 @@
 //!
 //! In: YAML text and the environment. Out: a [`Node`] with `${VAR}` already expanded in its values. Knows no key's
 //! meaning. Values keep the text that was written: the decoder decides by the wanted type, so that the label
-//! `version: 1.10` does not become the number 1.1.
+//! `version: 1.10` does not become the number 1.1. Also reads other programs' files, where `${VAR}` stays as it is.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use super::{
 
 /// A value and its place.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub struct Node {
     /// Unique in its tree.
     pub id: usize,
     pub place: Place,
@@ -23,7 +23,7 @@ pub(super) struct Node {
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub enum Value {
     /// Nothing, `null` or `~`.
     Null,
     Scalar(String),
@@ -33,7 +33,7 @@ pub(super) enum Value {
 
 /// A key of a mapping with its value.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub struct Entry {
     pub key: String,
     pub key_place: Place,
     pub value: Node,
@@ -96,13 +96,21 @@ impl Node {
 /// # Errors
 /// The first thing that is no YAML, or all the variables that are not set.
 pub(super) fn parse(text: &str, environment: Environment<'_>) -> Result<Node, Vec<Problem>> {
-    let mut composer =
-        Composer { parser: Parser::new_from_str(text), environment, next_id: 0, depth: 0, problems: Vec::new() };
-    match composer.document() {
-        Ok(node) if composer.problems.is_empty() => Ok(node),
-        Ok(_) => Err(composer.problems),
-        Err(problem) => Err(vec![problem]),
+    let mut composer = Composer::new(text, Some(environment));
+    let documents = composer.documents(1).map_err(|problem| vec![problem])?;
+    if !composer.problems.is_empty() {
+        return Err(composer.problems);
     }
+    let empty = || composer.new_node(Place { line: 1, column: 1 }, Value::Null);
+    Ok(documents.into_iter().next().unwrap_or_else(empty))
+}
+
+/// Reads all documents of a file that is not Pilcrow's own, whose texts stay as they are: `$` means nothing in it.
+///
+/// # Errors
+/// The first thing that is no YAML, or that is not supported.
+pub fn parse_as_written(text: &str) -> Result<Vec<Node>, Problem> {
+    Composer::new(text, None).documents(usize::MAX)
 }
 
 /// How deep values may be nested; the deepest known key is at 3.
@@ -110,28 +118,33 @@ const DEPTH_MAX: usize = 32;
 
 struct Composer<'a, 'e> {
     parser: Parser<'a, serde_saphyr::granit_parser::StrInput<'a>>,
-    environment: Environment<'e>,
+    /// What `${VAR}` is looked up in; `None`: it stays as it is.
+    environment: Option<Environment<'e>>,
     next_id: usize,
     depth: usize,
     /// Variables that could not be expanded: reported together.
     problems: Vec<Problem>,
 }
 
-impl<'a> Composer<'a, '_> {
-    fn document(&mut self) -> Result<Node, Problem> {
-        let mut root = None;
+impl<'a, 'e> Composer<'a, 'e> {
+    fn new(text: &'a str, environment: Option<Environment<'e>>) -> Self {
+        Self { parser: Parser::new_from_str(text), environment, next_id: 0, depth: 0, problems: Vec::new() }
+    }
+
+    fn documents(&mut self, max: usize) -> Result<Vec<Node>, Problem> {
+        let mut roots = Vec::new();
         loop {
             let (event, place) = self.next()?;
             match event {
                 Event::StreamEnd => break,
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
-                _ if root.is_some() => {
+                _ if roots.len() == max => {
                     return Err(problem(place, "a second YAML document; the file may hold only one"));
                 }
-                event => root = Some(self.node(event, place)?),
+                event => roots.push(self.node(event, place)?),
             }
         }
-        Ok(root.unwrap_or_else(|| self.new_node(Place { line: 1, column: 1 }, Value::Null)))
+        Ok(roots)
     }
 
     /// The next event that is no comment.
@@ -207,7 +220,8 @@ impl<'a> Composer<'a, '_> {
         if plain && matches!(text, "" | "~" | "null" | "Null" | "NULL") {
             return Value::Null;
         }
-        match expand(text, self.environment) {
+        let Some(environment) = self.environment else { return Value::Scalar(text.to_owned()) };
+        match expand(text, environment) {
             // As if the variable's text stood there: an empty plain value is none.
             Ok(text) if plain && text.is_empty() => Value::Null,
             Ok(text) => Value::Scalar(text),
@@ -258,12 +272,20 @@ fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
     Ok(expanded)
 }
 
+/// A text of a file of Pilcrow with its variables expanded.
+///
+/// # Errors
+/// A variable is not set, or is none.
+pub fn expanded(text: &str, environment: Environment<'_>) -> Result<String, String> {
+    expand(text, environment)
+}
+
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A text that [`expand`] turns into `text`: `text` itself where that works.
-pub(super) fn unexpanded(text: &str) -> Cow<'_, str> {
+pub fn unexpanded(text: &str) -> Cow<'_, str> {
     match expand(text, &|_| None) {
         Ok(expanded) if expanded == text => text.into(),
         _ => text.replace('$', "$$").into(),

@@ -2,22 +2,24 @@
 //!
 //! Nested stages of `match` follow it in one flat list: it jumps over them where its selector does not match.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
 use super::{
     entry::Entry,
     extracted::Slot,
-    levels::Levels,
+    line_counts::LineCounts,
     pattern::Pattern,
-    stage::{Failed, Stage},
+    stage::{Failed, Note, Stage},
     stages::{self, metrics::Custom},
 };
 use crate::config::{StageConfig, StageValue};
-
-/// The key of the configuration by which levels are found.
-const LEVELS: &str = "levels";
 
 /// Something that is wrong with a stage.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,11 +49,17 @@ pub struct Pipeline {
     pub(super) ran: Vec<(u64, u64)>,
     /// Entries for what is given out between two others, with their memory.
     pub(super) spare: Vec<Entry>,
+    /// What is kept for each channel: so many parts.
+    pub(super) channels: usize,
+    /// Lines that became one with the one before them.
+    pub(super) repeated: u64,
+    pub(super) notes: Vec<Note>,
+    pub(super) line_counts: Option<LineCounts>,
     metrics: Custom,
     warnings: Vec<CompileError>,
     max_bytes: usize,
-    /// The numbers of the stages that the list's items became, ascending, with the items' places.
-    places: Vec<(usize, String)>,
+    /// The numbers of the stages that the list's items became, ascending, with the items' places; of others the key.
+    pub(super) places: Vec<(usize, String)>,
 }
 
 /// What the configuration allows a pipeline.
@@ -61,6 +69,8 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Series that the `metrics` stages may make.
     pub max_series: usize,
+    /// Where another pipeline with the same `metrics` stages counts, and this one shall, too.
+    pub metrics: Option<Custom>,
 }
 
 impl fmt::Debug for Pipeline {
@@ -71,7 +81,7 @@ impl fmt::Debug for Pipeline {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bytes: 256 << 10, max_series: 10_000 }
+        Self { max_bytes: 256 << 10, max_series: 10_000, metrics: None }
     }
 }
 
@@ -89,8 +99,8 @@ impl Pipeline {
     /// # Errors
     /// Everything that is wrong, in the order of the list.
     pub fn compile_with(stages: &[StageConfig], limits: &Limits) -> Result<Self, Vec<CompileError>> {
-        let mut shared =
-            Shared { metrics: Custom::new(limits.max_series), limits: limits.clone(), ..Shared::default() };
+        let metrics = limits.metrics.clone().unwrap_or_else(|| Custom::new(limits.max_series));
+        let mut shared = Shared { metrics, limits: limits.clone(), ..Shared::default() };
         let mut compiled = Vec::new();
         list(stages, "", 0, &mut compiled, &mut shared);
         if !shared.errors.is_empty() {
@@ -102,20 +112,15 @@ impl Pipeline {
             sorted: shared.slots.into_iter().collect(),
             drops: shared.drops.into_iter().map(|reason| (reason, 0)).collect(),
             spare: Vec::new(),
+            channels: shared.channels,
+            repeated: 0,
+            notes: Vec::new(),
+            line_counts: None,
             metrics: shared.metrics,
             warnings: shared.warnings,
             max_bytes: limits.max_bytes,
             places: shared.places,
         })
-    }
-
-    /// Adds what finds the level of each entry, behind all stages.
-    #[must_use]
-    pub fn with_levels(mut self) -> Self {
-        self.places.push((self.stages.len(), LEVELS.to_owned()));
-        self.stages.push(Box::new(Levels::default()));
-        self.ran.push((0, 0));
-        self
     }
 
     /// Bytes of the longest entry.
@@ -151,10 +156,7 @@ impl Pipeline {
     pub fn place(&self, stage: usize) -> String {
         let after = self.places.partition_point(|(first, _)| *first <= stage);
         let key = self.places[..after].last().map_or("", |(_, key)| key);
-        if key == LEVELS {
-            return LEVELS.to_owned();
-        }
-        format!("pipeline_stages{}", key.replace(".[", "["))
+        if key.starts_with('[') { format!("pipeline_stages{}", key.replace(".[", "[")) } else { key.to_owned() }
     }
 
     /// How many stages there are, those in a `match` included.
@@ -210,6 +212,18 @@ fn list(configs: &[StageConfig], prefix: &str, base: usize, compiled: &mut Vec<B
             Err(message) => shared.errors.push(CompileError { key, message }),
         }
     }
+}
+
+/// A reason that lives as long as the program: metrics have it, and there are as many as the configuration names.
+fn interned(reason: &str) -> &'static str {
+    static REASONS: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+    let mut reasons = REASONS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = reasons.iter().find(|known| **known == reason) {
+        return known;
+    }
+    let reason: &'static str = reason.to_owned().leak();
+    reasons.push(reason);
+    reason
 }
 
 /// What a stage is compiled with.
@@ -296,9 +310,7 @@ impl<'a> Compiler<'a> {
         let reason = given.filter(|given| !given.is_empty()).unwrap_or(default);
         let known = self.shared.drops.iter().position(|known| *known == reason);
         known.unwrap_or_else(|| {
-            // Leaked once for each reason: a configuration is kept until the program ends.
-            let reason: &'static str = if reason == default { default } else { reason.to_owned().leak() };
-            self.shared.drops.push(reason);
+            self.shared.drops.push(if reason == default { default } else { interned(reason) });
             self.shared.drops.len() - 1
         })
     }

@@ -1,6 +1,6 @@
 //! One log line on its way through the stages, with everything that they may read and change.
 
-use super::extracted::Extracted;
+use super::{extracted::Extracted, level::Level};
 
 /// Where a line begins in what is read: larger is later. The turn of the file and the offset in it.
 pub type Position = (u64, u64);
@@ -22,6 +22,8 @@ pub struct Entry {
     /// The text, valid UTF-8 without its newline.
     pub line: Vec<u8>,
     pub metadata: Pairs,
+    /// How grave it is, where that was looked for.
+    pub level: Level,
     /// What stages found in the line.
     pub extracted: Extracted,
 }
@@ -36,6 +38,7 @@ impl Entry {
     /// Copies everything of the other one into the memory that is there.
     pub fn copy_from(&mut self, other: &Self) {
         (self.at, self.logged_ns, self.timestamp_ns) = (other.at, other.logged_ns, other.timestamp_ns);
+        self.level = other.level;
         self.labels.copy_from(&other.labels);
         self.line.clear();
         self.line.extend_from_slice(&other.line);
@@ -53,6 +56,13 @@ pub struct Pairs {
 }
 
 impl Pairs {
+    /// No pairs at all.
+    #[must_use]
+    pub fn none() -> &'static Self {
+        static NONE: Pairs = Pairs { pairs: Vec::new(), len: 0 };
+        &NONE
+    }
+
     /// The value of this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

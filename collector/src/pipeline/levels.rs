@@ -1,23 +1,22 @@
 //! `levels`: the level of each line as the structured metadata `detected_level`.
 //!
-//! In: an entry behind all stages. Out: the same entry with its level, `unknown` where nothing tells it. Guarantees: what Loki finds
-//! itself (`discover_log_levels`, grafana/loki pkg/distributor/field_detection.go) is found here, by the same steps; beyond that klog's
-//! header, syslog's priority, the numbers that pino and bunyan write, and standard error where nothing else tells. No allocation
-//! per line. Must not know where lines come from or go to.
+//! In: an entry behind all stages of the list. Out: the same entry with its level, `unknown` where nothing tells it, counted by level.
+//! Guarantees: what Loki finds itself (`discover_log_levels`, grafana/loki pkg/distributor/field_detection.go) is found here, by the same
+//! steps; beyond that klog's header, syslog's priority, the numbers that pino and bunyan write, and standard error where nothing else
+//! tells. No allocation per line. Must not know where lines come from or go to.
 
 use std::ops::ControlFlow;
 
 use super::{
     entry::{Entry, Pairs},
-    stage::{Context, Stage, Step},
+    level::Level,
+    line_counts::{LineCounts, Row},
+    stage::{Channel, Context, Origin, Stage, Step},
     stages::{json, logfmt},
 };
 
 /// What Loki calls it.
 pub const DETECTED_LEVEL: &str = "detected_level";
-
-/// Where nothing tells the level.
-pub const UNKNOWN: &str = "unknown";
 
 /// OpenTelemetry's number of a level, in structured metadata.
 const SEVERITY_NUMBER: &str = "severity_number";
@@ -44,64 +43,94 @@ const FIELDS: [&str; 14] = [
 const JSON_DEPTH: usize = 2;
 
 /// What is written for a level, in any case of letters.
-const NAMES: [(&str, &str); 14] = [
-    ("trace", "trace"),
-    ("trc", "trace"),
-    ("debug", "debug"),
-    ("dbg", "debug"),
-    ("info", "info"),
-    ("inf", "info"),
-    ("information", "info"),
-    ("warn", "warn"),
-    ("wrn", "warn"),
-    ("warning", "warn"),
-    ("error", "error"),
-    ("err", "error"),
-    ("critical", "critical"),
-    ("fatal", "fatal"),
+const NAMES: [(&str, Level); 14] = [
+    ("trace", Level::Trace),
+    ("trc", Level::Trace),
+    ("debug", Level::Debug),
+    ("dbg", Level::Debug),
+    ("info", Level::Info),
+    ("inf", Level::Info),
+    ("information", Level::Info),
+    ("warn", Level::Warn),
+    ("wrn", Level::Warn),
+    ("warning", Level::Warn),
+    ("error", Level::Error),
+    ("err", Level::Error),
+    ("critical", Level::Critical),
+    ("fatal", Level::Fatal),
 ];
 
 /// Words that tell the level of a text.
-const WORDS: [(&[u8], &str); 9] = [
-    (b"trace", "trace"),
-    (b"debug", "debug"),
-    (b"fatal", "fatal"),
-    (b"critical", "critical"),
-    (b"error", "error"),
-    (b"err", "error"),
-    (b"warning", "warn"),
-    (b"warn", "warn"),
-    (b"info", "info"),
+const WORDS: [(&[u8], Level); 9] = [
+    (b"trace", Level::Trace),
+    (b"debug", Level::Debug),
+    (b"fatal", Level::Fatal),
+    (b"critical", Level::Critical),
+    (b"error", Level::Error),
+    (b"err", Level::Error),
+    (b"warning", Level::Warn),
+    (b"warn", Level::Warn),
+    (b"info", Level::Info),
 ];
 
-/// The stage behind all others.
-#[derive(Default)]
+/// The stage behind all others of the list.
 pub(super) struct Levels {
+    /// Levels are sent, and not only looked at by what follows.
+    sends: bool,
+    counts: Option<Counting>,
     scratch: Vec<u8>,
     /// A level that is none of Loki's, on its way into the metadata.
     other: String,
 }
 
+/// Where lines are counted by level.
+pub(super) struct Counting {
+    pub counts: LineCounts,
+    /// The number of what it keeps for a channel: the row.
+    pub channel: usize,
+}
+
+impl Levels {
+    pub fn new(sends: bool, counts: Option<Counting>) -> Self {
+        Self { sends, counts, scratch: Vec::new(), other: String::new() }
+    }
+}
+
 impl Stage for Levels {
+    fn channel(&self, origin: Origin<'_>) -> Option<Box<dyn Channel>> {
+        let Counting { counts, .. } = self.counts.as_ref()?;
+        let label = |name| origin.labels.get(name).unwrap_or("");
+        Some(Box::new(counts.row(label("namespace"), label("app"))))
+    }
+
     fn run(&mut self, entry: &mut Entry, context: &mut Context<'_>) -> Step {
         let set = entry.metadata.get(DETECTED_LEVEL).filter(|value| !value.is_empty());
         let given = set.or_else(|| named(&entry.labels)).or_else(|| named(&entry.metadata));
-        let level = match (given, entry.metadata.get(SEVERITY_NUMBER)) {
+        entry.level = match (given, entry.metadata.get(SEVERITY_NUMBER)) {
+            (Some("unknown"), _) => Level::Unknown,
             (Some(given), _) => by_name(given.as_bytes()).unwrap_or_else(|| {
                 self.other.clear();
                 self.other.push_str(given);
-                &self.other
+                Level::Other
             }),
             (None, Some(number)) if !number.is_empty() => by_severity_number(number),
             _ => of_text(&entry.line, context.is_stderr(), &mut self.scratch),
         };
-        entry.metadata.set(DETECTED_LEVEL, level);
+        if self.sends {
+            let name = if entry.level == Level::Other { &self.other } else { entry.level.name() };
+            entry.metadata.set(DETECTED_LEVEL, name);
+        }
+        if let Some(Counting { channel, .. }) = self.counts
+            && let Some(row) = context.channel::<Row>(channel)
+        {
+            row.count(entry.level);
+        }
         Step::Next
     }
 }
 
 /// The level of a text. `is_stderr`: it was written to standard error, which counts as `error` where nothing else tells.
-pub fn of_text(text: &[u8], is_stderr: bool, scratch: &mut Vec<u8>) -> &'static str {
+pub fn of_text(text: &[u8], is_stderr: bool, scratch: &mut Vec<u8>) -> Level {
     if let Some(level) = by_klog_header(text).or_else(|| by_syslog_priority(text)) {
         return level;
     }
@@ -114,8 +143,8 @@ pub fn of_text(text: &[u8], is_stderr: bool, scratch: &mut Vec<u8>) -> &'static 
     };
     match field {
         Field::Level(level) => level,
-        Field::Other => by_word(text).unwrap_or(UNKNOWN),
-        Field::Missing => by_word(text).unwrap_or(if is_stderr { "error" } else { UNKNOWN }),
+        Field::Other => by_word(text).unwrap_or_default(),
+        Field::Missing => by_word(text).unwrap_or(if is_stderr { Level::Error } else { Level::Unknown }),
     }
 }
 
@@ -125,7 +154,7 @@ enum Field {
     Missing,
     /// A value that is none of Loki's levels.
     Other,
-    Level(&'static str),
+    Level(Level),
 }
 
 impl Field {
@@ -154,42 +183,42 @@ fn named(pairs: &Pairs) -> Option<&str> {
     found.min_by_key(|(place, _)| *place).map(|(_, value)| value)
 }
 
-fn by_name(value: &[u8]) -> Option<&'static str> {
+fn by_name(value: &[u8]) -> Option<Level> {
     let found = NAMES.iter().find(|(name, _)| value.eq_ignore_ascii_case(name.as_bytes()));
     found.map(|(_, level)| *level).or_else(|| by_number(value))
 }
 
 /// The numbers of pino and bunyan, 10 to 60; one between two of them is the lower one.
-fn by_number(value: &[u8]) -> Option<&'static str> {
+fn by_number(value: &[u8]) -> Option<Level> {
     match value {
-        b"60" => Some("fatal"),
+        b"60" => Some(Level::Fatal),
         [tens @ b'1'..=b'5', b'0'..=b'9'] => {
-            Some(["trace", "debug", "info", "warn", "error"][usize::from(*tens - b'1')])
+            Some([Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error][usize::from(*tens - b'1')])
         }
         _ => None,
     }
 }
 
-fn by_severity_number(number: &str) -> &'static str {
+fn by_severity_number(number: &str) -> Level {
     match number.parse::<i64>() {
-        Err(_) => "info",
-        Ok(0) | Ok(25..) => UNKNOWN,
-        Ok(..=4) => "trace",
-        Ok(5..=8) => "debug",
-        Ok(9..=12) => "info",
-        Ok(13..=16) => "warn",
-        Ok(17..=20) => "error",
-        Ok(21..=24) => "fatal",
+        Err(_) => Level::Info,
+        Ok(0) | Ok(25..) => Level::Unknown,
+        Ok(..=4) => Level::Trace,
+        Ok(5..=8) => Level::Debug,
+        Ok(9..=12) => Level::Info,
+        Ok(13..=16) => Level::Warn,
+        Ok(17..=20) => Level::Error,
+        Ok(21..=24) => Level::Fatal,
     }
 }
 
 /// `E0102 15:04:05.678901 …`: klog, and glog before it.
-fn by_klog_header(text: &[u8]) -> Option<&'static str> {
+fn by_klog_header(text: &[u8]) -> Option<Level> {
     let level = match text.first()? {
-        b'I' => "info",
-        b'W' => "warn",
-        b'E' => "error",
-        b'F' => "fatal",
+        b'I' => Level::Info,
+        b'W' => Level::Warn,
+        b'E' => Level::Error,
+        b'F' => Level::Fatal,
         _ => return None,
     };
     let header = text.get(1..14)?;
@@ -198,7 +227,7 @@ fn by_klog_header(text: &[u8]) -> Option<&'static str> {
 }
 
 /// `<3>…`, as systemd, the kernel and syslog (RFC 5424) have it: facility * 8 + severity.
-fn by_syslog_priority(text: &[u8]) -> Option<&'static str> {
+fn by_syslog_priority(text: &[u8]) -> Option<Level> {
     let rest = text.strip_prefix(b"<")?;
     let digits = &rest[..rest.iter().take(4).position(|byte| *byte == b'>')?];
     let priority = match digits {
@@ -207,7 +236,16 @@ fn by_syslog_priority(text: &[u8]) -> Option<&'static str> {
             .iter()
             .try_fold(0_usize, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + usize::from(*digit - b'0')))?,
     };
-    let levels = ["fatal", "critical", "critical", "error", "warn", "info", "info", "debug"];
+    let levels = [
+        Level::Fatal,
+        Level::Critical,
+        Level::Critical,
+        Level::Error,
+        Level::Warn,
+        Level::Info,
+        Level::Info,
+        Level::Debug,
+    ];
     (priority < 24 * 8).then(|| levels[priority % 8])
 }
 
@@ -244,7 +282,7 @@ fn logfmt_field(text: &[u8], scratch: &mut Vec<u8>) -> Field {
 }
 
 /// The first of the words that stands alone.
-fn by_word(text: &[u8]) -> Option<&'static str> {
+fn by_word(text: &[u8]) -> Option<Level> {
     let mut rest = text;
     loop {
         if let Some(level) = word_at_start(rest) {
@@ -255,7 +293,7 @@ fn by_word(text: &[u8]) -> Option<&'static str> {
     }
 }
 
-fn word_at_start(text: &[u8]) -> Option<&'static str> {
+fn word_at_start(text: &[u8]) -> Option<Level> {
     if !matches!(text.first()?.to_ascii_lowercase(), b't' | b'd' | b'f' | b'c' | b'e' | b'w' | b'i') {
         return None;
     }

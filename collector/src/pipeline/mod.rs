@@ -7,14 +7,22 @@
 //!
 //! A new stage is one file in `stages/` and one line in [`stages`]'s list.
 
+pub mod analysis;
+mod annotations;
+mod budgets;
 pub mod compile;
+mod dedupe;
 pub mod entry;
 pub mod extracted;
-mod go;
+mod further;
+pub mod go;
+pub mod level;
 pub mod levels;
+pub mod line_counts;
 mod pattern;
 pub mod relabel;
 mod run;
+mod same_text;
 mod selector;
 mod sent;
 pub mod stage;
@@ -24,10 +32,15 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use annotations::{Annotated, Asked, Wanted};
+pub use budgets::{Action, Budget};
 pub use compile::{CompileError, Limits, Pipeline};
 pub use entry::{Entry, Pairs, Position, TENANT_LABEL};
 pub use extracted::{Extracted, Slot, Value};
+pub use level::Level;
+pub use line_counts::LineCounts;
 pub use run::{Outcome, Verdict, Watch};
+pub use selector::{Possible, Selector};
 pub use sent::{is_taken, sent};
-pub use stage::{State, Step};
+pub use stage::{Note, Origin, State, Step, Which};
 pub use stages::metrics::{Custom, Sample};

@@ -17,8 +17,16 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it.
     pub fn new(text: &str) -> Result<Self, String> {
+        Self::within(text, 8 << 20)
+    }
+
+    /// As [`Self::new`], with at most so many bytes of memory.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that it is too large.
+    pub fn within(text: &str, bytes: usize) -> Result<Self, String> {
         let translated = translate(text)?;
-        let compiled = RegexBuilder::new(&translated).size_limit(8 << 20).build();
+        let compiled = RegexBuilder::new(&translated).size_limit(bytes).build();
         let regex = compiled.map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
             // The last line says what is wrong, those before show the translated text.

@@ -3,7 +3,7 @@
 use super::{
     compile::Pipeline,
     entry::Entry,
-    stage::{Context, State, Step, Which},
+    stage::{Context, Origin, State, Step, Which},
 };
 
 /// What happened to an entry.
@@ -53,8 +53,17 @@ impl Watch for () {}
 impl Pipeline {
     /// What the stages keep for a new channel.
     #[must_use]
-    pub fn new_state(&self) -> State {
-        State { channels: self.stages.iter().filter_map(|stage| stage.channel()).collect(), ..State::default() }
+    pub fn new_state(&self, origin: Origin<'_>) -> State {
+        let channels = self.stages.iter().filter_map(|stage| stage.channel(origin)).collect();
+        State { is_stderr: origin.is_stderr, channels }
+    }
+
+    /// A channel has other labels from now on.
+    pub fn take_origin(&self, state: &mut State, origin: Origin<'_>) {
+        let fresh = self.stages.iter().filter_map(|stage| stage.channel(origin));
+        for (channel, mut fresh) in state.channels.iter_mut().zip(fresh) {
+            channel.take_origin(&mut *fresh);
+        }
     }
 
     /// Takes an entry through the stages; `entry` is changed, whatever happens to it. Entries that were held back go out
@@ -74,10 +83,13 @@ impl Pipeline {
     ) -> Outcome {
         let sorted = std::mem::take(&mut self.sorted);
         entry.extracted.begin(&sorted, &entry.labels);
-        let mut context = Context { now_ns, wait_until_ns: None, sorted: &sorted, state };
+        let mut context =
+            Context { now_ns, wait_until_ns: None, repeated: 0, notes: Vec::new(), sorted: &sorted, state };
         watch.begins(entry, None);
         let verdict = self.run(0, entry, &mut context, out, watch);
         let wait_until_ns = context.wait_until_ns;
+        self.repeated += context.repeated;
+        self.notes.append(&mut context.notes);
         self.sorted = sorted;
         Outcome { verdict, wait_until_ns }
     }
@@ -85,12 +97,17 @@ impl Pipeline {
     /// Gives out what was held back long enough. Only for a channel that has been read to its end: while there is more to
     /// read, the clock of the log decides. Returns when the channel shall be read again, see [`Outcome::wait_until_ns`].
     pub fn tick(&mut self, state: &mut State, now_ns: i64, out: Out<'_>) -> Option<i64> {
-        self.release(state, now_ns, Which::Late, out, &mut ())
+        self.give(state, now_ns, Which::Late, out)
     }
 
     /// Gives out all that is held back: the channel ends.
     pub fn finish(&mut self, state: &mut State, now_ns: i64, out: Out<'_>) {
-        self.finish_watched(state, now_ns, out, &mut ());
+        self.give(state, now_ns, Which::All, out);
+    }
+
+    /// Gives out what is held back, as far as it is wanted. Returns when the channel shall be read again.
+    pub fn give(&mut self, state: &mut State, now_ns: i64, which: Which, out: Out<'_>) -> Option<i64> {
+        self.release(state, now_ns, which, out, &mut ())
     }
 
     /// As [`Self::finish`], with somebody who looks on.
@@ -110,7 +127,8 @@ impl Pipeline {
             return None;
         }
         let sorted = std::mem::take(&mut self.sorted);
-        let mut context = Context { now_ns, wait_until_ns: None, sorted: &sorted, state };
+        let mut context =
+            Context { now_ns, wait_until_ns: None, repeated: 0, notes: Vec::new(), sorted: &sorted, state };
         let mut entry = self.spare.pop().unwrap_or_default();
         // Earlier stages first: what they give out may be held by later ones.
         for at in 0..self.stages.len() {
@@ -121,6 +139,8 @@ impl Pipeline {
         }
         self.spare.push(entry);
         let wait_until_ns = context.wait_until_ns;
+        self.repeated += context.repeated;
+        self.notes.append(&mut context.notes);
         self.sorted = sorted;
         wait_until_ns
     }

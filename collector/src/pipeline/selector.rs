@@ -3,7 +3,14 @@
 //! Promtail's own small LogQL (clients/pkg/logentry/logql): matchers, anchored, an absent label counting as empty; then line
 //! filters, all of which must hold. Beside Promtail's strings in double quotes also those in backticks, as LogQL has them.
 
-use super::{entry::Entry, pattern::Pattern};
+mod logic;
+
+pub use logic::{Possible, contradiction, imply};
+
+use super::{
+    entry::{Entry, Pairs},
+    pattern::Pattern,
+};
 
 /// A compiled selector.
 #[derive(Debug)]
@@ -16,13 +23,15 @@ pub struct Selector {
 #[derive(Debug)]
 struct Test {
     negated: bool,
+    /// As it is written.
+    text: String,
     how: How,
 }
 
 #[derive(Debug)]
 enum How {
-    /// Equal, or for lines: contained.
-    Literal(String),
+    /// Equal.
+    Literal,
     /// The literal is searched for with this.
     Contains(Box<memchr::memmem::Finder<'static>>),
     Pattern(Pattern),
@@ -36,17 +45,30 @@ impl Selector {
         parser.selector().map_err(|error| format!("{error} (at character {})", 1 + text[..parser.at].chars().count()))
     }
 
+    /// # Errors
+    /// What is wrong; a filter of lines is.
+    pub fn of_labels(text: &str) -> Result<Self, String> {
+        match Self::parse(text)? {
+            Self { filters, .. } if !filters.is_empty() => Err("only labels are looked at here, no lines".into()),
+            selector => Ok(selector),
+        }
+    }
+
+    /// Whether all that it says of labels holds for these.
+    pub fn chooses(&self, labels: &Pairs) -> bool {
+        self.matchers.iter().all(|(name, test)| test.holds(labels.get(name).unwrap_or("").as_bytes()))
+    }
+
     /// Whether all holds for the entry's labels and line, as they are now.
     pub fn matches(&self, entry: &Entry) -> bool {
-        self.matchers.iter().all(|(name, test)| test.holds(entry.labels.get(name).unwrap_or("").as_bytes()))
-            && self.filters.iter().all(|test| test.holds(&entry.line))
+        self.chooses(&entry.labels) && self.filters.iter().all(|test| test.holds(&entry.line))
     }
 }
 
 impl Test {
     fn holds(&self, text: &[u8]) -> bool {
         let holds = match &self.how {
-            How::Literal(literal) => literal.as_bytes() == text,
+            How::Literal => self.text.as_bytes() == text,
             How::Contains(finder) => finder.find(text).is_some(),
             How::Pattern(pattern) => pattern.is_match(text),
         };
@@ -98,9 +120,9 @@ impl Parser<'_> {
             Pattern::new(&text)?;
             How::Pattern(Pattern::new(&format!("^(?s:{text})$"))?)
         } else {
-            How::Literal(text)
+            How::Literal
         };
-        Ok((name, Test { negated, how }))
+        Ok((name, Test { negated, text, how }))
     }
 
     fn filter(&mut self) -> Result<Test, String> {
@@ -122,7 +144,7 @@ impl Parser<'_> {
         } else {
             How::Contains(Box::new(memchr::memmem::Finder::new(text.as_bytes()).into_owned()))
         };
-        Ok(Test { negated, how })
+        Ok(Test { negated, text, how })
     }
 
     /// A string as Go writes them.
@@ -178,7 +200,7 @@ impl Parser<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::entry::Pairs, *};
+    use super::*;
 
     fn matches(selector: &str, line: &str) -> bool {
         let labels = Pairs::from_iter([("app", "web"), ("pod", "web-1")]);

@@ -4,7 +4,7 @@ use std::any::Any;
 
 use super::{
     compile::Compiler,
-    entry::{Entry, Position},
+    entry::{Entry, Pairs, Position},
 };
 
 /// Makes a stage of its settings.
@@ -21,7 +21,8 @@ pub trait Stage: Send {
     fn run(&mut self, entry: &mut Entry, context: &mut Context<'_>) -> Step;
 
     /// What it keeps for each channel, if anything.
-    fn channel(&self) -> Option<Box<dyn Channel>> {
+    fn channel(&self, origin: Origin<'_>) -> Option<Box<dyn Channel>> {
+        let _ = origin;
         None
     }
 
@@ -29,6 +30,23 @@ pub trait Stage: Send {
     fn release(&mut self, entry: &mut Entry, context: &mut Context<'_>, which: Which) -> bool {
         let _ = (entry, context, which);
         false
+    }
+}
+
+/// What a channel is known by.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// Before the first stage.
+    pub labels: &'a Pairs,
+    /// The same for standard output and standard error of a container, and for no other one.
+    pub container: u64,
+    pub is_stderr: bool,
+}
+
+impl Default for Origin<'_> {
+    /// Of no container.
+    fn default() -> Self {
+        Self { labels: Pairs::none(), container: 0, is_stderr: false }
     }
 }
 
@@ -41,6 +59,8 @@ pub enum Which {
     Late,
     /// All: the channel ends.
     All,
+    /// Those that are no lines of the channel but say something of it: the program ends, and lines will be read again.
+    Reports,
 }
 
 /// What a stage keeps for one channel.
@@ -58,6 +78,11 @@ pub trait Channel: Any + Send {
     /// When, on the clock of the node, what it holds back is due; in nanoseconds since 1970.
     fn due_ns(&self) -> Option<i64> {
         None
+    }
+
+    /// The channel's labels are others from now on; `fresh` was made with them.
+    fn take_origin(&mut self, fresh: &mut dyn Channel) {
+        let _ = fresh;
     }
 }
 
@@ -95,6 +120,10 @@ pub struct Context<'a> {
     pub now_ns: i64,
     /// See [`super::Outcome::wait_until_ns`].
     pub wait_until_ns: Option<i64>,
+    /// Lines that became one with the one before them.
+    pub repeated: u64,
+    /// What its owner should know.
+    pub notes: Vec<Note>,
     /// Slots by name, sorted.
     pub(super) sorted: &'a [(String, usize)],
     pub(super) state: &'a mut State,
@@ -119,6 +148,15 @@ impl Context<'_> {
         let found = self.sorted.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok()?;
         Some(self.sorted[found].1)
     }
+}
+
+/// `multiline: {preset: auto}` has seen the first trace of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The preset that it takes from now on.
+    pub preset: &'static str,
+    /// The channel's labels, `{app="web"}`.
+    pub labels: String,
 }
 
 /// How it goes on after a stage.

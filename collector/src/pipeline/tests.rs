@@ -16,7 +16,7 @@ impl Rig {
     fn new(stages: &str) -> Self {
         let stages = StageConfig::list(stages).unwrap();
         let pipeline = Pipeline::compile(&stages).unwrap_or_else(|errors| panic!("{errors:?}"));
-        let state = pipeline.new_state();
+        let state = pipeline.new_state(Origin::default());
         Self { pipeline, state, out: Vec::new(), lines: 0 }
     }
 
@@ -86,6 +86,20 @@ fn a_multiline_block_ends_by_the_clock_of_the_log_while_a_backlog_is_read() {
 }
 
 #[test]
+fn auto_takes_the_preset_of_the_first_trace_and_tells_it_once() {
+    let mut rig = Rig::new("- multiline: {preset: auto}");
+    for line in
+        ["a", " b", "java.lang.Error: x", "\tat a.B.c(B.java:5)", "Caused by: d.E: y", "\tat a.B.c(B.java:5)", "f"]
+    {
+        rig.line(line);
+    }
+    let note = Note { preset: "java", labels: "{}".into() };
+    assert_eq!((rig.pipeline.take_notes(), rig.pipeline.take_notes()), (vec![note], vec![]));
+    let trace = "java.lang.Error: x\n\tat a.B.c(B.java:5)\nCaused by: d.E: y\n\tat a.B.c(B.java:5)";
+    assert_eq!(rig.texts(), ["a\n b", trace]);
+}
+
+#[test]
 fn a_limit_without_drop_lets_the_entry_pass_and_says_how_long_to_wait() {
     let mut rig = Rig::new("- limit: {rate: 0.1, burst: 1}");
     let passed = |wait_until_ns| Outcome { verdict: Verdict::Passed, wait_until_ns };
@@ -137,7 +151,7 @@ fn metrics_count_by_labels_and_no_more_series_than_allowed() {
         StageConfig::list("- metrics: {lines: {type: Counter, config: {match_all: true, action: inc}}}\n").unwrap();
     let limits = compile::Limits { max_series: 1, ..Default::default() };
     let mut pipeline = Pipeline::compile_with(&stages, &limits).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let mut state = pipeline.new_state();
+    let mut state = pipeline.new_state(Origin::default());
     for app in ["a", "a", "b"] {
         let mut entry = Entry { labels: Pairs::from_iter([("app", app), ("__hidden", "x")]), ..Entry::default() };
         pipeline.process(&mut state, &mut entry, 0, &mut |_| ());

@@ -45,8 +45,8 @@ impl State {
         Detail {
             streams: Stream::ALL.iter().map(|stream| self.stream_row(unit, *stream)).collect(),
             files: files.map(|(index, file)| file_row(file, next, current == Some(index))).collect(),
-            stages: stages.map(|stages| {
-                let rows = stages.ran().map(|(place, came, dropped)| stage_row(&place, came, dropped));
+            stages: stages.zip(unit.pipeline()).map(|(stages, pipeline)| {
+                let rows = stages.ran(pipeline).map(|(place, came, dropped)| stage_row(&place, came, dropped));
                 rows.collect()
             }),
             scope: "node".into(),

@@ -36,6 +36,8 @@ pub struct Pod {
     pub meta: Box<[(Box<str>, Box<str>)]>,
     /// Why its logs are left out, if they are.
     pub exclusion: Option<PodExclusion>,
+    /// What it asks for by annotations.
+    pub asked: Box<[(Box<str>, Box<str>)]>,
     /// The list in which, or after which, it was last seen.
     list: u64,
     gone_since: Option<Instant>,
@@ -76,12 +78,12 @@ impl Metadata {
                     pod.gone_since.get_or_insert(now);
                 }
             }
-            PodUpdate::Known(PodMetadata { folder, meta, exclusion }) => {
-                let known = self.pods.get(&folder);
-                if known.is_none_or(|known| known.meta != meta || known.exclusion != exclusion) {
+            PodUpdate::Known(PodMetadata { folder, meta, exclusion, asked }) => {
+                let is_same = |known: &Pod| known.meta == meta && known.exclusion == exclusion && known.asked == asked;
+                if !self.pods.get(&folder).is_some_and(is_same) {
                     changed.push(folder.clone());
                 }
-                self.pods.insert(folder, Pod { meta, exclusion, list: self.list, gone_since: None });
+                self.pods.insert(folder, Pod { meta, exclusion, asked, list: self.list, gone_since: None });
             }
             PodUpdate::Gone(folder) => {
                 if let Some(pod) = self.pods.get_mut(&folder) {
@@ -153,6 +155,7 @@ mod tests {
             folder: folder(name),
             meta: meta.map(|(name, value)| (name.into(), value.into())).collect(),
             exclusion: None,
+            asked: Box::default(),
         }
     }
 

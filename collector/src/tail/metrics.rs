@@ -48,6 +48,8 @@ pub struct TailMetrics {
     pub malformed_lines: Family<Reason, Counter>,
     pub dropped_lines: Family<Reason, Counter>,
     pub moved_label_lines: Counter,
+    pub repeated_lines: Counter,
+    pub annotation_errors: Counter,
     pub lag_bytes: Family<ContainerLabels, UnsignedGauge>,
     pub containers: Gauge,
     pub excluded_containers: Family<Reason, Gauge>,
@@ -86,6 +88,8 @@ impl TailMetrics {
             dropped_lines,
             moved_label_lines: part.add("moved_label_lines", "Lines whose labels of pipeline_stages became structured metadata, as there were too many streams or Loki takes \
              no such label"),
+            annotation_errors: part.add("annotation_errors", "Annotations of pods that have no effect, as they are wrong or too many"),
+            repeated_lines: part.add("repeated_lines", "Lines that dedupe made one with the line before them"),
             invalid_tenant_lines: part.add("invalid_tenant_lines", "Lines for which a tenant stage chose a name that Loki would not take; they go to the tenant of \
              loki.tenant"),
             lag_bytes: part.add_with_unit(Unit::Bytes, "lag", "Bytes on the disk that Loki has not acknowledged, as of the last sweep; the containers that lag most"),

@@ -4,6 +4,7 @@
 //! positions to be saved. One thread, no locks on the way of a line. It never waits for the network: when every batch is in
 //! flight, reading stops until one comes back, and the log files wait on the disk.
 
+mod annotations;
 mod answers;
 pub mod apart;
 mod archives;
@@ -20,6 +21,7 @@ mod metrics;
 pub mod notify;
 mod partials;
 mod pause;
+mod pipelines;
 mod positions;
 mod quiet;
 pub mod read;
@@ -74,7 +76,7 @@ use crate::{
     config::Config,
     decode::{Counts, Limits, Scratch},
     model::UnitId,
-    pipeline::{Pipeline, relabel::Relabel},
+    pipeline::{Annotated, Pipeline, relabel::Relabel},
     source::kubernetes::{PodUpdate, Selector},
     status::{Health, Side, view::Asks},
 };
@@ -129,6 +131,8 @@ pub struct Setup {
     pub pod_selector: Selector,
     /// What is done with each line, if anything.
     pub pipeline: Option<Pipeline>,
+    /// What makes pipelines for pods with annotations; `None`: they may not ask for any.
+    pub annotated: Option<Annotated>,
     /// What joins it with the others.
     pub links: Links,
     /// What an earlier run saved.
@@ -219,7 +223,7 @@ impl<R: RangeReader> Tailer<R> {
     /// # Errors
     /// Where a rule of the configuration is not valid.
     pub fn new(reader: R, signal: AnySignal, setup: Setup) -> io::Result<Self> {
-        let Setup { config, relabel, pod_selector, pipeline, links, saved, metrics, health } = setup;
+        let Setup { config, relabel, pod_selector, pipeline, annotated, links, saved, metrics, health } = setup;
         let now = Instant::now();
         let (watcher, rescan_interval) = match FolderWatcher::new() {
             Ok(watcher) => (watcher, RESCAN_INTERVAL),
@@ -254,7 +258,7 @@ impl<R: RangeReader> Tailer<R> {
             // What the first scan needed is not needed again.
             decoding: Decoding {
                 limits: Some(Limits::from(&config.lines)),
-                stages: pipeline.map(Stages::new),
+                stages: Stages::new(&config, pipeline, annotated),
                 holds_memory: true,
                 ..Decoding::default()
             },
@@ -352,6 +356,7 @@ impl<R: RangeReader> Tailer<R> {
         loop {
             self.turn().await;
             if self.state.schedule.unread() == 0 {
+                self.state.release_reports();
                 self.state.lanes.seal_all();
             }
             let is_done = self.state.schedule.unread() == 0 && self.state.lanes.in_flight() == 0;

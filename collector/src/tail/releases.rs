@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::{State, Unit};
 use crate::{
     model::{TENANT_NAME_RULE, UnitId},
+    pipeline::{Note, Which},
     status::Reason,
 };
 
@@ -27,9 +28,22 @@ impl State {
         !holds || self.with_batch(id, Unit::flush).is_some()
     }
 
+    /// As [`Self::flush`], for all that stages hold back.
+    pub(super) fn release_all(&mut self, id: UnitId) -> bool {
+        self.with_batch(id, |unit, feed| unit.release(feed, Which::All)).is_some()
+    }
+
     /// As [`Self::flush`], for what stages hold back and is due by the node's clock.
     pub(super) fn release_due(&mut self, id: UnitId) -> bool {
-        self.with_batch(id, |unit, feed| unit.release(feed, false)).is_some()
+        self.with_batch(id, |unit, feed| unit.release(feed, Which::Late)).is_some()
+    }
+
+    /// Gives out what stages have to report, as the program ends. Lines that they hold back are read again by the next one.
+    pub(super) fn release_reports(&mut self) {
+        let held: Vec<_> = self.units.iter().filter(|unit| unit.due_ns().is_some()).map(|unit| unit.id).collect();
+        for id in held {
+            self.with_batch(id, |unit, feed| unit.release(feed, Which::Reports));
+        }
     }
 
     /// Gives out text that stages hold back and that is due.
@@ -83,9 +97,19 @@ impl State {
         stages.take_dropped(|reason, lines| {
             metrics.dropped_lines.get_or_create(&Reason { reason }).inc_by(lines);
         });
+        for Note { preset, labels } in stages.pipelines.take_notes() {
+            tracing::info!(
+                preset,
+                stream = labels,
+                "multiline: auto has seen a trace, and joins those of its language in this stream"
+            );
+        }
         let counts = stages.take_counts();
         if counts.oversize > 0 {
             metrics.malformed_lines.get_or_create(&Reason { reason: "oversize" }).inc_by(counts.oversize);
+        }
+        if counts.repeated > 0 {
+            metrics.repeated_lines.inc_by(counts.repeated);
         }
         if counts.invalid_tenants > 0 {
             metrics.invalid_tenant_lines.inc_by(counts.invalid_tenants);

@@ -39,6 +39,7 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
         relabel,
         pod_selector,
         pipeline,
+        annotated: None,
         links,
         saved,
         metrics: Arc::default(),

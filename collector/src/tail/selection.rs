@@ -41,6 +41,8 @@ enum Decision {
 pub struct Changes {
     excluded: Vec<(UnitId, &'static str)>,
     resumed: Vec<UnitId>,
+    /// They get another pipeline as soon as there is a batch to take what the present one holds back.
+    switching: Vec<UnitId>,
 }
 
 impl<R: RangeReader> Tailer<R> {
@@ -61,6 +63,9 @@ impl<R: RangeReader> Tailer<R> {
         }
         for id in std::mem::take(&mut self.state.selecting.changes.resumed) {
             self.scan_container(id);
+        }
+        for id in std::mem::take(&mut self.state.selecting.changes.switching) {
+            self.state.decide(id, true);
         }
     }
 
@@ -91,6 +96,13 @@ impl State {
             Some(container) => self.decision(container, has_waited),
             None => return true,
         };
+        let is_collected = matches!(decision, Decision::Collect(_));
+        let pipeline = if is_collected { self.pipeline_of(id) } else { None };
+        let is_held = self.units.get(id).is_some_and(|container| container.is_held_by_another(pipeline.as_ref()));
+        if is_held && is_collected && !self.release_all(id) {
+            self.selecting.changes.switching.push(id);
+            return true;
+        }
         self.selecting.changes.excluded.retain(|(other, _)| *other != id);
         let Some(container) = self.units.get_mut(id) else { return true };
         match decision {
@@ -108,7 +120,7 @@ impl State {
                     container.resume(limits);
                     self.selecting.changes.resumed.push(id);
                 }
-                container.set_labels(streams, self.decoding.stages.is_some());
+                container.set_labels(streams, pipeline.as_ref());
             }
         }
         true

@@ -11,19 +11,23 @@ use std::{
     time::Duration,
 };
 
+use super::pipelines::{PipelineId, Pipelines};
 use crate::{
     batch::{self, Batch, StreamSlot},
+    config::Config,
     model::{ChannelId, Line, Position, Stream, TenantName, is_tenant_name, now_ns},
-    pipeline::{self, Entry, Pairs, Pipeline, State, TENANT_LABEL, Verdict, relabel::Relabelled},
+    pipeline::{
+        self, Annotated, Entry, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which, relabel::Relabelled,
+    },
 };
 
 /// Streams of one channel. Those that had no line for [`FORGET_AFTER_NS`] make room for others.
 pub const STREAMS_MAX: usize = 200;
 const FORGET_AFTER_NS: i64 = 3600 * 1_000_000_000;
 
-/// The pipeline, with memory that all channels use by turns.
+/// The pipelines, with memory that all channels use by turns.
 pub struct Stages {
-    pipeline: Pipeline,
+    pub pipelines: Pipelines,
     entry: Entry,
     scratch: Scratch,
     /// The node's clock, as of [`Self::begin`].
@@ -31,8 +35,6 @@ pub struct Stages {
     /// When the first text that any channel holds back is due, by the node's clock.
     pub due_ns: Option<i64>,
     malformed: u64,
-    /// What the pipeline had dropped when it was last asked.
-    dropped: Vec<u64>,
 }
 
 /// What appending needs for a moment, and what it counts.
@@ -52,15 +54,27 @@ pub struct StagedCounts {
     pub oversize: u64,
     /// Entries whose labels became structured metadata.
     pub moved_labels: u64,
+    /// Lines that `dedupe` made one with the line before them.
+    pub repeated: u64,
     /// Entries for a tenant whose name Loki would not take; they go to that of `loki.tenant`.
     pub invalid_tenants: u64,
 }
 
 impl Stages {
-    pub fn new(pipeline: Pipeline) -> Self {
-        let scratch = Scratch { max_bytes: pipeline.max_bytes(), ..Scratch::default() };
-        let dropped = pipeline.drops().map(|_| 0).collect();
-        Self { pipeline, entry: Entry::default(), scratch, now_ns: 0, due_ns: None, malformed: 0, dropped }
+    /// `None`: no line goes through any stage.
+    pub fn new(config: &Config, base: Option<Pipeline>, annotated: Option<Annotated>) -> Option<Self> {
+        if base.is_none() && annotated.is_none() {
+            return None;
+        }
+        let max_bytes = usize::try_from(config.lines.max_bytes.0).unwrap_or(usize::MAX);
+        Some(Self {
+            pipelines: Pipelines::new(base, annotated),
+            entry: Entry::default(),
+            scratch: Scratch { max_bytes, ..Scratch::default() },
+            now_ns: 0,
+            due_ns: None,
+            malformed: 0,
+        })
     }
 
     /// Looks at the clock. To be called before lines are given to it.
@@ -82,19 +96,26 @@ impl Stages {
 
     /// Takes a line of a channel. Returns until when, in nanoseconds since 1970, no further line shall come of its unit.
     pub fn line(&mut self, staged: &mut Staged, channel: ChannelId, line: &Line<'_>, batch: &mut Batch) -> Option<i64> {
-        let Self { pipeline, entry, scratch, now_ns, .. } = self;
+        let Self { pipelines, entry, scratch, now_ns, .. } = self;
         entry.at = (line.at.turn, line.at.offset);
         (entry.logged_ns, entry.timestamp_ns) = (line.timestamp_ns, line.timestamp_ns);
         entry.labels.copy_from(&staged.labels);
         entry.metadata.copy_from(&staged.metadata);
         entry.line.clear();
         entry.line.extend_from_slice(line.text);
-        let Staged { state, streams, .. } = staged;
-        let state = state.get_or_insert_with(|| {
-            let mut state = pipeline.new_state();
-            state.is_stderr = channel.stream == Stream::Stderr;
-            state
-        });
+        let Staged { labels, pipeline, state, streams, has_new_labels, .. } = staged;
+        let pipeline = pipelines.of(pipeline);
+        let is_stderr = channel.stream == Stream::Stderr;
+        let origin = Origin { labels, container: channel.unit.0.into(), is_stderr };
+        let state = match state {
+            Some(state) => {
+                if std::mem::take(has_new_labels) {
+                    pipeline.take_origin(state, origin);
+                }
+                state
+            }
+            None => state.insert(pipeline.new_state(origin)),
+        };
         let mut out = |entry: &Entry| streams.append(entry, channel, batch, scratch);
         let outcome = pipeline.process(state, entry, *now_ns, &mut out);
         if outcome.verdict == Verdict::Dropped("") {
@@ -103,17 +124,13 @@ impl Stages {
         outcome.wait_until_ns
     }
 
-    /// Gives out what a channel holds back: all of it, or only what is due by the node's clock.
-    pub fn release(&mut self, staged: &mut Staged, channel: ChannelId, all: bool, batch: &mut Batch) {
-        let Self { pipeline, scratch, now_ns, .. } = self;
-        let Staged { state: Some(state), streams, .. } = staged else { return };
+    /// Gives out what a channel holds back, as far as it is wanted.
+    pub fn release(&mut self, staged: &mut Staged, channel: ChannelId, which: Which, batch: &mut Batch) {
+        let Self { pipelines, scratch, now_ns, .. } = self;
+        let Staged { state: Some(state), pipeline, streams, .. } = staged else { return };
         let mut out = |entry: &Entry| streams.append(entry, channel, batch, scratch);
-        if all {
-            pipeline.finish(state, *now_ns, &mut out);
-        } else {
-            // `limit` behind a multiline stage took its token in advance; the next line waits for it.
-            pipeline.tick(state, *now_ns, &mut out);
-        }
+        // `limit` behind a multiline stage took its token in advance; the next line waits for it.
+        pipelines.of(pipeline).give(state, *now_ns, which, &mut out);
     }
 
     /// Notes when text that is held back is due.
@@ -123,47 +140,47 @@ impl Stages {
 
     /// Calls `count` with each reason for which lines were dropped since the last call, and how many.
     pub fn take_dropped(&mut self, mut count: impl FnMut(&'static str, u64)) {
-        for ((reason, lines), before) in self.pipeline.drops().zip(&mut self.dropped) {
-            if lines > *before {
-                count(reason, lines - *before);
-                *before = lines;
-            }
-        }
+        self.pipelines.take_dropped(&mut count);
         if self.malformed > 0 {
             count("drop_malformed", std::mem::take(&mut self.malformed));
         }
     }
 
-    /// Each stage's place, how many entries came to it and how many it dropped.
-    pub fn ran(&self) -> impl Iterator<Item = (String, u64, u64)> {
-        self.pipeline.ran()
+    /// For each stage of a pipeline its place, how many entries came to it and how many it dropped.
+    pub fn ran(&self, pipeline: &PipelineId) -> impl Iterator<Item = (String, u64, u64)> {
+        self.pipelines.get(pipeline).ran()
     }
 
     /// What else was counted since the last call.
     pub fn take_counts(&mut self) -> StagedCounts {
-        std::mem::take(&mut self.scratch.counts)
+        StagedCounts { repeated: self.pipelines.take_repeated(), ..std::mem::take(&mut self.scratch.counts) }
     }
 }
 
 /// A channel whose lines go through the stages.
 pub struct Staged {
+    pub pipeline: PipelineId,
     labels: Pairs,
     metadata: Pairs,
     /// A rule drops its lines from now on; what is held back is still given out.
     pub is_dropped: bool,
     /// What stages keep for it; made for its first line.
     state: Option<State>,
+    /// Its labels are not those of `state`.
+    has_new_labels: bool,
     streams: Streams,
 }
 
 impl Staged {
     /// A channel of which nothing was read yet.
-    pub fn new(relabelled: &Relabelled) -> Self {
+    pub fn new(relabelled: &Relabelled, pipeline: PipelineId) -> Self {
         let mut staged = Self {
+            pipeline,
             labels: Pairs::default(),
             metadata: Pairs::default(),
             is_dropped: false,
             state: None,
+            has_new_labels: false,
             streams: Streams::default(),
         };
         staged.relabel(relabelled);
@@ -179,6 +196,7 @@ impl Staged {
         if self.labels != labels {
             self.streams = Streams::new(&labels);
             self.labels = labels;
+            self.has_new_labels = true;
         }
     }
 

@@ -24,6 +24,7 @@ pub(super) struct Throttles {
     pub(super) odd_lines: Throttle,
     pub(super) moved_labels: Throttle,
     pub(super) invalid_tenants: Throttle,
+    pub(super) annotations: Throttle,
     pub(super) labels: RefCell<Throttle>,
 }
 
@@ -43,6 +44,7 @@ impl Default for Throttles {
             odd_lines: Throttle::new(ODD_LINES_INTERVAL),
             moved_labels: new(),
             invalid_tenants: new(),
+            annotations: new(),
             labels: RefCell::new(new()),
         }
     }

@@ -13,6 +13,7 @@ use super::{
     chain::Chain,
     channels::Channels,
     destination::{Append, Destination, LabelledStream},
+    pipelines::PipelineId,
     staged::{Staged, Stages},
     taps::Watch,
 };
@@ -20,7 +21,7 @@ use crate::{
     batch::{Batch, Lane},
     decode::{Clock, ContainerParser, Counts, Limits, Scratch},
     model::{ChannelId, PerStream, PodName, Position, Stream, TenantName, UnitId},
-    pipeline::relabel::Relabelled,
+    pipeline::{Which, relabel::Relabelled},
 };
 
 /// A unit with so much unread has batches of its own.
@@ -186,8 +187,8 @@ impl Unit {
     }
 
     /// Gives standard output and standard error their labels; one that has none is dropped. Streams that have them already
-    /// go on unchanged. `staged`: their lines go through stages.
-    pub fn set_labels(&mut self, streams: PerStream<Option<Relabelled>>, staged: bool) {
+    /// go on unchanged. `pipeline`: their lines go through it; what another one holds back must have been given out.
+    pub fn set_labels(&mut self, streams: PerStream<Option<Relabelled>>, pipeline: Option<&PipelineId>) {
         let mut known = match std::mem::replace(&mut self.selection, Selection::Waiting) {
             Selection::Collected(known) => known.map(Some),
             Selection::Waiting | Selection::Excluded(_) => [None, None],
@@ -197,12 +198,14 @@ impl Unit {
             let known = known[index].take();
             index += 1;
             match (labels, known) {
-                (Some(labels), Some(Destination::Staged(mut known))) => {
+                (Some(labels), Some(Destination::Staged(mut known))) if pipeline == Some(&known.pipeline) => {
                     known.relabel(&labels);
                     Destination::Staged(known)
                 }
-                (Some(labels), _) if staged => Destination::Staged(Box::new(Staged::new(&labels))),
                 (Some(labels), known) => {
+                    if let Some(pipeline) = pipeline {
+                        return Destination::Staged(Box::new(Staged::new(&labels, pipeline.clone())));
+                    }
                     let labels = labels.encoded();
                     match known {
                         Some(Destination::Labelled(known)) if known.labels == labels => Destination::Labelled(known),
@@ -223,6 +226,11 @@ impl Unit {
     pub fn choose_lane(&mut self, has_own: bool) -> Lane {
         self.lane = if has_own || self.has_backlog() { Lane::Own(self.id) } else { Lane::Shared };
         self.lane
+    }
+
+    /// That which its lines go through.
+    pub fn pipeline(&self) -> Option<&PipelineId> {
+        self.staged().next().map(|(_, staged)| &staged.pipeline)
     }
 
     /// Those of its last lines.
@@ -303,17 +311,17 @@ impl Unit {
     /// Gives out all that is held back, as it is.
     pub fn flush(&mut self, feed: &mut Feed<'_>) {
         self.flush_partial(feed);
-        self.release(feed, true);
+        self.release(feed, Which::All);
     }
 
-    /// Gives out what stages hold back: all of it, or only what is due by the node's clock.
-    pub fn release(&mut self, feed: &mut Feed<'_>, all: bool) {
+    /// Gives out what stages hold back, as far as it is wanted.
+    pub fn release(&mut self, feed: &mut Feed<'_>, which: Which) {
         let (Selection::Collected(streams), Some(stages)) = (&mut self.selection, feed.stages.as_deref_mut()) else {
             return;
         };
         for (stream, destination) in Stream::ALL.into_iter().zip(streams) {
             if let Destination::Staged(staged) = destination {
-                stages.release(staged, ChannelId { unit: self.id, stream }, all, feed.batch);
+                stages.release(staged, ChannelId { unit: self.id, stream }, which, feed.batch);
             }
         }
     }
@@ -376,6 +384,11 @@ impl Unit {
     /// Whether anything is held back.
     pub fn holds_text(&self) -> bool {
         Stream::ALL.iter().any(|stream| self.held_from(*stream).is_some())
+    }
+
+    /// Whether another pipeline than this one holds text back.
+    pub fn is_held_by_another(&self, pipeline: Option<&PipelineId>) -> bool {
+        self.staged().any(|(_, staged)| staged.held_from().is_some() && pipeline != Some(&staged.pipeline))
     }
 
     /// Where the first line of a channel begins that is held back.

@@ -1,6 +1,8 @@
 //! Finding the level of a line needs no memory of its own.
 
-use collector::pipeline::{Entry, Pipeline};
+use std::time::Duration;
+
+use collector::pipeline::{Action, Budget, Entry, Level, Origin, Pipeline, Selector};
 
 use crate::allocated;
 
@@ -14,8 +16,8 @@ fn levels_of_lines_of_all_kinds_allocate_nothing_once_buffers_have_grown() {
         "2026-01-02 10:00:00 [Warning] a text of some length, as lines are",
         "nothing",
     ];
-    let mut pipeline = Pipeline::compile(&[]).unwrap().with_levels();
-    let (mut state, mut entry, mut metadata) = (pipeline.new_state(), Entry::default(), 0);
+    let mut pipeline = Pipeline::compile(&[]).unwrap().with_levels(true);
+    let (mut state, mut entry, mut metadata) = (pipeline.new_state(Origin::default()), Entry::default(), 0);
     let mut round = || {
         let before = allocated();
         for line in lines.iter().cycle().take(600) {
@@ -29,4 +31,31 @@ fn levels_of_lines_of_all_kinds_allocate_nothing_once_buffers_have_grown() {
     assert!(round() > 0, "the counter counts");
     assert_eq!(round(), 0);
     assert_eq!(metadata, 1200);
+}
+
+#[test]
+fn counts_repeats_and_budgets_allocate_nothing_per_line_once_buffers_have_grown() {
+    let budget = Budget {
+        selector: Selector::of_labels("{app=\"\"}").unwrap(),
+        rate: 1,
+        burst: 10_000,
+        action: Action::Drop,
+        keep_levels: vec![Level::Error],
+    };
+    let mut pipeline = Pipeline::compile(&[]).unwrap().with_levels(true).with_dedupe(Duration::from_secs(1));
+    pipeline = pipeline.with_budgets(vec![budget]);
+    let (mut state, mut entry, mut bytes) = (pipeline.new_state(Origin::default()), Entry::default(), 0);
+    let mut round = || {
+        let before = allocated();
+        for line in ["one line", "another line", "level=error x"].iter().cycle().take(6000) {
+            entry.metadata.clear();
+            entry.line.clear();
+            entry.line.extend_from_slice(line.as_bytes());
+            pipeline.process(&mut state, &mut entry, 0, &mut |entry| bytes += entry.line.len());
+        }
+        allocated() - before
+    };
+    assert!(round() > 0, "the counter counts");
+    assert_eq!(round(), 0);
+    assert!(bytes < 70_000, "{bytes}");
 }

@@ -1,5 +1,6 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
+mod annotations;
 mod bounds;
 mod descriptors;
 mod exclusion;
@@ -17,6 +18,7 @@ mod losses;
 mod pipeline;
 mod pods_api;
 mod positions;
+mod processing;
 mod program;
 mod read_errors;
 mod recorded;

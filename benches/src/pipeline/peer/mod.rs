@@ -49,11 +49,18 @@ impl FromStr for Peer {
 
 impl Peer {
     /// Starts it by `sh -c`. The places of logs and Loki replace `{pods}`, `{state}` and `{url}` in the command and are in the
-    /// environment: `PODS`, `TARGETS`, `STATE`, `LOKI_URL`, `LOKI_HOST`, `LOKI_PORT`. Its output goes to a file in `folder`.
+    /// environment: `PODS`, `TARGETS`, `STATE`, `LOKI_URL`, `LOKI_HOST`, `LOKI_PORT`, and `STAGES`, a list of Promtail's. Its output goes to a file in `folder`.
     ///
     /// # Errors
     /// Where it cannot be started.
-    pub fn start(&self, folder: &Path, pods: &Path, state: &Path, loki: SocketAddr) -> anyhow::Result<Process> {
+    pub fn start(
+        &self,
+        folder: &Path,
+        pods: &Path,
+        state: &Path,
+        loki: SocketAddr,
+        stages: &str,
+    ) -> anyhow::Result<Process> {
         let targets = Targets::new(pods, state);
         targets.write()?;
         let (pods, state) = (pods.display().to_string(), state.display().to_string());
@@ -65,7 +72,7 @@ impl Peer {
         command.args(["-c", &script]).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
         command.envs([("PODS", pods), ("STATE", state), ("LOKI_URL", url)]);
         command.env("LOKI_HOST", loki.ip().to_string()).env("LOKI_PORT", loki.port().to_string());
-        command.env("TARGETS", targets.file());
+        command.env("TARGETS", targets.file()).env("STAGES", stages);
         Ok(Process { name: self.name.clone(), child: spawn(&mut command)?, log, targets })
     }
 }
@@ -146,7 +153,7 @@ mod tests {
         for made in [&pods, &state] {
             fs::create_dir(made).unwrap();
         }
-        let mut process = peer.start(folder.path(), &pods, &state, loki).unwrap();
+        let mut process = peer.start(folder.path(), &pods, &state, loki, "[]").unwrap();
         process.child.wait().unwrap();
         let said = fs::read_to_string(folder.path().join("peer.log")).unwrap();
         let expected = format!("{} {} http://127.0.0.1:3100 127.0.0.1:3100\n", pods.display(), state.display());

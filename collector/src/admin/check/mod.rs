@@ -1,9 +1,11 @@
 //! `pilcrow check`: what a configuration means, in sentences.
 //!
 //! In: a validated [`Config`]. Out: text. Looks only at whether the files that it names are there, and warns of those
-//! that are not: the configuration may be for another machine. What `auto` chooses is the machine's answer: that is
+//! that are not: the configuration may be for another machine. Where there are logs, labels with many values are counted in them. What `auto` chooses is the machine's answer: that is
 //! `pilcrow doctor`'s.
 
+mod estimate;
+mod processing;
 mod relabelling;
 
 use std::{io, path::Path};
@@ -36,7 +38,8 @@ pub fn write(compiled: &Compiled, out: &mut impl io::Write) -> anyhow::Result<()
         writeln!(out, "- {sentence}")?;
     }
     let retired = compiled.warnings.iter().map(ToString::to_string);
-    for warning in retired.chain(warnings(config)).chain(relabelling.warnings(config)) {
+    let others = warnings(config).into_iter().chain(relabelling.warnings(config)).chain(estimate::warnings(compiled));
+    for warning in retired.chain(others) {
         writeln!(out, "warning: {warning}")?;
     }
     Ok(())
@@ -61,10 +64,7 @@ fn sentences(config: &Config, relabelling: &Relabelling<'_>) -> Vec<String> {
         lines(config),
         hold(config),
     ];
-    if config.levels {
-        let sentence = "The level of each line is sent as the structured metadata detected_level, which Loki keeps where its schema is v13.";
-        sentences.insert(4, sentence.into());
-    }
+    sentences.splice(4..4, processing::sentences(config));
     if !loki.headers.is_empty() {
         let names: Vec<&str> = loki.headers.keys().map(String::as_str).collect();
         sentences.insert(1, format!("Every request carries the headers {}.", names.join(", ")));

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{
     compiled::Compiled,
-    config::{self, Config, Enabled},
+    config::{self, Config, Enabled, Preset},
     model::PodName,
     pipeline::relabel::{self, Outcome, Relabel, Relabelled, Target, why_unknown},
 };
@@ -23,7 +23,11 @@ pub(super) struct Relabelling<'c> {
 pub fn write_rules(config: &Config, out: &mut impl io::Write) -> anyhow::Result<()> {
     writeln!(out, "relabel_defaults: false\nrelabel_configs:")?;
     if config.relabel_defaults {
-        writeln!(out, "# built in\n{}", relabel::BUILT_IN.trim_end())?;
+        match config.preset {
+            Preset::None => writeln!(out, "# built in")?,
+            preset => writeln!(out, "# of the preset {}", preset.name())?,
+        }
+        writeln!(out, "{}", relabel::built_in_yaml(config.preset).trim_end())?;
     }
     if !config.relabel_configs.is_empty() {
         writeln!(out, "# from the configuration")?;
@@ -54,9 +58,13 @@ impl<'c> Relabelling<'c> {
     }
 
     pub fn sentence(&self, config: &Config) -> String {
+        let built_in = match config.preset {
+            Preset::None => "The built-in rules".to_owned(),
+            preset => format!("The rules of the preset {}", preset.name()),
+        };
         let rules = match (config.relabel_defaults, config.relabel_configs.len()) {
-            (true, 0) => "The built-in rules make labels".to_owned(),
-            (true, n) => format!("The built-in rules and {n} of the configuration make labels"),
+            (true, 0) => format!("{built_in} make labels"),
+            (true, n) => format!("{built_in} and {n} of the configuration make labels"),
             (false, n) => format!("{n} rules of the configuration make labels, without the built-in ones"),
         };
         let rules = if config.service_name { format!("{rules}, and service_name is added") } else { rules };
@@ -91,6 +99,13 @@ impl<'c> Relabelling<'c> {
         if !asks && !config.kubernetes.pod_selector.is_empty() {
             warnings.push(
                 "kubernetes.pod_selector has no effect: only the Kubernetes API knows the labels of pods, and \
+                 kubernetes.enabled is false"
+                    .into(),
+            );
+        }
+        if !asks && !config.kubernetes.annotations.allow.is_empty() {
+            warnings.push(
+                "kubernetes.annotations has no effect: only the Kubernetes API knows the annotations of pods, and \
                  kubernetes.enabled is false"
                     .into(),
             );

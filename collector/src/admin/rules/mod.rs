@@ -14,12 +14,14 @@ pub use sent::{Named, Sent, named};
 pub use timing::{Sample, Samples};
 pub use trace::{Change, Did, End, StepTrace, Trace, differing};
 
+use std::cell::Cell;
+
 use self::trace::Tracer;
 use crate::{
     compiled::Compiled,
     model::Stream,
     pipeline::{
-        Entry, Pairs, Pipeline, State,
+        Entry, Note, Origin, Pairs, Pipeline, State,
         relabel::{self, Outcome, Relabel, Target},
     },
 };
@@ -30,12 +32,17 @@ pub struct Rules<'c> {
     pipeline: Pipeline,
     tracer: Tracer,
     entry: Entry,
+    /// Numbers of containers that were given out.
+    containers: Cell<u64>,
 }
 
 /// A container's stdout or stderr: the labels and metadata that its lines enter the pipeline with, and what stages keep of it.
 pub struct Channel {
     pub labels: Pairs,
     pub metadata: Pairs,
+    /// Tells the container from others.
+    container: u64,
+    is_stderr: bool,
     state: State,
 }
 
@@ -64,6 +71,7 @@ impl<'c> Rules<'c> {
             tracer: Tracer::new(&pipeline, explain),
             pipeline,
             entry: Entry::default(),
+            containers: Cell::default(),
         })
     }
 
@@ -80,15 +88,21 @@ impl<'c> Rules<'c> {
         };
         let mut labels = pairs(&relabelled.labels);
         more.into_iter().for_each(|(name, value)| labels.set(name, value));
-        let mut channel = self.channel_with(labels, pairs(&relabelled.metadata));
-        channel.state.is_stderr = target.stream == Stream::Stderr.name();
-        Some(channel)
+        let is_stderr = target.stream == Stream::Stderr.name();
+        Some(self.new_channel(labels, pairs(&relabelled.metadata), is_stderr))
     }
 
     /// A channel with these labels, whatever the rules say.
     #[must_use]
     pub fn channel_with(&self, labels: Pairs, metadata: Pairs) -> Channel {
-        Channel { labels, metadata, state: self.pipeline.new_state() }
+        self.new_channel(labels, metadata, false)
+    }
+
+    /// Each is a container of its own.
+    fn new_channel(&self, labels: Pairs, metadata: Pairs, is_stderr: bool) -> Channel {
+        let container = self.containers.replace(self.containers.get() + 1);
+        let state = self.pipeline.new_state(Origin { labels: &labels, container, is_stderr });
+        Channel { labels, metadata, container, is_stderr, state }
     }
 
     /// Takes a line through the stages. Blocks that it ends come before it.
@@ -113,6 +127,11 @@ impl<'c> Rules<'c> {
         self.pipeline.place(stage)
     }
 
+    /// What `multiline: {preset: auto}` took since the last call.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        self.pipeline.take_notes()
+    }
+
     /// Whether there are no stages.
     #[must_use]
     pub fn has_no_stages(&self) -> bool {
@@ -122,6 +141,13 @@ impl<'c> Rules<'c> {
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.tracer.counts
+    }
+}
+
+impl Channel {
+    /// What it is known by.
+    fn origin(&self) -> Origin<'_> {
+        Origin { labels: &self.labels, container: self.container, is_stderr: self.is_stderr }
     }
 }
 

@@ -51,7 +51,7 @@ impl Rules<'_> {
             return None;
         }
         let step_ns = last.now_ns.saturating_sub(first.now_ns).max(0).saturating_add(PAUSE_NS);
-        channels.iter_mut().for_each(|channel| channel.state = self.pipeline.new_state());
+        channels.iter_mut().for_each(|channel| channel.state = self.pipeline.new_state(channel.origin()));
         // The first pass fills caches and tables of the regular expressions.
         self.pass(channels, samples, 0);
         let (begin, mut passes) = (Instant::now(), 0_u32);

@@ -21,9 +21,11 @@ use std::{
 
 use anyhow::Context;
 
-use self::{input::Logged, trial::Trial};
+pub use self::input::Logged;
+use self::trial::Trial;
 use crate::{
     compiled::Compiled,
+    config::Config,
     decode::{Clock, Limits},
     model::PodName,
     source::kubernetes::PodMetadata,
@@ -93,12 +95,9 @@ pub fn run(
     let mut trial = Trial::new(compiled, request, colours, out)?;
     let limits = Limits::from(&compiled.config.lines);
     if request.is_of_containers() {
-        let found = containers::find(&compiled.config, request, pods)?;
-        let lines = request.lines.unwrap_or(LINES);
-        let logs = found.containers.iter().map(|found| (found.origin.clone(), last_lines(&found.file, limits, lines)));
-        let logs = logs.map(|(origin, lines)| lines.map(|lines| (origin, lines)));
-        trial.collected(logs.collect::<anyhow::Result<Vec<_>>>()?)?;
-        return trial.end(&found.notes);
+        let (containers, notes) = read_containers(&compiled.config, request, pods)?;
+        trial.collected(containers.into_iter().map(|read| (read.origin, read.lines)).collect())?;
+        return trial.end(&notes);
     }
     let stdin = request.stdin.then(|| PathBuf::from(STDIN));
     for file in stdin.iter().chain(&request.files) {
@@ -125,6 +124,43 @@ pub fn run(
         }
     }
     trial.end(&[])
+}
+
+/// A container with its last lines.
+pub struct LastLines {
+    pub origin: Origin,
+    /// The log that is written to.
+    pub file: PathBuf,
+    pub lines: Vec<Logged>,
+}
+
+/// The last lines of this node's containers that a request means, and what else should be known.
+///
+/// # Errors
+/// There are none, or they cannot be read.
+pub fn read_containers(
+    config: &Config,
+    request: &Request,
+    pods: Pods,
+) -> anyhow::Result<(Vec<LastLines>, Vec<String>)> {
+    let found = containers::find(config, request, pods)?;
+    let (limits, lines) = (Limits::from(&config.lines), request.lines.unwrap_or(LINES));
+    let read = |found: containers::Found| {
+        let lines = last_lines(&found.file, limits, lines)?;
+        Ok(LastLines { origin: found.origin, file: found.file, lines })
+    };
+    Ok((found.containers.into_iter().map(read).collect::<anyhow::Result<_>>()?, found.notes))
+}
+
+/// The last lines of each of this node's containers, as far as they can be read.
+///
+/// # Errors
+/// There are none.
+pub fn node_lines(compiled: &Compiled, lines: usize) -> anyhow::Result<Vec<(Origin, Vec<Logged>)>> {
+    let limits = Limits::from(&compiled.config.lines);
+    let found = containers::find(&compiled.config, &Request::default(), Ok(None))?;
+    let logs = found.containers.into_iter();
+    Ok(logs.filter_map(|found| Some((found.origin, last_lines(&found.file, limits, lines).ok()?))).collect())
 }
 
 /// All lines as they come, or the last of them.

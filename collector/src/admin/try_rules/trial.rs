@@ -16,7 +16,7 @@ use crate::{
     },
     compiled::Compiled,
     model::{Line, Stream},
-    pipeline::relabel::Target,
+    pipeline::{Note, relabel::Target},
     tail::STREAMS_MAX,
 };
 
@@ -132,8 +132,12 @@ impl<'t, W: Write> Trial<'t, W> {
 
     /// All has been shown.
     pub fn end(mut self, notes: &[String]) -> anyhow::Result<()> {
+        let took = self.rules.take_notes();
+        let took =
+            took.into_iter().map(|Note { preset, labels }| format!("multiline: auto took {preset} for {labels}"));
+        let notes: Vec<String> = notes.iter().cloned().chain(took).collect();
         let cost_ns = self.rules.measure(&mut self.channels, &self.samples);
-        let mut summary = Summary::new(&self.rules, &self.known, cost_ns, notes);
+        let mut summary = Summary::new(&self.rules, &self.known, cost_ns, &notes);
         if !self.request.is_of_containers() {
             // Text has no times of its own, and a file may hold any part of a day.
             summary.bytes_a_day = None;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 fn level(text: &str) -> &'static str {
-    of_text(text.as_bytes(), false, &mut Vec::new())
+    of_text(text.as_bytes(), false, &mut Vec::new()).name()
 }
 
 #[track_caller]
@@ -148,7 +148,7 @@ fn the_first_word_that_stands_alone_tells_the_level_of_a_text() {
 
 #[test]
 fn standard_error_is_an_error_only_where_nothing_else_tells() {
-    let on_stderr = |text: &str| of_text(text.as_bytes(), true, &mut Vec::new());
+    let on_stderr = |text: &str| of_text(text.as_bytes(), true, &mut Vec::new()).name();
     assert_eq!(on_stderr("cannot open x"), "error");
     assert_eq!(on_stderr(r#"{"msg":"x"}"#), "error");
     assert_eq!(on_stderr("listening, debug is off"), "debug");
@@ -160,10 +160,9 @@ fn standard_error_is_an_error_only_where_nothing_else_tells() {
 
 /// What becomes of `detected_level`.
 fn detected(stages: &str, line: &str, metadata: &[(&str, &str)], is_stderr: bool) -> String {
-    let mut pipeline = Pipeline::compile(&StageConfig::list(stages).unwrap()).unwrap().with_levels();
+    let mut pipeline = Pipeline::compile(&StageConfig::list(stages).unwrap()).unwrap().with_levels(true);
     assert_eq!(pipeline.place(pipeline.len() - 1), "levels");
-    let mut state = pipeline.new_state();
-    state.is_stderr = is_stderr;
+    let mut state = pipeline.new_state(Origin { is_stderr, ..Origin::default() });
     let mut entry = Entry {
         labels: Pairs::from_iter([("app", "web")]),
         metadata: metadata.iter().copied().collect(),
@@ -220,7 +219,7 @@ proptest! {
         is_stderr: bool,
     ) {
         let level = of_text(&text, is_stderr, &mut Vec::new());
-        prop_assert!(level == UNKNOWN || NAMES.iter().any(|(_, known)| *known == level));
+        prop_assert!(level == Level::Unknown || NAMES.iter().any(|(_, known)| *known == level));
     }
 
     #[test]

@@ -17,5 +17,5 @@ pub use explain::Explained;
 pub use meta::{Target, annotation_names, controller_names, is_from_api, label_names, why_unknown};
 pub use rule::{Labels, Rule, RuleError};
 pub use rules::{
-    BUILT_IN, LABELS_MAX, NAME_BYTES_MAX, Outcome, Relabel, Relabelled, StreamLabels, VALUE_BYTES_MAX, built_in,
+    LABELS_MAX, NAME_BYTES_MAX, Outcome, Relabel, Relabelled, StreamLabels, VALUE_BYTES_MAX, built_in, built_in_yaml,
 };

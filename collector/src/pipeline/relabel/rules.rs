@@ -1,6 +1,9 @@
 //! All rules, one after the other: from what is known of a container to the labels of its streams.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Labels, Rule, RuleError, Target, meta,
@@ -9,12 +12,19 @@ use super::{
 };
 use crate::{
     batch,
-    config::{Config, RelabelConfig},
+    config::{Config, Preset, RelabelConfig},
 };
 
-/// The rules that make Pilcrow's default labels, as YAML. What stands under `labels` in the configuration is there before
-/// the first rule.
-pub const BUILT_IN: &str = include_str!("built_in.yaml");
+/// The rules that make the labels of a preset, as YAML. What stands under `labels` in the configuration is there before the
+/// first rule.
+#[must_use]
+pub fn built_in_yaml(preset: Preset) -> &'static str {
+    match preset {
+        Preset::None => include_str!("built_in.yaml"),
+        Preset::PromtailChart => include_str!("promtail_chart.yaml"),
+        Preset::K8sMonitoring => include_str!("k8s_monitoring.yaml"),
+    }
+}
 
 /// Labels whose names begin so become structured metadata of that name.
 const STRUCTURED_METADATA: &str = "__structured_metadata_";
@@ -27,10 +37,10 @@ pub const VALUE_BYTES_MAX: usize = 2048;
 const METADATA_ENTRIES_MAX: usize = 128;
 const METADATA_BYTES_MAX: usize = 64 << 10;
 
-/// The rules that make Pilcrow's default labels.
+/// The rules that make the labels of a preset.
 #[must_use]
-pub fn built_in() -> Vec<RelabelConfig> {
-    RelabelConfig::list(BUILT_IN)
+pub fn built_in(preset: Preset) -> Vec<RelabelConfig> {
+    RelabelConfig::list(built_in_yaml(preset))
 }
 
 /// The rules of a configuration, ready to be applied.
@@ -85,7 +95,7 @@ impl Relabel {
     /// Each rule that Prometheus would not accept, by its index in `relabel_configs`.
     pub fn new(config: &Config) -> Result<Self, Vec<(usize, RuleError)>> {
         let mut rules: Vec<Rule> = if config.relabel_defaults {
-            built_in().iter().filter_map(|rule| Rule::new(rule).ok()).collect()
+            built_in(config.preset).iter().filter_map(|rule| Rule::new(rule).ok()).collect()
         } else {
             Vec::new()
         };
@@ -137,6 +147,29 @@ impl Relabel {
     #[must_use]
     pub fn reads(&self, name: &str) -> bool {
         self.names_services && name == service_name::ANNOTATION || self.rules.iter().any(|rule| rule.reads(name))
+    }
+
+    /// The names of all labels that a stream may have after the rules, with the value of those that always have the same;
+    /// `None`: any name is possible.
+    #[must_use]
+    pub fn possible(&self) -> Option<BTreeMap<&str, Option<&str>>> {
+        let mut possible: BTreeMap<_, _> =
+            self.fixed.iter().map(|(name, value)| (name.as_str(), Some(value.as_str()))).collect();
+        for rule in &self.rules {
+            match rule.writes() {
+                Writes::Label(name) => {
+                    possible.insert(name, None);
+                }
+                Writes::Any => return None,
+                Writes::Nothing => {}
+            }
+        }
+        // It stands in where the rules leave none.
+        possible.entry("job").or_default();
+        if self.names_services {
+            possible.insert(SERVICE_NAME, None);
+        }
+        Some(possible)
     }
 
     /// The rules, in their order.
@@ -234,5 +267,7 @@ fn acceptable(name: String) -> String {
     if is_label_name(&word) { word } else { format!("_{word}") }
 }
 
+#[cfg(test)]
+mod presets;
 #[cfg(test)]
 mod tests;

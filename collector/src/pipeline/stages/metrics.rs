@@ -123,7 +123,8 @@ fn metric(compiler: &mut Compiler<'_>, name: &str, settings: MetricSettings) -> 
     }
     let buckets = if kind == Kind::Histogram { config.buckets } else { Vec::new() };
     let custom = compiler.metrics().clone();
-    let id = custom.add(&full_name, &settings.description, kind, &buckets, idle_ns);
+    let known = compiler.limits().metrics.is_some().then(|| custom.find(&full_name)).flatten();
+    let id = known.map_or_else(|| custom.add(&full_name, &settings.description, kind, &buckets, idle_ns), Ok);
     let id = id.map_err(|message| compiler.error(name, message))?;
     let source = compiler.slot(settings.source.as_deref().unwrap_or(name));
     Ok(Metric { id, source, action, value: config.value.map(String::into_bytes) })

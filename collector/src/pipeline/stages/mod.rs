@@ -60,6 +60,11 @@ const STAGES: [(&[&str], Compile); 26] = [
     (&["truncate"], truncate::compile),
 ];
 
+/// The names of all stages.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    STAGES.iter().flat_map(|(names, _)| *names).copied()
+}
+
 /// How the stage of this name is compiled.
 ///
 /// # Errors
@@ -73,11 +78,10 @@ pub fn find(name: &str) -> Result<Compile, String> {
     if let Some(why) = refused::why(name) {
         return Err(why.into());
     }
-    let all = STAGES.iter().flat_map(|(names, _)| *names);
-    let nearest = all.clone().map(|known| (strsim::osa_distance(name, known), *known)).min();
+    let nearest = names().map(|known| (strsim::osa_distance(name, known), known)).min();
     match nearest.filter(|(distance, known)| *distance <= 1 + known.len() / 3) {
         Some((_, nearest)) => Err(format!("unknown stage; did you mean {nearest}?")),
-        None => Err(format!("unknown stage; known are: {}", all.copied().collect::<Vec<_>>().join(", "))),
+        None => Err(format!("unknown stage; known are: {}", names().collect::<Vec<_>>().join(", "))),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::pipeline::{
     compile::Compiler,
     entry::{Entry, Position},
     pattern::Pattern,
-    stage::{Channel, Context, Failed, Stage, Step, Which},
+    stage::{Channel, Context, Failed, Note, Origin, Stage, Step, Which},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +72,8 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
 struct Blocks {
     blocks: Vec<Block>,
     max_wait_ns: i64,
+    /// The channel's labels, as people write them, until it was told what `auto` took for it.
+    untold: Option<String>,
 }
 
 /// Sets of labels of one channel that may have blocks at the same time; lines of others pass singly.
@@ -110,8 +112,13 @@ impl Channel for Blocks {
 }
 
 impl Stage for Multiline {
-    fn channel(&self) -> Option<Box<dyn Channel>> {
-        Some(Box::new(Blocks { blocks: Vec::new(), max_wait_ns: self.max_wait_ns }))
+    fn channel(&self, origin: Origin<'_>) -> Option<Box<dyn Channel>> {
+        let is_auto = matches!(self.begins, Begins::With(Preset::Auto));
+        let untold = is_auto.then(|| {
+            let labels: Vec<_> = origin.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+            format!("{{{}}}", labels.join(", "))
+        });
+        Some(Box::new(Blocks { blocks: Vec::new(), max_wait_ns: self.max_wait_ns, untold }))
     }
 
     fn run(&mut self, entry: &mut Entry, context: &mut Context<'_>) -> Step {
@@ -150,6 +157,11 @@ impl Stage for Multiline {
         } else if let Begins::With(preset) = &self.begins {
             block.machine.advance(*preset, &entry.line);
         }
+        let took = block
+            .machine
+            .found()
+            .and_then(|preset| Some(Note { preset: preset.name(), labels: blocks.untold.take()? }));
+        let block = &mut blocks.blocks[place];
         if block.text.is_empty() {
             block.at = entry.at;
         } else {
@@ -158,11 +170,10 @@ impl Stage for Multiline {
         block.text.extend_from_slice(&entry.line);
         block.lines += 1;
         (block.logged_ns, block.came_ns) = (entry.logged_ns, now_ns);
-        if block.lines == self.max_lines && !block.text.is_empty() {
-            block.is_due = true;
-            return Step::HeldAndDue;
-        }
-        Step::Held
+        let is_full = block.lines == self.max_lines && !block.text.is_empty();
+        block.is_due |= is_full;
+        context.notes.extend(took);
+        if is_full { Step::HeldAndDue } else { Step::Held }
     }
 
     fn release(&mut self, entry: &mut Entry, context: &mut Context<'_>, which: Which) -> bool {
@@ -173,6 +184,7 @@ impl Stage for Multiline {
             Which::Marked => block.is_due,
             Which::Late => block.is_due || block.came_ns.saturating_add(max_wait_ns) <= now_ns,
             Which::All => true,
+            Which::Reports => false,
         };
         let due = blocks.blocks.iter_mut().filter(|block| !block.text.is_empty() && is_due(block));
         // In the order in which they were written.

@@ -30,16 +30,29 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
         return Err(compiler.error("rate", format!("expected a number from 0 to 1, found {}", settings.rate)));
     }
     let reason = compiler.reason(settings.drop_counter_reason.as_deref(), "sampling_stage");
-    // Rounding does not matter here; 1 keeps all.
-    let kept = (settings.rate * (1_u64 << 63) as f64) as u64;
-    Ok(vec![Box::new(Sampling { kept, reason })])
+    Ok(vec![Box::new(Sampling { kept: parts(settings.rate), reason })])
 }
 
 impl Stage for Sampling {
     fn run(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Step {
-        let hash = mix(mix(entry.labels.hash(), &entry.timestamp_ns.to_le_bytes()), &entry.line);
-        if finish(hash) >> 1 < self.kept { Step::Next } else { Step::Drop(self.reason) }
+        if chance(entry) < self.kept { Step::Next } else { Step::Drop(self.reason) }
     }
+}
+
+/// Whether an entry is among this share of all; a larger share has all entries of a smaller one.
+pub(in crate::pipeline) fn is_kept(entry: &Entry, share: f64) -> bool {
+    chance(entry) < parts(share)
+}
+
+/// A number below 2^63 that each entry has for good.
+fn chance(entry: &Entry) -> u64 {
+    finish(mix(mix(entry.labels.hash(), &entry.timestamp_ns.to_le_bytes()), &entry.line)) >> 1
+}
+
+/// A share from 0 to 1 in parts of 2^63; less than 0 is none.
+fn parts(share: f64) -> u64 {
+    // Rounding does not matter here; 1 keeps all.
+    (share * (1_u64 << 63) as f64) as u64
 }
 
 /// Where a hash begins.

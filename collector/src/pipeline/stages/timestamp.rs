@@ -80,7 +80,12 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
             compiler.warn("", message);
             false
         }
-        Some("fudge") => true,
+        Some("fudge") => {
+            let message = "fudge: lines that are read again after a restart have other times than before, so that Loki stores them twice; \
+                           skip keeps the time at which the line was written";
+            compiler.warn("action_on_failure", message);
+            true
+        }
         Some("skip") => false,
         Some(other) => {
             return Err(compiler.error("action_on_failure", format!("expected fudge or skip, found {other:?}")));

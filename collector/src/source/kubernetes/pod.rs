@@ -4,7 +4,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{ResourceExt, core::PartialObjectMeta};
 
 use super::Selector;
-use crate::{model::PodName, pipeline::relabel};
+use crate::{config::AnnotationKey, model::PodName, pipeline::relabel};
+
+/// What the names of Pilcrow's annotations begin with.
+const PREFIX: &str = "pilcrow.dev/";
 
 /// The annotation that excludes a pod's logs; its value is `true`.
 const EXCLUDE: &str = "pilcrow.dev/exclude";
@@ -21,6 +24,8 @@ pub struct Interest {
     pub rules: relabel::Relabel,
     /// Pods that it does not select are left out.
     pub selector: Selector,
+    /// What pods may ask for by annotations.
+    pub annotations: Vec<AnnotationKey>,
 }
 
 /// What is used of a pod's metadata.
@@ -33,6 +38,8 @@ pub struct PodMetadata {
     pub meta: Box<[(Box<str>, Box<str>)]>,
     /// Its logs are left out.
     pub exclusion: Option<PodExclusion>,
+    /// What it asks for by annotations that are allowed, by their names without `pilcrow.dev/`, sorted.
+    pub asked: Box<[(Box<str>, Box<str>)]>,
 }
 
 /// Why a pod's logs are left out.
@@ -58,8 +65,21 @@ impl PodMetadata {
         } else {
             (!interest.selector.matches(pod.labels())).then_some(PodExclusion::Selector)
         };
-        Some(Self { folder: name.folder_name().into(), meta: meta(pod, &interest.rules), exclusion })
+        let (meta, asked) = (meta(pod, &interest.rules), asked(pod, &interest.annotations));
+        Some(Self { folder: name.folder_name().into(), meta, exclusion, asked })
     }
+}
+
+fn asked<K>(pod: &PartialObjectMeta<K>, allowed: &[AnnotationKey]) -> Box<[(Box<str>, Box<str>)]>
+where
+    PartialObjectMeta<K>: kube::Resource,
+{
+    let ours = pod.annotations().iter().filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?, value)));
+    let is_allowed = |name: &str| {
+        let key = name.split_once('.').map_or(name, |(key, _)| key);
+        allowed.iter().any(|allowed| allowed.name() == key)
+    };
+    ours.filter(|(name, _)| is_allowed(name)).map(|(name, value)| (name.into(), value.as_str().into())).collect()
 }
 
 /// The UID in the name of a static pod's log folder, where the pod is its mirror. A pod may have any annotations: only the
@@ -110,7 +130,9 @@ mod tests {
 
     fn interest(selector: &str, rules: &str) -> Interest {
         let config = Config { relabel_configs: RelabelConfig::list(rules), ..Config::default() };
-        Interest { rules: relabel::Relabel::new(&config).unwrap(), selector: Selector::parse(selector).unwrap() }
+        let rules = relabel::Relabel::new(&config).unwrap();
+        let annotations = vec![AnnotationKey::Multiline, AnnotationKey::Drop];
+        Interest { rules, selector: Selector::parse(selector).unwrap(), annotations }
     }
 
     /// The pod p of the namespace ns, with this metadata as well.
@@ -168,6 +190,16 @@ mod tests {
         let by_owner = pod(&interest, json!({"annotations": hash, "ownerReferences": node}));
         assert_eq!(&*by_owner.folder, "ns_p_h");
         assert_eq!(&*pod(&interest, json!({"annotations": hash})).folder, "ns_p_u");
+    }
+
+    #[test]
+    fn of_pilcrows_annotations_only_those_that_are_allowed_count() {
+        let annotations = json!({
+            "pilcrow.dev/multiline": "java", "pilcrow.dev/drop.side.car": "x", "pilcrow.dev/sample": "0.1", "other/drop": "y",
+        });
+        let pod = pod(&interest("", ""), json!({"annotations": annotations}));
+        let asked: Vec<(&str, &str)> = pod.asked.iter().map(|(name, value)| (&**name, &**value)).collect();
+        assert_eq!(asked, [("drop.side.car", "x"), ("multiline", "java")]);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use super::{
     Op::{self, *},
     play,
+    run::Way,
 };
 
 fn assert_holds(ops: &[Op]) {
-    for tenants in [false, true] {
-        play(ops, tenants).unwrap();
+    for way in Way::ALL {
+        play(ops, way).unwrap();
     }
 }
 

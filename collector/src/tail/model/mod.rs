@@ -17,7 +17,7 @@ use prost::Message;
 
 use self::{
     node::{ClosedFile, Node},
-    run::{BATCH_BYTES, Pending, QUEUE_BYTES, Run},
+    run::{BATCH_BYTES, Pending, QUEUE_BYTES, Run, Way},
 };
 use super::*;
 use crate::{
@@ -98,8 +98,7 @@ struct World {
     fails: Rc<Cell<bool>>,
     run: Run,
     stored: Snapshot,
-    /// Whether a stage gives each line the tenant of its last digit.
-    tenants: bool,
+    way: Way,
     /// Whether Loki refuses standard output and standard error.
     refuses: [bool; 2],
     /// Loki refuses tenants whose digit leaves this remainder by three.
@@ -119,11 +118,14 @@ struct World {
 }
 
 impl World {
-    fn new(tenants: bool) -> Self {
-        let (node, fails) = (Node::new(), Rc::new(Cell::new(false)));
-        let run = Run::start(node.pods.path(), tenants, Snapshot::default(), &fails);
+    fn new(way: Way) -> Self {
+        let (mut node, fails) = (Node::new(), Rc::new(Cell::new(false)));
+        if way == Way::Held {
+            node.is_dropped = |line| line.ends_with("3]") || line.ends_with("7]");
+        }
+        let run = Run::start(node.pods.path(), way, Snapshot::default(), &fails);
         Self {
-            tenants,
+            way,
             refused_tenants: None,
             node,
             fails,
@@ -163,7 +165,7 @@ impl World {
                 }
             }
             Op::Loki { stderr, refuses } => self.refuses[usize::from(stderr)] = refuses,
-            Op::Tenants { refused } => self.refused_tenants = refused.filter(|_| self.tenants),
+            Op::Tenants { refused } => self.refused_tenants = refused.filter(|_| self.way == Way::Tenants),
             Op::TryParked => self.try_parked(),
             Op::Save => self.save(),
             Op::Kill if self.may_end() => self.start_again(),
@@ -206,7 +208,7 @@ impl World {
     }
 
     fn start_again(&mut self) {
-        self.run = Run::start(self.node.pods.path(), self.tenants, self.stored.clone(), &self.fails);
+        self.run = Run::start(self.node.pods.path(), self.way, self.stored.clone(), &self.fails);
         self.acknowledged.clone_from(&self.stored_acknowledged);
     }
 
@@ -233,15 +235,17 @@ impl World {
             sent.push((stream.channel.stream as usize, PushRequest::decode(&bytes[..]).unwrap()));
         }
         for (of, request) in sent {
-            for entry in request.streams.into_iter().flat_map(|stream| stream.entries) {
-                if self.acknowledged[of].contains(&entry.line) {
-                    self.repeated.push(entry.line.clone());
+            let entries = request.streams.iter().flat_map(|stream| &stream.entries);
+            // Stages may have joined lines.
+            for line in entries.flat_map(|entry| entry.line.split('\n')).map(str::to_owned) {
+                if self.acknowledged[of].contains(&line) {
+                    self.repeated.push(line.clone());
                 }
                 // Loki stores a repetition once.
-                if !self.delivered[of].contains(&entry.line) {
-                    self.delivered[of].push(entry.line.clone());
+                if !self.delivered[of].contains(&line) {
+                    self.delivered[of].push(line.clone());
                 }
-                taken[of].push(entry.line);
+                taken[of].push(line);
             }
         }
         (taken, refused)
@@ -306,6 +310,7 @@ impl World {
         self.refused_tenants = None;
         for _ in 0..100 {
             self.run.turn().await;
+            self.run.give_out_held();
             self.run.tailer.state.lanes.seal_all();
             self.run.receive();
             while !self.run.pending.is_empty() {
@@ -314,7 +319,8 @@ impl World {
             self.try_parked();
             self.run.tailer.take_ended();
             self.run.receive();
-            if self.is_delivered() && self.run.parked.is_empty() && self.run.is_all_acknowledged() {
+            let is_done = self.is_delivered() && self.run.has_read_all();
+            if is_done && self.run.parked.is_empty() && self.run.is_all_acknowledged() {
                 return;
             }
         }
@@ -324,7 +330,7 @@ impl World {
     fn is_delivered(&self) -> bool {
         let by_stream = |lines: &[Vec<String>; 2]| {
             lines.clone().map(|mut lines| {
-                lines.sort_by_key(|line| if self.tenants { line.as_bytes()[line.len() - 2] } else { 0 });
+                lines.sort_by_key(|line| if self.way == Way::Tenants { line.as_bytes()[line.len() - 2] } else { 0 });
                 lines
             })
         };
@@ -338,7 +344,7 @@ impl World {
             return Err(format!("delivered: {delivered:?}\n  written: {written:?}"));
         }
         // A channel has one position: lines of other tenants behind the first refused one come again.
-        if !self.repeated.is_empty() && !self.tenants {
+        if !self.repeated.is_empty() && self.way != Way::Tenants {
             return Err(format!("sent again without need: {:?}", self.repeated));
         }
         let batches = (QUEUE_BYTES / BATCH_BYTES) as usize;
@@ -347,7 +353,8 @@ impl World {
         }
         // A batch may be exceeded by its last line, or where held text is given out by the last one of each stream.
         let longest = written.iter().flatten().map(String::len).max().unwrap_or(0) + LINE_OVERHEAD;
-        let bound = BATCH_BYTES as usize + 2 * longest;
+        let lines = if self.way == Way::Held { JOINED_MAX } else { 1 };
+        let bound = BATCH_BYTES as usize + 2 * lines * longest;
         if self.largest_batch > bound {
             return Err(format!("a batch of {} bytes, of {bound}", self.largest_batch));
         }
@@ -355,14 +362,17 @@ impl World {
     }
 }
 
+/// Lines that a stage joins at most.
+const JOINED_MAX: usize = 3;
+
 /// Bytes of a batch for a line besides its text: labels, time and lengths.
 const LINE_OVERHEAD: usize = 200;
 
 /// Does what happens, and then has Pilcrow deliver everything. Returns what is wrong then.
-fn play(ops: &[Op], tenants: bool) -> Result<(), String> {
+fn play(ops: &[Op], way: Way) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut world = World::new(tenants);
+        let mut world = World::new(way);
         for op in ops {
             world.act(*op).await;
         }
@@ -384,9 +394,9 @@ proptest! {
     #[test]
     fn every_line_is_delivered_in_order_whatever_is_rotated_removed_refused_and_killed(
         ops in prop::collection::vec(op(), 0..140),
-        tenants in any::<bool>(),
+        way in prop::sample::select(Way::ALL.to_vec()),
     ) {
-        play(&ops, tenants).map_err(TestCaseError::fail)?;
+        play(&ops, way).map_err(TestCaseError::fail)?;
     }
 }
 

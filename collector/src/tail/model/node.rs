@@ -27,8 +27,9 @@ pub struct Node {
     rotations: usize,
     /// For each stream the pieces of the line that has begun.
     pub begun: [String; 2],
-    /// For each stream its lines.
+    /// For each stream its lines, but for those that stages drop.
     pub written: [Vec<String>; 2],
+    pub is_dropped: fn(&str) -> bool,
     /// The files that are closed, oldest first.
     pub files: Vec<ClosedFile>,
     /// What the open one is called.
@@ -59,6 +60,7 @@ impl Node {
             rotations: 0,
             begun: Default::default(),
             written: Default::default(),
+            is_dropped: |_| false,
             files: Vec::new(),
             name: "0.log".into(),
         };
@@ -79,7 +81,10 @@ impl Node {
         let (minute, second) = (self.seconds / 60, self.seconds % 60);
         writeln!(self.file, "2026-01-02T03:{minute:02}:{second:02}.5Z {stream} {tag} {piece}").unwrap();
         if whole {
-            self.written[usize::from(stderr)].push(std::mem::take(begun));
+            let line = std::mem::take(begun);
+            if !(self.is_dropped)(&line) {
+                self.written[usize::from(stderr)].push(line);
+            }
         }
         self.touch();
     }

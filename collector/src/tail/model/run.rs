@@ -27,7 +27,31 @@ use crate::{
 pub const BATCH_BYTES: u64 = 200;
 pub const QUEUE_BYTES: u64 = 1200;
 
-/// The last digit of a line is its tenant.
+/// What lines go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    NoStages,
+    /// The last digit of a line is its tenant.
+    Tenants,
+    /// Some lines are dropped, others joined and held back until then.
+    Held,
+}
+
+impl Way {
+    pub const ALL: [Self; 3] = [Self::NoStages, Self::Tenants, Self::Held];
+
+    fn stages(self) -> &'static str {
+        match self {
+            Self::NoStages => "",
+            Self::Tenants => TENANTS,
+            Self::Held => HELD,
+        }
+    }
+}
+
+const HELD: &str = r"
+pipeline_stages: [{drop: {expression: '[37]]$'}}, {multiline: {firstline: '[0258]]$', max_wait_time: 1h, max_lines: 3}}]";
+
 const TENANTS: &str = r"pipeline_stages: [{regex: {expression: '(?P<digit>\d)]$'}}, {tenant: {source: digit}}]";
 
 /// Reads as pread does, unless the disk fails.
@@ -76,8 +100,8 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn start(pods: &Path, tenants: bool, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
-        let mut compiled = Compiled::parse(if tenants { TENANTS } else { "" }, &|_| None).unwrap();
+    pub fn start(pods: &Path, way: Way, saved: Snapshot, fails: &Rc<Cell<bool>>) -> Self {
+        let mut compiled = Compiled::parse(way.stages(), &|_| None).unwrap();
         compiled.config.paths.pods = pods.into();
         compiled.config.loki.batch.bytes = ByteSize(BATCH_BYTES);
         compiled.config.memory.queue = ByteSize(QUEUE_BYTES);
@@ -105,6 +129,15 @@ impl Run {
         self.tailer.state.queue_all();
         self.tailer.turn().await;
         self.receive();
+    }
+
+    /// Containers fall silent: what stages hold back is given out.
+    pub fn give_out_held(&mut self) {
+        let state = &mut self.tailer.state;
+        let held: Vec<_> = state.units.iter().filter(|unit| unit.due_ns().is_some()).map(|unit| unit.id).collect();
+        for id in held {
+            state.release_all(id);
+        }
     }
 
     /// Takes what the tailer sent, in its order.
@@ -146,6 +179,15 @@ impl Run {
     pub fn is_acknowledged(&self, stream: Stream) -> bool {
         let unacknowledged = self.tailer.state.lanes.unacknowledged();
         self.tailer.state.units.iter().all(|unit| unit.next(&unacknowledged)[stream as usize].is_none())
+    }
+
+    /// Whether nothing more is to be read: lines that stages drop are never delivered.
+    pub fn has_read_all(&self) -> bool {
+        let mut units = self.tailer.state.units.iter();
+        units.all(|unit| match unit.chain.current() {
+            Some(index) => !unit.chain.is_superseded(index) && unit.chain.files()[index].unread_bytes() == 0,
+            None => true,
+        })
     }
 
     /// Whether all files were read to their end but the newest one, and that is known.

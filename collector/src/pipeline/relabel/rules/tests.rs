@@ -38,8 +38,11 @@ const TIER: &str = "__meta_kubernetes_pod_label_tier";
 
 #[test]
 fn the_built_in_rules_are_good_ones_and_each_of_them_counts() {
-    assert_eq!(built_in().len(), BUILT_IN.lines().count());
-    assert!(built_in().iter().all(|rule| Rule::new(rule).is_ok()));
+    for preset in [Preset::None, Preset::PromtailChart, Preset::K8sMonitoring] {
+        let items = built_in_yaml(preset).lines().filter(|line| line.starts_with("- ")).count();
+        assert_eq!(built_in(preset).len(), items, "{}", preset.name());
+        assert!(built_in(preset).iter().all(|rule| Rule::new(rule).is_ok()), "{}", preset.name());
+    }
 }
 
 proptest! {

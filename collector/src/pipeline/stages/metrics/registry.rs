@@ -112,6 +112,11 @@ impl Custom {
         self.lock().refused
     }
 
+    /// The metric of this name.
+    pub(super) fn find(&self, name: &str) -> Option<Id> {
+        self.lock().metrics.iter().position(|metric| &*metric.name == name).map(Id)
+    }
+
     pub(super) fn add(&self, name: &str, help: &str, kind: Kind, buckets: &[f64], idle_ns: i64) -> Result<Id, String> {
         let mut registry = self.lock();
         if registry.metrics.iter().any(|metric| &*metric.name == name) {

@@ -45,6 +45,11 @@ impl Preset {
     }
 
     #[must_use]
+    pub fn name(self) -> &'static str {
+        NAMES.iter().find(|(_, preset)| *preset == self).map_or("", |(name, _)| name)
+    }
+
+    #[must_use]
     pub fn names() -> Vec<&'static str> {
         NAMES.iter().map(|(name, _)| *name).collect()
     }

@@ -1,0 +1,182 @@
+//! The values of a chart that say how the collector runs, and not what it collects.
+//!
+//! In: values of Promtail's, Alloy's or the Agent's chart. Out: [`Setting`]s of Pilcrow's chart, or findings. What Pilcrow's chart
+//! does by itself is named.
+
+use super::origin::{Finding, Kind, Origin, Pair, Setting, Tree, Value};
+
+/// Values that have the same name and meaning in Pilcrow's chart.
+const SAME: [&str; 12] = [
+    "affinity",
+    "extraEnv",
+    "extraVolumeMounts",
+    "extraVolumes",
+    "imagePullSecrets",
+    "nodeSelector",
+    "podAnnotations",
+    "podLabels",
+    "priorityClassName",
+    "resources",
+    "tolerations",
+    "updateStrategy",
+];
+
+/// Values whose part Pilcrow's chart plays itself, and how.
+const BY_ITSELF: [(&str, &str); 21] = [
+    ("image", "Pilcrow has an image of its own (image.repository)"),
+    ("global", "Pilcrow has an image of its own (image.repository)"),
+    ("fullnameOverride", "a name of its own (fullnameOverride)"),
+    ("nameOverride", "a name of its own (nameOverride)"),
+    ("rbac", "a ClusterRole of its own, for pods only (rbac.create)"),
+    ("serviceAccount", "a service account of its own (serviceAccount.create)"),
+    ("podSecurityPolicy", "Kubernetes has no such policies any more"),
+    ("livenessProbe", "probes of its own"),
+    ("readinessProbe", "probes of its own"),
+    ("startupProbe", "probes of its own"),
+    ("podSecurityContext", "few capabilities instead of root (securityContext.capabilities)"),
+    ("containerSecurityContext", "few capabilities instead of root (securityContext.capabilities)"),
+    ("defaultVolumes", "mounts /var/log and its own folder for positions (hostPaths)"),
+    ("defaultVolumeMounts", "mounts /var/log and its own folder for positions (hostPaths)"),
+    ("hostNetwork", "needs no host network"),
+    ("networkPolicy", "a policy of its own is not needed"),
+    ("daemonset", "is always a DaemonSet"),
+    ("enabled", "is its own release"),
+    ("secret", "the configuration is in a ConfigMap"),
+    ("sidecar", "is restarted when its configuration changes (rollOnConfigChange)"),
+    ("crds", "needs no objects of its own in the cluster"),
+];
+
+/// Values of Alloy's or the Agent's chart: those of the container lie in a group of their own, those of the pod in another.
+pub fn of_alloy(values: &Tree, origin: &mut Origin) {
+    read(values, "", &["alloy", "agent", "controller"], origin);
+    for (group, others) in
+        [("alloy", OF_ALLOY), ("agent", OF_ALLOY), ("controller", &["type", "podDisruptionBudget", "volumes"][..])]
+    {
+        let Some(pair) = values.get(group) else { continue };
+        read(&pair.value, &format!("{group}."), others, origin);
+        for own in pair.value.pairs().iter().filter(|own| others.contains(&own.key.as_str())) {
+            of_alloy_own(group, own, origin);
+        }
+    }
+}
+
+/// Values in the group of the container that have no counterpart of the same name.
+const OF_ALLOY: &[&str] = &[
+    "configMap",
+    "mounts",
+    "clustering",
+    "storagePath",
+    "listenAddr",
+    "listenPort",
+    "mode",
+    "securityContext",
+    "stabilityLevel",
+];
+
+fn of_alloy_own(group: &str, pair: &Pair, origin: &mut Origin) {
+    let what = format!("{group}.{}", pair.key);
+    match pair.key.as_str() {
+        "configMap" | "mode" => {}
+        "mounts" => {
+            origin.taken(&pair.place, &what, "mounted by Pilcrow's chart itself (hostPaths.logs, hostPaths.docker)");
+            if let Some(extra) = pair.value.get("extra") {
+                volumes("extraVolumeMounts", &format!("{what}.extra"), &extra.value, origin);
+            }
+        }
+        "volumes" => {
+            if let Some(extra) = pair.value.get("extra") {
+                volumes("extraVolumes", &format!("{what}.extra"), &extra.value, origin);
+            }
+        }
+        "type" if pair.value.as_text() == Some("daemonset") => {
+            origin.taken(&pair.place, &what, "Pilcrow is a DaemonSet")
+        }
+        "type" => origin.changed(&pair.place, &what, "Pilcrow is a DaemonSet: it reads the files of its own node"),
+        "clustering" => {
+            origin.changed(&pair.place, &what, "each node reads its own files, so that there is nothing to share out")
+        }
+        "storagePath" => {
+            origin.changed(&pair.place, &what, "Pilcrow keeps positions in hostPaths.state, which outlives the pod")
+        }
+        "listenPort" => {
+            origin.taken(&pair.place, &what, "port");
+            push(origin, "port", pair.value.clone(), &what);
+        }
+        _ => origin.taken(&pair.place, &what, "Pilcrow's chart: has its own"),
+    }
+}
+
+/// Reads the values at this level, but those that `read` names, which the caller reads. `prefix`: where they stand, `alloy.`.
+pub fn read(values: &Tree, prefix: &str, read: &[&str], origin: &mut Origin) {
+    for pair in values.pairs().iter().filter(|pair| pair.value.value != Value::Nothing) {
+        let key = pair.key.as_str();
+        let what = format!("{prefix}{key}");
+        if read.contains(&key) {
+            continue;
+        }
+        if SAME.contains(&key) {
+            same(key, &what, &pair.value, origin);
+        } else if let Some((_, how)) = BY_ITSELF.iter().find(|(name, _)| *name == key) {
+            origin.taken(&pair.place, &what, format!("Pilcrow's chart: {how}"));
+        } else if key == "serviceMonitor" {
+            if pair.value.get("enabled").and_then(|pair| pair.value.as_text()) == Some("true") {
+                origin.taken(&pair.place, &what, "serviceMonitor.enabled, with Pilcrow's own metrics");
+                push(origin, "serviceMonitor.enabled", Tree::text(&pair.place, "true"), &what);
+            }
+        } else {
+            let text = "Pilcrow's chart has no such value; see its values.yaml for what there is";
+            origin.changed(&pair.place, &what, text);
+        }
+    }
+}
+
+fn push(origin: &mut Origin, key: &str, value: Tree, from: &str) {
+    origin.chart.push(Setting::new(key, value, from));
+}
+
+fn same(key: &str, what: &str, value: &Tree, origin: &mut Origin) {
+    let is_empty = match &value.value {
+        Value::List(items) => items.is_empty(),
+        Value::Group(pairs) => pairs.is_empty(),
+        Value::Text(text) => text.is_empty(),
+        Value::Nothing => true,
+    };
+    if is_empty {
+        return;
+    }
+    match key {
+        "extraVolumes" | "extraVolumeMounts" => volumes(key, what, value, origin),
+        "resources" => {
+            let text = "resources, as they are; Pilcrow's own (10m, 24Mi, limit 64Mi) are enough for most nodes";
+            origin.taken(&value.place, what, text);
+            push(origin, key, value.clone(), what);
+        }
+        _ => {
+            origin.taken(&value.place, what, key);
+            push(origin, key, value.clone(), what);
+        }
+    }
+}
+
+/// Volumes but those that Pilcrow's chart mounts itself.
+fn volumes(key: &str, what: &str, value: &Tree, origin: &mut Origin) {
+    let own = |item: &Tree| {
+        let path = item.get("hostPath").and_then(|pair| pair.value.get("path")).or(item.get("mountPath"));
+        let path = path.and_then(|pair| pair.value.as_text()).unwrap_or("").trim_end_matches('/').to_owned();
+        ["/var/log", "/var/log/pods", "/var/lib/docker/containers", "/run/promtail"].contains(&path.as_str())
+    };
+    let (own, others): (Vec<&Tree>, Vec<&Tree>) = value.items().iter().partition(|item| own(item));
+    for item in own {
+        origin.findings.push(Finding::new(
+            Kind::Taken,
+            &item.place,
+            what,
+            "mounted by Pilcrow's chart itself (hostPaths)",
+        ));
+    }
+    if !others.is_empty() {
+        origin.taken(&value.place, what, key);
+        let list = Value::List(others.into_iter().cloned().collect());
+        push(origin, key, Tree { place: value.place.clone(), value: list }, what);
+    }
+}

@@ -1,0 +1,168 @@
+//! From what an old setup means to a configuration of Pilcrow.
+//!
+//! In: an [`Origin`]. Out: a [`Draft`] that compiles, with a finding for each part of the old setup. What Pilcrow does by itself is
+//! left out and said so; what it cannot do is left out and said so; nothing disappears in silence. Knows no old language.
+
+pub mod draft;
+mod relabel;
+mod settle;
+mod stages;
+
+pub use draft::{Base, Draft, Item};
+pub use settle::{compiled, environment};
+
+use super::origin::{Finding, Kind, Origin, Pipeline, Place, Setting, Source, Tree, Value};
+use crate::{config::Preset, pipeline::relabel::why_unknown};
+
+/// What a conversion is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The one job that is meant, by its name, where there are several.
+    pub job: Option<String>,
+}
+
+/// Converts; the result compiles.
+///
+/// # Errors
+/// Nothing in it collects pod logs, or no job has that name.
+pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
+    let mut draft = Draft { findings: origin.findings.clone(), ..Draft::default() };
+    let pipeline = chosen(origin, options, &mut draft.findings)?;
+    draft.base = match pipeline.source {
+        Source::Api | Source::ApiLines => Base::None,
+        Source::Path => Base::Defaults,
+        Source::Preset(preset) => Base::Preset(preset),
+    };
+    let labels = client(origin, pipeline, &mut draft);
+    origin.settings.iter().chain(&pipeline.settings).for_each(|setting| draft.set(setting.clone()));
+    draft.chart.clone_from(&origin.chart);
+    draft.positions.clone_from(&origin.positions);
+    let without = [Source::ApiLines, Source::Preset(Preset::K8sMonitoring)];
+    let had_filename = !without.contains(&pipeline.source) && !stages::drop_file_name(&pipeline.stages);
+    if had_filename {
+        let text = "Pilcrow makes no such label: each restart of a container would make a new stream; the file is named by namespace, \
+                    pod and container";
+        draft.findings.push(Finding::new(
+            Kind::Changed,
+            &pipeline.place,
+            format!("{}: label filename", pipeline.name),
+            text,
+        ));
+    }
+    let stream = stages::convert(pipeline, &labels, &mut draft);
+    relabel::convert(pipeline, labels, stream, &mut draft);
+    settle::settle(&mut draft)?;
+    draft.findings.sort_by(|a, b| (a.kind, &a.place).cmp(&(b.kind, &b.place)));
+    draft.findings.dedup();
+    Ok(draft)
+}
+
+/// An old pipeline as it is, for a comparison.
+pub struct Verbatim {
+    /// Its rules and stages, but what finds files or nodes and what cannot be known or done.
+    pub draft: Draft,
+    /// What its client adds behind all stages.
+    pub labels: Vec<Setting>,
+    /// Whether its stages make the label `stream`.
+    pub makes_stream: bool,
+    /// What is missing in it.
+    pub notes: Vec<String>,
+}
+
+/// The rules and stages of the pipeline that [`convert`] converts, as they are.
+///
+/// # Errors
+/// As for [`convert`].
+pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> {
+    let pipeline = chosen(origin, options, &mut Vec::new())?;
+    let base = match pipeline.source {
+        Source::Api | Source::ApiLines | Source::Path => Base::None,
+        Source::Preset(preset) => Base::Preset(preset),
+    };
+    let mut draft = Draft { base, ..Draft::default() };
+    let mut notes = relabel::verbatim(pipeline, &mut draft);
+    let (stages, makes_stream) = stages::verbatim(pipeline);
+    draft.stages = stages;
+    settle::settle(&mut draft)?;
+    let missing = draft.findings.iter().filter(|finding| finding.kind == Kind::NotPossible);
+    notes.extend(
+        missing.map(|finding| format!("not compared, as Pilcrow cannot do it: {}: {}", finding.place, finding.what)),
+    );
+    let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
+    Ok(Verbatim { draft, labels: client.map(|client| client.labels.clone()).unwrap_or_default(), makes_stream, notes })
+}
+
+/// The pipeline that is converted; the others are findings.
+fn chosen<'o>(origin: &'o Origin, options: &Options, findings: &mut Vec<Finding>) -> Result<&'o Pipeline, String> {
+    let names = || origin.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect::<Vec<_>>().join(", ");
+    let chosen = match &options.job {
+        Some(name) => origin
+            .pipelines
+            .iter()
+            .find(|pipeline| pipeline.name == *name)
+            .ok_or_else(|| format!("no job {name} collects pod logs; those that do: {}", names()))?,
+        None => origin.pipelines.first().ok_or_else(|| {
+            let mut why = "nothing in it collects pod logs, and Pilcrow collects nothing else".to_owned();
+            for finding in origin.findings.iter().filter(|finding| finding.kind == Kind::NotPossible) {
+                why += &format!("\n{}: {}: {}", finding.place, finding.what, finding.text);
+            }
+            why
+        })?,
+    };
+    for other in origin.pipelines.iter().filter(|other| !std::ptr::eq(*other, chosen)) {
+        let text = format!(
+            "Pilcrow has one set of rules and stages, which is that of {}; if this one collects other pods, convert it with \
+             --job {} for a second release, and let each leave out what the other collects",
+            chosen.name, other.name
+        );
+        let kind = if options.job.is_some() { Kind::Changed } else { Kind::NotPossible };
+        findings.push(Finding::new(kind, &other.place, format!("job {}", other.name), text));
+    }
+    Ok(chosen)
+}
+
+/// Takes over the client of a pipeline; returns its labels.
+fn client(origin: &Origin, pipeline: &Pipeline, draft: &mut Draft) -> Vec<Setting> {
+    let mut clients = pipeline.clients.iter().filter_map(|index| origin.clients.get(*index));
+    let Some(client) = clients.next() else {
+        let text = "no address of Loki is named here; set loki.url";
+        draft.findings.push(Finding::new(Kind::NotPossible, &pipeline.place, "loki.url", text));
+        return Vec::new();
+    };
+    client.settings.iter().for_each(|setting| draft.set(setting.clone()));
+    for other in clients {
+        let prefix = format!("{}.", other.name);
+        draft.findings.retain(|finding| !finding.what.starts_with(&prefix));
+        let text = "one Pilcrow sends to one Loki; install a second release for this client, with the same rules";
+        draft.findings.push(Finding::new(Kind::NotPossible, &other.place, &*other.name, text));
+    }
+    client.labels.clone()
+}
+
+/// Why the value of a label of discovery is not known.
+fn why_not_known(name: &str) -> Option<String> {
+    let other = ["__meta_docker_", "__journal_", "__syslog_", "__gcp_", "__meta_consul"];
+    if other.iter().any(|prefix| name.starts_with(prefix)) {
+        return Some("it is none of a pod".into());
+    }
+    why_unknown(name)
+}
+
+/// The text of a field of a rule or a stage.
+fn field<'t>(tree: &'t Tree, key: &str) -> &'t str {
+    tree.get(key).and_then(|pair| pair.value.as_text()).unwrap_or("")
+}
+
+/// The texts of a field that is a list, or one text.
+fn list<'t>(tree: &'t Tree, key: &str) -> Vec<&'t str> {
+    let Some(pair) = tree.get(key) else { return Vec::new() };
+    match &pair.value.value {
+        Value::Text(text) => vec![text],
+        _ => pair.value.items().iter().filter_map(Tree::as_text).collect(),
+    }
+}
+
+/// `FILE:LINE`, as comments have it.
+fn origin_of(place: &Place) -> String {
+    format!("{}:{}", place.file, place.line)
+}

@@ -1,0 +1,330 @@
+//! Stages: those that read the runtime's format are left out, what differs by default is written out.
+
+use super::{Base, Draft, Item, draft::group, field, origin_of};
+use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Setting, Source, Tree, Value};
+
+/// Converts the stages of a pipeline; `labels` are those that the client adds. Returns the place of the stage that makes the label
+/// `stream`, where a rule has to make it now.
+pub fn convert(pipeline: &Pipeline, labels: &[Setting], draft: &mut Draft) -> Option<Place> {
+    let mut reader = Reader { pipeline, labels, draft, reads_format: false };
+    let mut rest = pipeline.stages.iter().enumerate().peekable();
+    while let Some((index, stage)) = rest.next() {
+        let behind = &pipeline.stages[index + 1..];
+        match reader.format_by_hand(index, stage, behind) {
+            0 => reader.stage(index, stage, behind),
+            with_it => {
+                for _ in 0..with_it {
+                    rest.next();
+                }
+            }
+        }
+    }
+    reader.end()
+}
+
+/// The stages of a pipeline as they are, but for those that read the runtime's format; and whether there are such.
+pub fn verbatim(pipeline: &Pipeline) -> (Vec<Item>, bool) {
+    let mut draft = Draft { base: Base::None, ..Draft::default() };
+    let mut reader = Reader { pipeline, labels: &[], draft: &mut draft, reads_format: false };
+    let (mut items, mut rest) = (Vec::new(), pipeline.stages.iter().enumerate());
+    while let Some((index, stage)) = rest.next() {
+        let behind = &pipeline.stages[index + 1..];
+        let with_it = reader.format_by_hand(index, stage, behind);
+        if with_it > 0 {
+            rest.nth(with_it - 1);
+            continue;
+        }
+        let name = stage.pairs().first().map_or("", |pair| pair.key.as_str());
+        if ["cri", "docker"].contains(&name) {
+            let settings = stage.pairs().first().map_or(stage, |pair| &pair.value);
+            let made_before = reader.draft.stages.len();
+            reader.runtime(stage, name, settings, behind, "");
+            items.extend(reader.draft.stages.drain(made_before..));
+            continue;
+        }
+        // What Promtail does where the stage does not say it.
+        let is_fudged =
+            name == "timestamp" && stage.pairs().iter().all(|pair| pair.value.get("action_on_failure").is_none());
+        let tree = if is_fudged { with(stage, "action_on_failure", "fudge") } else { stage.clone() };
+        let comment = origin_of(&stage.place);
+        items.push(Item { tree: Some(tree), what: format!("pipeline_stages[{index}].{name}"), comment });
+    }
+    let reads_format = reader.reads_format;
+    (items, reads_format)
+}
+
+struct Reader<'r> {
+    pipeline: &'r Pipeline,
+    labels: &'r [Setting],
+    draft: &'r mut Draft,
+    /// Whether a stage reads the runtime's format.
+    reads_format: bool,
+}
+
+impl Reader<'_> {
+    fn what(&self, index: usize, name: &str) -> String {
+        format!("{}: pipeline_stages[{index}].{name}", self.pipeline.name)
+    }
+
+    fn find(&mut self, kind: Kind, stage: &Tree, what: &str, text: impl Into<String>) {
+        self.draft.findings.push(Finding::new(kind, &stage.place, what, text));
+    }
+
+    fn stage(&mut self, index: usize, stage: &Tree, behind: &[Tree]) {
+        let [Pair { key: name, value: settings, .. }] = stage.pairs() else {
+            let what = self.what(index, "");
+            return self.keep(stage, &what);
+        };
+        let what = self.what(index, name);
+        match name.as_str() {
+            "cri" | "docker" => self.runtime(stage, name, settings, behind, &what),
+            "timestamp" if settings.get("action_on_failure").is_none() => {
+                let text = "action_on_failure: fudge, Promtail's default, is written out; skip (Pilcrow's) is safer, as lines that are \
+                            sent again after a restart then have the same time";
+                self.find(Kind::Changed, stage, &what, text);
+                self.keep(&with(stage, "action_on_failure", "fudge"), &what);
+            }
+            "sampling" => {
+                self.find(Kind::Changed, stage, &what, "decided by a hash of labels, time and text, not at random: a line that is sent again is decided the same");
+                self.keep(stage, &what);
+            }
+            "limit" if field(settings, "drop") != "true" => {
+                self.find(
+                    Kind::Changed,
+                    stage,
+                    &what,
+                    "only the container that is over its limit waits, its lines on the disk; Promtail stops all",
+                );
+                self.keep(stage, &what);
+            }
+            "multiline" => {
+                self.find(Kind::Changed, stage, &what, "never mixes two containers, and loses no block in a crash; blocks are also bounded by lines.max_bytes");
+                self.keep(stage, &what);
+            }
+            "labelallow" | "label_keep" if !self.labels.is_empty() => {
+                let names: Vec<&str> =
+                    self.labels.iter().map(|label| label.key.trim_start_matches("labels.")).collect();
+                let text = format!(
+                    "with the labels of the client ({}), which Promtail adds behind all stages",
+                    names.join(", ")
+                );
+                self.find(Kind::Changed, stage, &what, text);
+                let names: Vec<Tree> = names.iter().map(|name| Tree::text(&stage.place, *name)).collect();
+                self.keep(&with_items(stage, &names), &what);
+            }
+            "regex" if field(settings, "source") == "filename" => return self.of_file_name(stage, settings, &what),
+            _ => {
+                self.find(Kind::Taken, stage, &what, "pipeline_stages");
+                self.keep(stage, &what);
+            }
+        }
+        if mentions(settings, "filename") && name != "labeldrop" && name != "label_drop" {
+            self.find(
+                Kind::Changed,
+                stage,
+                &what,
+                "reads filename, which Pilcrow has not: namespace, pod and container are labels already",
+            );
+        }
+    }
+
+    /// A stage that takes the path of a pod's log apart: rules make these labels.
+    fn of_file_name(&mut self, stage: &Tree, settings: &Tree, what: &str) {
+        let mut unknown = Vec::new();
+        for name in groups(field(settings, "expression")) {
+            let source = match name.to_ascii_lowercase().replace("kubernetes_", "").as_str() {
+                "namespace" | "namespace_name" | "pod_namespace" | "ns" => "__meta_kubernetes_namespace",
+                "pod" | "pod_name" | "podname" => "__meta_kubernetes_pod_name",
+                "container" | "container_name" => "__meta_kubernetes_pod_container_name",
+                "uid" | "pod_uid" | "pod_id" => "__meta_kubernetes_pod_uid",
+                _ => {
+                    unknown.push(name);
+                    continue;
+                }
+            };
+            let is_label = self.pipeline.stages.iter().any(|stage| makes_label(stage, &name));
+            let has_it = self.draft.base != Base::None && ["namespace", "pod", "container"].contains(&&*name);
+            if is_label && !has_it {
+                let pairs = [
+                    ("source_labels", Value::List(vec![Tree::text(&stage.place, source)])),
+                    ("target_label", Value::Text(name)),
+                ];
+                let (tree, comment) = (group(&stage.place, &pairs), origin_of(&stage.place));
+                self.draft.relabel.push(Item { tree: Some(tree), what: what.to_owned(), comment });
+            }
+        }
+        let text = "left out: rules make the labels that it takes from the path, as Pilcrow knows the pod of each file";
+        self.find(Kind::Changed, stage, what, text);
+        if !unknown.is_empty() {
+            let text = format!(
+                "{} cannot be told: write a rule that takes it from __path__ (docs/labels.md)",
+                unknown.join(", ")
+            );
+            self.find(Kind::NotPossible, stage, what, text);
+        }
+    }
+
+    fn keep(&mut self, stage: &Tree, what: &str) {
+        let comment = origin_of(&stage.place);
+        self.draft.stages.push(Item { tree: Some(stage.clone()), what: what.to_owned(), comment });
+    }
+
+    /// A stage that reads what the container runtime writes.
+    fn runtime(&mut self, stage: &Tree, name: &str, settings: &Tree, behind: &[Tree], what: &str) {
+        self.reads_format = true;
+        let sized = settings.pairs().iter().any(|pair| pair.key.starts_with("max_partial"));
+        if sized {
+            self.find(
+                Kind::Changed,
+                stage,
+                what,
+                "its sizes have no effect: Pilcrow joins pieces of lines itself, up to lines.max_bytes",
+            );
+        } else {
+            self.find(Kind::Taken, stage, what, "Pilcrow reads the runtime's format by itself, CRI and docker");
+        }
+        if name == "cri" && behind.iter().any(|stage| mentions(stage, "flags")) {
+            // Joined lines are full ones.
+            let text = "flags is F for every line, as Pilcrow joins the pieces of lines";
+            self.find(Kind::Changed, stage, what, text);
+            let settings = [("source", Value::Text("flags".into())), ("template", Value::Text("F".into()))];
+            let tree = group(&stage.place, &[("template", group(&stage.place, &settings).value)]);
+            self.keep(&tree, what);
+        }
+        let known = if name == "cri" { ["content", "time", "logtag"] } else { ["output", "timestamp", "attrs"] };
+        for key in known.iter().filter(|key| behind.iter().any(|stage| field_is(stage, "source", key))) {
+            self.find(Kind::Changed, stage, what, format!("a later stage reads {key}, which Pilcrow has not: the line and its time are those of the record already"));
+        }
+    }
+
+    /// Stages that take the runtime's format apart by hand, as in old examples; returns how many stages belong to the first.
+    fn format_by_hand(&mut self, index: usize, stage: &Tree, behind: &[Tree]) -> usize {
+        let [Pair { key: name, value: settings, .. }] = stage.pairs() else { return 0 };
+        let groups: Vec<String> = match name.as_str() {
+            "regex" if field(settings, "expression").contains("stdout|stderr") => groups(field(settings, "expression")),
+            "json" => {
+                let expressions = settings.get("expressions").map(|pair| pair.value.pairs()).unwrap_or_default();
+                let paths: Vec<&str> =
+                    expressions.iter().map(|pair| pair.value.as_text().unwrap_or(&pair.key)).collect();
+                if !(paths.contains(&"log") && paths.contains(&"stream")) {
+                    return 0;
+                }
+                expressions.iter().map(|pair| pair.key.clone()).collect()
+            }
+            _ => return 0,
+        };
+        let belongs = |stage: &&Tree| match stage.pairs() {
+            [Pair { key, value, .. }] => match key.as_str() {
+                "timestamp" | "output" => groups.iter().any(|group| group == field(value, "source")),
+                "labels" => value.pairs().iter().all(|pair| pair.key == "stream"),
+                _ => false,
+            },
+            _ => false,
+        };
+        let with_it = behind.iter().take_while(belongs).count();
+        if with_it == 0 {
+            return 0;
+        }
+        let what = self.what(index, name);
+        let text = format!(
+            "left out with the {with_it} stages behind it: Pilcrow reads the runtime's format by itself, CRI and docker"
+        );
+        self.find(Kind::Taken, stage, &what, text);
+        self.reads_format = true;
+        with_it
+    }
+
+    fn end(self) -> Option<Place> {
+        let place = self.pipeline.stages.first().map_or(&self.pipeline.place, |stage| &stage.place);
+        if !self.reads_format && !matches!(self.pipeline.source, Source::Path | Source::ApiLines) {
+            let text = "no stage cri or docker: Pilcrow always reads the runtime's format, so that lines come without its head";
+            let what = format!("{}: pipeline_stages", self.pipeline.name);
+            self.draft.findings.push(Finding::new(Kind::Changed, &self.pipeline.place, what, text));
+        }
+        // The rules that come before those of the old setup make it themselves.
+        (self.reads_format && self.draft.base == Base::None).then(|| place.clone())
+    }
+}
+
+/// The names of the groups of a regular expression.
+fn groups(expression: &str) -> Vec<String> {
+    let names = expression.split("(?P<").skip(1).chain(expression.split("(?<").skip(1));
+    names.filter_map(|rest| Some(rest.split_once('>')?.0.to_owned())).collect()
+}
+
+/// Whether a stage, or one in it, has this value or key.
+fn mentions(tree: &Tree, word: &str) -> bool {
+    match &tree.value {
+        Value::Nothing => false,
+        Value::Text(text) => text == word,
+        Value::List(items) => items.iter().any(|item| mentions(item, word)),
+        Value::Group(pairs) => {
+            let empty = |pair: &Pair| pair.key == word && matches!(&pair.value.value, Value::Nothing);
+            pairs.iter().any(|pair| empty(pair) || mentions(&pair.value, word))
+        }
+    }
+}
+
+/// Whether a stage makes a label of an extracted value.
+fn makes_label(stage: &Tree, name: &str) -> bool {
+    match stage.pairs() {
+        [Pair { key, value, .. }] if key == "labels" => {
+            value.pairs().iter().any(|pair| pair.value.as_text().unwrap_or(&pair.key) == name)
+        }
+        [Pair { value, .. }] => {
+            value.get("stages").is_some_and(|pair| pair.value.items().iter().any(|stage| makes_label(stage, name)))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the stages take the label `filename` away.
+pub fn drop_file_name(stages: &[Tree]) -> bool {
+    stages.iter().any(|stage| match stage.pairs() {
+        [Pair { key, value, .. }] if key == "labeldrop" || key == "label_drop" => mentions(value, "filename"),
+        [Pair { key, value, .. }] if key == "labelallow" || key == "label_keep" => !mentions(value, "filename"),
+        _ => false,
+    })
+}
+
+fn field_is(tree: &Tree, key: &str, value: &str) -> bool {
+    match &tree.value {
+        Value::List(items) => items.iter().any(|item| field_is(item, key, value)),
+        Value::Group(pairs) => pairs
+            .iter()
+            .any(|pair| pair.key == key && pair.value.as_text() == Some(value) || field_is(&pair.value, key, value)),
+        _ => false,
+    }
+}
+
+/// A stage with one more field.
+fn with(stage: &Tree, key: &str, value: &str) -> Tree {
+    let mut stage = stage.clone();
+    if let Value::Group(pairs) = &mut stage.value
+        && let Some(pair) = pairs.first_mut()
+        && let Value::Group(fields) = &mut pair.value.value
+    {
+        let place = pair.place.clone();
+        fields.push(Pair { key: key.to_owned(), place: place.clone(), value: Tree::text(&place, value) });
+    }
+    stage
+}
+
+/// A stage that is a list, with more items.
+fn with_items(stage: &Tree, more: &[Tree]) -> Tree {
+    let mut stage = stage.clone();
+    if let Value::Group(pairs) = &mut stage.value
+        && let Some(pair) = pairs.first_mut()
+    {
+        let list = match &mut pair.value.value {
+            Value::Group(fields) => {
+                fields.iter_mut().find(|field| field.key == "values").map(|field| &mut field.value.value)
+            }
+            value => Some(value),
+        };
+        if let Some(Value::List(items)) = list {
+            items.extend(more.iter().cloned());
+        }
+    }
+    stage
+}

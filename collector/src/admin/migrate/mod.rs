@@ -1,0 +1,143 @@
+//! `pilcrow migrate`: from another collector's configuration to Pilcrow's.
+//!
+//! In: files of Promtail, the Grafana Agent, Alloy, or their charts. Out: a configuration of Pilcrow, and a report of what was
+//! taken over, what was changed and what is not possible, each with its place. A reader turns a file into an [`origin::Origin`],
+//! [`convert`] makes a configuration of it that compiles, [`output`] and [`report`] write.
+
+pub mod agent;
+pub mod alloy;
+mod chart;
+pub mod convert;
+mod k8s_monitoring;
+pub mod origin;
+pub mod output;
+pub mod promtail;
+pub mod prove;
+pub mod recognise;
+pub mod report;
+mod write;
+pub mod yaml;
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use anyhow::{Context, bail};
+
+use self::{
+    convert::{Draft, Options},
+    origin::{Fault, Kind, Origin, Place, Text},
+    output::Form,
+    recognise::Piece,
+};
+use crate::admin::terminal::Paint;
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    pub files: Vec<PathBuf>,
+    pub form: Form,
+    /// Where the new configuration is written; else to standard output.
+    pub output: Option<PathBuf>,
+    /// What is not possible makes it fail.
+    pub strict: bool,
+    /// The report as JSON.
+    pub json: bool,
+    pub job: Option<String>,
+}
+
+/// A text with its name, as it was read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub name: String,
+    pub text: String,
+}
+
+/// Converts and writes: the configuration to `out`, the report to `report`.
+///
+/// # Errors
+/// A file cannot be read, nothing in it can be converted, or, with `strict`, something is not possible.
+pub fn run(request: &Request, paint: Paint, out: &mut impl Write, report: &mut impl Write) -> anyhow::Result<()> {
+    let sources = sources(&request.files)?;
+    let (_, draft) = converted(&sources, &Options { job: request.job.clone() })?;
+    let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+    let text = output::text(&draft, request.form, &names);
+    match &request.output {
+        Some(file) => fs::write(file, &text).with_context(|| format!("cannot write {}", file.display()))?,
+        None => out.write_all(text.as_bytes())?,
+    }
+    out.flush()?;
+    if request.json {
+        report::write_json(&draft, request.form, report)?;
+    } else {
+        report::write(&draft, request.form, paint, report)?;
+    }
+    match report::count(&draft, Kind::NotPossible) {
+        0 => Ok(()),
+        n if request.strict => bail!("{n} {} not possible (--strict)", if n == 1 { "part is" } else { "parts are" }),
+        _ => Ok(()),
+    }
+}
+
+/// Reads files.
+///
+/// # Errors
+/// One of them cannot be read.
+pub fn sources(files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+    let read = |file: &PathBuf| {
+        let text =
+            if file.as_os_str() == "-" { io::read_to_string(io::stdin().lock()) } else { fs::read_to_string(file) };
+        let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(Source { name: file.display().to_string(), text })
+    };
+    files.iter().map(read).collect()
+}
+
+/// Reads what the texts mean, and converts it.
+///
+/// # Errors
+/// One of them cannot be understood, or nothing in them collects pod logs; each fault with its place.
+pub fn converted(sources: &[Source], options: &Options) -> anyhow::Result<(Origin, Draft)> {
+    let origin = origin(sources).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", lines.join("\n"))
+    })?;
+    let draft = convert::convert(&origin, options).map_err(|why| {
+        let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+        anyhow::anyhow!("{}: {why}", names.join(", "))
+    })?;
+    Ok((origin, draft))
+}
+
+/// What the texts mean together. All of them that are Alloy's are one configuration, as the files of its folder are.
+///
+/// # Errors
+/// One of them cannot be understood.
+pub fn origin(sources: &[Source]) -> Result<Origin, Vec<Fault>> {
+    let mut origin = Origin::default();
+    let mut of_alloy: Vec<(Place, String)> = Vec::new();
+    for source in sources {
+        let text = Text { place: Place::start_of(&source.name), text: &source.text };
+        for piece in recognise::pieces(&text)? {
+            match piece {
+                Piece::Promtail(root) => promtail::read(&root, &mut origin),
+                Piece::Agent(root) => agent::read(&root, &mut origin),
+                Piece::PromtailChart(values, place, text) => {
+                    promtail::chart::read(&values, &Text { place, text: &text }, &mut origin)?;
+                }
+                Piece::AlloyChart(values) => chart::of_alloy(&values, &mut origin),
+                Piece::Alloy(place, text) => of_alloy.push((place, text)),
+                Piece::K8sMonitoring(values, place, text) => {
+                    k8s_monitoring::read(&values, &Text { place, text: &text }, &mut origin)?;
+                }
+            }
+        }
+    }
+    if !of_alloy.is_empty() {
+        let texts: Vec<Text<'_>> = of_alloy.iter().map(|(place, text)| Text { place: place.clone(), text }).collect();
+        origin.append(alloy::read(&texts)?);
+    }
+    Ok(origin)
+}

@@ -1,0 +1,185 @@
+//! Values of Promtail's chart (grafana/helm-charts charts/promtail, 6.x).
+//!
+//! In: the tree of a values file and its text. Out: [`Origin`]. Templates in its texts are filled in by [`super::template`].
+
+use super::template;
+use crate::{
+    admin::migrate::{
+        chart,
+        origin::{Client, Fault, Finding, Kind, Origin, Pair, Pipeline, Place, Setting, Source, Text, Tree, Value},
+        recognise::at,
+        yaml,
+    },
+    config::Preset,
+    pipeline::relabel,
+};
+
+/// Where the chart sends lines by default.
+const DEFAULT_URL: &str = "http://loki-gateway/loki/api/v1/push";
+
+/// Where the chart keeps positions on the node.
+const POSITIONS: &str = "/run/promtail/positions.yaml";
+
+const SNIPPETS: [&str; 8] = [
+    "pipelineStages",
+    "common",
+    "addScrapeJobLabel",
+    "extraLimitsConfig",
+    "extraServerConfigs",
+    "scrapeConfigs",
+    "extraScrapeConfigs",
+    "extraRelabelConfigs",
+];
+
+/// Reads a values file.
+///
+/// # Errors
+/// A text in it is no YAML, or has a template that is not known.
+pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), Vec<Fault>> {
+    chart::read(values, "", &["config", "extraArgs", "configmap", "loki"], origin);
+    let none = Tree { place: values.place.clone(), value: Value::Group(Vec::new()) };
+    let config = at(values, &["config"]).unwrap_or(&none);
+    if let Some(file) =
+        at(config, &["file"]).filter(|file| file.as_text().is_some_and(|text| text.contains("scrape_configs:\n  -")))
+    {
+        for root in template::filled(outer, file, values)?.documents()? {
+            super::read(&root, origin);
+        }
+        return Ok(());
+    }
+    let spelled = super::in_our_spelling(config);
+    simple_keys(&spelled, origin);
+    clients(&spelled, values, origin);
+    arguments(values, origin);
+    let snippets = at(config, &["snippets"]).unwrap_or(&none);
+    for pair in snippets.pairs().iter().filter(|pair| !SNIPPETS.contains(&pair.key.as_str())) {
+        let what = format!("config.snippets.{}", pair.key);
+        origin.changed(&pair.place, &what, "is no value of the chart that is known; left out");
+    }
+    for (key, read) in
+        [("extraLimitsConfig", super::limits as fn(&Tree, &mut Origin)), ("extraServerConfigs", super::server)]
+    {
+        if let Some(value) = at(snippets, &[key]) {
+            for root in template::filled(outer, value, values)?.documents()? {
+                read(&super::in_our_spelling(&root), origin);
+            }
+        }
+    }
+    if at(snippets, &["scrapeConfigs"]).is_none() {
+        default_job(&super::in_our_spelling(snippets), origin)?;
+    }
+    for key in ["scrapeConfigs", "extraScrapeConfigs"] {
+        let Some(value) = at(snippets, &[key]) else { continue };
+        let what = format!("config.snippets.{key}");
+        let lists = match value.as_text() {
+            Some(_) => template::filled(outer, value, values)?.documents()?,
+            None => vec![value.clone()],
+        };
+        for list in lists {
+            super::scrape_configs(&super::in_our_spelling(&list), &what, 0, origin);
+        }
+    }
+    if origin.positions.is_none() {
+        let file = Tree::text(&values.place, POSITIONS);
+        origin.positions = Some(Setting::new("positions", file, "the chart's default"));
+    }
+    Ok(())
+}
+
+/// The keys of `config` that stand for one of Promtail's.
+fn simple_keys(config: &Tree, origin: &mut Origin) {
+    for pair in config.pairs() {
+        let what = format!("config.{}", pair.key);
+        let one = |key: &str| {
+            let pair = Pair { key: key.into(), place: pair.place.clone(), value: pair.value.clone() };
+            Tree { place: pair.place.clone(), value: Value::Group(vec![pair]) }
+        };
+        match pair.key.as_str() {
+            "logLevel" => super::server(&one("log_level"), origin),
+            "logFormat" => super::server(&one("log_format"), origin),
+            "serverPort" => super::server(&one("http_listen_port"), origin),
+            "positions" => super::positions(&pair.value, origin),
+            "clients" | "snippets" | "file" | "lokiAddress" => {}
+            "enabled" => origin.taken(&pair.place, &what, "there is always a configuration"),
+            "enableTracing" => origin.changed(&pair.place, &what, "Pilcrow makes no traces of itself"),
+            _ => origin.changed(&pair.place, &what, "is no value of the chart that is known; left out"),
+        }
+    }
+}
+
+fn clients(config: &Tree, values: &Tree, origin: &mut Origin) {
+    if let Some(list) = at(config, &["clients"]) {
+        return super::clients(list, "config.clients", origin);
+    }
+    let given = at(config, &["lokiAddress"]);
+    let place = given.map_or(&values.place, |value| &value.place).clone();
+    let from = if given.is_some() { "config.lokiAddress" } else { "the chart's default" };
+    let text = format!("loki.url from {from}, as no client is named");
+    origin.findings.push(Finding::new(Kind::Changed, &place, "config.clients", text));
+    let url = Tree::text(&place, given.and_then(Tree::as_text).unwrap_or(DEFAULT_URL));
+    let settings = vec![Setting::new("loki.url", url, from)];
+    origin.clients.push(Client { name: "config.clients".into(), place, settings, labels: Vec::new() });
+}
+
+fn arguments(values: &Tree, origin: &mut Origin) {
+    for argument in at(values, &["extraArgs"]).map(Tree::items).unwrap_or_default() {
+        let text = argument.as_text().unwrap_or("").trim_start_matches('-').to_owned();
+        let (name, value) = text.split_once('=').unwrap_or((&text, ""));
+        let what = format!("extraArgs {name}");
+        match name {
+            "config.expand-env" => origin.taken(&argument.place, &what, "always on: ${NAME}, ${NAME:-default}"),
+            "client.external-labels" => {
+                for (label, value) in value.split(',').filter_map(|pair| pair.split_once('=')) {
+                    let value = super::in_our_spelling(&Tree::text(&argument.place, value));
+                    origin.taken(&argument.place, &what, format!("labels.{label}"));
+                    for client in &mut origin.clients {
+                        client.labels.push(Setting::new(format!("labels.{label}"), value.clone(), &what));
+                    }
+                }
+            }
+            _ => {
+                let text = "Pilcrow has no such argument: look for a key that does it in docs/configuration.md";
+                origin.not_possible(&argument.place, &what, text);
+            }
+        }
+    }
+}
+
+/// What the chart makes where nobody gives it jobs: its preset, or the same rules with other ones in their middle.
+fn default_job(snippets: &Tree, origin: &mut Origin) -> Result<(), Vec<Fault>> {
+    let place = snippets.place.clone();
+    let list = |key: &str| at(snippets, &[key]).map(Tree::items).unwrap_or_default();
+    let (mut relabel, mut source) = (Vec::new(), Source::Preset(Preset::PromtailChart));
+    if at(snippets, &["common"]).is_some() {
+        (relabel, source) = (head_rules(&place)?, Source::Api);
+    }
+    if let Some(pair) = snippets.get("addScrapeJobLabel").filter(|pair| pair.value.as_text() == Some("true")) {
+        origin.taken(&pair.place, "config.snippets.addScrapeJobLabel", "a rule for scrape_job");
+        let text = Text { place: pair.place.clone(), text: "{target_label: scrape_job, replacement: kubernetes-pods}" };
+        relabel.extend(yaml::documents(&text)?);
+    }
+    for key in ["common", "extraRelabelConfigs"] {
+        if let Some(pair) = snippets.get(key) {
+            origin.taken(&pair.place, &format!("config.snippets.{key}"), "relabel_configs");
+        }
+        relabel.extend(list(key).iter().cloned());
+    }
+    let stages = match snippets.get("pipelineStages") {
+        Some(pair) => {
+            origin.taken(&pair.place, "config.snippets.pipelineStages", "pipeline_stages");
+            list("pipelineStages").to_vec()
+        }
+        None => yaml::documents(&Text { place: place.clone(), text: "cri: {}" })?,
+    };
+    let clients = (0..origin.clients.len()).collect();
+    let name = "kubernetes-pods".to_owned();
+    origin.pipelines.push(Pipeline { name, place, source, relabel, stages, clients, settings: Vec::new() });
+    Ok(())
+}
+
+/// The rules that the chart puts before `common`: those of the preset up to the component. They have no place in the values.
+fn head_rules(place: &Place) -> Result<Vec<Tree>, Vec<Fault>> {
+    let yaml = relabel::built_in_yaml(Preset::PromtailChart);
+    let lists = yaml::documents(&Text { place: place.clone(), text: yaml })?;
+    Ok(lists.iter().flat_map(|list| list.items().iter().take(4).map(|rule| rule.with_place(place))).collect())
+}

@@ -1,0 +1,143 @@
+//! One client: where lines are sent. Repeats no secret.
+
+use super::{
+    keys,
+    walk::{ToRead, Walk},
+};
+use crate::admin::migrate::origin::{Client, Finding, Kind, Origin, Pair, Setting, Tree, Value};
+
+/// Where a secret that stood in the old file is expected now.
+const PASSWORD_FILE: &str = "/etc/pilcrow/password";
+const TOKEN_FILE: &str = "/etc/pilcrow/token";
+
+/// Reads a client; `what`: `clients[0]`.
+pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
+    let mut client =
+        Client { name: what.to_owned(), place: group.place.clone(), settings: Vec::new(), labels: Vec::new() };
+    let findings = &mut origin.findings;
+    let to_read = Walk { settings: &mut client.settings, findings }.group(group, what, keys::CLIENT);
+    let mut reader = Reader { client: &mut client, findings, what };
+    reader.all(&to_read);
+    origin.clients.push(client);
+}
+
+struct Reader<'r> {
+    client: &'r mut Client,
+    findings: &'r mut Vec<Finding>,
+    what: &'r str,
+}
+
+impl Reader<'_> {
+    fn all(&mut self, to_read: &ToRead<'_>) {
+        let is_bearer = to_read
+            .iter()
+            .find(|(key, _)| *key == "authorization.type")
+            .is_none_or(|(_, pair)| pair.value.as_text().is_some_and(|text| text.eq_ignore_ascii_case("bearer")));
+        for (key, pair) in to_read {
+            match *key {
+                "url" => self.url(pair),
+                "headers" => self.headers(pair),
+                "external_labels" => self.labels(pair),
+                "basic_auth.password" => self.secret(key, pair, "loki.basic_auth.password_file", PASSWORD_FILE),
+                "bearer_token" => self.secret(key, pair, "loki.bearer_token_file", TOKEN_FILE),
+                "authorization.credentials" if is_bearer => {
+                    self.secret(key, pair, "loki.bearer_token_file", TOKEN_FILE)
+                }
+                "authorization.credentials_file" if is_bearer => {
+                    self.set("loki.bearer_token_file", pair.value.clone(), key);
+                    self.find(Kind::Taken, pair, key, "loki.bearer_token_file");
+                }
+                "authorization.type" if is_bearer => self.find(Kind::Taken, pair, key, "loki.bearer_token_file"),
+                _ => {
+                    let text = "only bearer tokens are possible here; others go into loki.headers, by a variable of the environment";
+                    self.find(Kind::NotPossible, pair, key, text);
+                }
+            }
+        }
+    }
+
+    fn find(&mut self, kind: Kind, pair: &Pair, key: &str, text: impl Into<String>) {
+        self.findings.push(Finding::new(kind, &pair.place, format!("{}.{key}", self.what), text));
+    }
+
+    fn set(&mut self, new: &str, value: Tree, key: &str) {
+        self.client.settings.push(Setting::new(new, value, format!("{}.{key}", self.what)));
+    }
+
+    fn url(&mut self, pair: &Pair) {
+        let text = pair.value.as_text().unwrap_or("");
+        let with_user = text.split_once("://").and_then(|(scheme, rest)| {
+            let host_end = rest.find('/').unwrap_or(rest.len());
+            let (user, host) = rest[..host_end].rsplit_once('@')?;
+            Some((user, format!("{scheme}://{host}{}", &rest[host_end..])))
+        });
+        let Some((user, url)) = with_user else {
+            self.set("loki.url", pair.value.clone(), "url");
+            return self.find(Kind::Taken, pair, "url", "loki.url");
+        };
+        let (name, password) = user.split_once(':').unwrap_or((user, ""));
+        self.set("loki.url", Tree::text(&pair.value.place, url), "url");
+        self.set("loki.basic_auth.username", Tree::text(&pair.value.place, name), "url");
+        self.set("loki.basic_auth.password_file", Tree::text(&pair.value.place, PASSWORD_FILE), "url");
+        let password = if password.is_empty() { "the password" } else { "the password that stands in the URL" };
+        self.find(
+            Kind::Changed,
+            pair,
+            "url",
+            format!(
+                "loki.url without the user, who is in loki.basic_auth: write {password} to the file {PASSWORD_FILE}"
+            ),
+        );
+    }
+
+    fn secret(&mut self, key: &str, pair: &Pair, new: &str, file: &str) {
+        self.set(new, Tree::text(&pair.value.place, file), key);
+        let text = format!(
+            "{new}: Pilcrow reads secrets from files; write this one to {file} (in the chart: a Secret, see below)"
+        );
+        self.find(Kind::Changed, pair, key, text);
+    }
+
+    fn labels(&mut self, pair: &Pair) {
+        for label in pair.value.pairs() {
+            let from = format!("{}.external_labels.{}", self.what, label.key);
+            self.findings.push(Finding::new(Kind::Taken, &label.place, &from, format!("labels.{}", label.key)));
+            self.client.labels.push(Setting::new(format!("labels.{}", label.key), label.value.clone(), from));
+        }
+    }
+
+    fn headers(&mut self, pair: &Pair) {
+        let mut kept = Vec::new();
+        for header in pair.value.pairs() {
+            let key = format!("headers.{}", header.key);
+            let value = header.value.as_text().unwrap_or("");
+            if header.key.eq_ignore_ascii_case("x-scope-orgid") {
+                self.set("loki.tenant", header.value.clone(), &key);
+                self.find(Kind::Taken, header, &key, "loki.tenant");
+                continue;
+            }
+            let lower = header.key.to_ascii_lowercase();
+            let is_secret =
+                ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
+            let mut header = header.clone();
+            if is_secret && !value.contains("${") {
+                let variable: String = header
+                    .key
+                    .chars()
+                    .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
+                    .collect();
+                header.value = Tree::text(&header.value.place, format!("${{LOKI_{variable}}}"));
+                let text = format!(
+                    "looks like a secret: set the variable LOKI_{variable} in the environment from one (the chart's extraEnv)"
+                );
+                self.find(Kind::Changed, &header, &key, text);
+            } else {
+                self.find(Kind::Taken, &header, &key, format!("loki.headers.{}", header.key));
+            }
+            kept.push(header);
+        }
+        if !kept.is_empty() {
+            self.set("loki.headers", Tree { place: pair.value.place.clone(), value: Value::Group(kept) }, "headers");
+        }
+    }
+}

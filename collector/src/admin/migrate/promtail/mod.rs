@@ -1,0 +1,201 @@
+//! Promtail's YAML, alone or as the Grafana Agent and charts embed it.
+//!
+//! In: the tree of a file, as it is written. Out: [`Origin`]. Every key is found in the tables of [`keys`] or is reported.
+
+pub mod chart;
+mod client;
+pub mod keys;
+mod scrape;
+mod template;
+pub mod walk;
+
+use self::walk::Walk;
+use super::origin::{Finding, Kind, Origin, Setting, Tree, Value, spelled};
+
+/// Reads a whole configuration of Promtail.
+pub fn read(root: &Tree, origin: &mut Origin) {
+    let root = in_our_spelling(root);
+    for pair in root.pairs() {
+        match pair.key.as_str() {
+            "server" => server(&pair.value, origin),
+            "client" => client::read(&pair.value, "client", origin),
+            "clients" => clients(&pair.value, "clients", origin),
+            "positions" => positions(&pair.value, origin),
+            "limits_config" => limits(&pair.value, origin),
+            "target_config" => {
+                let Origin { settings, findings, .. } = origin;
+                Walk { settings, findings }.group(&pair.value, "target_config", keys::TARGET);
+            }
+            _ => {}
+        }
+    }
+    if let Some(pair) = root.get("scrape_configs") {
+        scrape_configs(&pair.value, "scrape_configs", 0, origin);
+    }
+    let known = ["server", "client", "clients", "positions", "limits_config", "target_config", "scrape_configs"];
+    let rest = root.pairs().iter().filter(|pair| !known.contains(&pair.key.as_str())).cloned().collect();
+    let Origin { settings, findings, .. } = origin;
+    Walk { settings, findings }.group(&Tree { place: root.place, value: Value::Group(rest) }, "", keys::TOP);
+}
+
+/// Reads a list of clients whose texts are in Pilcrow's spelling.
+pub fn clients(list: &Tree, what: &str, origin: &mut Origin) {
+    for (index, item) in list.items().iter().enumerate() {
+        client::read(item, &format!("{what}[{index}]"), origin);
+    }
+}
+
+/// Reads a list of jobs whose texts are in Pilcrow's spelling. Their lines go to the clients from the one with this number on.
+pub fn scrape_configs(list: &Tree, what: &str, first_client: usize, origin: &mut Origin) {
+    let clients: Vec<usize> = (first_client..origin.clients.len()).collect();
+    for (index, item) in list.items().iter().enumerate() {
+        scrape::read(item, &format!("{what}[{index}]"), &clients, origin);
+    }
+}
+
+/// Where Promtail keeps its positions, and how often it saves them.
+pub fn positions(group: &Tree, origin: &mut Origin) {
+    let Origin { settings, findings, positions, .. } = origin;
+    for (_, pair) in (Walk { settings, findings }).group(group, "positions", keys::POSITIONS) {
+        let text = "Pilcrow keeps its own in paths.state; `pilcrow import-positions` takes this file over, see below";
+        findings.push(Finding::new(Kind::Changed, &pair.place, "positions.filename", text));
+        *positions = Some(Setting::new("positions", pair.value.clone(), "positions.filename"));
+    }
+}
+
+/// Limits of lines.
+pub fn limits(group: &Tree, origin: &mut Origin) {
+    let Origin { settings, findings, .. } = origin;
+    for (key, pair) in (Walk { settings, findings }).group(group, "limits_config", keys::LIMITS) {
+        let what = format!("limits_config.{key}");
+        let text = pair.value.as_text().unwrap_or("");
+        if key == "max_line_size_truncate" {
+            if text == "true" {
+                settings.push(Setting::new("lines.oversize", Tree::text(&pair.value.place, "cut"), &what));
+            }
+            let text = if text == "true" { "lines.oversize: cut" } else { "no longer line is dropped: it is split" };
+            findings.push(Finding::new(Kind::Taken, &pair.place, what, text));
+            continue;
+        }
+        match walk::bytes(text) {
+            Some(bytes) if bytes != "0" => {
+                let text = "lines.max_bytes; Promtail drops longer lines, Pilcrow splits them into several entries";
+                findings.push(Finding::new(Kind::Changed, &pair.place, &what, text));
+                settings.push(Setting::new("lines.max_bytes", Tree::text(&pair.value.place, bytes), what));
+            }
+            _ => {
+                let text = "Pilcrow has a limit, lines.max_bytes (256KiB), as Loki has one: longer lines are split";
+                findings.push(Finding::new(Kind::Changed, &pair.place, what, text));
+            }
+        }
+    }
+}
+
+/// The server of its own metrics.
+pub fn server(group: &Tree, origin: &mut Origin) {
+    let Origin { settings, findings, .. } = origin;
+    let (mut address, mut port) = (None, None);
+    for (key, pair) in (Walk { settings, findings }).group(group, "server", keys::SERVER) {
+        let what = format!("server.{key}");
+        let text = pair.value.as_text().unwrap_or("");
+        match key {
+            "http_listen_port" if text == "0" => {
+                let text = "Promtail takes a free port, Pilcrow port 9080 (http.listen)";
+                findings.push(Finding::new(Kind::Changed, &pair.place, what, text));
+            }
+            "http_listen_port" => {
+                findings.push(Finding::new(Kind::Taken, &pair.place, what, "http.listen"));
+                port = Some(pair);
+            }
+            "http_listen_address" => {
+                findings.push(Finding::new(Kind::Taken, &pair.place, what, "http.listen"));
+                address = Some(pair);
+            }
+            _ => {
+                let is_json = text == "json";
+                let (kind, new) = if is_json { (Kind::Taken, "json") } else { (Kind::Changed, "text") };
+                findings.push(Finding::new(kind, &pair.place, &what, format!("log.format: {new}")));
+                if is_json {
+                    settings.push(Setting::new("log.format", Tree::text(&pair.value.place, new), what));
+                }
+            }
+        }
+    }
+    if let Some(pair) = port.or(address) {
+        let text = |pair: Option<&super::origin::Pair>| pair.and_then(|pair| pair.value.as_text()).map(str::to_owned);
+        let port = text(port).unwrap_or_else(|| "9080".into());
+        let address = match text(address) {
+            Some(address) if address == "localhost" => "127.0.0.1".into(),
+            Some(address) if address.contains(':') && !address.starts_with('[') => format!("[{address}]"),
+            Some(address) if !address.is_empty() => address,
+            _ => "[::]".into(),
+        };
+        let listen = Tree::text(&pair.value.place, format!("{address}:{port}"));
+        settings.push(Setting::new("http.listen", listen, "server.http_listen_port"));
+    }
+}
+
+/// All texts as a file of Pilcrow has them. `${NAME}` in capitals is a variable, as it is for Promtail with
+/// `-config.expand-env`; any other `$` is a plain one.
+#[must_use]
+pub fn in_our_spelling(tree: &Tree) -> Tree {
+    tree.map_texts(&respelled)
+}
+
+fn respelled(text: &str) -> String {
+    let (mut new, mut plain, mut rest) = (String::new(), String::new(), text);
+    while let Some(at) = rest.find("${") {
+        plain.push_str(&rest[..at]);
+        let behind = &rest[at + 2..];
+        match behind.split_once('}').and_then(|(variable, tail)| Some((our_variable(variable)?, tail))) {
+            Some((variable, tail)) if !plain.ends_with('$') => {
+                new.push_str(&spelled(&plain));
+                new.push_str(&variable);
+                plain.clear();
+                rest = tail;
+            }
+            _ => {
+                plain.push_str("${");
+                rest = behind;
+            }
+        }
+    }
+    plain.push_str(rest);
+    new + &spelled(&plain)
+}
+
+/// `${NAME}` or `${NAME:-default}`; Promtail also writes `${NAME:default}`.
+fn our_variable(text: &str) -> Option<String> {
+    let (name, default) = match text.split_once(':') {
+        Some((name, default)) => (name, Some(default.strip_prefix('-').unwrap_or(default))),
+        None => (text, None),
+    };
+    let is_name = name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
+        && name.len() > 1
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    let is_plain = default.is_none_or(|default| !default.contains(['$', '{']));
+    (is_name && is_plain).then(|| match default {
+        Some(default) => format!("${{{name}:-{default}}}"),
+        None => format!("${{{name}}}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_in_capitals_stay_and_other_dollars_are_plain() {
+        for (text, expected) in [
+            ("http://${LOKI_HOST}:3100", "http://${LOKI_HOST}:3100"),
+            ("${CLUSTER:home}", "${CLUSTER:-home}"),
+            ("$1-${2}", "$1-${2}"),
+            ("${name}", "$${name}"),
+            ("^a$", "^a$"),
+            ("a$$b", "a$$$$b"),
+            ("$${X}", "$$$${X}"),
+        ] {
+            assert_eq!(respelled(text), expected, "{text}");
+        }
+    }
+}

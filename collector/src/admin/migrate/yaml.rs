@@ -1,0 +1,93 @@
+//! YAML files as trees with places, also those that stand in other YAML files, as in a ConfigMap.
+//!
+//! In: a text. Out: a [`Tree`] of each document. `$` means nothing here: texts are those of the file.
+
+use super::origin::{Fault, Pair, Place, Text, Tree, Value};
+use crate::config::{self, tree};
+
+/// Reads all documents of a text.
+///
+/// # Errors
+/// It is no YAML, or uses what is not supported.
+pub fn documents(text: &Text<'_>) -> Result<Vec<Tree>, Vec<Fault>> {
+    let read = tree::parse_as_written(text.text.strip_prefix('\u{feff}').unwrap_or(text.text));
+    match read {
+        Ok(documents) => Ok(documents.into_iter().map(|node| with_places(node, &text.place)).collect()),
+        Err(config::Problem { origin, message, .. }) => {
+            let place = match origin {
+                config::Origin::File(at) => text.place.at(at.line, at.column),
+                _ => text.place.clone(),
+            };
+            Err(vec![Fault { place, message }])
+        }
+    }
+}
+
+fn with_places(node: tree::Node, base: &Place) -> Tree {
+    let place = base.at(node.place.line, node.place.column);
+    let value = match node.value {
+        tree::Value::Null => Value::Nothing,
+        tree::Value::Scalar(text) => Value::Text(text),
+        tree::Value::Sequence(items) => Value::List(items.into_iter().map(|item| with_places(item, base)).collect()),
+        tree::Value::Mapping(entries) => {
+            let pairs = entries.into_iter().map(|entry| Pair {
+                key: entry.key,
+                place: base.at(entry.key_place.line, entry.key_place.column),
+                value: with_places(entry.value, base),
+            });
+            Value::Group(pairs.collect())
+        }
+    };
+    Tree { place, value }
+}
+
+/// The text that a value of `outer` holds, to be read for itself; nothing where it is no text.
+#[must_use]
+pub fn inner<'t>(outer: &Text<'_>, value: &'t Tree) -> Option<Text<'t>> {
+    let text = value.as_text()?;
+    let line_in_outer = value.place.line.checked_sub(outer.place.line)?;
+    let mut lines = outer.text.lines().skip(line_in_outer);
+    let at_value = lines.next().unwrap_or("");
+    // A block begins behind the line with its `|`; other texts are as good as on one line.
+    let is_block = at_value.trim_end().ends_with(['|', '>', '-', '+']) && text.contains('\n');
+    if !is_block {
+        return Some(Text { place: value.place.clone(), text });
+    }
+    let blank = lines.clone().take_while(|line| line.trim().is_empty()).count();
+    let first = lines.nth(blank).unwrap_or("");
+    let indent = first.chars().take_while(|c| *c == ' ').count();
+    let own = text.lines().find(|line| !line.trim().is_empty()).map_or(0, |line| line.len() - line.trim_start().len());
+    let column = outer_column(&value.place, outer) + indent.saturating_sub(own);
+    let place = Place { file: value.place.file.clone(), line: value.place.line + 1, column };
+    Some(Text { place, text })
+}
+
+/// The column of the first character of each line of `outer`.
+fn outer_column(place: &Place, outer: &Text<'_>) -> usize {
+    if place.file == outer.place.file { outer.place.column } else { 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_in_a_block_has_the_places_of_its_file() {
+        let file = "kind: ConfigMap\ndata:\n  promtail.yaml: |\n    server:\n      port: 80\n";
+        let outer = Text { place: Place::start_of("f"), text: file };
+        let root = documents(&outer).unwrap().remove(0);
+        let value = &root.get("data").unwrap().value.get("promtail.yaml").unwrap().value;
+        let text = inner(&outer, value).unwrap();
+        let root = documents(&text).unwrap().remove(0);
+        let server = root.get("server").unwrap();
+        assert_eq!(server.place.to_string(), "f:4:5");
+        assert_eq!(server.value.get("port").unwrap().place.to_string(), "f:5:7");
+    }
+
+    #[test]
+    fn what_is_no_yaml_has_its_place() {
+        let text = Text { place: Place { file: "f".into(), line: 10, column: 3 }, text: "a: b\nc: [\n" };
+        let faults = documents(&text).unwrap_err();
+        assert!(faults[0].place.line >= 11, "{}", faults[0]);
+    }
+}

@@ -1,0 +1,246 @@
+//! Old configurations in `tests/migrate`: what each is converted to, and what the report says, beside it.
+//!
+//! `NAME.old.EXT` is converted; `NAME.new.yaml` and `NAME.report.txt` are expected. A first line `# migrate: --values --job NAME` has
+//! options. `UPDATE_MIGRATE=1 cargo test -p collector --test migrate` writes what is expected anew: read the difference.
+
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use collector::{
+    admin::{
+        migrate::{
+            self, Source,
+            convert::{self, Draft, Options},
+            output::{self, Form},
+            promtail::keys,
+            prove, report,
+        },
+        terminal::Paint,
+    },
+    compiled::Compiled,
+    config::StageConfig,
+    pipeline,
+    source::kubernetes::PodMetadata,
+};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/migrate")
+}
+
+struct Case {
+    name: String,
+    source: Source,
+    options: Options,
+    form: Form,
+}
+
+fn cases() -> Vec<Case> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let mut cases = Vec::new();
+    for file in files {
+        let file_name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let Some((name, _)) = file_name.split_once(".old.") else { continue };
+        let text = fs::read_to_string(&file).unwrap();
+        let first = text.lines().next().unwrap_or("");
+        let words: Vec<&str> = first.split_once("migrate:").map_or("", |(_, words)| words).split_whitespace().collect();
+        let job = words.iter().position(|word| *word == "--job").map(|at| words[at + 1].to_owned());
+        let form = if words.contains(&"--values") { Form::Values } else { Form::Config };
+        let (name, options) = (name.to_owned(), Options { job });
+        cases.push(Case { name, source: Source { name: file_name, text }, options, form });
+    }
+    cases
+}
+
+fn convert(case: &Case) -> Result<(String, String, Draft), String> {
+    let sources = [case.source.clone()];
+    let (_, draft) = migrate::converted(&sources, &case.options).map_err(|error| format!("{error:#}"))?;
+    let text = output::text(&draft, case.form, &[case.source.name.clone()]);
+    let mut report = Vec::new();
+    report::write(&draft, case.form, Paint { colours: false }, &mut report).unwrap();
+    Ok((text, String::from_utf8(report).unwrap(), draft))
+}
+
+/// The lines in which two texts differ.
+fn difference(expected: &str, got: &str) -> String {
+    let (expected, got): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), got.lines().collect());
+    let mut text = String::new();
+    for line in expected.iter().filter(|line| !got.contains(line)) {
+        writeln!(text, "    - {line}").unwrap();
+    }
+    for line in got.iter().filter(|line| !expected.contains(line)) {
+        writeln!(text, "    + {line}").unwrap();
+    }
+    if text.is_empty() { "    the same lines in another order or number\n".into() } else { text }
+}
+
+#[test]
+fn every_old_configuration_is_converted_as_the_files_beside_it_say() {
+    let update = std::env::var_os("UPDATE_MIGRATE").is_some();
+    let mut wrong = String::new();
+    let cases = cases();
+    assert!(cases.len() >= 20, "{}", cases.len());
+    for case in &cases {
+        let (text, report) = match convert(case) {
+            Ok((text, report, _)) => (text, report),
+            Err(error) => (String::new(), format!("{error}\n")),
+        };
+        for (kind, got) in [("new.yaml", text), ("report.txt", report)] {
+            let file = folder().join(format!("{}.{kind}", case.name));
+            if update {
+                fs::write(&file, got).unwrap();
+                continue;
+            }
+            let expected = fs::read_to_string(&file).unwrap_or_default();
+            if expected != got {
+                writeln!(wrong, "  {}:\n{}", file.display(), difference(&expected, &got)).unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}UPDATE_MIGRATE=1 writes what is expected anew");
+}
+
+#[test]
+fn every_conversion_is_accepted_by_check_as_it_is_printed() {
+    for case in cases() {
+        let Ok((_, _, draft)) = convert(&case) else { continue };
+        let printed = output::text(&draft, Form::Config, &[case.source.name.clone()]);
+        let compiled = Compiled::parse(&printed, &convert::environment(&draft));
+        assert!(compiled.is_ok(), "{}: {:?}\n{printed}", case.name, compiled.unwrap_err());
+    }
+}
+
+#[test]
+fn no_secret_of_an_old_configuration_is_printed() {
+    for case in cases() {
+        let Ok((text, report, _)) = convert(&case) else { continue };
+        for printed in [text, report] {
+            assert!(!printed.contains("s3cret"), "{}\n{printed}", case.name);
+        }
+    }
+}
+
+/// The containerd logs that were recorded, below a folder of their own.
+fn recorded_pods() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/containerd-1.7.24.tar.gz");
+    let archive = flate2::read::GzDecoder::new(fs::File::open(archive).unwrap());
+    for entry in tar::Archive::new(archive).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path: PathBuf = entry.path().unwrap().components().skip(1).collect();
+        if !path.starts_with("pods") || !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::io::copy(&mut entry, &mut fs::File::create(path).unwrap()).unwrap();
+    }
+    folder
+}
+
+/// What `--prove` prints for a case, with the recorded logs and what the Kubernetes API would say of each pod; and whether it
+/// succeeds.
+fn proof(name: &str, pods: &Path) -> (String, bool) {
+    let case = cases().into_iter().find(|case| case.name == name).unwrap();
+    let request = prove::Request { pods: Some(pods.to_owned()), lines: Some(50) };
+    let proof = prove::Proof::new(&[case.source], &case.options, &request).unwrap();
+    let known = fs::read_dir(pods).unwrap().map(|entry| {
+        let folder = entry.unwrap().file_name().into_string().unwrap();
+        let meta = [("__meta_kubernetes_pod_label_app", "web"), ("__meta_kubernetes_pod_label_team", "a")];
+        let meta = meta.map(|(name, value)| (name.into(), value.into()));
+        PodMetadata { folder: folder.into(), meta: meta.into(), asked: Vec::new(), exclusion: None }
+    });
+    let mut out = Vec::new();
+    let result = proof.run(&request, Ok(Some(known.collect())), &mut out);
+    (String::from_utf8(out).unwrap(), result.is_ok())
+}
+
+#[test]
+fn the_recorded_lines_come_out_the_same_by_the_charts_default_rules() {
+    let folder = recorded_pods();
+    for name in [
+        "chart-defaults",
+        "chart-snippets",
+        "home-lab-k3s",
+        "configmap",
+        "agent-static",
+        "alloy-chart",
+        "k8s-monitoring-map",
+        "stage-match",
+    ] {
+        let (text, is_same) = proof(name, &folder.path().join("pods"));
+        assert!(is_same, "{name}\n{text}");
+        assert!(text.contains("identical"), "{name}\n{text}");
+    }
+}
+
+#[test]
+fn what_a_conversion_adds_is_shown_as_a_difference_with_an_example() {
+    let folder = recorded_pods();
+    let (text, is_same) = proof("static-pods", &folder.path().join("pods"));
+    assert!(!is_same, "{text}");
+    assert!(text.contains("other labels: "), "{text}");
+    assert!(text.contains("    old: {") && text.contains("    new: {"), "{text}");
+}
+
+fn page() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/migration.md")
+}
+
+#[test]
+fn the_page_about_migration_lists_every_key_of_promtail_with_what_becomes_of_it() {
+    let mut table = String::from("| Promtail | taken over | how |\n| --- | --- | --- |\n");
+    for (prefix, keys) in keys::TABLES {
+        for (key, way) in *keys {
+            writeln!(table, "| `{prefix}{key}` | {} | {} |", way.word(), keys::note(key, *way)).unwrap();
+        }
+    }
+    let text = fs::read_to_string(page()).unwrap();
+    let start = text.find("| Promtail | taken over | how |").expect("the table's head");
+    let end = start + text[start..].find("\n\n").unwrap() + 1;
+    if std::env::var_os("UPDATE_MIGRATE").is_some() {
+        fs::write(page(), format!("{}{table}{}", &text[..start], &text[end..])).unwrap();
+        return;
+    }
+    let difference = difference(&text[start..end], &table);
+    assert!(text[start..end] == table, "docs/migration.md, UPDATE_MIGRATE=1 writes it anew:\n{difference}");
+}
+
+/// The rows of the table of stages: the stage, its field if it is one, and the word.
+fn stage_rows() -> Vec<(String, Option<String>, String)> {
+    let text = fs::read_to_string(page()).unwrap();
+    let (_, table) = text.split_once("| stage or field |").expect("the table of stages");
+    let rows = table.split("\n\n").next().unwrap().lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        let name = cells.next()?.trim_end_matches('`');
+        let (stage, field) =
+            name.split_once('.').map_or((name, None), |(stage, field)| (stage, Some(field.to_owned())));
+        Some((stage.to_owned(), field, cells.next()?.to_owned()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_page_about_migration_lists_every_stage_and_only_fields_that_are_known() {
+    let rows = stage_rows();
+    for name in pipeline::stages::names() {
+        assert!(rows.iter().any(|(stage, field, _)| stage == name && field.is_none()), "{name} is missing");
+    }
+    for (stage, field, word) in rows {
+        let is_known = pipeline::stages::names().any(|name| name == stage);
+        assert_eq!(word == "no", !is_known, "{stage}");
+        let Some(field) = field.filter(|_| is_known) else { continue };
+        let settings = field.rsplit('.').fold("x".to_owned(), |inner, key| format!("{{{key}: {inner}}}"));
+        let settings = if stage == "metrics" { format!("{{name: {settings}}}") } else { settings };
+        let stages = StageConfig::list(&format!("- {stage}: {settings}\n")).unwrap();
+        let unknown = pipeline::Pipeline::compile(&stages)
+            .err()
+            .into_iter()
+            .flatten()
+            .find(|error| error.message.starts_with("unknown key"));
+        assert!(unknown.is_none(), "{stage}.{field}: {}", unknown.unwrap());
+    }
+}
