@@ -151,7 +151,7 @@ fn proof(name: &str, pods: &Path) -> (String, bool) {
         let folder = entry.unwrap().file_name().into_string().unwrap();
         let meta = [("__meta_kubernetes_pod_label_app", "web"), ("__meta_kubernetes_pod_label_team", "a")];
         let meta = meta.map(|(name, value)| (name.into(), value.into()));
-        PodMetadata { folder: folder.into(), meta: meta.into(), asked: Vec::new(), exclusion: None }
+        PodMetadata { folder: folder.into(), meta: meta.into(), asked: Box::default(), exclusion: None }
     });
     let mut out = Vec::new();
     let result = proof.run(&request, Ok(Some(known.collect())), &mut out);
