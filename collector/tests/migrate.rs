@@ -58,7 +58,7 @@ fn cases() -> Vec<Case> {
 fn convert(case: &Case) -> Result<(String, String, Draft), String> {
     let sources = [case.source.clone()];
     let (_, draft) = migrate::converted(&sources, &case.options).map_err(|error| format!("{error:#}"))?;
-    let text = output::text(&draft, case.form, &[case.source.name.clone()]);
+    let text = output::text(&draft, case.form, std::slice::from_ref(&case.source.name));
     let mut report = Vec::new();
     report::write(&draft, case.form, Paint { colours: false }, &mut report).unwrap();
     Ok((text, String::from_utf8(report).unwrap(), draft))
@@ -107,7 +107,7 @@ fn every_old_configuration_is_converted_as_the_files_beside_it_say() {
 fn every_conversion_is_accepted_by_check_as_it_is_printed() {
     for case in cases() {
         let Ok((_, _, draft)) = convert(&case) else { continue };
-        let printed = output::text(&draft, Form::Config, &[case.source.name.clone()]);
+        let printed = output::text(&draft, Form::Config, std::slice::from_ref(&case.source.name));
         let compiled = Compiled::parse(&printed, &convert::environment(&draft));
         assert!(compiled.is_ok(), "{}: {:?}\n{printed}", case.name, compiled.unwrap_err());
     }

@@ -13,24 +13,22 @@ mod load;
 mod loki;
 mod processing;
 mod relabel;
+mod reporting;
 mod rule_test;
 mod stage;
 pub mod tree;
 mod units;
 
-use std::{
-    collections::BTreeMap,
-    net::{Ipv6Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
 pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};
 pub use relabel::{RelabelAction, RelabelConfig};
+pub use reporting::{Http, Log, LogFormat, LogLevel, Ready};
 pub use rule_test::{Expectation, RuleTest, TestContainer, TestLine, TestStream, TestTime};
 pub use stage::{StageConfig, StageValue};
 pub use units::{ByteSize, HumanDuration, Rate};
@@ -285,64 +283,12 @@ pub struct Shutdown {
     pub deadline: HumanDuration,
 }
 
-/// `http`: the status server.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Address and port of the status page, /metrics, /ready and /healthz.
-    #[serde(deserialize_with = "listen_address")]
-    pub listen: SocketAddr,
-    /// Whether lines are shown to everyone who can connect, and not only to peers on this machine.
-    pub tail: bool,
-}
-
-/// `ready`: when /ready answers 503.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Ready {
-    /// Not ready when Loki has acknowledged nothing for this long though lines wait. 0: no such limit.
-    pub after: HumanDuration,
-}
-
-/// `log`: Pilcrow's own log, on stderr.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Log {
-    pub level: LogLevel,
-    pub format: LogFormat,
-    /// How often one line says what was done since the last one. 0: never.
-    pub summary: HumanDuration,
-}
-
 /// `debug`: faults on purpose.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Debug {
     /// The share of the signal's marks that are thrown away, 0 to 1.
     pub drop_signals: f64,
-}
-
-/// `log.level`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-/// `log.format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 impl Default for Config {
@@ -436,31 +382,4 @@ impl Default for Shutdown {
     fn default() -> Self {
         Self { deadline: HumanDuration::from_secs(10) }
     }
-}
-
-impl Default for Ready {
-    fn default() -> Self {
-        Self { after: HumanDuration::from_secs(120) }
-    }
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 9080)), tail: false }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { level: LogLevel::default(), format: LogFormat::default(), summary: HumanDuration::from_secs(300) }
-    }
-}
-
-fn listen_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
-        de::Error::custom(format_args!(
-            "expected an IP address and a port such as 0.0.0.0:9080 or [::]:9080, found {text:?}"
-        ))
-    })
 }
