@@ -266,15 +266,24 @@ impl Lexer<'_> {
     /// Go's escapes, and `\'`.
     fn escape(&mut self, place: Place, bytes: &mut Vec<u8>) -> Result<(), SyntaxError> {
         let Some(c) = self.next() else { return self.error(place, "the file ends within a string") };
+        let alone = match c {
+            'a' => Some(7),
+            'b' => Some(8),
+            'f' => Some(12),
+            'n' => Some(b'\n'),
+            'r' => Some(b'\r'),
+            't' => Some(b'\t'),
+            'v' => Some(11),
+            '\\' => Some(b'\\'),
+            '"' => Some(b'"'),
+            '\'' => Some(b'\''),
+            _ => None,
+        };
+        if let Some(byte) = alone {
+            bytes.push(byte);
+            return Ok(());
+        }
         let (count, radix) = match c {
-            'a' => return Ok(bytes.push(7)),
-            'b' => return Ok(bytes.push(8)),
-            'f' => return Ok(bytes.push(12)),
-            'n' => return Ok(bytes.push(b'\n')),
-            'r' => return Ok(bytes.push(b'\r')),
-            't' => return Ok(bytes.push(b'\t')),
-            'v' => return Ok(bytes.push(11)),
-            '\\' | '"' | '\'' => return Ok(push(bytes, c)),
             'x' => (2, 16),
             'u' => (4, 16),
             'U' => (8, 16),
