@@ -12,7 +12,9 @@ use self::relabelling::Relabelling;
 pub use self::relabelling::write_rules;
 use crate::{
     compiled::Compiled,
-    config::{Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt},
+    config::{
+        Compression, Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt,
+    },
 };
 
 /// Says what the configuration means; `print` adds all of it as YAML, secrets hidden.
@@ -55,6 +57,9 @@ fn sentences(config: &Config, relabelling: &Relabelling<'_>) -> Vec<String> {
         lines(config),
         hold(config),
     ];
+    if loki.compression == Compression::None {
+        sentences.insert(2, "Requests are sent without compression.".into());
+    }
     if config.levels {
         let sentence = "The level of each line is sent as the structured metadata detected_level, which Loki keeps where its schema is v13.";
         sentences.insert(4, sentence.into());
