@@ -2,6 +2,7 @@
 //! ([`pipeline`]), the floor that it is held against ([`floor`]), and how many instructions a line takes
 //! ([`instructions`]). The micro-benchmarks are in `benches/benches`.
 
+pub mod corpora;
 mod docs;
 pub mod floor;
 pub mod instructions;

@@ -213,6 +213,7 @@ fn a_value_of_the_wrong_kind_says_what_was_expected() {
             "p.yaml:1:25: loki.refused_streams: expected wait, or drop after a duration such as drop after 1h, found \"drop\"",
         ),
         ("signal: epbf\n", "p.yaml:1:9: signal: expected one of auto, ebpf, inotify, poll, found \"epbf\""),
+        ("loki: {compression: gzip}\n", "p.yaml:1:21: loki.compression: expected one of snappy, none, found \"gzip\""),
         (
             "kubernetes: {enabled: maybe}\n",
             "p.yaml:1:23: kubernetes.enabled: expected one of auto, true, false, found \"maybe\"",

@@ -28,11 +28,24 @@ pub struct Loki {
     pub backoff: Backoff,
     /// When a batch is sealed.
     pub batch: BatchLimits,
+    /// How request bodies are made.
+    pub compression: Compression,
     /// Below Loki's default `per_stream_rate_limit` (3 MB/s): past it a Loki that shards streams drops lines and answers 204.
     pub stream_rate: Rate,
     /// What a stream may send at once; below Loki's default `per_stream_rate_limit_burst` (15 MB).
     pub stream_burst: ByteSize,
     pub refused_streams: RefusedStreams,
+}
+
+/// `loki.compression`. Either way the body is a Snappy block, which is what Loki takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Repetitions are found and left out.
+    #[default]
+    Snappy,
+    /// Lines are sent as they are: more bytes on the wire, less CPU time.
+    None,
 }
 
 /// `loki.refused_streams`: what happens to a stream that Loki refuses while it takes others.
@@ -176,6 +189,7 @@ impl Default for Loki {
             timeout: HumanDuration::from_secs(10),
             backoff: Backoff::default(),
             batch: BatchLimits::default(),
+            compression: Compression::default(),
             stream_rate: Rate::PerSecond(ByteSize::kib(2560)),
             stream_burst: ByteSize::mib(10),
             refused_streams: RefusedStreams::default(),

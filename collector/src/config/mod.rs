@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
-pub use loki::{Backoff, BasicAuth, BatchLimits, Headers, Loki, RefusedStreams, Tls};
+pub use loki::{Backoff, BasicAuth, BatchLimits, Compression, Headers, Loki, RefusedStreams, Tls};
 pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use reporting::{Http, Log, LogFormat, LogLevel, Ready};

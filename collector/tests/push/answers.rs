@@ -7,7 +7,10 @@ use crate::{
     log::Log,
     receiver::{Receiver, Reply, Seen},
 };
-use collector::output::loki::Proxies;
+use collector::{
+    config::{self as settings, Compression},
+    output::loki::Proxies,
+};
 
 #[test]
 fn an_acknowledged_batch_comes_back_with_its_progress_and_is_counted() {
@@ -31,6 +34,24 @@ fn an_acknowledged_batch_comes_back_with_its_progress_and_is_counted() {
         assert_eq!(running.requests("204"), 2, "new streams go alone");
         assert_eq!((metrics.queue_batches.get(), metrics.queue_bytes.get()), (0, 0));
         running.finish().await;
+    });
+}
+
+#[test]
+fn without_compression_loki_gets_the_same_requests_as_literals() {
+    block_on(async {
+        let line = "the same again and again, ".repeat(1000);
+        let bodies = async |compression| {
+            let loki = Receiver::start(|_, _| Reply::ok()).await;
+            let running = Running::start(&settings::Loki { compression, ..config(&loki.url()) });
+            running.deliver(batch(1, &[(1, line.as_str()), (1, "short")])).await;
+            running.finish().await;
+            loki.seen().iter().map(|seen| (seen.request(), seen.body.clone())).collect::<Vec<_>>()
+        };
+        let (small, large) = (bodies(Compression::Snappy).await, bodies(Compression::None).await);
+        assert_eq!(small[0].0, large[0].0);
+        assert!(small[0].1.len() * 10 < line.len());
+        assert!(large[0].1.windows(line.len()).any(|bytes| bytes == line.as_bytes()));
     });
 }
 

@@ -14,7 +14,9 @@ use self::relabelling::Relabelling;
 pub use self::relabelling::write_rules;
 use crate::{
     compiled::Compiled,
-    config::{Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt},
+    config::{
+        Compression, Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt,
+    },
 };
 
 /// Writes the whole configuration as YAML and nothing else, secrets hidden.
@@ -65,6 +67,9 @@ fn sentences(config: &Config, relabelling: &Relabelling<'_>) -> Vec<String> {
         hold(config),
     ];
     sentences.splice(4..4, processing::sentences(config));
+    if loki.compression == Compression::None {
+        sentences.insert(2, "Requests are sent without compression.".into());
+    }
     if !loki.headers.is_empty() {
         let names: Vec<&str> = loki.headers.keys().map(String::as_str).collect();
         sentences.insert(1, format!("Every request carries the headers {}.", names.join(", ")));

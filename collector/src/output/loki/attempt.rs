@@ -58,7 +58,7 @@ impl Attempts {
         health: Arc<Health>,
     ) -> Result<Self> {
         let client = RefCell::new(Client::new(config, proxies)?);
-        let bodies = BodyMakers::new(Workers::where_cores_allow(REQUESTS_MAX));
+        let bodies = BodyMakers::new(Workers::where_cores_allow(REQUESTS_MAX), config.compression);
         Ok(Self { client, bodies, metrics, health, has_acknowledged: Cell::new(false) })
     }
 

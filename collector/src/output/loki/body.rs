@@ -1,14 +1,17 @@
-//! Request bodies: a batch's part gathered and compressed, in reused memory.
+//! Request bodies: a batch's part gathered and, unless the configuration says otherwise, compressed, in reused memory.
 //!
 //! Compressing is most of what the sender side does for a line. Where there are cores for it each body is made on a thread of its
 //! own; else, and where no thread can be started, one after the other on the sender side's.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, mem, ops::Range, sync::Arc};
 
 use hyper::body::Bytes;
 
-use super::workers::Workers;
-use crate::batch::{Batch, Part, RequestEncoder, encode_single_stream};
+use super::{literals, workers::Workers};
+use crate::{
+    batch::{Batch, Part, RequestEncoder, encode_single_stream},
+    config::Compression,
+};
 
 /// Batches differ a little in size: rounded up, memory fits the next body too.
 const STORAGE_STEP_BYTES: usize = 256 << 10;
@@ -19,17 +22,18 @@ pub(super) struct BodyMakers {
     /// As many as have been in use at once.
     idle: RefCell<Vec<BodyMaker>>,
     workers: Workers,
+    compression: Compression,
 }
 
 impl BodyMakers {
-    pub(super) fn new(workers: Workers) -> Self {
-        Self { idle: RefCell::default(), workers }
+    pub(super) fn new(workers: Workers, compression: Compression) -> Self {
+        Self { idle: RefCell::default(), workers, compression }
     }
 
     /// The push request of `part`. `None` where it is larger than a snappy block can be, 4 GiB. No reference to the batch is
     /// left when it returns.
     pub(super) async fn make(&self, batch: Arc<Batch>, part: Part) -> Option<Body> {
-        let mut maker = self.idle.borrow_mut().pop().unwrap_or_else(BodyMaker::new);
+        let mut maker = self.take();
         let making = self.workers.run(move || {
             let body = maker.make(&batch, &part);
             drop(batch);
@@ -42,10 +46,10 @@ impl BodyMakers {
 
     /// A push request with one stream of encoded entries.
     pub(super) fn make_single(&self, labels: &str, entries: &[u8]) -> Option<Body> {
-        let mut maker = self.idle.borrow_mut().pop().unwrap_or_else(BodyMaker::new);
-        maker.request.clear();
+        let mut maker = self.take();
+        maker.begin(entries.len() + labels.len());
         encode_single_stream(labels, entries, &mut maker.request);
-        let body = maker.compress();
+        let body = maker.finish();
         self.idle.borrow_mut().push(maker);
         body
     }
@@ -54,9 +58,13 @@ impl BodyMakers {
     pub(super) fn make_empty(&self) -> Option<Body> {
         let mut idle = self.idle.borrow_mut();
         if idle.is_empty() {
-            idle.push(BodyMaker::new());
+            idle.push(BodyMaker::new(self.compression));
         }
         idle.last_mut()?.make_empty()
+    }
+
+    fn take(&self) -> BodyMaker {
+        self.idle.borrow_mut().pop().unwrap_or_else(|| BodyMaker::new(self.compression))
     }
 
     /// Takes a body's memory back.
@@ -78,7 +86,9 @@ impl BodyMakers {
 #[derive(Debug)]
 pub(super) struct BodyMaker {
     encoder: RequestEncoder,
-    /// The push request before compression. Shared by all requests: it is needed only while one body is made.
+    compression: Compression,
+    /// The push request before compression. Shared by all requests: it is needed only while one body is made. Without compression it
+    /// becomes the body, and begins with room for the block's head.
     request: Vec<u8>,
     snappy: snap::raw::Encoder,
     /// Memory of bodies that are sent. At most as many as requests were in flight at once.
@@ -89,7 +99,7 @@ pub(super) struct BodyMaker {
 #[derive(Debug)]
 pub(super) struct Body {
     storage: Arc<Vec<u8>>,
-    len: usize,
+    block: Range<usize>,
 }
 
 /// Lets hyper hold the storage, so that it can be taken back afterwards.
@@ -102,9 +112,10 @@ impl AsRef<[u8]> for Lent {
 }
 
 impl BodyMaker {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(compression: Compression) -> Self {
         Self {
             encoder: RequestEncoder::default(),
+            compression,
             request: Vec::new(),
             snappy: snap::raw::Encoder::new(),
             spare: Vec::new(),
@@ -112,17 +123,39 @@ impl BodyMaker {
     }
 
     fn make(&mut self, batch: &Batch, part: &Part) -> Option<Body> {
-        self.request.clear();
         // The labels come on top of it, and seldom take more than a sixteenth.
-        self.request.reserve(part.encoded_bytes() + part.encoded_bytes() / 16);
+        self.begin(part.encoded_bytes() + part.encoded_bytes() / 16);
         self.encoder.encode(batch, part, &mut self.request);
-        self.compress()
+        self.finish()
     }
 
     /// A push request without streams.
     pub(super) fn make_empty(&mut self) -> Option<Body> {
+        self.begin(0);
+        self.finish()
+    }
+
+    /// Prepares the memory of a request of about so many bytes.
+    fn begin(&mut self, bytes: usize) {
+        if self.compression == Compression::None {
+            self.request = self.spare.pop().unwrap_or_default();
+        }
         self.request.clear();
-        self.compress()
+        self.request.reserve(literals::HEAD_BYTES_MAX + bytes);
+        if self.compression == Compression::None {
+            self.request.resize(literals::HEAD_BYTES_MAX, 0);
+        }
+    }
+
+    /// The body of the request that was written since `begin`.
+    fn finish(&mut self) -> Option<Body> {
+        match self.compression {
+            Compression::Snappy => self.compress(),
+            Compression::None => {
+                let block = literals::block(&mut self.request)?;
+                Some(Body { storage: Arc::new(mem::take(&mut self.request)), block })
+            }
+        }
     }
 
     fn compress(&mut self) -> Option<Body> {
@@ -133,7 +166,7 @@ impl BodyMaker {
             storage = vec![0; len_max.next_multiple_of(STORAGE_STEP_BYTES)];
         }
         let len = self.snappy.compress(&self.request, &mut storage).ok()?;
-        Some(Body { storage: Arc::new(storage), len })
+        Some(Body { storage: Arc::new(storage), block: 0..len })
     }
 
     /// Takes a body's memory back.
@@ -153,11 +186,11 @@ impl BodyMaker {
 impl Body {
     /// The bytes, without a copy.
     pub(super) fn bytes(&self) -> Bytes {
-        Bytes::from_owner(Lent(Arc::clone(&self.storage))).slice(..self.len)
+        Bytes::from_owner(Lent(Arc::clone(&self.storage))).slice(self.block.clone())
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.block.len()
     }
 }
 
@@ -179,21 +212,37 @@ mod tests {
 
     #[test]
     fn memory_of_a_body_serves_the_next_one() {
-        let mut maker = BodyMaker::new();
-        let (large, small) = (batch(1000), batch(10));
-        let body = maker.make(&large, &large.whole()).unwrap();
-        let address = body.bytes().as_ptr();
-        maker.recycle(body);
-        let body = maker.make(&small, &small.whole()).unwrap();
-        assert_eq!(body.bytes().as_ptr(), address);
+        for compression in [Compression::Snappy, Compression::None] {
+            let mut maker = BodyMaker::new(compression);
+            let (large, small) = (batch(1000), batch(10));
+            let body = maker.make(&large, &large.whole()).unwrap();
+            let address = body.storage.as_ptr();
+            maker.recycle(body);
+            let body = maker.make(&small, &small.whole()).unwrap();
+            assert_eq!(body.storage.as_ptr(), address, "{compression:?}");
+            let mut expected = Vec::new();
+            small.encode_push_request(&small.whole(), &mut expected);
+            assert_eq!(body.bytes().len(), body.len());
+            assert_eq!(snap::raw::Decoder::new().decompress_vec(&body.bytes()).unwrap(), expected, "{compression:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_without_compression_holds_the_request_as_it_is() {
+        let makers = BodyMakers::new(Workers::with_threads(0), Compression::None);
+        let entries = &[b'e'; 500];
         let mut expected = Vec::new();
-        small.encode_push_request(&small.whole(), &mut expected);
-        assert_eq!(snap::raw::Decoder::new().decompress_vec(&body.bytes()).unwrap(), expected);
+        encode_single_stream("{a=\"b\"}", entries, &mut expected);
+        let body = makers.make_single("{a=\"b\"}", entries).unwrap();
+        assert!(body.bytes().ends_with(&expected));
+        assert!(body.len() <= expected.len() + literals::HEAD_BYTES_MAX);
+        makers.recycle(body);
+        assert_eq!(&makers.make_empty().unwrap().bytes()[..], [0], "the snappy block of nothing");
     }
 
     #[tokio::test]
     async fn bodies_that_are_made_at_once_on_threads_are_each_that_of_its_batch() {
-        let makers = BodyMakers::new(Workers::with_threads(3));
+        let makers = BodyMakers::new(Workers::with_threads(3), Compression::Snappy);
         let make = async |lines| {
             let batch = Arc::new(batch(lines));
             let body = makers.make(Arc::clone(&batch), batch.whole()).await.unwrap();
@@ -215,7 +264,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_threads_bodies_are_made_all_the_same() {
-        let makers = BodyMakers::new(Workers::with_threads(0));
+        let makers = BodyMakers::new(Workers::with_threads(0), Compression::Snappy);
         let batch = Arc::new(batch(10));
         assert!(makers.make(Arc::clone(&batch), batch.whole()).await.is_some());
         assert_eq!(Arc::strong_count(&batch), 1);
@@ -223,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_body_that_a_connection_still_holds_is_left_to_it() {
-        let mut maker = BodyMaker::new();
+        let mut maker = BodyMaker::new(Compression::Snappy);
         let batch = batch(10);
         let body = maker.make(&batch, &batch.whole()).unwrap();
         let held = body.bytes();

@@ -16,6 +16,7 @@ mod endpoint;
 mod failure;
 mod files;
 mod limits;
+mod literals;
 mod metrics;
 mod outage;
 mod outcome;

@@ -35,7 +35,9 @@ pub async fn probe(config: &config::Loki) -> Result<Reached> {
 pub async fn probe_through(config: &config::Loki, proxies: &Proxies) -> Result<Reached> {
     let client = Client::new(config, proxies)?;
     let url = client.url().to_string();
-    let Some(body) = BodyMaker::new().make_empty() else { bail!("an empty request cannot be compressed") };
+    let Some(body) = BodyMaker::new(config.compression).make_empty() else {
+        bail!("an empty request cannot be compressed")
+    };
     let obstacle = match client.push(&None, body.bytes()).await {
         Ok(answer) if takes_lines(&answer) => return Ok(Reached { url, status: answer.status.as_u16() }),
         Ok(answer) => match answer.verdict(0) {
