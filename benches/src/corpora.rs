@@ -72,13 +72,13 @@ fn texts(archive: &str) -> anyhow::Result<Vec<Vec<u8>>> {
             bytes = unpacked;
         }
         // Other files have no records.
-        lines.extend(bytes.split(|byte| *byte == b'\n').filter_map(text));
+        lines.extend(bytes.split(|byte| *byte == b'\n').filter_map(text_of));
     }
     Ok(lines)
 }
 
 /// The text of a record in either format.
-fn text(record: &[u8]) -> Option<Vec<u8>> {
+fn text_of(record: &[u8]) -> Option<Vec<u8>> {
     #[derive(Deserialize)]
     struct Docker {
         log: String,
