@@ -80,6 +80,12 @@ pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> 
         Source::Preset(preset) => Base::Preset(preset),
     };
     let mut draft = Draft { base, ..Draft::default() };
+    let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
+    let labels = client.map(|client| client.labels.clone()).unwrap_or_default();
+    if base == Base::Preset(Preset::K8sMonitoring) {
+        // The chart sets the cluster before its rules, which make k8s_cluster_name of it.
+        draft.labels.clone_from(&labels);
+    }
     let mut notes = relabel::verbatim(pipeline, &mut draft);
     let (stages, makes_stream) = stages::verbatim(pipeline);
     draft.stages = stages;
@@ -88,8 +94,7 @@ pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> 
     notes.extend(
         missing.map(|finding| format!("not compared, as Pilcrow cannot do it: {}: {}", finding.place, finding.what)),
     );
-    let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
-    Ok(Verbatim { draft, labels: client.map(|client| client.labels.clone()).unwrap_or_default(), makes_stream, notes })
+    Ok(Verbatim { draft, labels, makes_stream, notes })
 }
 
 /// The pipeline that is converted; the others are findings.
