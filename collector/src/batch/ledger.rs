@@ -22,15 +22,12 @@ impl Ledger {
         self.sealed.insert(batch.generation(), entries.map(|stream| (stream.channel, stream.first)).collect());
     }
 
-    /// A batch came back. Calls `owe` with each refused channel and the smallest position of its lines in the batch.
+    /// A batch came back. Calls `owe` with the channel of each refused stream and the smallest position of the stream's lines.
     pub fn end(&mut self, batch: &Batch, refused: &[StreamSlot], mut owe: impl FnMut(ChannelId, Position)) {
         self.sealed.remove(&batch.generation());
         for slot in refused {
-            let refused = batch.streams()[slot.index()].channel;
-            let of_channel = batch.streams().iter().filter(|stream| stream.channel == refused && stream.entries > 0);
-            if let Some(first) = of_channel.map(|stream| stream.first).min() {
-                owe(refused, first);
-            }
+            let stream = &batch.streams()[slot.index()];
+            owe(stream.channel, stream.first);
         }
     }
 
@@ -95,13 +92,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_channel_owes_from_its_first_line_in_the_batch_and_the_others_owe_nothing() {
+    fn a_channel_owes_from_the_first_line_of_its_refused_stream_and_nothing_else_is_owed() {
         let (out, err) = (channel(1, Stream::Stdout), channel(1, Stream::Stderr));
         let batch = batch(1, &[(out, 70), (err, 20), (out, 10)]);
         let mut ledger = Ledger::default();
         ledger.seal(&batch);
         let mut owed = Vec::new();
         ledger.end(&batch, &[StreamSlot(0)], |channel, at| owed.push((channel, at.offset)));
-        assert_eq!(owed, [(out, 10)]);
+        assert_eq!(owed, [(out, 70)]);
     }
 }

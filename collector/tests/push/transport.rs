@@ -278,19 +278,6 @@ fn tenant_headers_and_basic_auth_are_sent_and_never_logged() {
 }
 
 #[test]
-fn user_and_password_in_the_url_serve_as_basic_auth_and_are_never_logged() {
-    block_on(async {
-        let log = Log::collect();
-        let loki = Receiver::start(|n, _| if n == 0 { Reply::Close } else { Reply::ok() }).await;
-        let running = Running::start(&config(&loki.url_of("user:pa%3Ass@127.0.0.1")));
-        running.deliver(batch(1, &[(1, "line")])).await;
-        running.finish().await;
-        assert_eq!(loki.seen()[0].header("authorization"), "Basic dXNlcjpwYTpzcw==");
-        assert!(!log.mentions("pa%3Ass") && !log.mentions("pa:ss"), "{}", log.text());
-    });
-}
-
-#[test]
 fn a_bearer_token_is_read_again_when_its_file_changes() {
     block_on(async {
         let log = Log::collect();

@@ -6,7 +6,7 @@ use crate::config::{RelabelAction, RelabelConfig};
 /// A rule, and what it did to the labels of one stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// The rule, and whose it is: `built-in: replace __meta_kubernetes_namespace to namespace`.
+    /// The rule, with where it comes from: `built-in: replace __meta_kubernetes_namespace to namespace`.
     pub rule: String,
     /// All labels after it, those that begin with `__` included; `None`: it dropped the stream.
     pub labels: Option<Labels>,

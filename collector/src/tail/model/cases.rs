@@ -40,3 +40,12 @@ fn a_log_of_a_count_that_began_anew_comes_after_an_empty_one_of_a_higher_count()
 fn a_log_that_is_written_to_again_when_restart_counts_begin_again_goes_on_behind_an_empty_one_of_a_higher_count() {
     assert_holds(&[PIECE, Restart, Turn, Seal, End(0), Turn, Save, RestartCountAnew, Rename, PIECE, Reopen, Kill]);
 }
+
+#[test]
+fn a_removed_file_with_a_line_of_a_refused_tenant_is_not_saved_because_later_lines_of_others_are() {
+    let (refused, accepted) = (Tenants { refused: Some(0) }, Tenants { refused: None });
+    let (burst, fails) = (Burst { stderr: false, lines: 2 }, Disk { fails: true });
+    let until_refused = [PIECE, Rename, PIECE, refused, Reopen, burst, Turn, Turn, Seal, End(0), Remove];
+    let then = [accepted, TryParked, fails, Turn, Save, Kill];
+    assert_holds(&[&until_refused[..], &then].concat());
+}

@@ -198,9 +198,13 @@ impl World {
         self.node.restart(counts_anew, may_append);
     }
 
-    /// Whether so many lines of each stream are behind the stored positions.
+    /// Whether the first lines of each stream, so many, are behind the stored positions. Of several tenants later ones may be
+    /// acknowledged before them.
     fn are_saved(&self, lines: [usize; 2]) -> bool {
-        (0..2).all(|stream| self.stored_acknowledged[stream].len() >= lines[stream])
+        (0..2).all(|stream| {
+            let (written, stored) = (&self.node.written[stream], &self.stored_acknowledged[stream]);
+            written.iter().take_while(|line| stored.contains(*line)).count() >= lines[stream]
+        })
     }
 
     fn may_end(&self) -> bool {
