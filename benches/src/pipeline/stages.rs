@@ -43,7 +43,8 @@ const KINDS: [Kind; 3] = [
         line: |n, out| {
             let level =
                 if n.is_multiple_of(DEBUG_ONE_IN) { "debug" } else { ["info", "warn", "error"][n as usize % 3] };
-            let (status, trace) = (200 + n % 4 * 100, u128::from(n) * 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+            let trace = u128::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+            let status = 200 + n % 4 * 100;
             let _ = write!(
                 out,
                 r#"{{"level":"{level}","msg":"order {n} was taken to the kitchen and waits there","status":{status},"trace_id":"{trace:032x}"}}"#
