@@ -51,8 +51,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let status = server::bind(config.http.listen)?;
     let runtime = threads::runtime()?;
     let mut served = Served { metrics: Arc::new(all_metrics), health: Arc::clone(&health), view: None };
-    // One that comes before both sides run is obeyed as soon as they do.
-    let mut signals = runtime.block_on(async { StopSignals::new() })?;
+    let mut signals = None;
     let standby = Standby { status: &status, served: &served, signals: &mut signals };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
@@ -98,6 +97,11 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     };
     let serving = server::serve(status, served);
     let hangs_after = config.shutdown.deadline.0 + DEADLINE_GRACE;
+    // Not before: until here a signal ends the program at once, even where the start hangs in the file system.
+    let mut signals = match signals {
+        Some(signals) => signals,
+        None => runtime.block_on(async { StopSignals::new() })?,
+    };
     let result = runtime.block_on(async {
         tokio::select! {
             result = sender_side::run(&config, links, store, &metrics, health) => result.map(|()| true),

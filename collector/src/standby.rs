@@ -31,7 +31,8 @@ pub struct Standby<'a> {
     /// `http.listen`.
     pub status: &'a TcpListener,
     pub served: &'a Served,
-    pub signals: &'a mut StopSignals,
+    /// Made where this one has to wait; a signal that comes after that is obeyed when both sides run.
+    pub signals: &'a mut Option<StopSignals>,
 }
 
 /// SIGTERM and SIGINT, noted from its beginning on.
@@ -55,7 +56,7 @@ impl Standby<'_> {
     /// Takes the lock of `folder`, at once where nobody has it.
     ///
     /// # Errors
-    /// Where the status server fails.
+    /// Where the status server or the signal handlers fail.
     pub async fn lock(&mut self, store: &Store, folder: &Path) -> anyhow::Result<Standing> {
         match store.lock() {
             Ok(Some(lock)) => return Ok(Standing::Locked(lock)),
@@ -69,13 +70,14 @@ impl Standby<'_> {
         let started = Instant::now();
         self.served.health.stand_by(true);
         let status = self.status.try_clone()?;
+        let signals = self.signals.insert(StopSignals::new()?);
         let standing = tokio::select! {
             standing = until_locked(store, folder.to_string()) => standing,
             served = server::serve(status, self.served.clone()) => {
                 let served: Infallible = served?;
                 match served {}
             }
-            name = self.signals.next() => {
+            name = signals.next() => {
                 tracing::info!("{name}: ending; another Pilcrow has the state folder");
                 Standing::Stopped
             }

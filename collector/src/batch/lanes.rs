@@ -78,7 +78,8 @@ pub struct Lanes {
     open: Vec<Open>,
     /// Own batches that are sealed and have not come back, by their generation.
     own: HashMap<u64, Own>,
-    /// Lines of more than one tenant came.
+    /// The tenant of the first line, and whether lines of another one came.
+    first_tenant: Option<TenantName>,
     several_tenants: bool,
     ledger: Ledger,
     generation: u64,
@@ -96,6 +97,7 @@ impl Lanes {
             free: (0..budget.count).map(|_| Batch::new(0)).collect(),
             open: Vec::new(),
             own: HashMap::new(),
+            first_tenant: None,
             several_tenants: false,
             ledger: Ledger::default(),
             generation: 0,
@@ -219,7 +221,10 @@ impl Lanes {
             return;
         }
         self.ledger.seal(&batch);
-        self.several_tenants |= batch.streams().iter().any(|stream| stream.tenant.is_some());
+        for stream in batch.streams() {
+            let first = self.first_tenant.get_or_insert_with(|| stream.tenant.clone());
+            self.several_tenants |= *first != stream.tenant;
+        }
         if let Lane::Own(unit) = lane {
             let tenant = batch.streams().first().and_then(|stream| stream.tenant.clone());
             self.own.insert(batch.generation(), Own { unit, tenant });

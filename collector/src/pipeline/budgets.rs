@@ -199,6 +199,10 @@ impl Stage for Budgets {
 
 impl Bucket {
     fn fill(&mut self, budget: &Budget, now_ns: i64) {
+        if now_ns < self.at_ns - PERIOD_NS {
+            // The clock was ahead and was set back: nothing would be refilled until it is there again.
+            self.at_ns = now_ns;
+        }
         let passed = now_ns.saturating_sub(self.at_ns).max(0) as f64 / 1e9;
         self.tokens = (budget.burst as f64).min(self.tokens + passed * budget.rate as f64);
         self.at_ns = self.at_ns.max(now_ns);

@@ -15,6 +15,8 @@ use super::{
 
 /// Streams of one channel whose lines are compared at the same time; lines of others pass singly.
 const RUNS_MAX: usize = 64;
+/// A run that holds nothing keeps no more memory than this for its next line.
+const SPARE_BYTES_MAX: usize = 4096;
 
 pub(super) struct Dedupe {
     window_ns: i64,
@@ -108,6 +110,9 @@ impl Stage for Dedupe {
         let due = runs.runs.iter_mut().filter(|run| run.is_held() && is_due(run)).min_by_key(|run| run.first.at);
         let Some(run) = due else { return false };
         std::mem::swap(entry, &mut run.first);
+        if run.first.line.capacity() > SPARE_BYTES_MAX {
+            run.first.line = Vec::new();
+        }
         if run.lines > 1 {
             entry.metadata.set("repeated", &run.lines.to_string());
             entry.metadata.set("first", &rfc3339(entry.timestamp_ns));

@@ -26,7 +26,8 @@ impl Pattern {
     /// What is wrong with it, or that it is too large.
     pub fn within(text: &str, bytes: usize) -> Result<Self, String> {
         let translated = translate(text)?;
-        let compiled = RegexBuilder::new(&translated).size_limit(bytes).build();
+        let compiled =
+            RegexBuilder::new(&translated).size_limit(bytes).dfa_size_limit(bytes.min(DFA_BYTES_MAX)).build();
         let regex = compiled.map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
             // The last line says what is wrong, those before show the translated text.
@@ -93,6 +94,9 @@ fn translate(text: &str) -> Result<String, String> {
     translator.run()?;
     Ok(translator.out)
 }
+
+/// The memory of each cache of states, as the regex crate has it by default.
+const DFA_BYTES_MAX: usize = 2 << 20;
 
 const DIGIT: &str = "0-9";
 const SPACE: &str = r"\t\n\f\r ";

@@ -29,7 +29,13 @@ impl Told {
         let before = std::mem::replace(self, Self { every: self.every, at: Instant::now(), totals, dropped });
         tracing::info!(
             "{}",
-            sentence(&before.totals, &totals, dropped - before.dropped, view.parked_streams(), before.at.elapsed())
+            sentence(
+                &before.totals,
+                &totals,
+                dropped.saturating_sub(before.dropped),
+                view.parked_streams(),
+                before.at.elapsed()
+            )
         );
     }
 }

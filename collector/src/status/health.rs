@@ -209,7 +209,7 @@ impl Health {
             status @ 403 => format!("{status}: this user may not push; check loki.tenant and the authentication"),
             status @ 404 => format!("{status}: loki.url does not lead to Loki's push address"),
             200..300 => {
-                reasons.push("what answers at loki.url is not Loki: its success is not Loki's".into());
+                reasons.push("what answers at loki.url reports success, but not as Loki does: check loki.url".into());
                 return reasons;
             }
             status => status.to_string(),

@@ -19,7 +19,12 @@ const METADATA: &str = "__structured_metadata_";
 impl State {
     /// Answers what was asked since the last turn.
     pub(super) fn answer_asks(&mut self) {
-        while let Ok(ask) = self.links.asks.receiver.try_recv() {
+        // No more than are there: each takes time from reading.
+        for _ in 0..self.links.asks.receiver.len() {
+            let Ok(ask) = self.links.asks.receiver.try_recv() else { break };
+            if ask.is_abandoned() {
+                continue;
+            }
             // Whoever asked may have gone: then nobody minds.
             match ask {
                 Ask::States(reply) => {

@@ -111,6 +111,10 @@ impl State {
         if counts.repeated > 0 {
             metrics.repeated_lines.inc_by(counts.repeated);
         }
+        if counts.too_many_tenants > 0 {
+            let dropped = metrics.dropped_lines.get_or_create(&Reason { reason: "too_many_tenants" });
+            dropped.inc_by(counts.too_many_tenants);
+        }
         if counts.invalid_tenants > 0 {
             metrics.invalid_tenant_lines.inc_by(counts.invalid_tenants);
             if let Some(more) = self.throttles.invalid_tenants.permit() {

@@ -23,6 +23,8 @@ use crate::{
 
 /// Streams of one channel. Those that had no line for [`FORGET_AFTER_NS`] make room for others.
 pub const STREAMS_MAX: usize = 200;
+/// Past them so many tenants of it have one stream more each, of the channel's own labels.
+const TENANTS_MAX: usize = 50;
 const FORGET_AFTER_NS: i64 = 3600 * 1_000_000_000;
 
 /// The pipelines, with memory that all channels use by turns.
@@ -58,6 +60,8 @@ pub struct StagedCounts {
     pub repeated: u64,
     /// Entries for a tenant whose name Loki would not take; they go to that of `loki.tenant`.
     pub invalid_tenants: u64,
+    /// Entries that were dropped: a channel's lines went to too many tenants within an hour. Of the tenant of `loki.tenant` none is.
+    pub too_many_tenants: u64,
 }
 
 impl Stages {
@@ -270,7 +274,10 @@ impl Streams {
         let place = match self.last {
             Some(last) if self.last_labels == entry.labels => last,
             _ => {
-                let found = self.find(&entry.labels, scratch);
+                let Some(found) = self.find(&entry.labels, scratch) else {
+                    scratch.counts.too_many_tenants += 1;
+                    return;
+                };
                 self.last_labels.copy_from(&entry.labels);
                 *self.last.insert(found)
             }
@@ -313,24 +320,26 @@ impl Streams {
     }
 
     /// Which stream these labels are. Where they can be none of their own, the channel's own labels are, of the same tenant.
-    fn find(&mut self, labels: &Pairs, scratch: &mut Scratch) -> Place {
+    /// `None`: there are too many tenants.
+    fn find(&mut self, labels: &Pairs, scratch: &mut Scratch) -> Option<Place> {
         let named = labels.get(TENANT_LABEL);
         let tenant = named.filter(|name| is_tenant_name(name));
         let invalid_tenant = tenant.is_none() && named.is_some();
         batch::write_label_set(pipeline::sent(labels), &mut scratch.labels);
         if let Some(known) = self.known(tenant, &scratch.labels) {
-            return Place { known, moves_labels: false, invalid_tenant };
+            return Some(Place { known, moves_labels: false, invalid_tenant });
         }
         if pipeline::is_taken(labels, self.own.len())
-            && let Some(known) = self.add(tenant, FORGET_AFTER_NS, scratch)
+            && let Some(known) = self.add(tenant, STREAMS_MAX, scratch)
         {
-            return Place { known, moves_labels: false, invalid_tenant };
+            return Some(Place { known, moves_labels: false, invalid_tenant });
         }
         scratch.labels.clear();
         scratch.labels.push_str(&self.known[0].labels);
         // The tenant decides who may see a line: there is room for it whatever it takes.
-        let known = self.known(tenant, &scratch.labels).or_else(|| self.add(tenant, 0, scratch)).unwrap_or(0);
-        Place { known, moves_labels: true, invalid_tenant }
+        let most = STREAMS_MAX + TENANTS_MAX;
+        let known = self.known(tenant, &scratch.labels).or_else(|| self.add(tenant, most, scratch))?;
+        Some(Place { known, moves_labels: true, invalid_tenant })
     }
 
     fn known(&self, tenant: Option<&str>, labels: &str) -> Option<usize> {
@@ -340,15 +349,15 @@ impl Streams {
             .position(|known| known.hash == hash && *known.labels == *labels && known.tenant.as_deref() == tenant)
     }
 
-    /// Adds the stream of `scratch.labels`, in the place of one without an entry for `forget_after_ns` where there are too many.
-    fn add(&mut self, tenant: Option<&str>, forget_after_ns: i64, scratch: &Scratch) -> Option<usize> {
+    /// Adds the stream of `scratch.labels`, in the place of one that had no line for long where there are so many.
+    fn add(&mut self, tenant: Option<&str>, most: usize, scratch: &Scratch) -> Option<usize> {
         let new = Known::new(tenant.map(Arc::from), &scratch.labels, scratch.now_ns);
-        if self.known.len() < STREAMS_MAX {
+        if self.known.len() < most {
             self.known.push(new);
             return Some(self.known.len() - 1);
         }
         let oldest = (1..self.known.len()).min_by_key(|place| self.known[*place].used_ns)?;
-        (scratch.now_ns - self.known[oldest].used_ns >= forget_after_ns).then(|| {
+        (scratch.now_ns - self.known[oldest].used_ns >= FORGET_AFTER_NS).then(|| {
             self.known[oldest] = new;
             oldest
         })

@@ -161,12 +161,10 @@ impl Tap {
     }
 
     fn show(&mut self, text: &[u8], line: impl FnOnce() -> TapLine) {
-        if self.spec.grep.as_ref().is_some_and(|grep| !grep.is_match(text)) {
-            return;
-        }
         if self.out.is_full() {
+            // Not matched, so that a slow viewer costs the reader nothing: of a filtered view it may be a few too many.
             self.dropped += 1;
-        } else {
+        } else if self.spec.grep.as_ref().is_none_or(|grep| grep.is_match(text)) {
             self.out.add(line());
             self.added = true;
         }

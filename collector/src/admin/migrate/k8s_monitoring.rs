@@ -264,6 +264,14 @@ fn feature(
                     "cannot be told: Pilcrow asks the Kubernetes API for pods only; write fixed values to labels";
                 origin.not_possible(place, &what, text);
             }
+            "destinations" if origin.clients.len() > first_client + 1 => {
+                let text = "Pilcrow sends to one Loki, here that of the first destination: see loki.url, and run one Pilcrow for each";
+                origin.not_possible(place, &what, text);
+            }
+            "secretFilter" => {
+                let text = "Pilcrow finds no secrets by itself: write a replace stage for each kind, or keep Alloy for these pods";
+                origin.not_possible(place, &what, text);
+            }
             _ => origin.changed(place, &what, "has no counterpart; left out"),
         }
     }

@@ -60,6 +60,9 @@ pub struct Source {
 /// # Errors
 /// A file cannot be read, nothing in it can be converted, or, with `strict`, something is not possible.
 pub fn run(request: &Request, paint: Paint, out: &mut impl Write, report: &mut impl Write) -> anyhow::Result<()> {
+    if let Some(output) = request.output.as_ref().filter(|output| request.files.contains(output)) {
+        bail!("--output {} is a file that is read: name another one", output.display());
+    }
     let sources = sources(&request.files)?;
     let (_, draft) = converted(&sources, &Options { job: request.job.clone() })?;
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();

@@ -184,7 +184,9 @@ impl Answer {
     fn is_error(&self) -> bool {
         let body: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&self.text).unwrap_or_default();
         body.get("status").is_some_and(|status| status == "error")
-            || body.get("error").is_some_and(|error| !error.is_null())
+            || body
+                .get("error")
+                .is_some_and(|error| error.is_object() || error.as_str().is_some_and(|text| !text.is_empty()))
     }
 
     fn is_html(&self) -> bool {

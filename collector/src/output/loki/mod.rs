@@ -174,7 +174,7 @@ fn start_what_may<'a>(schedule: &mut Schedule, attempts: &'a Attempts, events: &
         events.push(Box::pin(attempts.trial(trial)));
     }
     if schedule.outage.probe_is_due(now) {
-        events.push(Box::pin(attempts.probe()));
+        events.push(Box::pin(attempts.probe(schedule.waiting_tenant())));
     }
     if std::mem::take(&mut schedule.wants_limits) {
         events.push(Box::pin(attempts.published_limits()));

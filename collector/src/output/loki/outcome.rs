@@ -236,6 +236,9 @@ impl Schedule {
                 );
                 return self.give_up(index, &piece.part, unknown.reason, &unknown.text);
             }
+            if self.tenants.others_pass(&self.tenant_of(&piece), since) {
+                return self.refuse_tenant(index, &piece, &unknown.text, now);
+            }
         }
         let obstacle = Obstacle {
             summary: "Loki answers 400 Bad Request".into(),
@@ -273,7 +276,7 @@ impl Schedule {
             && other_tenants_pass
             && (self.batches[index].shared || !others_pass)
         {
-            return self.park(index, &piece, "tenant", &told(obstacle), now);
+            return self.refuse_tenant(index, &piece, &told(obstacle), now);
         }
         let (isolates, park_after) = match obstacle.pace {
             // Something on the way may break each connection that has a certain line on it; a probe without lines tells.
@@ -313,6 +316,14 @@ impl Schedule {
             }
         }
         self.wait(index, piece, obstacle, now);
+    }
+
+    /// Loki refuses a tenant's lines while it takes those of others.
+    fn refuse_tenant(&mut self, index: usize, piece: &Piece, text: &str, now: Instant) {
+        match piece.shares.iter().all(|share| self.streams[share.stream].dropping) {
+            true => self.give_up(index, &piece.part, "tenant", text),
+            false => self.park(index, piece, "tenant", text, now),
+        }
     }
 
     /// Whether a request timed out because of its size, and not because Loki is down.

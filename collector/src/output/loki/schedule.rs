@@ -170,6 +170,12 @@ impl Schedule {
         self.count_parked();
     }
 
+    /// The tenant of a request that waits to be sent again.
+    pub(super) fn waiting_tenant(&self) -> TenantName {
+        let piece = self.batches.iter().find_map(|live| live.pieces.front())?;
+        piece.shares.first().and_then(|share| self.streams[share.stream].key.tenant.clone())
+    }
+
     /// Nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.batches.is_empty()

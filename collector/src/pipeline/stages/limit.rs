@@ -25,6 +25,8 @@ struct Settings {
 
 /// The least number of label values that have a bucket of their own, as in Promtail.
 const MIN_DISTINCT_LABELS: usize = 10_000;
+/// A clock that goes back by more was wrong before.
+const SET_BACK_NS: i64 = 60_000_000_000;
 
 struct Limit {
     rate: f64,
@@ -114,6 +116,8 @@ impl Stage for Limit {
 
 impl Bucket {
     fn fill(&mut self, rate: f64, burst: f64, now_ns: i64) {
+        // A clock that was ahead and was set back: nothing would be refilled until it is there again.
+        self.at_ns = self.at_ns.map(|at| if now_ns < at - SET_BACK_NS { now_ns } else { at });
         self.tokens = match self.at_ns {
             None => burst,
             Some(at) => burst.min(self.tokens + now_ns.saturating_sub(at).max(0) as f64 / 1e9 * rate),

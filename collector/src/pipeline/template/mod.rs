@@ -199,6 +199,16 @@ mod tests {
     }
 
     #[test]
+    fn a_template_of_any_depth_is_parsed_or_refused() {
+        let mut field = |_: &str| Field::Line;
+        let conditions = "{{ if .a }}".repeat(100_000) + &"{{ end }}".repeat(100_000);
+        assert!(Template::parse(&conditions, &mut field).unwrap_err().contains("within each other"));
+        let nested = |depth: usize| format!("{{{{ {}.a{} }}}}", "(".repeat(depth), ")".repeat(depth));
+        assert!(Template::parse(&nested(50), &mut field).is_ok());
+        assert!(Template::parse(&nested(100_000), &mut field).unwrap_err().contains("within each other"));
+    }
+
+    #[test]
     fn templates_print_as_go_does() {
         for (text, printed) in [
             ("plain", "plain"),

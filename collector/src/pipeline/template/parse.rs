@@ -7,7 +7,7 @@ type Fields<'a> = &'a mut dyn FnMut(&str) -> Field;
 /// # Errors
 /// What is wrong, or not supported.
 pub fn parse(text: &str, field: Fields<'_>) -> Result<Vec<Node>, String> {
-    let mut parser = Parser { rest: text, trim: false, field };
+    let mut parser = Parser { rest: text, trim: false, depth: 0, field };
     let (nodes, end) = parser.nodes()?;
     match end {
         End::Text => Ok(nodes),
@@ -29,8 +29,13 @@ struct Parser<'a, 'f> {
     rest: &'a str,
     /// Whether the last action ended in `-}}`.
     trim: bool,
+    /// How many conditions and parentheses are open.
+    depth: usize,
     field: Fields<'f>,
 }
+
+/// Conditions and parentheses within each other: each takes stack, here and where the template runs.
+const DEPTH_MAX: usize = 100;
 
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
@@ -101,8 +106,17 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
+    fn enter(&mut self) -> Result<(), String> {
+        self.depth += 1;
+        match self.depth > DEPTH_MAX {
+            true => Err(format!("a template may have {DEPTH_MAX} conditions and parentheses within each other")),
+            false => Ok(()),
+        }
+    }
+
     /// After `{{ if … }}`.
     fn branches(&mut self, condition: Pipe) -> Result<Node, String> {
+        self.enter()?;
         let mut branches = Vec::new();
         let mut condition = Some(condition);
         loop {
@@ -110,7 +124,10 @@ impl<'a> Parser<'a, '_> {
             let (nodes, end) = self.nodes()?;
             branches.push((condition, nodes));
             match end {
-                End::Action => return Ok(Node::If(branches)),
+                End::Action => {
+                    self.depth -= 1;
+                    return Ok(Node::If(branches));
+                }
                 End::Else(_) if is_else => return Err("a second else".into()),
                 End::Else(next) => condition = next,
                 End::Text => return Err("if without end".into()),
@@ -209,7 +226,9 @@ impl<'a> Parser<'a, '_> {
             }
             Some('(') => {
                 self.rest = &rest[1..];
+                self.enter()?;
                 let pipe = self.pipe()?;
+                self.depth -= 1;
                 let after =
                     self.rest.trim_start_matches(BLANKS).strip_prefix(')').ok_or("( without ) in a template")?;
                 if after.starts_with('.') {

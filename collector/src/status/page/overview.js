@@ -3,6 +3,10 @@
 /** Counts of containers while the reader is too busy to tell them. */
 const UNKNOWN = { collecting: null, waiting: null, parked: 0, excluded: null, gone: null };
 
+/** More than what is on its way anyway. */
+const LATE_BYTES = 1 << 20;
+const BEHIND_BYTES = 32 << 20;
+
 /** What the head of the page says of a status: {level, title, text, todo: [..]}. `off`: since when nobody answers, or null; `instead`: what was
  * answered in place of a status. */
 function verdict(status, off, instead) {
@@ -56,11 +60,13 @@ function verdict(status, off, instead) {
       todo: ['Run pilcrow doctor on this node: it names folders that are missing or cannot be read.'],
     };
   }
-  if (totals.lag_seconds !== null && totals.lag_seconds > 60) {
+  // Of a node that cannot tell how old the oldest line is, how much waits says as much.
+  const age = totals.lag_seconds;
+  if (age === null ? totals.lag_bytes > BEHIND_BYTES : age > 60) {
     return {
       level: 'warn',
       title: 'Working, but behind',
-      text: `The oldest line that Loki has not taken is ${duration(totals.lag_seconds * 1000)} old. ${waits}.`,
+      text: age === null ? `${waits}.` : `The oldest line that Loki has not taken is ${duration(age * 1000)} old. ${waits}.`,
       todo: [],
     };
   }
@@ -70,7 +76,7 @@ function verdict(status, off, instead) {
   return {
     level: 'good',
     title: 'Everything arrives',
-    text: `Loki acknowledged the last lines ${ago(loki.last_acknowledged, status.now)}. ${totals.lag_seconds === null || totals.lag_seconds < 5 ? 'Nothing is late.' : `${waits}.`}`,
+    text: `Loki acknowledged the last lines ${ago(loki.last_acknowledged, status.now)}. ${(age === null ? totals.lag_bytes < LATE_BYTES : age < 5) ? 'Nothing is late.' : `${waits}.`}`,
     todo: [],
   };
 }

@@ -35,6 +35,18 @@ pub enum Ask {
     Tap(TapSpec),
 }
 
+impl Ask {
+    /// Whether who asked has gone.
+    pub fn is_abandoned(&self) -> bool {
+        match self {
+            Self::States(reply) => reply.is_closed(),
+            Self::Units(reply) => reply.is_closed(),
+            Self::Unit(_, reply) => reply.is_closed(),
+            Self::Tap(_) => false,
+        }
+    }
+}
+
 /// The reader's end.
 pub struct Asks {
     pub receiver: Receiver<Ask>,
