@@ -7,6 +7,7 @@ use std::sync::{
 
 use collector::{
     batch::{Batch, FromOutput, ToOutput},
+    config::{Backoff, HumanDuration},
     model::{Position, TenantName},
 };
 
@@ -82,7 +83,10 @@ fn a_tenant_that_is_refused_does_not_delay_the_others_and_its_lines_come_later()
         block_on(async {
             let log = Log::collect();
             let (loki, open) = refusing(status, text).await;
-            let running = Running::start(&config(&loki.url()));
+            let mut config = config(&loki.url());
+            // What needs a fix waits long by default; this must not.
+            config.backoff = Backoff { min: HumanDuration::from_millis(20), max: HumanDuration::from_secs(300) };
+            let running = Running::start(&config);
             for generation in 1..=20 {
                 running.send(batch(generation));
                 let (batch, refused) = running.next_end().await;

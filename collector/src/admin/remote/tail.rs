@@ -107,6 +107,9 @@ impl<'t> Target<'t> {
             [namespace, pod, container] => Self { namespace: Some(namespace), pod, container: Some(container) },
             _ => bail!("expected [NAMESPACE/]POD[/CONTAINER], found {text:?}"),
         };
+        if target.pod.is_empty() {
+            bail!("expected [NAMESPACE/]POD[/CONTAINER], found {text:?}");
+        }
         if !units.iter().any(|unit| target.selects(unit)) {
             bail!("no container of this node is {text}; `pilcrow top` lists all {}", units.len());
         }

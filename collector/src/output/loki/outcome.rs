@@ -31,6 +31,8 @@ const HALVE_AFTER_SLOWDOWNS: u32 = 5;
 const HALVE_BYTES_MIN: usize = 32 << 10;
 /// A single line of so many encoded bytes may be more than a server takes; a smaller one is not given up for that.
 pub(super) const LARGE_LINE_BYTES: usize = 16 << 10;
+/// What got through so long before a failure tells that Loki was there.
+const LATELY: Duration = Duration::from_secs(30);
 /// How many requests that got through are remembered.
 const PASSED_MAX: usize = 8;
 /// After an outage of this length without a connection Loki may have restarted and forgotten its streams.
@@ -257,10 +259,18 @@ impl Schedule {
     }
 
     fn again(&mut self, index: usize, mut piece: Piece, obstacle: &Obstacle, now: Instant) {
-        self.outage.note(obstacle, now);
         let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
         piece.tries.attempts += 1;
         let others_pass = self.others_pass(&piece, since);
+        // A limit, a ban or a wrong name of one tenant is no outage: after a few quick attempts it is known whether others pass.
+        let (tenant, is_answer) = (self.tenant_of(&piece), obstacle.place == Place::Answer);
+        let other_tenants_pass = is_answer && self.tenants.others_pass(&tenant, since);
+        let lately = since.checked_sub(LATELY).unwrap_or(since);
+        let may_be_of_tenant = other_tenants_pass
+            || is_answer && piece.tries.attempts <= PARK_AFTER && self.tenants.others_pass(&tenant, lately);
+        if !may_be_of_tenant {
+            self.outage.note(obstacle, now);
+        }
         if let Place::Timeout { all_sent } = obstacle.place
             && self.halves_after_timeout(&piece, all_sent)
             && let Some((first, second)) = self.batches[index].batch.halve(&piece.part)
@@ -269,14 +279,13 @@ impl Schedule {
             let tries = Tries { first_failure: None, ..self.tries_of_part(&piece.tries, now) };
             return self.put_back(index, vec![first, second], &tries);
         }
-        // A limit, a ban or a wrong name of one tenant: lines of others must not wait with it in the same batch, nor in the queue.
-        let other_tenants_pass = self.tenants.others_pass(&self.tenant_of(&piece), since);
-        if obstacle.place == Place::Answer
-            && piece.tries.attempts >= PARK_AFTER
-            && other_tenants_pass
-            && (self.batches[index].shared || !others_pass)
-        {
+        // Lines of other tenants must not wait with it in the same batch, nor in the queue.
+        let delays_others = !others_pass || obstacle.pace == Pace::Slower && self.batches[index].shared;
+        if other_tenants_pass && piece.tries.attempts >= HALVE_AFTER && delays_others {
             return self.refuse_tenant(index, &piece, &told(obstacle), now);
+        }
+        if may_be_of_tenant && !others_pass {
+            return self.wait(index, piece, &Obstacle { pace: Pace::Soon, ..obstacle.clone() }, now);
         }
         let (isolates, park_after) = match obstacle.pace {
             // Something on the way may break each connection that has a certain line on it; a probe without lines tells.
