@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use super::{
+    bucket::Bucket,
     dedupe::rfc3339,
     entry::{Entry, Pairs, Position},
     level::Level,
@@ -53,18 +54,17 @@ pub enum Action {
 pub(super) struct Budgets {
     budgets: Vec<Budget>,
     /// By container.
-    buckets: HashMap<u64, Bucket>,
+    buckets: HashMap<u64, Kept>,
     /// The number of what it keeps for a channel.
     channel: usize,
     /// The number of the first of [`Self::REASONS`].
     first_reason: usize,
 }
 
-#[derive(Debug)]
-struct Bucket {
-    tokens: f64,
-    /// When `tokens` was right, by the clock that the action goes by.
-    at_ns: i64,
+/// By the clock that the action goes by.
+#[derive(Debug, Default)]
+struct Kept {
+    bucket: Bucket,
     used_ns: i64,
 }
 
@@ -147,22 +147,20 @@ impl Stage for Budgets {
             return Step::Release;
         }
         let clock_ns = if budget.action == Action::Wait { now_ns } else { entry.logged_ns };
-        let full = || Bucket { tokens: budget.burst as f64, at_ns: clock_ns, used_ns: now_ns };
-        let bucket = self.buckets.entry(account.container).or_insert_with(full);
+        let Kept { bucket, used_ns } = self.buckets.entry(account.container).or_default();
         if !account.has_begun && budget.action != Action::Wait {
             // What goes back on the clock of the log is read again.
-            *bucket = full();
+            *bucket = Bucket::default();
         }
-        bucket.fill(budget, clock_ns);
-        bucket.used_ns = now_ns;
+        bucket.fill(budget.rate as f64, budget.burst as f64, clock_ns);
+        *used_ns = now_ns;
         let begins = !std::mem::replace(&mut account.has_begun, true);
-        let step = if bucket.lets_pass(budget, entry) {
-            bucket.tokens -= entry.line.len() as f64;
-            if budget.action == Action::Wait && bucket.tokens < 0.0 {
-                // Rounded up by a nanosecond at most.
-                let until = now_ns.saturating_add((-bucket.tokens / budget.rate as f64 * 1e9) as i64 + 1);
-                context.wait_until_ns = Some(context.wait_until_ns.map_or(until, |other| other.max(until)));
-            }
+        let bytes = entry.line.len() as f64;
+        let step = if budget.action == Action::Wait {
+            bucket.take_in_advance(bytes, budget.rate as f64, now_ns, &mut context.wait_until_ns);
+            Step::Next
+        } else if budget.lets_pass(bucket.tokens, entry) {
+            bucket.tokens -= bytes;
             Step::Next
         } else if budget.keep_levels.contains(&entry.level) {
             bucket.tokens = bucket.tokens.min(0.0);
@@ -197,27 +195,17 @@ impl Stage for Budgets {
     }
 }
 
-impl Bucket {
-    fn fill(&mut self, budget: &Budget, now_ns: i64) {
-        if now_ns < self.at_ns - PERIOD_NS {
-            // The clock was ahead and was set back: nothing would be refilled until it is there again.
-            self.at_ns = now_ns;
-        }
-        let passed = now_ns.saturating_sub(self.at_ns).max(0) as f64 / 1e9;
-        self.tokens = (budget.burst as f64).min(self.tokens + passed * budget.rate as f64);
-        self.at_ns = self.at_ns.max(now_ns);
-    }
-
+impl Budget {
     /// Whether a line goes on by itself.
-    fn lets_pass(&self, budget: &Budget, entry: &Entry) -> bool {
-        let burst = budget.burst as f64;
-        match budget.action {
+    fn lets_pass(&self, tokens: f64, entry: &Entry) -> bool {
+        let burst = self.burst as f64;
+        match self.action {
             Action::Wait => true,
             // A line that is longer than the whole burst needs all of it.
-            Action::Drop => self.tokens >= burst.min(entry.line.len() as f64),
+            Action::Drop => tokens >= burst.min(entry.line.len() as f64),
             // The emptier the bucket, the fewer: what goes on is spread over the whole time, and its rate is the budget's.
             Action::Sample => {
-                let share = self.tokens / (burst / 2.0);
+                let share = tokens / (burst / 2.0);
                 share >= 1.0 || sampling::is_kept(entry, share)
             }
         }

@@ -9,6 +9,7 @@
 
 pub mod analysis;
 mod annotations;
+mod bucket;
 mod budgets;
 pub mod compile;
 mod dedupe;

@@ -186,7 +186,7 @@ fn only_chosen_containers_have_a_budget_also_after_their_labels_changed() {
 #[test]
 fn buckets_of_containers_that_are_gone_are_forgotten() {
     let mut budgets = Budgets::new(Vec::new(), 0, 0);
-    let bucket = |used_ns| Bucket { tokens: 0.0, at_ns: 0, used_ns };
+    let bucket = |used_ns| Kept { used_ns, ..Kept::default() };
     budgets.buckets.extend((0..BUCKETS as u64).map(|container| (container, bucket(container as i64))));
     budgets.forget_unused(FORGET_AFTER_NS + 9);
     assert_eq!(budgets.buckets.len(), BUCKETS - 10);

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use serde::Deserialize;
 
 use crate::pipeline::{
+    bucket::Bucket,
     compile::Compiler,
     entry::Entry,
     stage::{Context, Failed, Stage, Step},
@@ -25,8 +26,6 @@ struct Settings {
 
 /// The least number of label values that have a bucket of their own, as in Promtail.
 const MIN_DISTINCT_LABELS: usize = 10_000;
-/// A clock that goes back by more was wrong before.
-const SET_BACK_NS: i64 = 60_000_000_000;
 
 struct Limit {
     rate: f64,
@@ -45,13 +44,6 @@ enum Buckets {
         newer: HashMap<String, Bucket>,
         older: HashMap<String, Bucket>,
     },
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    tokens: f64,
-    /// When `tokens` was right; `None`: never, the bucket is full.
-    at_ns: Option<i64>,
 }
 
 /// See [`crate::pipeline::stage::Compile`].
@@ -84,22 +76,17 @@ impl Stage for Limit {
         let has_token = match &mut self.buckets {
             Buckets::Wait(bucket) => {
                 bucket.fill(rate, burst, now);
-                bucket.tokens -= 1.0;
-                if bucket.tokens < 0.0 {
-                    // Rounded up by a nanosecond at most.
-                    let until = now.saturating_add((-bucket.tokens / rate * 1e9) as i64 + 1);
-                    context.wait_until_ns = Some(context.wait_until_ns.map_or(until, |other| other.max(until)));
-                }
+                bucket.take_in_advance(1.0, rate, now, &mut context.wait_until_ns);
                 true
             }
-            Buckets::Drop(bucket) => bucket.take(rate, burst, now),
+            Buckets::Drop(bucket) => take(bucket, rate, burst, now),
             Buckets::ByLabel { name, max, newer, older } => match entry.labels.get(name) {
                 Some(value) => {
                     if let Some(bucket) = newer.get_mut(value) {
-                        bucket.take(rate, burst, now)
+                        take(bucket, rate, burst, now)
                     } else {
                         let mut bucket = older.remove(value).unwrap_or_default();
-                        let taken = bucket.take(rate, burst, now);
+                        let taken = take(&mut bucket, rate, burst, now);
                         if newer.len() >= *max {
                             *older = std::mem::take(newer);
                         }
@@ -114,23 +101,12 @@ impl Stage for Limit {
     }
 }
 
-impl Bucket {
-    fn fill(&mut self, rate: f64, burst: f64, now_ns: i64) {
-        // A clock that was ahead and was set back: nothing would be refilled until it is there again.
-        self.at_ns = self.at_ns.map(|at| if now_ns < at - SET_BACK_NS { now_ns } else { at });
-        self.tokens = match self.at_ns {
-            None => burst,
-            Some(at) => burst.min(self.tokens + now_ns.saturating_sub(at).max(0) as f64 / 1e9 * rate),
-        };
-        self.at_ns = Some(self.at_ns.map_or(now_ns, |at| at.max(now_ns)));
+/// Takes a token if there is one.
+fn take(bucket: &mut Bucket, rate: f64, burst: f64, now_ns: i64) -> bool {
+    bucket.fill(rate, burst, now_ns);
+    let has_token = bucket.tokens >= 1.0;
+    if has_token {
+        bucket.tokens -= 1.0;
     }
-
-    fn take(&mut self, rate: f64, burst: f64, now_ns: i64) -> bool {
-        self.fill(rate, burst, now_ns);
-        let has_token = self.tokens >= 1.0;
-        if has_token {
-            self.tokens -= 1.0;
-        }
-        has_token
-    }
+    has_token
 }
