@@ -26,7 +26,7 @@ pub use ledger::Ledger;
 pub use logproto::{EntryAdapter, LabelPairAdapter, PushRequest, StreamAdapter, Timestamp};
 pub use part::Part;
 pub use request::{RequestEncoder, encode_single_stream};
-pub use wire::{Batch, BatchStream, StreamSlot};
+pub use wire::{Batch, BatchStream, StreamSlot, stream_hash};
 
 use crate::model::ChannelId;
 

@@ -123,9 +123,7 @@ impl Batch {
     /// As [`Self::open_stream`], for a tenant.
     pub fn open_stream_of(&mut self, tenant: &TenantName, labels: &Arc<str>, channel: ChannelId) -> StreamSlot {
         let slot = StreamSlot::at(self.streams.len());
-        let mut hasher = DefaultHasher::new();
-        (tenant, labels).hash(&mut hasher);
-        let hash = hasher.finish();
+        let hash = stream_hash(tenant.as_deref(), labels);
         let equal = |known: &&BatchStream| known.hash == hash && known.labels == *labels && known.tenant == *tenant;
         let leader = self.streams.iter().find(equal).map_or(slot, |known| known.leader);
         self.streams.push(BatchStream {
@@ -230,4 +228,11 @@ impl Batch {
         let ends = runs.iter().skip(1).map(|next| next.start).chain([bytes.end]);
         runs.iter().zip(ends).map(move |(run, end)| (*run, run.start.max(bytes.start)..end))
     }
+}
+
+/// Of a stream's tenant and labels.
+pub fn stream_hash(tenant: Option<&str>, labels: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (tenant, labels).hash(&mut hasher);
+    hasher.finish()
 }

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::{model::now_ns, status::Metrics};
+use crate::{model::now_ms, status::Metrics};
 
 /// See the module.
 #[derive(Debug)]
@@ -53,10 +53,6 @@ impl Collector for Current {
         let unit = Some(&Unit::Seconds);
         age.encode(encoder.encode_descriptor("pilcrow_checkpoint_age", help, unit, age.metric_type())?)
     }
-}
-
-fn now_ms() -> i64 {
-    now_ns() / 1_000_000
 }
 
 #[cfg(test)]

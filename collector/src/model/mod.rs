@@ -12,7 +12,7 @@ pub use file::{
 };
 pub use pod_name::PodName;
 pub use tenant::{TENANT_NAME_RULE, TenantName, is_tenant_name};
-pub use time::now_ns;
+pub use time::{now_ms, now_ns};
 
 /// One producer of lines, such as a container, as the tailer numbers them. Never reused while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -11,6 +11,7 @@ use super::{
     entry::{Entry, Pairs},
     level::Level,
     line_counts::{LineCounts, Row},
+    same_text::shaped,
     stage::{Channel, Context, Origin, Stage, Step},
     stages::{json, logfmt},
 };
@@ -221,9 +222,7 @@ fn by_klog_header(text: &[u8]) -> Option<Level> {
         b'F' => Level::Fatal,
         _ => return None,
     };
-    let header = text.get(1..14)?;
-    let is_right = |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
-    header.iter().zip(b"0000 00:00:00").all(is_right).then_some(level)
+    shaped(&text[1..], b"0000 00:00:00").then_some(level)
 }
 
 /// `<3>…`, as systemd, the kernel and syslog (RFC 5424) have it: facility * 8 + severity.

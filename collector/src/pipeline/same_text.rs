@@ -84,7 +84,7 @@ fn zone_bytes(text: &[u8]) -> usize {
 }
 
 /// Whether a text begins with this shape, in which 0 stands for any digit.
-fn shaped(text: &[u8], shape: &[u8]) -> bool {
+pub(super) fn shaped(text: &[u8], shape: &[u8]) -> bool {
     let is_right = |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
     text.len() >= shape.len() && text.iter().zip(shape).all(is_right)
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::view::Refusal;
-use crate::model::{UnitId, now_ns};
+use crate::model::{UnitId, now_ms};
 
 /// Units whose last refusal is remembered.
 const REFUSALS_MAX: usize = 256;
@@ -124,10 +124,6 @@ impl Pushes {
     fn said(&self) -> MutexGuard<'_, Said> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn now_ms() -> i64 {
-    now_ns() / 1_000_000
 }
 
 fn cut(text: &str) -> String {

@@ -5,11 +5,7 @@
 //! A channel has a bounded number of streams: past it, and where Loki would not take a label, labels become structured metadata, so
 //! that no line is lost. Without `pipeline_stages` and `levels` there is none of this.
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use super::pipelines::{PipelineId, Pipelines};
 use crate::{
@@ -343,7 +339,7 @@ impl Streams {
     }
 
     fn known(&self, tenant: Option<&str>, labels: &str) -> Option<usize> {
-        let hash = hash(tenant, labels);
+        let hash = batch::stream_hash(tenant, labels);
         self.known
             .iter()
             .position(|known| known.hash == hash && *known.labels == *labels && known.tenant.as_deref() == tenant)
@@ -366,13 +362,7 @@ impl Streams {
 
 impl Known {
     fn new(tenant: TenantName, labels: &str, now_ns: i64) -> Self {
-        let hash = hash(tenant.as_deref(), labels);
+        let hash = batch::stream_hash(tenant.as_deref(), labels);
         Self { tenant, labels: labels.into(), hash, used_ns: now_ns, slot: None }
     }
-}
-
-fn hash(tenant: Option<&str>, labels: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (tenant, labels).hash(&mut hasher);
-    hasher.finish()
 }

@@ -26,11 +26,11 @@ pub(super) fn warnings(compiled: &Compiled) -> Vec<String> {
     if compiled.config.pipeline_stages.is_empty() {
         return Vec::new();
     }
-    let (Ok(logs), Ok(rules)) = (try_rules::node_lines(compiled, LINES), Rules::new(compiled, false)) else {
+    let (Ok(logs), Ok(rules)) = (try_rules::node_lines(&compiled.config, LINES), Rules::new(compiled, false)) else {
         return Vec::new();
     };
     let (containers, mut estimate) = (logs.len(), Estimate { rules, lines: 0, values: BTreeMap::new() });
-    logs.into_iter().for_each(|(origin, lines)| estimate.container(&origin, lines));
+    logs.into_iter().for_each(|log| estimate.container(&log.origin, log.lines));
     let lines = estimate.lines;
     let many = estimate.values.into_iter().filter(|(_, values)| values.len() > VALUES);
     let warning = |(label, values): (String, HashSet<String>)| {

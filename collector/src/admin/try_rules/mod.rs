@@ -144,23 +144,25 @@ pub fn read_containers(
     pods: Pods,
 ) -> anyhow::Result<(Vec<LastLines>, Vec<String>)> {
     let found = containers::find(config, request, pods)?;
-    let (limits, lines) = (Limits::from(&config.lines), request.lines.unwrap_or(LINES));
-    let read = |found: containers::Found| {
-        let lines = last_lines(&found.file, limits, lines)?;
-        Ok(LastLines { origin: found.origin, file: found.file, lines })
-    };
-    Ok((found.containers.into_iter().map(read).collect::<anyhow::Result<_>>()?, found.notes))
+    let lines = request.lines.unwrap_or(LINES);
+    let read = found.containers.into_iter().map(|found| LastLines::read(found, config, lines));
+    Ok((read.collect::<anyhow::Result<_>>()?, found.notes))
 }
 
 /// The last lines of each of this node's containers, as far as they can be read.
 ///
 /// # Errors
 /// There are none.
-pub fn node_lines(compiled: &Compiled, lines: usize) -> anyhow::Result<Vec<(Origin, Vec<Logged>)>> {
-    let limits = Limits::from(&compiled.config.lines);
-    let found = containers::find(&compiled.config, &Request::default(), Ok(None))?;
-    let logs = found.containers.into_iter();
-    Ok(logs.filter_map(|found| Some((found.origin, last_lines(&found.file, limits, lines).ok()?))).collect())
+pub fn node_lines(config: &Config, lines: usize) -> anyhow::Result<Vec<LastLines>> {
+    let found = containers::find(config, &Request::default(), Ok(None))?.containers.into_iter();
+    Ok(found.filter_map(|found| LastLines::read(found, config, lines).ok()).collect())
+}
+
+impl LastLines {
+    fn read(found: containers::Found, config: &Config, lines: usize) -> anyhow::Result<Self> {
+        let lines = last_lines(&found.file, Limits::from(&config.lines), lines)?;
+        Ok(Self { origin: found.origin, file: found.file, lines })
+    }
 }
 
 /// All lines as they come, or the last of them.

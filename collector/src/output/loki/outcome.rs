@@ -16,7 +16,7 @@ use super::{
     schedule::{InFlight, Schedule},
     size::SLOW_BYTES_MIN,
 };
-use crate::{batch::Part, model::TenantName, status::Reason};
+use crate::{batch::Part, status::Reason};
 
 /// A stream is parked after so many refusals of requests with it alone.
 const PARK_AFTER: u32 = 3;
@@ -124,10 +124,6 @@ impl Schedule {
                 *due = (*due).min(now.max(piece.tries.started + pause));
             }
         }
-    }
-
-    fn tenant_of(&self, piece: &Piece) -> TenantName {
-        piece.shares.first().and_then(|share| self.streams[share.stream].key.tenant.clone())
     }
 
     fn note_passed(&mut self, bytes: usize, now: Instant) {

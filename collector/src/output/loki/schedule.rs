@@ -172,7 +172,11 @@ impl Schedule {
 
     /// The tenant of a request that waits to be sent again.
     pub(super) fn waiting_tenant(&self) -> TenantName {
-        let piece = self.batches.iter().find_map(|live| live.pieces.front())?;
+        self.tenant_of(self.batches.iter().find_map(|live| live.pieces.front())?)
+    }
+
+    /// A request has one tenant.
+    pub(super) fn tenant_of(&self, piece: &Piece) -> TenantName {
         piece.shares.first().and_then(|share| self.streams[share.stream].key.tenant.clone())
     }
 
@@ -369,9 +373,9 @@ impl Schedule {
             }
         }
         let request = self.next_id();
+        let tenant = self.tenant_of(&piece);
         let live = &mut self.batches[index];
         live.in_flight += 1;
-        let tenant = piece.shares.first().and_then(|share| self.streams[share.stream].key.tenant.clone());
         let start = Start { request, tenant, batch: Arc::clone(&live.batch), part: piece.part.clone() };
         self.in_flight.insert(request, InFlight { batch: live.id, shared: live.shared, piece });
         start

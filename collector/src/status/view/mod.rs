@@ -30,7 +30,7 @@ pub use self::{
 use super::{Health, process};
 use crate::{
     config::Config,
-    model::{UnitId, now_ns},
+    model::{UnitId, now_ms},
 };
 
 /// See the module.
@@ -217,10 +217,6 @@ fn without_user(url: &str) -> String {
     let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     format!("{scheme}://{host}{path}")
-}
-
-fn now_ms() -> i64 {
-    now_ns() / 1_000_000
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::summary::HistoryRow;
-use crate::model::now_ns;
+use crate::model::now_ms;
 
 /// A sample is taken this often.
 pub const STEP: Duration = Duration::from_secs(10);
@@ -87,7 +87,7 @@ impl History {
             lag_bytes: totals.lag_bytes,
             memory_bytes: totals.memory_bytes,
         });
-        self.end_ms = now_ns() / 1_000_000;
+        self.end_ms = now_ms();
     }
 
     /// All samples.
