@@ -1,6 +1,6 @@
 //! `loki.write`: each endpoint is a client.
 
-use crate::admin::migrate::origin::{Client, Pair, Setting, Tree, Value as Written};
+use crate::admin::migrate::origin::{Client, Finding, Pair, Setting, Tree, Value as Written};
 
 use super::{
     arguments::{InScope, Part, Read},
@@ -18,6 +18,7 @@ impl<'a> Converter<'_, 'a> {
     pub fn destination(&mut self, index: usize) -> Vec<usize> {
         let component = self.reach(index);
         let id = component.block.id();
+        let before = self.origin.findings.len();
         let (mut labels, mut endpoints) = (Vec::new(), Vec::new());
         for Read { key, what, part, .. } in self.walk(component, &format!("{id} "), tables::WRITE, &mut Vec::new()) {
             match part {
@@ -31,12 +32,26 @@ impl<'a> Converter<'_, 'a> {
             self.not_possible(&place, &id, "has no endpoint: nothing says where lines go");
         }
         let first = self.origin.clients.len();
+        let of_all = self.own_findings(before, &id);
         for endpoint in endpoints {
             let settings = self.endpoint(endpoint, &id);
             let place = self.place(endpoint.block.place);
-            self.origin.clients.push(Client { name: id.clone(), place, settings, labels: labels.clone() });
+            let (name, labels) = (id.clone(), labels.clone());
+            let findings = of_all.iter().cloned().chain(self.own_findings(before, &id)).collect();
+            self.origin.clients.push(Client { name, place, settings, labels, findings });
+        }
+        if first == self.origin.clients.len() {
+            self.origin.findings.extend(of_all);
         }
         (first..self.origin.clients.len()).collect()
+    }
+
+    /// Takes out the findings since then that are this component's; others, as of a variable, stay with those of the file.
+    fn own_findings(&mut self, before: usize, id: &str) -> Vec<Finding> {
+        let is_own = |finding: &Finding| finding.what.strip_prefix(id).is_some_and(|rest| rest.starts_with(' '));
+        let (own, others) = self.origin.findings.split_off(before).into_iter().partition(is_own);
+        self.origin.findings.extend::<Vec<_>>(others);
+        own
     }
 
     fn external_labels(&mut self, value: &Located, what: &str) -> Vec<Setting> {

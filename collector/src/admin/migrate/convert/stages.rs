@@ -1,11 +1,11 @@
 //! Stages: those that read the runtime's format are left out, what differs by default is written out.
 
 use super::{Base, Draft, Item, draft::group, field, origin_of};
-use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Setting, Source, Tree, Value};
+use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Source, Tree, Value};
 
-/// Converts the stages of a pipeline; `labels` are those that the client adds. Returns the place of the stage that makes the label
+/// Converts the stages of a pipeline; `labels` are those of the client that no stage may remove. Returns the place of the stage that makes the label
 /// `stream`, where a rule has to make it now.
-pub fn convert(pipeline: &Pipeline, labels: &[Setting], draft: &mut Draft) -> Option<Place> {
+pub fn convert(pipeline: &Pipeline, labels: &[String], draft: &mut Draft) -> Option<Place> {
     let mut reader = Reader { pipeline, labels, draft, reads_format: false };
     let mut rest = pipeline.stages.iter().enumerate().peekable();
     while let Some((index, stage)) = rest.next() {
@@ -55,7 +55,7 @@ pub fn verbatim(pipeline: &Pipeline) -> (Vec<Item>, bool) {
 
 struct Reader<'r> {
     pipeline: &'r Pipeline,
-    labels: &'r [Setting],
+    labels: &'r [String],
     draft: &'r mut Draft,
     /// Whether a stage reads the runtime's format.
     reads_format: bool,
@@ -102,8 +102,12 @@ impl Reader<'_> {
                 self.keep(stage, &what);
             }
             "labelallow" | "label_keep" if !self.labels.is_empty() => {
-                let names: Vec<&str> =
-                    self.labels.iter().map(|label| label.key.trim_start_matches("labels.")).collect();
+                let names: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+                let names: Vec<&str> = names.into_iter().filter(|name| !mentions(settings, name)).collect();
+                if names.is_empty() {
+                    self.find(Kind::Taken, stage, &what, "pipeline_stages");
+                    return self.keep(stage, &what);
+                }
                 let text = format!(
                     "with the labels of the client ({}), which Promtail adds behind all stages",
                     names.join(", ")
@@ -143,7 +147,7 @@ impl Reader<'_> {
                 }
             };
             let is_label = self.pipeline.stages.iter().any(|stage| makes_label(stage, &name));
-            let has_it = self.draft.base != Base::None && ["namespace", "pod", "container"].contains(&&*name);
+            let has_it = self.pipeline.source == Source::Path && ["namespace", "pod", "container"].contains(&&*name);
             if is_label && !has_it {
                 let pairs = [
                     ("source_labels", Value::List(vec![Tree::text(&stage.place, source)])),

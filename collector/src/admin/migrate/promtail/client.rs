@@ -12,18 +12,19 @@ const TOKEN_FILE: &str = "/etc/pilcrow/token";
 
 /// Reads a client; `what`: `clients[0]`.
 pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
-    let mut client =
-        Client { name: what.to_owned(), place: group.place.clone(), settings: Vec::new(), labels: Vec::new() };
-    let findings = &mut origin.findings;
-    let to_read = Walk { settings: &mut client.settings, findings }.group(group, what, keys::CLIENT);
-    let mut reader = Reader { client: &mut client, findings, what };
-    reader.all(&to_read);
+    if !group.is_group(what, &mut origin.findings) {
+        return;
+    }
+    let (name, place) = (what.to_owned(), group.place.clone());
+    let mut client = Client { name, place, settings: Vec::new(), labels: Vec::new(), findings: Vec::new() };
+    let Client { settings, findings, .. } = &mut client;
+    let to_read = Walk { settings, findings }.group(group, what, keys::CLIENT);
+    Reader { client: &mut client, what }.all(&to_read);
     origin.clients.push(client);
 }
 
 struct Reader<'r> {
     client: &'r mut Client,
-    findings: &'r mut Vec<Finding>,
     what: &'r str,
 }
 
@@ -57,7 +58,7 @@ impl Reader<'_> {
     }
 
     fn find(&mut self, kind: Kind, pair: &Pair, key: &str, text: impl Into<String>) {
-        self.findings.push(Finding::new(kind, &pair.place, format!("{}.{key}", self.what), text));
+        self.client.findings.push(Finding::new(kind, &pair.place, format!("{}.{key}", self.what), text));
     }
 
     fn set(&mut self, new: &str, value: Tree, key: &str) {
@@ -99,14 +100,22 @@ impl Reader<'_> {
     }
 
     fn labels(&mut self, pair: &Pair) {
+        pair.value.is_group(&format!("{}.external_labels", self.what), &mut self.client.findings);
         for label in pair.value.pairs() {
-            let from = format!("{}.external_labels.{}", self.what, label.key);
-            self.findings.push(Finding::new(Kind::Taken, &label.place, &from, format!("labels.{}", label.key)));
+            let key = format!("external_labels.{}", label.key);
+            if label.value.as_text().is_none() {
+                let text = format!("expected a text, found {}, so that it is left out", label.value.kind());
+                self.find(Kind::NotPossible, label, &key, text);
+                continue;
+            }
+            self.find(Kind::Taken, label, &key, format!("labels.{}", label.key));
+            let from = format!("{}.{key}", self.what);
             self.client.labels.push(Setting::new(format!("labels.{}", label.key), label.value.clone(), from));
         }
     }
 
     fn headers(&mut self, pair: &Pair) {
+        pair.value.is_group(&format!("{}.headers", self.what), &mut self.client.findings);
         let mut kept = Vec::new();
         for header in pair.value.pairs() {
             let key = format!("headers.{}", header.key);

@@ -252,7 +252,10 @@ const NOTES: &[(&str, &str)] = &[
     ("authorization.type", "only `Bearer`"),
     ("authorization.credentials", "`loki.bearer_token_file`: secrets are read from files"),
     ("authorization.credentials_file", "`loki.bearer_token_file`"),
-    ("external_labels", "`labels`"),
+    (
+        "external_labels",
+        "`labels`; behind the rules or stages, as in Promtail, where one of them has to do with such a label",
+    ),
     ("filename", "`paths.state`, a folder; see Positions below"),
     ("max_line_size", "`lines.max_bytes`; longer lines are split, Promtail drops them"),
     ("max_line_size_truncate", "`lines.oversize: cut`"),
