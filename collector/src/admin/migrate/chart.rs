@@ -22,7 +22,7 @@ const SAME: [&str; 12] = [
 ];
 
 /// Values whose part Pilcrow's chart plays itself, and how.
-const BY_ITSELF: [(&str, &str); 21] = [
+const BY_ITSELF: [(&str, &str); 22] = [
     ("image", "Pilcrow has an image of its own (image.repository)"),
     ("global", "Pilcrow has an image of its own (image.repository)"),
     ("fullnameOverride", "a name of its own (fullnameOverride)"),
@@ -41,6 +41,7 @@ const BY_ITSELF: [(&str, &str); 21] = [
     ("networkPolicy", "a policy of its own is not needed"),
     ("daemonset", "is always a DaemonSet"),
     ("enabled", "is its own release"),
+    ("presets", "is always a DaemonSet, and reads files"),
     ("secret", "the configuration is in a ConfigMap"),
     ("sidecar", "is restarted when its configuration changes (rollOnConfigChange)"),
     ("crds", "needs no objects of its own in the cluster"),
@@ -120,6 +121,9 @@ pub fn read(values: &Tree, prefix: &str, read: &[&str], origin: &mut Origin) {
             same(key, &what, &pair.value, origin);
         } else if let Some((_, how)) = BY_ITSELF.iter().find(|(name, _)| *name == key) {
             origin.taken(&pair.place, &what, format!("Pilcrow's chart: {how}"));
+        } else if key == "extraConfig" {
+            let text = "is a configuration in Alloy's language and not read here: write it into a file, and convert that by itself";
+            origin.not_possible(&pair.place, &what, text);
         } else if key == "serviceMonitor" {
             if pair.value.get("enabled").and_then(|pair| pair.value.as_text()) == Some("true") {
                 service_monitor(&pair.value, &what, origin);
@@ -191,7 +195,8 @@ fn volumes(key: &str, what: &str, value: &Tree, origin: &mut Origin) {
     let own = |item: &Tree| {
         let path = item.get("hostPath").and_then(|pair| pair.value.get("path")).or(item.get("mountPath"));
         let path = path.and_then(|pair| pair.value.as_text()).unwrap_or("").trim_end_matches('/').to_owned();
-        ["/var/log", "/var/log/pods", "/var/lib/docker/containers", "/run/promtail"].contains(&path.as_str())
+        path.starts_with("/var/log/")
+            || ["/var/log", "/var/lib/docker/containers", "/run/promtail"].contains(&path.as_str())
     };
     let (own, others): (Vec<&Tree>, Vec<&Tree>) = value.items().iter().partition(|item| own(item));
     for item in own {

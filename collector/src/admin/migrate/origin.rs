@@ -139,6 +139,8 @@ pub struct Client {
     pub settings: Vec<Setting>,
     /// External labels, each as the key `labels.NAME`.
     pub labels: Vec<Setting>,
+    /// Values of Pilcrow's chart, such as the Secret with the password.
+    pub chart: Vec<Setting>,
     /// Of its keys; they are reported where it becomes Pilcrow's client.
     pub findings: Vec<Finding>,
 }

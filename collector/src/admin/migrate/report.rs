@@ -98,7 +98,8 @@ fn steps(draft: &Draft, form: Form, next: &Next<'_>) -> Vec<String> {
     let [password, token] = [has("loki.basic_auth.password_file"), has("loki.bearer_token_file")];
     let tls = ["loki.tls.ca_file", "loki.tls.cert_file", "loki.tls.key_file"].into_iter().any(has);
     if form == Form::Values {
-        if password || token {
+        let has_secret = draft.chart.iter().any(|setting| setting.key.ends_with("existingSecret"));
+        if (password || token) && !has_secret {
             let key = if password { "password" } else { "token" };
             steps.push(format!(
                 "Make the Secret: kubectl -n pilcrow create secret generic {SECRET} --from-file={key}=FILE"
@@ -119,6 +120,12 @@ fn steps(draft: &Draft, form: Form, next: &Next<'_>) -> Vec<String> {
     let files: Vec<String> = next.files.iter().map(|file| name_of(file)).collect();
     let files = if files.is_empty() { "FILE".to_owned() } else { files.join(" ") };
     steps.push(format!("Prove it on a node, with its own pods and lines: pilcrow migrate --prove{job} {files}"));
+    let begins_at_end = draft.get("start_at").is_some_and(|setting| setting.value.as_text() == Some("end"));
+    if begins_at_end && draft.positions.is_none() {
+        let text = "Start Pilcrow before you stop the old collector: with start_at: end it sends what is written from then on, and Loki \
+                    stores a line only once that both send with the same labels";
+        steps.push(text.to_owned());
+    }
     if let Some(positions) = &draft.positions {
         let file = positions.value.as_text().unwrap_or("");
         steps.push(match form {

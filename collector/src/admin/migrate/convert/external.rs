@@ -56,13 +56,12 @@ impl External {
         let mut ways: Vec<Way> =
             labels.iter().map(|label| way(pipeline, base, &name(label), is_of_cluster(label))).collect();
         let index = |wanted: &str| labels.iter().position(|label| name(label) == wanted);
-        if let (Some(cluster), Some(of_cluster)) = (index("cluster"), index(OF_CLUSTER))
-            && is_of_cluster(&labels[of_cluster])
-        {
-            // The preset's rule sees what is in `labels`, and nothing else.
-            match (ways[cluster], ways[of_cluster]) {
-                (Way::Labels, Way::Behind) => ways[cluster] = Way::Rules,
-                (Way::Rules | Way::Behind, Way::OfCluster) => ways[of_cluster] = Way::Rules,
+        if let Some(cluster) = index("cluster").filter(|_| base == Base::Preset(Preset::K8sMonitoring)) {
+            // The preset's rule makes the other one of what is in `labels`, and of nothing else.
+            let of_cluster = index(OF_CLUSTER).filter(|index| ways[*index] == Way::OfCluster);
+            match (ways[cluster], of_cluster) {
+                (Way::Labels, None) => ways[cluster] = Way::Rules,
+                (Way::Rules | Way::Behind, Some(of_cluster)) => ways[of_cluster] = Way::Rules,
                 _ => {}
             }
         }
@@ -136,10 +135,7 @@ fn is_copied(pipeline: &Pipeline) -> bool {
 fn is_set(pipeline: &Pipeline, base: Base, name: &str) -> bool {
     let by_base = match base {
         Base::None => false,
-        Base::Preset(preset) => {
-            let makes = |target: &str| target == name && !(preset == Preset::K8sMonitoring && name == OF_CLUSTER);
-            built_in(preset).iter().any(|rule| makes(&rule.target_label))
-        }
+        Base::Preset(preset) => built_in(preset).iter().any(|rule| rule.target_label == name),
     };
     let by_rule = |rule: &Tree| {
         let target = field(rule, "target_label");

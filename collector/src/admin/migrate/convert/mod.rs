@@ -40,7 +40,7 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     let labels = client(origin, pipeline, &mut draft);
     let external = External::new(pipeline, draft.base, labels);
     origin.settings.iter().chain(&pipeline.settings).for_each(|setting| draft.set(setting.clone()));
-    draft.chart.clone_from(&origin.chart);
+    draft.chart.extend(origin.chart.iter().cloned());
     draft.positions = pipeline.positions.clone().or_else(|| origin.positions.clone());
     let without = [Source::ApiLines, Source::Preset(Preset::K8sMonitoring)];
     let had_filename = !without.contains(&pipeline.source) && !stages::drop_file_name(&pipeline.stages);
@@ -150,6 +150,7 @@ fn client(origin: &Origin, pipeline: &Pipeline, draft: &mut Draft) -> Vec<Settin
     };
     client.settings.iter().for_each(|setting| draft.set(setting.clone()));
     draft.findings.extend(client.findings.iter().cloned());
+    draft.chart.extend(client.chart.iter().cloned());
     client.labels.clone()
 }
 

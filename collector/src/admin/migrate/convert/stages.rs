@@ -1,6 +1,6 @@
 //! Stages: those that read the runtime's format are left out, what differs by default is written out.
 
-use super::{Base, Draft, Item, draft::group, field, origin_of};
+use super::{Base, Draft, Item, draft::group, field, origin_of, touch};
 use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Source, Tree, Value};
 
 /// Converts the stages of a pipeline; `labels` are those of the client that no stage may remove. Returns the place of the stage that makes the label
@@ -116,6 +116,18 @@ impl Reader<'_> {
                 let names: Vec<Tree> = names.iter().map(|name| Tree::text(&stage.place, *name)).collect();
                 self.keep(&with_items(stage, &names), &what);
             }
+            "labeldrop" | "label_drop" if mentions(settings, "filename") && !self.makes_file_name() => {
+                let Some(rest) = without_item(stage, "filename") else {
+                    return self.find(
+                        Kind::Taken,
+                        stage,
+                        &what,
+                        "Pilcrow makes no label filename, so that the stage is not needed",
+                    );
+                };
+                self.find(Kind::Taken, stage, &what, "pipeline_stages, without filename, which Pilcrow does not make");
+                self.keep(&rest, &what);
+            }
             "regex" if field(settings, "source") == "filename" => return self.of_file_name(stage, settings, &what),
             _ => {
                 self.find(Kind::Taken, stage, &what, "pipeline_stages");
@@ -166,6 +178,11 @@ impl Reader<'_> {
             );
             self.find(Kind::NotPossible, stage, what, text);
         }
+    }
+
+    /// Whether a stage makes a label of this name, whatever Promtail's own is.
+    fn makes_file_name(&self) -> bool {
+        self.pipeline.stages.iter().any(|stage| touch::makes(stage, "filename"))
     }
 
     fn keep(&mut self, stage: &Tree, what: &str) {
@@ -314,21 +331,28 @@ fn with(stage: &Tree, key: &str, value: &str) -> Tree {
     stage
 }
 
+/// A stage that is a list, without this item; nothing where it has no other one.
+fn without_item(stage: &Tree, name: &str) -> Option<Tree> {
+    let mut stage = stage.clone();
+    let Value::List(items) = list_of(&mut stage)? else { return None };
+    items.retain(|item| item.as_text() != Some(name));
+    (!items.is_empty()).then_some(stage)
+}
+
+/// The list that a stage is, also where it has one under `values`.
+fn list_of(stage: &mut Tree) -> Option<&mut Value> {
+    let Value::Group(pairs) = &mut stage.value else { return None };
+    match &mut pairs.first_mut()?.value.value {
+        Value::Group(fields) => Some(&mut fields.iter_mut().find(|field| field.key == "values")?.value.value),
+        value => Some(value),
+    }
+}
+
 /// A stage that is a list, with more items.
 fn with_items(stage: &Tree, more: &[Tree]) -> Tree {
     let mut stage = stage.clone();
-    if let Value::Group(pairs) = &mut stage.value
-        && let Some(pair) = pairs.first_mut()
-    {
-        let list = match &mut pair.value.value {
-            Value::Group(fields) => {
-                fields.iter_mut().find(|field| field.key == "values").map(|field| &mut field.value.value)
-            }
-            value => Some(value),
-        };
-        if let Some(Value::List(items)) = list {
-            items.extend(more.iter().cloned());
-        }
+    if let Some(Value::List(items)) = list_of(&mut stage) {
+        items.extend(more.iter().cloned());
     }
     stage
 }

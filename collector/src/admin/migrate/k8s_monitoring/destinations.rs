@@ -4,15 +4,21 @@
 //! chart adds behind all stages.
 
 use crate::admin::migrate::{
-    origin::{Finding, Kind, Origin, Pair, Place, Setting, Tree, Value},
-    promtail,
+    origin::{Client, Finding, Kind, Origin, Pair, Place, Setting, Tree, Value},
+    promtail::{self, PASSWORD_FILE, TOKEN_FILE},
     recognise::at,
 };
 
 /// How a destination's keys are called in Promtail.
-const CLIENT: [(&str, &[&str]); 14] = [
+const CLIENT: [(&str, &[&str]); 20] = [
     ("url", &["url"]),
     ("tenantId", &["tenant_id"]),
+    ("batchSize", &["batchsize"]),
+    ("batchWait", &["batchwait"]),
+    ("remoteTimeout", &["timeout"]),
+    ("minBackoffPeriod", &["backoff_config", "min_period"]),
+    ("maxBackoffPeriod", &["backoff_config", "max_period"]),
+    ("maxBackoffRetries", &["backoff_config", "max_retries"]),
     ("proxyURL", &["proxy_url"]),
     ("extraHeaders", &["headers"]),
     ("extraLabels", &["external_labels"]),
@@ -47,9 +53,12 @@ pub fn read(values: &Tree, origin: &mut Origin) -> Vec<(String, Option<usize>)> 
             continue;
         }
         let mut client = Vec::new();
+        let secret = at(item, &["secret", "name"])
+            .filter(|_| at(item, &["secret", "create"]).and_then(Tree::as_text) == Some("false"));
         let (mut findings, first) = (Vec::new(), origin.clients.len());
         leaves(item, "", &mut |path, pair| {
-            if ["type", "name", "auth.type"].contains(&path) {
+            let is_read = path == "clusterLabels" || secret.is_some() && (path.ends_with("Key") || path.starts_with("secret."));
+            if is_read || ["type", "name", "auth.type"].contains(&path) {
                 return true;
             }
             let Some((_, keys)) = CLIENT.iter().find(|(known, _)| *known == path) else { return false };
@@ -63,6 +72,8 @@ pub fn read(values: &Tree, origin: &mut Origin) -> Vec<(String, Option<usize>)> 
                 "is known only while Alloy runs: write the value itself"
             } else if from_secret {
                 "is a reference to a Secret: name it in loki.basicAuth.existingSecret or loki.bearerToken.existingSecret of Pilcrow's chart"
+            } else if path == "writeAheadLog" {
+                "is not needed: a line stays in its file until Loki has accepted it"
             } else if path.starts_with("secret.") {
                 "Pilcrow's chart makes no Secret: it takes one that exists (loki.basicAuth.existingSecret)"
             } else {
@@ -91,18 +102,70 @@ pub fn read(values: &Tree, origin: &mut Origin) -> Vec<(String, Option<usize>)> 
                 setting.from = renamed(&setting.from);
             }
             client.findings.append(&mut findings);
-            client.labels.extend(of_cluster(values));
+            client.labels.extend(of_cluster(values, item));
+            if let Some(secret) = secret {
+                of_secret(client, item, secret, &what);
+            }
         }
         read.push((name, Some(first)));
     }
     read
 }
 
-/// The labels that the chart gives each destination.
-fn of_cluster(values: &Tree) -> Vec<Setting> {
+/// The labels that the chart gives a destination.
+fn of_cluster(values: &Tree, destination: &Tree) -> Vec<Setting> {
     let Some(name) = at(values, &["cluster", "name"]) else { return Vec::new() };
-    let label = |key: &str| Setting::new(format!("labels.{key}"), name.clone(), "cluster.name");
-    vec![label("cluster"), label("k8s_cluster_name")]
+    let chosen = at(destination, &["clusterLabels"]).map(Tree::items);
+    let is_chosen = |label: &str| {
+        chosen.is_none_or(|chosen| {
+            chosen.iter().any(|own| own.as_text().is_some_and(|own| own.replace('.', "_") == label))
+        })
+    };
+    let labels = ["cluster", "k8s_cluster_name"].into_iter().filter(|label| is_chosen(label));
+    labels.map(|label| Setting::new(format!("labels.{label}"), name.clone(), "cluster.name")).collect()
+}
+
+/// A Secret that exists holds the credentials: Pilcrow's chart takes it by its name, and its files in a configuration.
+fn of_secret(client: &mut Client, destination: &Tree, secret: &Tree, what: &str) {
+    let text = |path: &[&str]| at(destination, path).and_then(Tree::as_text);
+    let kind = text(&["auth", "type"]).unwrap_or("none");
+    let (group, file, keys) = match kind {
+        "basic" => (
+            "loki.basicAuth",
+            ("loki.basic_auth.password_file", PASSWORD_FILE),
+            &[("usernameKey", "username"), ("passwordKey", "password")][..],
+        ),
+        "bearerToken" => {
+            ("loki.bearerToken", ("loki.bearer_token_file", TOKEN_FILE), &[("bearerTokenKey", "bearerToken")][..])
+        }
+        _ => return,
+    };
+    let secret_is = if kind == "basic" { "password" } else { "token" };
+    let from = format!("{what}.secret.name");
+    let name = secret.as_text().unwrap_or("");
+    let namespace = text(&["secret", "namespace"])
+        .map_or_else(String::new, |namespace| format!(" (from the namespace {namespace})"));
+    let note = format!(
+        "{group}.existingSecret of the chart: copy the Secret {name}{namespace} into Pilcrow's namespace; without the chart write the {secret_is} to {}",
+        file.1
+    );
+    client.findings.push(Finding::new(Kind::Changed, &secret.place, &from, note));
+    client.settings.push(Setting::new(file.0, Tree::text(&secret.place, file.1), &from));
+    client.chart.push(Setting::new(format!("{group}.existingSecret"), secret.clone(), &from));
+    for (key, default) in keys.iter().filter(|(key, _)| *key != "usernameKey" || text(&["auth", "username"]).is_none())
+    {
+        let given = at(destination, &["auth", key]);
+        let place = given.map_or(&secret.place, |given| &given.place);
+        let value = Tree::text(place, given.and_then(Tree::as_text).unwrap_or(default));
+        let from = format!("{what}.auth.{key}");
+        if *key == "usernameKey" {
+            let variable = Tree::text(place, "${LOKI_USERNAME}");
+            client.settings.push(Setting::new("loki.basic_auth.username", variable, &from));
+            client.chart.push(Setting::new("loki.basicAuth.username", Tree::text(place, ""), &from));
+        }
+        let new = if kind == "basic" { key } else { &"key" };
+        client.chart.push(Setting::new(format!("{group}.{new}"), value, from));
+    }
 }
 
 /// Calls `take` with each value that is no group of known keys; returns those that it does not take.

@@ -236,6 +236,11 @@ impl<'r> Reader<'r> {
                 // What has no value is taken by its own name in older versions of the chart, and left out in newer ones.
                 let value = source.unwrap_or_else(|| key.clone());
                 added.push(Pair { key, place: pair.place.clone(), value: Tree::text(&pair.place, value) });
+            } else if source.is_none() && key.ends_with("pod") {
+                let text = "relabel_configs, for the label; the preset makes structured metadata of it as well";
+                self.find(Kind::Changed, &pair.place, &format!("structuredMetadata.{}", pair.key), text);
+                let name = "__meta_kubernetes_pod_name";
+                self.pipeline.relabel.push(rule(&pair.place, name, "(.+)", "target_label", "pod"));
             } else if source.as_ref() != Some(&key) {
                 let text = "is what the preset makes of it all the same; for a label of this name write a rule (docs/labels.md)";
                 self.find(Kind::Changed, &pair.place, &format!("structuredMetadata.{}", pair.key), text);
@@ -277,7 +282,13 @@ impl<'r> Reader<'r> {
                 }
                 "defaultLogFormat" => (Kind::Taken, "Pilcrow detects by itself which runtime wrote a log"),
                 "cri" => (Kind::Changed, "Pilcrow joins pieces of lines itself, up to lines.max_bytes"),
-                "namespaceLabels" | "namespaceAnnotations" | "nodeLabels" | "nodeAnnotations" | "staticLabelsFrom" => (
+                "attachNamespaceMetadata"
+                | "attachNodeMetadata"
+                | "namespaceLabels"
+                | "namespaceAnnotations"
+                | "nodeLabels"
+                | "nodeAnnotations"
+                | "staticLabelsFrom" => (
                     Kind::NotPossible,
                     "cannot be told: Pilcrow asks the Kubernetes API for pods only; write fixed values to labels",
                 ),

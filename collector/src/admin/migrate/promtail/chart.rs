@@ -118,7 +118,8 @@ fn clients(config: &Tree, values: &Tree, origin: &mut Origin) {
     let findings = vec![Finding::new(Kind::Changed, &place, "config.clients", text)];
     let url = Tree::text(&place, given.and_then(Tree::as_text).unwrap_or(DEFAULT_URL));
     let settings = vec![Setting::new("loki.url", url, from)];
-    origin.clients.push(Client { name: "config.clients".into(), place, settings, labels: Vec::new(), findings });
+    let (name, labels, chart) = ("config.clients".into(), Vec::new(), Vec::new());
+    origin.clients.push(Client { name, place, settings, labels, chart, findings });
 }
 
 fn arguments(values: &Tree, origin: &mut Origin) {

@@ -7,8 +7,16 @@ use super::{
 use crate::admin::migrate::origin::{Client, Finding, Kind, Origin, Pair, Setting, Tree, Value};
 
 /// Where a secret that stood in the old file is expected now.
-const PASSWORD_FILE: &str = "/etc/pilcrow/password";
-const TOKEN_FILE: &str = "/etc/pilcrow/token";
+pub const PASSWORD_FILE: &str = "/etc/pilcrow/password";
+pub const TOKEN_FILE: &str = "/etc/pilcrow/token";
+
+/// The variable that holds the value of a header which looks like a secret.
+pub fn secret_variable(header: &str, value: &str) -> Option<String> {
+    let lower = header.to_ascii_lowercase();
+    let is_secret = ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
+    let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    (is_secret && !value.contains("${")).then(|| format!("LOKI_{}", header.chars().map(upper).collect::<String>()))
+}
 
 /// Reads a client; `what`: `clients[0]`.
 pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
@@ -16,7 +24,8 @@ pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
         return;
     }
     let (name, place) = (what.to_owned(), group.place.clone());
-    let mut client = Client { name, place, settings: Vec::new(), labels: Vec::new(), findings: Vec::new() };
+    let (settings, labels, chart, findings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut client = Client { name, place, settings, labels, chart, findings };
     let Client { settings, findings, .. } = &mut client;
     let to_read = Walk { settings, findings }.group(group, what, keys::CLIENT);
     Reader { client: &mut client, what }.all(&to_read);
@@ -125,19 +134,11 @@ impl Reader<'_> {
                 self.find(Kind::Taken, header, &key, "loki.tenant");
                 continue;
             }
-            let lower = header.key.to_ascii_lowercase();
-            let is_secret =
-                ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
             let mut header = header.clone();
-            if is_secret && !value.contains("${") {
-                let variable: String = header
-                    .key
-                    .chars()
-                    .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
-                    .collect();
-                header.value = Tree::text(&header.value.place, format!("${{LOKI_{variable}}}"));
+            if let Some(variable) = secret_variable(&header.key, value) {
+                header.value = Tree::text(&header.value.place, format!("${{{variable}}}"));
                 let text = format!(
-                    "looks like a secret: set the variable LOKI_{variable} in the environment from one (the chart's extraEnv)"
+                    "looks like a secret: set the variable {variable} in the environment from one (the chart's extraEnv)"
                 );
                 self.find(Kind::Changed, &header, &key, text);
             } else {

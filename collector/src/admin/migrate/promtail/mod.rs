@@ -9,7 +9,10 @@ mod scrape;
 mod template;
 pub mod walk;
 
-pub use self::scrape::fixed;
+pub use self::{
+    client::{PASSWORD_FILE, TOKEN_FILE, secret_variable},
+    scrape::fixed,
+};
 
 use self::walk::Walk;
 use super::origin::{Finding, Kind, Origin, Setting, Tree, Value, spelled};
@@ -77,6 +80,7 @@ pub fn positions(group: &Tree, origin: &mut Origin) {
 /// Limits of lines.
 pub fn limits(group: &Tree, origin: &mut Origin) {
     let Origin { settings, findings, .. } = origin;
+    let is_cut = group.get("max_line_size_truncate").is_some_and(|pair| pair.value.as_text() == Some("true"));
     for (key, pair) in (Walk { settings, findings }).group(group, "limits_config", keys::LIMITS) {
         let what = format!("limits_config.{key}");
         let text = pair.value.as_text().unwrap_or("");
@@ -91,7 +95,8 @@ pub fn limits(group: &Tree, origin: &mut Origin) {
         match walk::bytes(text) {
             Some(bytes) if bytes != "0" => {
                 let text = "lines.max_bytes; Promtail drops longer lines, Pilcrow splits them into several entries";
-                findings.push(Finding::new(Kind::Changed, &pair.place, &what, text));
+                let (kind, text) = if is_cut { (Kind::Taken, "lines.max_bytes") } else { (Kind::Changed, text) };
+                findings.push(Finding::new(kind, &pair.place, &what, text));
                 settings.push(Setting::new("lines.max_bytes", Tree::text(&pair.value.place, bytes), what));
             }
             _ => {
