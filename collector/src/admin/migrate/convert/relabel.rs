@@ -51,36 +51,6 @@ pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, stream: Option<Place>,
     external(labels, &by_names, draft);
 }
 
-/// The rules of a pipeline as they are, but for those that Pilcrow cannot follow; returns which those are.
-pub fn verbatim(pipeline: &Pipeline, draft: &mut Draft) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (index, rule) in pipeline.relabel.iter().enumerate() {
-        match fate(rule) {
-            Fate::Stays(_) => {
-                let item = Item {
-                    tree: Some(rule.clone()),
-                    what: format!("relabel_configs[{index}]"),
-                    comment: origin_of(&rule.place),
-                };
-                draft.relabel.push(item);
-            }
-            Fate::ByItself(_) => {}
-            Fate::Changed(why) | Fate::NotPossible(why) => {
-                notes.push(format!("not compared: {}: {why}", origin_of(&rule.place)))
-            }
-        }
-    }
-    // Promtail's lines have this label when no rule makes any; its value comes with each file.
-    let place = &pipeline.place;
-    let pairs = [
-        ("source_labels", Value::List(vec![Tree::text(place, "__path__")])),
-        ("target_label", Value::Text("filename".into())),
-    ];
-    let item = Item { tree: Some(group(place, &pairs)), what: "filename".into(), comment: origin_of(place) };
-    draft.relabel.push(item);
-    notes
-}
-
 /// The labels of the client: Promtail adds them last, and only where there is none of that name. They are in `labels`, which is there
 /// before the rules, unless a rule would take it away there.
 fn external(labels: Vec<Setting>, by_names: &[Rule], draft: &mut Draft) {
