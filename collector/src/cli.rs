@@ -44,7 +44,8 @@ pub enum Command {
     ImportPositions {
         #[command(flatten)]
         config: ConfigFile,
-        /// Promtail's positions.yaml, or the positions.yml of Alloy's loki.source.file
+        /// Promtail's positions.yaml, the positions.yml of Alloy's loki.source.file, or a folder with such files, as Alloy's storage
+        /// path is
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Only show what would be imported

@@ -15,6 +15,7 @@ pub mod logql;
 pub mod loki;
 mod metadata;
 mod odd_lines;
+mod prove;
 pub mod rules;
 
 use std::{
@@ -107,6 +108,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     // A Loki that we did not start may not know tenants, or keep structured metadata.
     if args.loki.is_none() {
         metadata::is_asked_for(&program, url, now_ns()?)?;
+        prove::is_asked_for(&program, url, now_ns()?)?;
     }
     Ok(())
 }

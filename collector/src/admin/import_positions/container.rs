@@ -31,6 +31,14 @@ const LOOK_BACK_BYTES: u64 = 1 << 20;
 /// A file of a chain, by its index, and the offset that a positions file has for its path.
 pub(super) type Wanted = Vec<(usize, u64)>;
 
+/// How far another collector had read a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offset {
+    pub bytes: u64,
+    /// When it was saved, nanoseconds since 1970.
+    pub saved_at_ns: i64,
+}
+
 /// What became of a container's positions.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
@@ -39,15 +47,16 @@ pub(super) struct Outcome {
     pub skipped: Vec<String>,
 }
 
-/// Takes the offsets of this chain's files out of `offsets`, whose paths are free of links.
-pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, u64>) -> Wanted {
-    let files = chain.files().iter().enumerate();
-    files
-        .filter_map(|(index, file)| {
-            let path = fs::canonicalize(&file.path).ok()?;
-            Some((index, offsets.remove(&path)?))
-        })
-        .collect()
+/// Takes the offsets of this chain's files out of `offsets`, whose paths are free of links; and the time since when none of them was
+/// saved.
+pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, Offset>) -> (Wanted, i64) {
+    let (mut wanted, mut saved_at_ns) = (Wanted::new(), i64::MAX);
+    for (index, file) in chain.files().iter().enumerate() {
+        let Some(offset) = fs::canonicalize(&file.path).ok().and_then(|path| offsets.remove(&path)) else { continue };
+        wanted.push((index, offset.bytes));
+        saved_at_ns = saved_at_ns.min(offset.saved_at_ns);
+    }
+    (wanted, saved_at_ns)
 }
 
 /// Decides where each file is gone on with.
