@@ -29,7 +29,7 @@ const SAVED_LATE_NS: i64 = 20_000_000_000;
 const LOOK_BACK_BYTES: u64 = 1 << 20;
 
 /// A file of a chain, by its index, and the offset that a positions file has for its path.
-pub(super) type Wanted = Vec<(usize, u64)>;
+pub(super) type Wanted = Vec<(usize, Offset)>;
 
 /// How far another collector had read a file.
 #[derive(Clone, Copy, Debug)]
@@ -47,24 +47,23 @@ pub(super) struct Outcome {
     pub skipped: Vec<String>,
 }
 
-/// Takes the offsets of this chain's files out of `offsets`, whose paths are free of links; and the time since when none of them was
-/// saved.
-pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, Offset>) -> (Wanted, i64) {
-    let (mut wanted, mut saved_at_ns) = (Wanted::new(), i64::MAX);
-    for (index, file) in chain.files().iter().enumerate() {
-        let Some(offset) = fs::canonicalize(&file.path).ok().and_then(|path| offsets.remove(&path)) else { continue };
-        wanted.push((index, offset.bytes));
-        saved_at_ns = saved_at_ns.min(offset.saved_at_ns);
-    }
-    (wanted, saved_at_ns)
+/// Takes the offsets of this chain's files out of `offsets`, whose paths are free of links.
+pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, Offset>) -> Wanted {
+    let files = chain.files().iter().enumerate();
+    files
+        .filter_map(|(index, file)| {
+            let path = fs::canonicalize(&file.path).ok()?;
+            Some((index, offsets.remove(&path)?))
+        })
+        .collect()
 }
 
 /// Decides where each file is gone on with.
-pub(super) fn decide(chain: &Chain, wanted: &Wanted, saved_at_ns: i64) -> Outcome {
+pub(super) fn decide(chain: &Chain, wanted: &Wanted) -> Outcome {
     let mut outcome = Outcome::default();
     let saved: Vec<_> = chain.saved([None; 2]).collect();
     let files = chain.files();
-    for &(named, offset) in wanted {
+    for &(named, Offset { bytes: offset, saved_at_ns }) in wanted {
         let path = files[named].path.display();
         let Some((meant, note)) = meant(files, named, offset, saved_at_ns) else {
             outcome.skipped.push(format!(

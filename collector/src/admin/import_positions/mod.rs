@@ -56,7 +56,10 @@ struct Plan {
 pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyhow::Result<()> {
     let state = &config.paths.state;
     let found = find::files(&request.file)?;
-    if request.once && found.files.is_empty() {
+    if found.files.is_empty() {
+        if !request.once {
+            bail!("{}", found.why_none());
+        }
         writeln!(out, "{}: nothing to import.", found.why_none())?;
         return Ok(());
     }
@@ -79,9 +82,6 @@ pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyh
     if request.once && !saved.containers.is_empty() {
         writeln!(out, "{} holds positions already: nothing is imported.", state.display())?;
         return Ok(());
-    }
-    if found.files.is_empty() {
-        bail!("{}", found.why_none());
     }
     let read = found.read()?;
 
@@ -130,11 +130,11 @@ fn plan(pods: &Path, entries: &[(Entry, i64)]) -> anyhow::Result<Plan> {
         }
     }
     for found in pods::find(pods).with_context(|| format!("cannot list {} (paths.pods)", pods.display()))? {
-        let (wanted, saved_at_ns) = container::take_wanted(&found.chain, &mut offsets);
+        let wanted = container::take_wanted(&found.chain, &mut offsets);
         if wanted.is_empty() {
             continue;
         }
-        let outcome = container::decide(&found.chain, &wanted, saved_at_ns);
+        let outcome = container::decide(&found.chain, &wanted);
         plan.imported.extend(outcome.imported);
         plan.skipped.extend(outcome.skipped);
         let seen_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
