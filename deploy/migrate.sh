@@ -64,6 +64,7 @@ mounted() {
 # Writes the values of Pilcrow's chart: from the release's values, or where these have no configuration, from its ConfigMap or Secret.
 convert() {
   converted=pilcrow-from-$from_release.yaml
+  read_old="helm -n $from_namespace get values $from_release -o yaml"
   if [ -s "$converted" ]; then
     say "$converted is here already, and is used as it is; remove it to convert anew."
     return
@@ -89,6 +90,7 @@ pilcrow migrate (docs/migration.md), and give the result by --values"
     fi
     mv "$reports/report.manifests" "$reports/report"
     source_of="its ConfigMap or Secret"
+    read_old="kubectl -n $from_namespace get configmaps,secrets -l app.kubernetes.io/instance=$from_release -o yaml"
   fi
   grep -q '^loki:' "$reports/new" || die "the conversion names no Loki: $(cat "$reports/report")"
   mv "$reports/new" "$converted"
@@ -111,7 +113,7 @@ Both collect now. Lines with the same labels, time and text are in Loki once.
 What each pod took over of $from's positions:
   kubectl -n $namespace logs -l app.kubernetes.io/instance=$release -c import-positions --prefix --tail -1
 Whether the same comes out, and which streams Loki has:
-  helm -n $from_namespace get values $from_release | kubectl -n $namespace exec -i $(daemonset_of_release) -c pilcrow -- \\
+  $read_old | kubectl -n $namespace exec -i $(daemonset_of_release) -c pilcrow -- \\
     /pilcrow migrate --prove - --config /etc/pilcrow/pilcrow.yaml --loki $loki
 TEXT
   if [ -n "$collector_label" ]; then

@@ -198,7 +198,11 @@ fn a_fault_of_the_conversion_is_a_difference_since_the_old_side_is_read_from_the
                  - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}\n  \
                  - {source_labels: [__meta_pilcrow_stream], target_label: stream}\n";
     let stage = "pipeline_stages: [{static_labels: {team: a}}]\n";
-    assert_identical("as it is", proof("p.yaml", &old, &pods, Some(&format!("{without}{head}{rules}{stage}"))));
+    let right = format!("{without}{head}{rules}{stage}");
+    assert_identical("as it is", proof("p.yaml", &old, &pods, Some(&right)));
+    // What tells its lines from the other's while both run.
+    let beside = format!("{right}labels: {{collector: pilcrow}}\n");
+    assert_identical("beside", proof("p.yaml", &old, &pods, Some(&beside)));
     let (text, is_same) = proof("p.yaml", &old, &pods, Some(&format!("{without}{head}{rules}")));
     assert!(!is_same && text.contains("other labels: team"), "{text}");
 }

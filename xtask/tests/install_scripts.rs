@@ -283,7 +283,7 @@ fn from_promtail_its_values_are_converted_the_report_is_shown_and_its_positions_
     for words in [
         "  changed: of old-values\n",
         "Loki is the Service loki in monitoring",
-        "helm -n logs get values promtail | kubectl -n pilcrow exec -i daemonset.apps/pilcrow -c pilcrow -- \\\n    \
+        "helm -n logs get values promtail -o yaml | kubectl -n pilcrow exec -i daemonset.apps/pilcrow -c pilcrow -- \\\n    \
          /pilcrow migrate --prove - --config /etc/pilcrow/pilcrow.yaml --loki http://loki.monitoring:3100\n",
         "  helm -n logs uninstall promtail\n",
     ] {

@@ -22,7 +22,7 @@ use crate::{
 const BACK_NS: i64 = 3_600_000_000_000;
 
 /// The label by which lines of Pilcrow are told from those of another collector while both run.
-const OWN: (&str, &str) = ("collector", "pilcrow");
+pub const OWN: (&str, &str) = ("collector", "pilcrow");
 
 /// Values that differ between the streams of a container whatever the rules say.
 const STREAM: &str = "stream";

@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 
 use self::{
     compare::{Comparison, Outcome},
-    in_loki::{Streams, Verdict, Whose},
+    in_loki::{OWN, Streams, Verdict, Whose},
     old::{ASSUMED, Old},
 };
 use super::{
@@ -146,6 +146,10 @@ impl Proof {
             config.loki.url.clone_from(url);
         }
         let mut notes = Vec::new();
+        if config.labels.get(OWN.0).is_some_and(|value| value == OWN.1) {
+            config.labels.remove(OWN.0);
+            notes.push(format!("the label {}={:?} of the new configuration is left out", OWN.0, OWN.1));
+        }
         if has_sampling(&config.pipeline_stages) {
             notes.push("sampling is left out on both sides: which lines it takes is chance".into());
         }
