@@ -14,7 +14,7 @@ pub struct Exception {
     pub applies: fn(&Request, &Difference) -> bool,
 }
 
-static EXCEPTIONS: [Exception; 11] = [
+static EXCEPTIONS: [Exception; 12] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         applies: |request, difference| {
@@ -55,10 +55,12 @@ static EXCEPTIONS: [Exception; 11] = [
         name: "template: trunc cuts between characters",
         applies: |request, difference| {
             // What Promtail cut within a character is shown as replacement characters.
-            let whole = |text: &str| text.replace(char::REPLACEMENT_CHARACTER, "");
+            let whole = |text: &str| text.replace(char::REPLACEMENT_CHARACTER, "").replace(r"\ufffd", "");
+            // As a label it is refused, being no UTF-8.
+            let is_refused = difference.field == Field::Labels && difference.promtail.len() < difference.pilcrow.len();
             request.stages.contains("trunc")
                 && difference.promtail != difference.pilcrow
-                && whole(&difference.promtail) == whole(&difference.pilcrow)
+                && (is_refused || whole(&difference.promtail) == whole(&difference.pilcrow))
         },
     },
     Exception {
@@ -67,6 +69,14 @@ static EXCEPTIONS: [Exception; 11] = [
             difference.field == Field::Metadata
                 && difference.promtail.len() > difference.pilcrow.len()
                 && difference.promtail.contains(difference.pilcrow.trim_matches(['[', ']']))
+        },
+    },
+    Exception {
+        name: "metrics: tenants share a series, where Promtail makes equal ones that its registry refuses",
+        applies: |_, difference| {
+            difference.field == Field::Error
+                && difference.pilcrow.is_empty()
+                && difference.promtail.contains("was collected before with the same name and label values")
         },
     },
     Exception {
