@@ -3,8 +3,8 @@
 //! In: nothing, or a Loki that is already there. Out: an error unless Loki has every line of a generated pods folder
 //! once, in its place, order and time, with exactly the labels and the text that were written. Twice: the
 //! second time the collector is killed and started again on the way, with a backlog, and while containers write and
-//! their logs are rotated. At last `migrate --prove --loki` is asked ([`prove`]). Before that against a Loki with its own default limits ([`limits`]). The only judge is what LogQL
-//! answers.
+//! their logs are rotated. Before that against a Loki with its own default limits ([`limits`]), after it `migrate --prove --loki`
+//! ([`mod@prove`]). The only judge is what LogQL answers.
 
 mod collector;
 pub mod compare;
