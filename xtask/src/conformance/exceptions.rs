@@ -4,7 +4,7 @@
 
 use super::{
     Request,
-    compare::{Difference, Field},
+    compare::{Difference, Field, text},
 };
 
 /// A deliberate difference.
@@ -56,8 +56,10 @@ static EXCEPTIONS: [Exception; 12] = [
         applies: |request, difference| {
             // What Promtail cut within a character is shown as replacement characters.
             let whole = |text: &str| text.replace(char::REPLACEMENT_CHARACTER, "").replace(r"\ufffd", "");
-            // As a label it is refused, being no UTF-8.
-            let is_refused = difference.field == Field::Labels && difference.promtail.len() < difference.pilcrow.len();
+            // As a label, extracted or metadata it is refused, being no UTF-8.
+            let line = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?));
+            let is_refused =
+                request.stages.contains("trunc 4") && line.is_some_and(|line| !text(&line.line).is_char_boundary(4));
             request.stages.contains("trunc")
                 && difference.promtail != difference.pilcrow
                 && (is_refused || whole(&difference.promtail) == whole(&difference.pilcrow))
