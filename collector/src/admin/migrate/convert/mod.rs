@@ -9,7 +9,7 @@ mod settle;
 mod stages;
 
 pub use draft::{Base, Draft, Item};
-pub use settle::{environment, settle};
+pub use settle::{compiled, environment, settle};
 
 use super::origin::{Finding, Kind, Origin, Pipeline, Place, Setting, Source, Tree, Value};
 use crate::{config::Preset, pipeline::relabel::why_unknown};

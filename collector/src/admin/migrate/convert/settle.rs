@@ -19,7 +19,7 @@ const STAND_IN: &str = "1";
 ///
 /// # Errors
 /// What is wrong.
-fn compiled(draft: &Draft) -> Result<Compiled, Vec<Problem>> {
+pub fn compiled(draft: &Draft) -> Result<Compiled, Vec<Problem>> {
     Compiled::parse(&draft.yaml(0, &|_| false), &environment(draft))
 }
 
