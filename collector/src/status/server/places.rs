@@ -8,7 +8,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use tokio::task::JoinHandle;
 
-use super::tail::Stay;
+use super::tail::Activity;
 
 /// Connections being served, the oldest first; dropping this ends them.
 pub(super) struct Places {
@@ -18,7 +18,7 @@ pub(super) struct Places {
 
 struct Place {
     peer: IpAddr,
-    stay: Stay,
+    activity: Activity,
     task: JoinHandle<()>,
 }
 
@@ -27,15 +27,15 @@ impl Places {
         Self { most, taken: Vec::with_capacity(most) }
     }
 
-    /// Runs `serving` on the current runtime. `stay` tells whether it became a viewer's.
-    pub(super) fn give(&mut self, peer: IpAddr, stay: Stay, serving: impl Future<Output = ()> + Send + 'static) {
+    /// Runs `serving` on the current runtime. `activity` tells whether it became a viewer's.
+    pub(super) fn give(&mut self, peer: IpAddr, activity: Activity, serving: impl Future<Output = ()> + Send + 'static) {
         self.taken.retain(|place| !place.task.is_finished());
-        let short: Vec<usize> = (0..self.taken.len()).filter(|index| !self.taken[*index].stay.is_long()).collect();
+        let short: Vec<usize> = (0..self.taken.len()).filter(|index| !self.taken[*index].activity.is_viewers()).collect();
         if short.len() >= self.most {
             let peers: Vec<IpAddr> = short.iter().map(|index| self.taken[*index].peer).collect();
             self.taken.remove(short[victim(&peers)]).task.abort();
         }
-        self.taken.push(Place { peer, stay, task: tokio::spawn(serving) });
+        self.taken.push(Place { peer, activity, task: tokio::spawn(serving) });
     }
 }
 

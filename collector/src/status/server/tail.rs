@@ -57,29 +57,29 @@ pub(super) type Lines = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>
 
 /// Whether a connection is a viewer's, and takes what it is sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stay(Arc<Moves>);
+pub(super) struct Activity(Arc<Frames>);
 
 #[derive(Debug, Default)]
-struct Moves {
+struct Frames {
     /// Frames that were taken; 0: it is no viewer's.
-    frames: AtomicU32,
+    taken: AtomicU32,
     seen: AtomicU32,
 }
 
-impl Stay {
+impl Activity {
     /// Whether it is a viewer's.
-    pub(super) fn is_long(&self) -> bool {
-        self.0.frames.load(Ordering::Relaxed) > 0
+    pub(super) fn is_viewers(&self) -> bool {
+        self.0.taken.load(Ordering::Relaxed) > 0
     }
 
     /// Whether it is a viewer's that took something since the last call.
-    pub(super) fn has_moved(&self) -> bool {
-        let frames = self.0.frames.load(Ordering::Relaxed);
-        self.0.seen.swap(frames, Ordering::Relaxed) != frames
+    pub(super) fn has_advanced(&self) -> bool {
+        let taken = self.0.taken.load(Ordering::Relaxed);
+        self.0.seen.swap(taken, Ordering::Relaxed) != taken
     }
 
-    fn moves(&self) {
-        self.0.frames.fetch_add(1, Ordering::Relaxed);
+    fn note_frame(&self) {
+        self.0.taken.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +94,7 @@ impl Default for Tails {
 }
 
 impl Tails {
-    pub(super) fn begin(&self, request: &Head, peer: SocketAddr, view: &View, stay: &Stay) -> Answer {
+    pub(super) async fn begin(&self, request: &Head, peer: SocketAddr, view: &View, activity: &Activity) -> Answer {
         if let Err(why) = may(request, peer, view) {
             return text(StatusCode::FORBIDDEN, why.into());
         }
@@ -108,11 +108,13 @@ impl Tails {
             let problem = format!("{VIEWERS_MAX} viewers look at lines already; try again when one has gone\n");
             return text(StatusCode::SERVICE_UNAVAILABLE, problem);
         };
-        if let Err(error) = view.tap(spec) {
-            return api::busy(error);
+        match view.tap(spec).await {
+            Ok(true) => {}
+            Ok(false) => return api::no_unit(),
+            Err(error) => return api::busy(error),
         }
-        stay.moves();
-        let viewer = Viewer { buffer, stay: stay.clone(), next_at: Instant::now(), begun: false, _place: place };
+        activity.note_frame();
+        let viewer = Viewer { buffer, activity: activity.clone(), next_at: Instant::now(), begun: false, _place: place };
         let mut response = Response::new(Either::Right(viewer.body()));
         for (name, value) in
             [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")]
@@ -145,15 +147,7 @@ fn is_plain(host: &str) -> bool {
 
 /// What the query asks for.
 fn wanted(uri: &Uri) -> Result<TapSpec, String> {
-    let mut spec = TapSpec {
-        namespace: None,
-        pod: None,
-        container: None,
-        unit: None,
-        processed: true,
-        grep: None,
-        out: std::sync::Weak::new(),
-    };
+    let mut spec = TapSpec { processed: true, ..TapSpec::default() };
     for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decoded(value).ok_or_else(|| format!("{name}: not percent-encoded UTF-8"))?;
@@ -213,10 +207,10 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// One who looks on.
+/// One connection that is shown lines.
 struct Viewer {
     buffer: Arc<TapBuffer>,
-    stay: Stay,
+    activity: Activity,
     /// No lines before this time.
     next_at: Instant,
     begun: bool,
@@ -227,7 +221,7 @@ impl Viewer {
     fn body(self) -> Lines {
         let events = stream::unfold(self, |mut viewer| async move {
             let events = viewer.next().await;
-            viewer.stay.moves();
+            viewer.activity.note_frame();
             Some((Ok(Frame::data(events)), viewer))
         });
         StreamBody::new(Box::pin(events))
