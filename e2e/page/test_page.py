@@ -230,7 +230,9 @@ def hostile_names_and_lines_are_shown_as_text(browser, site):
             tab.until("document.querySelector('.lines').textContent.includes('onerror=')")
             assert "‹U+202E›txt\\x1b[31m\\x00" in text(tab, ".lines"), text(tab, ".lines")
         if place == "hostile/":
-            tab.until(f"{ROWS}.length === 6")
+            tab.until(f"{ROWS}.length === 7")
+            for name in ("two\\x0alines", "a\\x09b‹U+61C›", "soft\\xadtag‹U+E0041›"):
+                assert name in text(tab, ".units"), f"{name} is not in {text(tab, '.units')}"
             assert mock.SCRIPT in text(tab, ".units") and mock.IMAGE in text(tab, ".units"), text(tab, ".units")
         equal(tab.eval(elements), 0, place)
         equal(tab.eval("[typeof window.hacked, /[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.body.innerText)]"), ["undefined", False], place)

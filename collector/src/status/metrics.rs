@@ -67,6 +67,12 @@ impl DroppedLines {
         self.all.fetch_add(lines, Ordering::Relaxed);
     }
 
+    /// Lines of one reason.
+    #[must_use]
+    pub fn of(&self, reason: &'static str) -> u64 {
+        self.by_reason.get(&Reason { reason }).map_or(0, |lines| lines.get())
+    }
+
     /// Lines of every reason.
     #[must_use]
     pub fn all(&self) -> u64 {
@@ -144,6 +150,6 @@ mod tests {
         let dropped = DroppedLines::default();
         assert_eq!(dropped.all(), 0);
         [("relabel", 3), ("too_old", 40)].into_iter().for_each(|(reason, lines)| dropped.clone().add(reason, lines));
-        assert_eq!(dropped.all(), 43);
+        assert_eq!((dropped.all(), dropped.of("too_old"), dropped.of("other")), (43, 40, 0));
     }
 }

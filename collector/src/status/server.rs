@@ -101,6 +101,7 @@ async fn connection(stream: tokio::net::TcpStream, peer: SocketAddr, served: Ser
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let (served, tails, activity) = (&served, &tails, &activity);
         let (head, _) = request.into_parts();
+        activity.note_request();
         async move { Ok::<_, Infallible>(answer(&head, peer, served, tails, activity).await) }
     });
     let mut serving = pin!(

@@ -9,7 +9,7 @@ use super::{State, Unit};
 use crate::{
     model::{ChannelId, Position, Stream},
     pipeline::relabel::{Explained, Target},
-    status::view::{Query, Detail, FileRow, RuleRow, Seen, StageRow, StreamRow, UnitState},
+    status::view::{Detail, FileRow, Query, RuleRow, Seen, StageRow, StreamRow, UnitState},
     tail::chain::{ChainFile, Source},
 };
 

@@ -13,7 +13,8 @@ use crate::{
     config::Config,
     model::{ChannelId, Line, Position, Stream, TenantName, is_tenant_name, now_ns},
     pipeline::{
-        self, Annotated, Entry, LevelCounts, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which, relabel::Relabelled,
+        self, Annotated, Entry, LevelCounts, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which,
+        relabel::Relabelled,
     },
 };
 

@@ -99,7 +99,10 @@ pub fn run(remote: &Remote, request: &Request, colours: bool, out: &mut impl io:
             out.flush()?;
         }
         if let Some(lines) = missed.due(Instant::now()) {
-            eprintln!("pilcrow: {} not shown, as they came too fast; --grep selects some", count(lines, "line", "lines"));
+            eprintln!(
+                "pilcrow: {} not shown, as they came too fast; --grep selects some",
+                count(lines, "line", "lines")
+            );
         }
     }
     bail!("Pilcrow has ended")

@@ -122,8 +122,10 @@ fn table(summary: &Summary, units: &UnitList, look: Look, rows: usize, columns: 
     let mut sorted: Vec<&UnitRow> = units.units.iter().collect();
     sorted.sort_by(|a, b| look.order(a, b));
     let paint = look.paint;
-    let mut screen =
-        head(summary, &sorted).map(|row| cut(&OneLine(&row).to_string(), columns)).map(|row| paint.text(Kind::Aside, &row)).to_vec();
+    let mut screen = head(summary, &sorted)
+        .map(|row| cut(&OneLine(&row).to_string(), columns))
+        .map(|row| paint.text(Kind::Aside, &row))
+        .to_vec();
     if let Some(problem) = summary.problems.first() {
         screen.push(paint.text(Kind::Bad, &cut(&OneLine(problem).to_string(), columns)));
     }
@@ -310,7 +312,8 @@ mod tests {
     #[test]
     fn errors_are_shown_and_sorted_by_where_levels_are_counted() {
         let mut failing = unit("failing", None, 0, UnitState::Collecting);
-        failing.levels = Some([("error", 5), ("fatal", 1), ("info", 70)].map(|(level, n)| (level.to_owned(), n)).into());
+        failing.levels =
+            Some([("error", 5), ("fatal", 1), ("info", 70)].map(|(level, n)| (level.to_owned(), n)).into());
         let units = || vec![unit("quiet", Some(9.0), 0, UnitState::Collecting), failing.clone()];
         let mut look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours: false } };
         assert!(look.press('e'));

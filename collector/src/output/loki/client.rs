@@ -33,6 +33,8 @@ const USER_AGENT: &str = concat!("pilcrow/", env!("CARGO_PKG_VERSION"));
 const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
 /// Of an answer's body; Loki writes a few sentences at most.
 const ANSWER_MAX_BYTES: usize = 16 << 10;
+/// Of its configuration, which has some 80 KiB.
+const CONFIG_MAX_BYTES: usize = 1 << 20;
 /// Loki closes idle connections after 120 s.
 const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(90);
 /// They describe the body, so the configuration cannot set them.
@@ -113,7 +115,8 @@ impl Client {
     ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let body = SentBody::new(body);
         let all_sent = body.all_sent();
-        let exchange = self.exchange(Method::POST, self.endpoint.uri.clone(), tenant, Either::Left(body));
+        let uri = self.endpoint.uri.clone();
+        let exchange = self.exchange(Method::POST, uri, tenant, Either::Left(body), ANSWER_MAX_BYTES);
         let timeout = self.config.timeout.0;
         async move {
             let late = |_| Err(failure::timed_out(timeout, all_sent.load(Ordering::Relaxed)));
@@ -123,10 +126,17 @@ impl Client {
 
     /// Asks for the limits that Loki publishes. The future borrows nothing.
     pub(super) fn published_limits(&self) -> impl Future<Output = Option<Answer>> + use<> {
-        let exchange = self
-            .endpoint
-            .beside_push("drilldown-limits")
-            .map(|uri| self.exchange(Method::GET, uri, &None, Either::Right(Empty::new())));
+        self.get(self.endpoint.beside_push("drilldown-limits"), ANSWER_MAX_BYTES)
+    }
+
+    /// Asks for Loki's configuration. The future borrows nothing.
+    pub(super) fn loki_config(&self) -> impl Future<Output = Option<Answer>> + use<> {
+        self.get(self.endpoint.beside_api("config"), CONFIG_MAX_BYTES)
+    }
+
+    fn get(&self, uri: Option<Uri>, most_bytes: usize) -> impl Future<Output = Option<Answer>> + use<> {
+        let empty = Either::Right(Empty::new());
+        let exchange = uri.map(|uri| self.exchange(Method::GET, uri, &None, empty, most_bytes));
         let timeout = self.config.timeout.0;
         async move { tokio::time::timeout(timeout, exchange?).await.ok()?.ok() }
     }
@@ -137,6 +147,7 @@ impl Client {
         uri: Uri,
         tenant: &TenantName,
         body: Either<SentBody, Empty<Bytes>>,
+        most_bytes: usize,
     ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
@@ -147,7 +158,7 @@ impl Client {
             request.headers_mut().insert(TENANT_HEADER, tenant);
         }
         let answer = self.exchange.http.request(request);
-        async move { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await }
+        async move { read_answer(answer.await.map_err(|error| failure::explain(&error))?, most_bytes).await }
     }
 }
 
@@ -235,7 +246,7 @@ fn basic(username: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}")))
 }
 
-async fn read_answer(response: Response<Incoming>) -> Result<Answer, Obstacle> {
+async fn read_answer(response: Response<Incoming>, most_bytes: usize) -> Result<Answer, Obstacle> {
     let (head, mut body) = response.into_parts();
     let mut text = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -244,8 +255,8 @@ async fn read_answer(response: Response<Incoming>) -> Result<Answer, Obstacle> {
             // The status decides; a success whose body breaks off is a success.
             Err(_) => break,
         }
-        if text.len() >= ANSWER_MAX_BYTES {
-            text.truncate(ANSWER_MAX_BYTES);
+        if text.len() >= most_bytes {
+            text.truncate(most_bytes);
             break;
         }
     }
@@ -255,6 +266,7 @@ async fn read_answer(response: Response<Incoming>) -> Result<Answer, Obstacle> {
         retry_after: field(header::RETRY_AFTER).and_then(retry_after),
         location: field(header::LOCATION).map(str::to_owned),
         content_type: field(header::CONTENT_TYPE).map(str::to_ascii_lowercase).unwrap_or_default(),
+        date: field(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok()),
         text: String::from_utf8_lossy(&text).into_owned(),
     })
 }

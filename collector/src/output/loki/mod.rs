@@ -23,6 +23,7 @@ mod outcome;
 mod parking;
 mod pieces;
 mod probe;
+mod published;
 mod rate;
 mod refusal;
 mod schedule;
@@ -47,6 +48,7 @@ use tokio::sync::Notify;
 
 pub use self::metrics::{LokiMetrics, PushStatus};
 pub use self::probe::{Reached, probe, probe_through};
+pub use self::published::PublishedLimits;
 use self::{
     attempt::{Attempts, Event},
     limits::Limits,

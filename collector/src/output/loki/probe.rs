@@ -1,5 +1,7 @@
 //! Is Loki there, and would it take lines? For `pilcrow doctor`, and to find the end of an outage.
 
+use std::time::SystemTime;
+
 use anyhow::{Result, bail};
 
 use super::{
@@ -7,6 +9,7 @@ use super::{
     answer::{Answer, Obstacle, Verdict, first_line},
     body::BodyMaker,
     client::Client,
+    published::PublishedLimits,
 };
 use crate::config;
 
@@ -17,6 +20,10 @@ pub struct Reached {
     pub url: String,
     /// The HTTP status of its answer.
     pub status: u16,
+    /// How many seconds this machine's clock is ahead of Loki's, to a second; `None`: it does not tell the time.
+    pub clock_ahead_s: Option<i64>,
+    /// What it tells of its limits.
+    pub limits: PublishedLimits,
 }
 
 /// Sends a push request without lines: it takes the same path as lines (name, TLS, proxy, credentials, tenant, path) and leaves
@@ -39,7 +46,11 @@ pub async fn probe_through(config: &config::Loki, proxies: &Proxies) -> Result<R
         bail!("an empty request cannot be compressed")
     };
     let obstacle = match client.push(&None, body.bytes()).await {
-        Ok(answer) if takes_lines(&answer) => return Ok(Reached { url, status: answer.status.as_u16() }),
+        Ok(answer) if takes_lines(&answer) => {
+            let (status, clock_ahead_s) =
+                (answer.status.as_u16(), answer.date.map(|date| seconds_between(date, SystemTime::now())));
+            return Ok(Reached { url, status, clock_ahead_s, limits: limits(&client).await });
+        }
         Ok(answer) => match answer.verdict(0) {
             Verdict::Again(obstacle) => obstacle,
             _ => bail!("{url}: Loki answers {} to an empty push: {}", answer.status, first_line(&answer.text)),
@@ -50,6 +61,21 @@ pub async fn probe_through(config: &config::Loki, proxies: &Proxies) -> Result<R
     let colon = if detail.is_empty() { "" } else { ": " };
     let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
     bail!("{url}: {summary}{colon}{detail}{advice}")
+}
+
+async fn limits(client: &Client) -> PublishedLimits {
+    let mut limits = PublishedLimits::default();
+    let good = |answer: Option<Answer>| answer.filter(|answer| answer.status.is_success());
+    let (config, drilldown) = tokio::join!(client.loki_config(), client.published_limits());
+    good(config).inspect(|answer| limits.add_config(&answer.text));
+    good(drilldown).inspect(|answer| limits.add_drilldown(&answer.text));
+    limits
+}
+
+/// From `then` to `now`; negative where `then` is later.
+fn seconds_between(then: SystemTime, now: SystemTime) -> i64 {
+    let seconds = |span: std::time::Duration| i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    now.duration_since(then).map_or_else(|earlier| -seconds(earlier.duration()), seconds)
 }
 
 /// Whether this is what Loki answers to a push request without lines.

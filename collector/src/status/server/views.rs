@@ -19,8 +19,8 @@ use crate::{
     status::{
         Health, Metrics,
         view::{
-            Query, QueryReceiver, Counted, Detail, Facts, Seen, TapBuffer, TapLine, TapSpec, TapUnit, Totals, UnitState, View,
-            channel,
+            Counted, Detail, Facts, Query, QueryReceiver, Seen, TapBuffer, TapLine, TapSpec, TapUnit, Totals,
+            UnitState, View, channel,
         },
     },
 };

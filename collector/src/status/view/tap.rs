@@ -196,7 +196,6 @@ impl TapLine {
         EVENT_BYTES + texts.map(json_bytes).iter().sum::<usize>() + metadata.sum::<usize>()
     }
 
-
     /// For the viewer.
     #[must_use]
     pub fn row(self) -> TailRow {
@@ -258,7 +257,8 @@ mod tests {
             buffer.add(TapLine { labels: Some(Arc::clone(&labels)), metadata, ..line(text) });
         }
         let rows = buffer.take(usize::MAX).0.into_iter().map(TapLine::row);
-        let sent: usize = rows.map(|row| "event: line\ndata: \n\n".len() + serde_json::to_string(&row).unwrap().len()).sum();
+        let sent: usize =
+            rows.map(|row| "event: line\ndata: \n\n".len() + serde_json::to_string(&row).unwrap().len()).sum();
         assert!(sent > BYTES_MAX / 2 && sent <= BYTES_MAX, "{sent}");
     }
 

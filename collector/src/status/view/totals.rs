@@ -38,7 +38,6 @@ pub trait Counted: Send + Sync {
     /// What was counted so far; CPU and memory are left at zero.
     fn totals(&self) -> Totals;
 
-
     /// How files are read, once that is known, and why not in a better way.
     fn reader(&self) -> Option<(String, String)>;
 

@@ -262,7 +262,10 @@ async fn a_unit_whose_folder_is_gone_says_what_its_lines_wait_for() {
     fs::remove_dir_all(live.parent().unwrap()).unwrap();
     node.turn().await;
     let unit = &node.units().await[0];
-    assert_eq!((unit.state, unit.reason.as_str()), (UnitState::Gone, "its log folder is gone; what is left of its lines is still being sent"));
+    assert_eq!(
+        (unit.state, unit.reason.as_str()),
+        (UnitState::Gone, "its log folder is gone; what is left of its lines is still being sent")
+    );
     node.acknowledge(true);
     let unit = &node.units().await[0];
     assert_eq!(unit.state, UnitState::Gone);
