@@ -96,6 +96,7 @@ impl ContainerParser {
         let Some(last_newline) = memchr::memrchr(b'\n', chunk) else { return nuls };
         let records = &chunk[..=last_newline];
         let mut validity = utf8::Validity::new(records);
+        let has_nuls = memchr::memchr(0, records).is_some();
         let mut output = Output { limits: self.limits, counts, sink };
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', records) {
@@ -103,7 +104,12 @@ impl ContainerParser {
                 break;
             }
             let record_at = Position { offset: at.offset + start as u64, ..at };
-            self.record(&records[start..end], validity.holds(start, end), record_at, scratch, &mut output);
+            let (record, valid) = (&records[start..end], validity.holds(start, end));
+            if has_nuls {
+                self.records_between_nuls(record, valid, record_at, scratch, &mut output);
+            } else {
+                self.record(record, valid, record_at, scratch, &mut output);
+            }
             start = end + 1;
         }
         nuls + start
@@ -124,7 +130,7 @@ impl ContainerParser {
         }
         let record = rest.strip_suffix(b"\n").unwrap_or(rest);
         let valid = simdutf8::basic::from_utf8(record).is_ok();
-        self.record(record, valid, at, scratch, &mut Output { limits: self.limits, counts, sink });
+        self.records_between_nuls(record, valid, at, scratch, &mut Output { limits: self.limits, counts, sink });
     }
 
     /// Where the unfinished line of a stream begins; its saved position must not pass it. `None`: no line is unfinished.
@@ -163,10 +169,8 @@ impl ContainerParser {
         scratch: &mut Scratch,
         output: &mut Output<'_, S>,
     ) {
-        match record.first() {
-            Some(b'{') => return self.docker_record(record, valid, at, scratch, output),
-            Some(0) => return self.record_after_nuls(record, valid, at, scratch, output),
-            _ => {}
+        if record.first() == Some(&b'{') {
+            return self.docker_record(record, valid, at, scratch, output);
         }
         match cri::parse(record, &mut scratch.timestamps) {
             Ok(parsed) => {
@@ -176,22 +180,29 @@ impl ContainerParser {
         }
     }
 
-    /// A power cut leaves NULs where data was not written any more; the next record follows without a newline between.
+    /// A power cut leaves NULs where data was not written any more, before a record or within one; the next record follows
+    /// without a newline between. NULs that a container wrote are part of its line.
     #[cold]
-    fn record_after_nuls<S: Sink>(
+    fn records_between_nuls<S: Sink>(
         &mut self,
-        record: &[u8],
+        mut record: &[u8],
         valid: bool,
-        at: Position,
+        mut at: Position,
         scratch: &mut Scratch,
         output: &mut Output<'_, S>,
     ) {
-        let nuls = leading_nuls(record);
-        output.counts.nul_bytes += nuls as u64;
-        if nuls < record.len() {
-            let at = Position { offset: at.offset + nuls as u64, ..at };
-            self.record(&record[nuls..], valid, at, scratch, output);
+        while let Some((torn, next)) = torn_by_nuls(record, scratch) {
+            output.counts.nul_bytes += (next - torn) as u64;
+            if torn > 0 {
+                self.record(&record[..torn], valid, at, scratch, output);
+            }
+            record = &record[next..];
+            at.offset += next as u64;
+            if record.is_empty() {
+                return;
+            }
         }
+        self.record(record, valid, at, scratch, output);
     }
 
     fn docker_record<S: Sink>(
@@ -285,17 +296,6 @@ impl ContainerParser {
         scratch: &mut Scratch,
         output: &mut Output<'_, S>,
     ) {
-        if let Some((torn, next)) = torn_by_nuls(record, scratch) {
-            output.counts.nul_bytes += (next - torn) as u64;
-            self.raw(&record[..torn], valid, reason, at, scratch, output);
-            return self.record(
-                &record[next..],
-                valid,
-                Position { offset: at.offset + next as u64, ..at },
-                scratch,
-                output,
-            );
-        }
         if at.offset < self.from[Stream::Stdout as usize] {
             return;
         }
@@ -317,14 +317,23 @@ fn give_out_whole<S: Sink>(line: Line<'_>, valid: bool, spare: &mut Option<Box<P
     partial.finish(output, spare);
 }
 
-/// Where a record ends that a power cut tore, and where the next one begins, with NULs between them and no newline.
+/// Where a record ends that a power cut tore, and where the next one begins, with NULs between them and no newline. NULs at
+/// the beginning belong to no record, whatever follows.
 fn torn_by_nuls(record: &[u8], scratch: &mut Scratch) -> Option<(usize, usize)> {
-    let torn = memchr::memchr(0, record).filter(|&torn| torn > 0)?;
-    let next = torn + leading_nuls(&record[torn..]);
-    let rest = &record[next..];
-    let is_record = cri::parse(rest, &mut scratch.timestamps).is_ok()
-        || rest.starts_with(b"{\"log\":") && memchr::memchr(0, rest).is_none();
-    is_record.then_some((torn, next))
+    let mut from = 0;
+    loop {
+        let torn = from + memchr::memchr(0, &record[from..])?;
+        let next = torn + leading_nuls(&record[torn..]);
+        let rest = &record[next..];
+        let mut is_record = || {
+            cri::parse(rest, &mut scratch.timestamps).is_ok()
+                || rest.starts_with(b"{\"log\":") && memchr::memchr(0, rest).is_none()
+        };
+        if torn == 0 || is_record() {
+            return Some((torn, next));
+        }
+        from = next;
+    }
 }
 
 /// How many NULs `bytes` begins with.

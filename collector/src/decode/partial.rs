@@ -84,9 +84,9 @@ impl Partial {
         self.timestamp_ns
     }
 
-    /// Bytes that it holds back.
+    /// Bytes of memory for what it holds back.
     pub(super) fn held_bytes(&self) -> usize {
-        self.text.len()
+        self.text.capacity()
     }
 
     /// Appends a piece, from the record at `at`. `valid`: the piece is known to be valid UTF-8.

@@ -288,6 +288,22 @@ fn a_record_that_a_power_cut_tore_and_the_one_behind_the_nuls_are_two_lines() {
 }
 
 #[test]
+fn a_record_torn_within_its_text_is_a_line_of_its_own_and_nuls_that_a_container_wrote_stay() {
+    let mut fed = Fed::roomy();
+    let torn = |text: &str| cri(1, text).trim_end().as_bytes().to_vec();
+    fed.feed([&torn("stdout F be\0fore")[..], &[0; 700], cri(2, "stderr F behind").as_bytes()].concat());
+    fed.feed(
+        [&torn("stdout P a")[..], &[0; 7], &torn("stdout P b"), &[0; 7], cri(2, "stdout F c").as_bytes()].concat(),
+    );
+    fed.feed(cri(3, "stdout F \0x\0\0 2026-11-22T11:09:06.1Z\0"));
+    assert_eq!(
+        fed.lines,
+        [out(T1, "be\0fore"), err(T2, "behind"), out(T1, "abc"), out(T3, "\0x\0\0 2026-11-22T11:09:06.1Z\0")]
+    );
+    assert_eq!((fed.counts.raw_records, fed.counts.nul_bytes), (0, 714));
+}
+
+#[test]
 fn nuls_before_a_newline_give_the_same_wherever_a_chunk_begins() {
     let mut fed = [Fed::roomy(), Fed::roomy()];
     fed[0].feed(b"raw\n\0\0\n");

@@ -8,6 +8,17 @@ pub type Position = (u64, u64);
 /// The label that carries the tenant, as Promtail calls it. It is not sent: it becomes the request's `X-Scope-OrgID`.
 pub const TENANT_LABEL: &str = "__tenant_id__";
 
+/// Memory that a text of no line keeps for the next one.
+const SPARE_BYTES_MAX: usize = 8192;
+
+/// Empties the text of a held line that was given out. Each stream of each container has one, so a long one is not kept.
+pub(super) fn keep_if_small(text: &mut Vec<u8>) {
+    text.clear();
+    if text.capacity() > SPARE_BYTES_MAX {
+        *text = Vec::new();
+    }
+}
+
 /// A log line. Meant to be kept and filled again: nothing in it is freed.
 #[derive(Clone, Debug, Default)]
 pub struct Entry {

@@ -169,11 +169,11 @@ impl State {
     }
 }
 
-/// The file that was deleted first of the unit that holds most.
+/// The file that was deleted first of the unit that holds most. `None` too where this sweep was the first to find all of that
+/// unit's: they may be read to their end within a moment, and others must not be given up in their place.
 fn oldest_of_largest_holder(held: &[Held], now: Instant) -> Option<usize> {
     let bytes_of = |unit: UnitId| held.iter().filter(|held| held.unit == unit).map(|held| held.bytes).sum::<u64>();
-    let old = held.iter().filter(|held| held.since < now);
-    let largest = old.map(|held| held.unit).max_by_key(|unit| bytes_of(*unit))?;
+    let largest = held.iter().map(|held| held.unit).max_by_key(|unit| bytes_of(*unit))?;
     held.iter().position(|held| held.unit == largest && held.since < now)
 }
 
@@ -190,5 +190,20 @@ fn reason(why: &str) -> &'static str {
             "a log file was removed or truncated before it was read and while it was not held open; see \
              pilcrow_open_files and the limit of open files"
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_holder_is_not_given_up_for_a_large_one_that_was_deleted_a_moment_ago() {
+        let first_sweep = Instant::now();
+        let second_sweep = first_sweep + Duration::from_secs(1);
+        let held = |unit, since, bytes| Held { since, unit: UnitId(unit), file: 0, bytes };
+        let held = [held(1, first_sweep, 20), held(2, second_sweep, 8000)];
+        assert_eq!(oldest_of_largest_holder(&held, second_sweep), None);
+        assert_eq!(oldest_of_largest_holder(&held, second_sweep + Duration::from_secs(1)), Some(1));
     }
 }

@@ -57,6 +57,29 @@ fn unfinished_lines_of_many_containers_stay_within_the_memory_and_stop_nobody() 
 }
 
 #[test]
+fn long_traces_of_many_containers_leave_no_memory_behind() {
+    const CONTAINERS: u64 = 60;
+    const TRACES: u64 = 2;
+    let mut node = Node::new();
+    node.extra_config = "pipeline_stages: [{multiline: {firstline: '^begin', max_wait_time: 1s}}]".into();
+    for container in 0..CONTAINERS {
+        let live = node.container("java", &format!("java-{container}")).join("0.log");
+        let line = |stream: &str, n: u64| match n % 15 {
+            0 => format!("2026-01-02T00:00:00Z {stream} F begin\n"),
+            _ => format!("2026-01-02T00:00:00Z {stream} F {}\n", noise(n, 16_000)),
+        };
+        append(&live, (0..15 * TRACES).flat_map(|n| [line("stdout", n), line("stderr", n)]).collect::<String>());
+    }
+    let program = node.start();
+    let peak = program.peak_anonymous_mib_until("all traces", || {
+        settles(Duration::from_millis(50), || false);
+        node.receiver.counts().entries >= CONTAINERS * TRACES * 2
+    });
+    assert!(peak < MEMORY_MIB, "{peak} MiB\n{}", program.log());
+    node.assert_no_violations();
+}
+
+#[test]
 fn an_archive_that_unpacks_to_one_endless_line_stays_within_the_memory_and_stops_nobody() {
     let mut node = Node::new();
     node.extra_config = "lines: {oversize: cut}".into();

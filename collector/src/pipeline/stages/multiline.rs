@@ -12,7 +12,7 @@ use serde::Deserialize;
 use self::preset::{Machine, Preset};
 use crate::pipeline::{
     compile::Compiler,
-    entry::{Entry, Position},
+    entry::{Entry, Position, keep_if_small},
     pattern::Pattern,
     stage::{Channel, Context, Failed, Note, Origin, Stage, Step, Which},
 };
@@ -102,7 +102,7 @@ impl Channel for Blocks {
     }
 
     fn held_bytes(&self) -> usize {
-        self.blocks.iter().map(|block| block.text.len()).sum()
+        self.blocks.iter().filter(|block| !block.text.is_empty()).map(|block| block.text.capacity()).sum()
     }
 
     fn due_ns(&self) -> Option<i64> {
@@ -192,7 +192,7 @@ impl Stage for Multiline {
         entry.copy_from(&block.first);
         entry.at = block.at;
         std::mem::swap(&mut entry.line, &mut block.text);
-        block.text.clear();
+        keep_if_small(&mut block.text);
         (block.lines, block.is_due) = (0, false);
         true
     }
