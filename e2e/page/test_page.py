@@ -137,7 +137,7 @@ def a_containers_page_tells_labels_rules_files_and_stages(browser, site):
     equal(tab.eval("document.activeElement.tagName"), "H1", "the focus goes to the new page")
     page = text(tab, "main")
     for said in ("parked", "429 per stream rate limit", "Last refusal", "job=shop/app", "cluster=home-k8s", "sets stream=\"stdout | stderr\"", "removed: container=app", "0.log",
-                 "pipeline_stages[1]", "for the whole node"):
+                 "pipeline_stages[1]", "for all containers of this node"):
         assert said in page, f"{said} is not in {page}"
     equal(tab.eval("document.querySelectorAll('.rules > li').length"), 10, "rules, told once for both streams")
     tab.eval("history.back()")
