@@ -23,6 +23,8 @@ use crate::{
 const REFRESH: Duration = Duration::from_secs(1);
 /// Rates need two looks, so far apart.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1100);
+/// Of a reason, where names are long.
+const REASON_COLUMNS: usize = 24;
 /// A signal is looked for so often.
 const KEY_WAIT: Duration = Duration::from_millis(250);
 
@@ -132,7 +134,9 @@ fn table(summary: &Summary, units: &UnitList, look: Look, rows: usize, columns: 
     let name = |unit: &UnitRow| OneLine(&format!("{}/{}/{}", unit.namespace, unit.pod, unit.container)).to_string();
     let names: Vec<String> = sorted.iter().map(|unit| name(unit)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let others = if summary.levels { 57 } else { 48 };
+    // The other columns, and as much of the reasons as tells them apart.
+    let reasons = if sorted.iter().any(|unit| !unit.reason.is_empty()) { REASON_COLUMNS } else { 0 };
+    let others = reasons + if summary.levels { 57 } else { 48 };
     let width = longest.clamp(9, columns.saturating_sub(others).max(20));
     // Where levels are not counted there is no such column.
     let errors = |text: &str| if summary.levels { format!(" {text:>8}") } else { String::new() };
