@@ -21,8 +21,10 @@ const PIPELINE: [&str; 12] = [
     "--bin",
     "floor",
     "--example",
-    "counting",
+    "reader_side",
 ];
+/// The whole collector once more, for `--allocations`.
+const COUNTING: [&str; 2] = ["--example", "counting"];
 
 /// What `cargo xtask bench` takes.
 #[derive(clap::Args)]
@@ -77,10 +79,14 @@ fn instructions(arguments: &[String]) -> anyhow::Result<()> {
 
 fn pipeline(arguments: &[String]) -> anyhow::Result<()> {
     ebpf::ensure_built()?;
-    let built = build::optimized(None, &PIPELINE)?;
+    let counts = arguments.iter().any(|argument| argument == "--allocations");
+    let built = build::optimized(None, &[&PIPELINE[..], if counts { &COUNTING } else { &[] }].concat())?;
     let mut command = process::in_workspace(built.join("pipeline"));
-    command.args(arguments).arg("--collector").arg(built.join("pilcrow"));
-    process::run(command.arg("--floor").arg(built.join("floor")).arg("--counting").arg(built.join("examples/counting")))
+    command.args(arguments).arg("--collector").arg(built.join("pilcrow")).arg("--floor").arg(built.join("floor"));
+    if counts {
+        command.arg("--counting").arg(built.join("examples/counting"));
+    }
+    process::run(&mut command)
 }
 
 /// The value of an option, as its own word or after `=`.

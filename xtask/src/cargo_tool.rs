@@ -12,7 +12,9 @@ pub fn ensure(name: &str, version: &str) -> anyhow::Result<PathBuf> {
     if !printed.split_whitespace().any(|word| word.trim_start_matches('v') == version) {
         println!("installing {name} {version} into {} (once, some minutes)", tools.display());
         let mut install = process::cargo();
-        install.args(["install", "--locked", "--force", "--root"]).arg(&tools);
+        // They are started a few times: to optimise them takes longer than it would ever save.
+        install.env("CARGO_PROFILE_DEV_DEBUG", "0");
+        install.args(["install", "--debug", "--locked", "--force", "--root"]).arg(&tools);
         process::run(install.args([name, "--version", version]))?;
     }
     Ok(program)

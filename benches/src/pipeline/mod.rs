@@ -89,9 +89,12 @@ pub struct Args {
     /// The floor's program
     #[arg(long, value_name = "FILE")]
     floor: PathBuf,
+    /// Also count allocations per line, with another program that takes minutes to build
+    #[arg(long, requires = "counting")]
+    allocations: bool,
     /// The collector's program with an allocator that counts
     #[arg(long, value_name = "FILE")]
-    counting: PathBuf,
+    counting: Option<PathBuf>,
 }
 
 /// All but those that take minutes.
@@ -277,10 +280,14 @@ impl Args {
         live::run(name, program, place, self.watched(), rotation, || None)
     }
 
-    /// Allocations per line in steady state, in a run with the program that counts them.
+    /// Allocations per line in steady state, in a run with the program that counts them, where they are asked for.
     fn steady_allocations(&self, program: &Program) -> anyhow::Result<Option<f64>> {
-        let Program::Pilcrow { signal, reader, .. } = program else { return Ok(None) };
-        let (program, signal, reader) = (self.counting.clone(), signal.clone(), reader.clone());
+        let (Program::Pilcrow { signal, reader, .. }, Some(counting)) =
+            (program, self.counting.as_ref().filter(|_| self.allocations))
+        else {
+            return Ok(None);
+        };
+        let (program, signal, reader) = (counting.clone(), signal.clone(), reader.clone());
         let counting = Program::Pilcrow { program, signal, reader };
         let place = Place::new(&self.folder)?;
         let counter = place.path().join("allocations");

@@ -9,7 +9,8 @@ pub struct Generator(u64);
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     Kept,
-    /// The last blocks of several label sets are given out in any order: a `limit` drops any of them.
+    /// The blocks of several label sets are given out in any order: a `limit` drops any of them, and where their labels became
+    /// the same, a further `multiline` joins any of them.
     OfBlocks,
     /// Of those that went through a `match` and those that did not.
     Lost,
@@ -87,7 +88,7 @@ impl Generator {
         let (one, two, three) = (self.name(), self.name(), self.name());
         let kinds = match order {
             Order::Kept => 23,
-            Order::OfBlocks => 22,
+            Order::OfBlocks => 21,
             Order::Lost => 20,
         };
         match self.below(kinds) {

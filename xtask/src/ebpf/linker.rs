@@ -43,7 +43,9 @@ fn is_right_version(program: &Path) -> bool {
 fn install(tools: &Path) -> anyhow::Result<()> {
     println!("build-ebpf: installing bpf-linker {VERSION} into {} (once, some minutes)", tools.display());
     let status = Command::new(super::cargo())
-        .args(["install", "--locked", "--force", "--root"])
+        // It links one small program: to optimise it takes longer than it would ever save.
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .args(["install", "--debug", "--locked", "--force", "--root"])
         .arg(tools)
         .args(["bpf-linker", "--version", VERSION])
         .status()
