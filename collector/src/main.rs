@@ -132,10 +132,12 @@ fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (push, pods) =
         runtime.block_on(async { tokio::join!(probe(&config.loki), kubernetes::probe(&config.kubernetes)) });
+    let loki = push.as_ref().ok().cloned();
     let push = push.map(|reached| format!("{} takes lines ({})", reached.url, reached.status));
     let trials = Trials {
         signal: Some(notify::survey(&config.paths.pods, &config.paths.state)),
         push: Some(push.map_err(|error| format!("{error:#}"))),
+        loki,
         pods: Some(pods),
     };
     let report = doctor::examine(config, &System::this_machine(), &trials);

@@ -21,7 +21,7 @@ use crate::{
     source::kubernetes,
     status::{
         Health, Side,
-        view::{self, Asker},
+        view::{self, QuerySender},
     },
     tail::{
         Links, Setup, Stop, TailMetrics, Tailer,
@@ -61,8 +61,8 @@ pub struct OtherEnds {
     pub pods: kubernetes::Listener,
     /// Disconnected when the tailer has ended.
     pub ended: mpsc::Receiver<Infallible>,
-    /// Asks the tailer for its units.
-    pub asker: Asker,
+    /// Queries the tailer for its units.
+    pub queries: QuerySender,
     /// Asks the tailer to drain and end.
     pub stop: Arc<Stop>,
 }
@@ -83,7 +83,7 @@ impl Reader {
         let notify: [Arc<Notify>; 4] = std::array::from_fn(|_| Arc::default());
         let [sealed_notify, done_notify, snapshots_notify, pods_notify] = notify;
         let stop = Arc::new(Stop::default());
-        let (asker, asks) = view::channel();
+        let (queries, receiver) = view::channel();
         let links = Links {
             sealed: sealed_tx,
             sealed_notify: Arc::clone(&sealed_notify),
@@ -93,7 +93,7 @@ impl Reader {
             snapshots_notify: Arc::clone(&snapshots_notify),
             pods: common.watches_pods.then_some(pods_rx),
             pods_notify: Arc::clone(&pods_notify),
-            asks,
+            queries: receiver,
             stop: Arc::clone(&stop),
         };
         let setup = Setup {
@@ -114,7 +114,7 @@ impl Reader {
         tracing::debug!(batches, "the reader side has started");
         let queue = loki::Queue { sealed, sealed_notify, done, done_notify };
         let pods = kubernetes::Listener { updates, notify: pods_notify };
-        Ok((Self { thread }, OtherEnds { queue, snapshots, snapshots_notify, pods, ended, asker, stop }))
+        Ok((Self { thread }, OtherEnds { queue, snapshots, snapshots_notify, pods, ended, queries, stop }))
     }
 
     /// Waits until the thread has ended.

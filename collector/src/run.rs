@@ -87,7 +87,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let Backend { backend, fallback_reason } = notifier;
     let facts = Facts { notifier: BackendRow { backend, fallback_reason }, ..Facts::of(&config) };
     let counted = Arc::<PartMetrics>::clone(&metrics);
-    let view = Arc::new(View::new(facts, Arc::clone(&health), counted, ends.asker));
+    let view = Arc::new(View::new(facts, Arc::clone(&health), counted, ends.queries));
     served.view = Some(Arc::clone(&view));
     let links = sender_side::Links {
         queue: ends.queue,

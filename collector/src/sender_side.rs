@@ -3,14 +3,14 @@
 //! In: sealed batches and snapshots of positions from the tailer. Out: batches that ended, pod metadata, and the file of
 //! positions. A tokio current-thread runtime; what may block (saving, resolving names) runs on threads of its own.
 
-mod told;
+mod summary_log;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use crossbeam_channel::Receiver;
 use tokio::sync::{Notify, mpsc};
 
-use self::told::Told;
+use self::summary_log::SummaryLog;
 use crate::{
     checkpoint::{CheckpointMetrics, Snapshot, Store},
     config::Config,
@@ -57,12 +57,12 @@ pub async fn run(
     health: Arc<Health>,
 ) -> anyhow::Result<()> {
     let pushing = loki::Sender::new(&config.loki, Arc::clone(&metrics.loki), Arc::clone(&health))?.run(links.queue);
-    let mut told = Told::new(config.log.summary.0, &links.view);
+    let mut summary_log = SummaryLog::new(config.log.summary.0, &links.view);
     let beating = async {
         loop {
             health.beat(Side::Sender);
             links.view.beat();
-            told.beat(&links.view);
+            summary_log.beat(&links.view);
             tokio::time::sleep(BEAT_INTERVAL).await;
         }
     };

@@ -87,13 +87,9 @@ fn full_scrape() -> String {
     line_counts.row("n", "a").count(Level::Error);
     all.collect(Box::new(line_counts));
     tail.parsed_lines.get_or_create(&FormatLabel { format: "cri" }).inc();
-    let counted_by_reason = [
-        &tail.malformed_lines,
-        &all.dropped_lines,
-        &tail.skipped_files,
-        &watch.kubernetes_errors,
-        &loki.refused_streams,
-    ];
+    all.dropped_lines.add("some", 1);
+    let counted_by_reason =
+        [&tail.malformed_lines, &tail.skipped_files, &watch.kubernetes_errors, &loki.refused_streams];
     for family in counted_by_reason {
         family.get_or_create(&Reason { reason: "some" }).inc();
     }

@@ -53,7 +53,6 @@ class Node:
     def __init__(self, scenario):
         self.scenario = scenario
         self.started = time.time()
-        self.levels = True
         self.cut = False  # answers nothing while set, as a program that is gone
         self.standby = False  # waits for another one's end while set
         self.busy = False  # cannot tell its containers while set
@@ -72,7 +71,7 @@ class Node:
             return [
                 (SCRIPT, IMAGE, "app"), ("default", "x" * 300, "y" * 300), ("rtl", "\u202egnp.exe\u202c-pod", "\u2066app"),
                 ("'; drop--", "javascript:alert(1)", "{{7*7}}"), ("a&amp;b", "${window.hacked=1}", "%3Cscript%3E"),
-                ("zero\u200bwidth", "esc\u001b[31mred", "nul\u0000"),
+                ("zero\u200bwidth", "esc\u001b[31mred", "nul\u0000"), ("two\nlines", "a\tb\u061c", "soft\u00adtag\U000e0041"),
             ]
         return PODS
 
@@ -108,7 +107,7 @@ class Node:
         return {
             "id": f"u{i}", "namespace": namespace, "pod": pod, "container": container, "state": state, "reason": reason,
             "lines": total, "bytes": total * 180, "lines_per_s": round(rate, 2), "bytes_per_s": round(rate * 180, 1), "lag_bytes": lag,
-            "levels": None if not self.levels else {"error": total // 40_000 if i % 3 == 0 else 0, "warn": total // 9_000, "info": total - total // 9_000},
+            "levels": {"error": total // 40_000 if i % 3 == 0 else 0, "warn": total // 9_000, "info": total - total // 9_000},
         }
 
     def status(self):
@@ -144,7 +143,7 @@ class Node:
             "totals": {
                 "lines_read": lines, "bytes_read": lines * 180, "lines_acknowledged": lines - (224_280 if out else 0 if idle else 97),
                 "lines_dropped": 0 if idle else 1_204, "lag_bytes": 40_370_400 if out else 0 if idle else 17_460,
-                "lag_seconds": 252 if out else None if idle else 0.4, "cpu_seconds": 611 + (now - self.started) * 0.0031,
+                "cpu_seconds": 611 + (now - self.started) * 0.0031,
                 "memory_bytes": int(17.4 * 2**20),
             },
             "history": {
@@ -152,7 +151,7 @@ class Node:
                 "bytes_read": [r * 180 for r in read], "lag_bytes": lag, "cpu_percent": [round(self.wave(t + 5, 0.31, 0.2), 3) for t in times],
                 "memory_bytes": [int((17 + self.wave(t, 0.4, 0.5)) * 2**20) for t in times],
             },
-            "tail": self.scenario != "forbidden", "levels": self.levels,
+            "tail": self.scenario != "forbidden", "levels": True,
         }
 
     def one(self, i):
@@ -191,7 +190,6 @@ class Node:
             {"stage": "drop", "place": "pipeline_stages[1]", "in": unit["lines"], "dropped": unit["lines"] // 12},
             {"stage": "labels", "place": "pipeline_stages[2]", "in": unit["lines"] - unit["lines"] // 12, "dropped": 0},
         ]
-        unit["scope"] = "node"
         unit["last_refusal"] = {"at": int((now - 321) * 1000), "text": unit["reason"]} if unit["state"] == "parked" else None
         unit["now"] = int(now * 1000)
         return unit

@@ -51,8 +51,6 @@ def draw(browser, site, name, place, how):
 if __name__ == "__main__":
     TO.mkdir(parents=True, exist_ok=True)
     with mock.Mock() as site, Browser(find()) as browser:
-        for node in site.nodes.values():
-            node.levels = False  # the program does not count them for each container
         files = [draw(browser, site, *picture) for picture in PICTURES]
     for file in files:
         print(f"{file.name}: {file.stat().st_size / 1024:.0f} KiB")

@@ -137,7 +137,7 @@ def a_containers_page_tells_labels_rules_files_and_stages(browser, site):
     equal(tab.eval("document.activeElement.tagName"), "H1", "the focus goes to the new page")
     page = text(tab, "main")
     for said in ("parked", "429 per stream rate limit", "Last refusal", "job=shop/app", "cluster=home-k8s", "sets stream=\"stdout | stderr\"", "removed: container=app", "0.log",
-                 "pipeline_stages[1]", "for the whole node"):
+                 "pipeline_stages[1]", "for all containers of this node"):
         assert said in page, f"{said} is not in {page}"
     equal(tab.eval("document.querySelectorAll('.rules > li').length"), 10, "rules, told once for both streams")
     tab.eval("history.back()")
@@ -230,7 +230,9 @@ def hostile_names_and_lines_are_shown_as_text(browser, site):
             tab.until("document.querySelector('.lines').textContent.includes('onerror=')")
             assert "‹U+202E›txt\\x1b[31m\\x00" in text(tab, ".lines"), text(tab, ".lines")
         if place == "hostile/":
-            tab.until(f"{ROWS}.length === 6")
+            tab.until(f"{ROWS}.length === 7")
+            for name in ("two\\x0alines", "a\\x09b‹U+61C›", "soft\\xadtag‹U+E0041›"):
+                assert name in text(tab, ".units"), f"{name} is not in {text(tab, '.units')}"
             assert mock.SCRIPT in text(tab, ".units") and mock.IMAGE in text(tab, ".units"), text(tab, ".units")
         equal(tab.eval(elements), 0, place)
         equal(tab.eval("[typeof window.hacked, /[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.body.innerText)]"), ["undefined", False], place)

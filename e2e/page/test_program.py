@@ -137,6 +137,7 @@ def the_page_is_served_as_its_sources_are(_browser, node):
 def its_answers_have_the_shape_that_the_page_is_tested_with(_browser, node):
     made_up = mock.Node("parked")
     unit = next(u for u in node.json("/api/v1/units")["units"] if u["pod"] == "web-0")
+    assert unit["levels"]["error"] >= 20, unit
     now = time.time()
     for path, expected in (("/api/v1/status", made_up.status()), ("/api/v1/units", {"now": 0, "units": [made_up.unit(0, now)]}),
                            (f"/api/v1/units/{unit['id']}", made_up.one(2))):
@@ -151,8 +152,7 @@ def differences(real, expected, at):
     if isinstance(expected, dict) and isinstance(real, dict):
         if at.endswith(("labels", "metadata", "levels")):
             return []
-        optional = {"scope", "now"}
-        wrong = [f"{at}.{key} is {'missing' if key in expected else 'not expected'}" for key in set(expected) ^ set(real) if key not in optional]
+        wrong = [f"{at}.{key} is {'missing' if key in expected else 'not expected'}" for key in set(expected) ^ set(real) if key != "now"]
         return wrong + [w for key in set(expected) & set(real) for w in differences(real[key], expected[key], f"{at}.{key}")]
     if isinstance(expected, list) and isinstance(real, list):
         return [w for i, item in enumerate(real[:3]) for w in differences(item, expected[0], f"{at}[{i}]")] if expected else []
@@ -164,7 +164,7 @@ def the_page_says_that_everything_arrives_and_lists_the_containers(browser, node
     tab = opened(browser, node, "", "document.querySelector('h1').textContent === 'Everything arrives'")
     tab.until("/^4 containers/.test(document.querySelector('.table .said').textContent)")
     table = text(tab, ".units")
-    for said in ("web-0", "cart-5f6c7b9d8-2mxnt", HOSTILE, "excluded", "collecting"):
+    for said in ("web-0", "cart-5f6c7b9d8-2mxnt", HOSTILE, "excluded", "collecting", "Errors"):
         assert said in table, f"{said} is not in {table}"
     assert f"127.0.0.1:{node.loki.server_port}" in text(tab, ".overview")
     equal(tab.eval("[document.querySelectorAll('img').length, typeof window.hacked]"), [0, "undefined"])

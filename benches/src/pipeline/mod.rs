@@ -21,6 +21,7 @@ mod sink;
 mod stages;
 mod syscalls;
 mod usage;
+mod viewers;
 mod watch;
 
 use std::{
@@ -133,6 +134,8 @@ enum Scenario {
     Rotate,
     /// 110 containers that write a line a minute each: requests a minute; two minutes, and not by default
     Quiet,
+    /// As steady, with 20 live tails and 200 slow or idle connections; not by default
+    Viewers,
     /// A backlog through stages: JSON, regular expressions, multiline; not by default
     Stages,
 }
@@ -236,7 +239,7 @@ impl Args {
                 let allocations = self.steady_allocations(program)?;
                 report.add(Figures { allocations: allocations.map(|each| each * figures.lines as f64), ..figures });
             }
-            Scenario::Idle | Scenario::Rotate | Scenario::Quiet | Scenario::Stages => {
+            Scenario::Idle | Scenario::Rotate | Scenario::Quiet | Scenario::Stages | Scenario::Viewers => {
                 self.run_once(scenario, program, &place)?.into_iter().for_each(|figures| report.add(figures));
             }
         }
@@ -248,7 +251,7 @@ impl Args {
         println!("{name}:");
         let mut figures = Vec::new();
         for scenario in &self.scenario {
-            if !matches!(scenario, Scenario::Docker | Scenario::Many | Scenario::Quiet) {
+            if !matches!(scenario, Scenario::Docker | Scenario::Many | Scenario::Quiet | Scenario::Viewers) {
                 figures.extend(self.run_once(*scenario, program, &Place::new(&self.folder)?)?);
             }
         }
@@ -258,6 +261,7 @@ impl Args {
     fn run_once(&self, scenario: Scenario, program: &Program, place: &Place) -> anyhow::Result<Vec<Figures>> {
         let figures = match scenario {
             Scenario::Stages => return stages::run(program, &self.folder, self.size),
+            Scenario::Viewers => return viewers::run(program, place, self.watched()),
             Scenario::Idle => idle::run(program, place, self.watched()),
             Scenario::Quiet => idle::quiet(program, place),
             Scenario::Steady | Scenario::Rotate => self.run_live(scenario, program, place),

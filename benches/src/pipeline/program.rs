@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -181,6 +182,14 @@ impl Running {
         match self {
             Self::Pilcrow(collector, _) => collector.pid(),
             Self::Peer(process, _) => process.pid(),
+        }
+    }
+
+    /// Where its status server is; `None`: another one has none that we know.
+    pub fn status_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Pilcrow(collector, _) => collector.status_address().parse().ok(),
+            Self::Peer(..) => None,
         }
     }
 

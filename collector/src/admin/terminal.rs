@@ -46,21 +46,42 @@ impl Paint {
     }
 }
 
-/// A log's text as a terminal may see it: control characters but for tabs and newlines as escapes.
+/// A log's text as a terminal may see it: control characters but for tabs and newlines as escapes, and what cannot be seen or turns
+/// the direction of the text beside it.
 pub struct Printable<'t>(pub &'t str);
+
+/// The same for a name or a sentence that is to stay in its row: tabs and newlines are escaped, too.
+pub struct OneLine<'t>(pub &'t str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for piece in self.0.split_inclusive(|c: char| c.is_control() && c != '\n' && c != '\t') {
-            match piece.char_indices().next_back() {
-                Some((at, last)) if last.is_control() && last != '\n' && last != '\t' => {
-                    write!(f, "{}{}", &piece[..at], last.escape_default())?;
-                }
-                _ => f.write_str(piece)?,
-            }
-        }
-        Ok(())
+        write_escaped(self.0, |c| is_hidden(c) && c != '\n' && c != '\t', f)
     }
+}
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_escaped(self.0, is_hidden, f)
+    }
+}
+
+fn write_escaped(text: &str, is_escaped: impl Fn(char) -> bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for piece in text.split_inclusive(&is_escaped) {
+        match piece.char_indices().next_back() {
+            Some((at, last)) if is_escaped(last) => write!(f, "{}{}", &piece[..at], last.escape_default())?,
+            _ => f.write_str(piece)?,
+        }
+    }
+    Ok(())
+}
+
+/// Controls, line separators, and the format characters (Unicode's category Cf, but for some of scripts that need them) among which
+/// are those of bidirectional text: <https://www.unicode.org/reports/tr9/>, 2. The status page hides the same (page/dom.js).
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// `2026-11-22T11:09:43.118Z`.
@@ -99,6 +120,8 @@ mod tests {
     #[test]
     fn a_line_of_a_log_cannot_change_the_terminal() {
         assert_eq!(Printable("a\tb\n\x1b[31mred\x07 ä").to_string(), "a\tb\n\\u{1b}[31mred\\u{7} ä");
+        assert_eq!(Printable("a\u{202e}b\u{2066}\u{200b}").to_string(), "a\\u{202e}b\\u{2066}\\u{200b}");
+        assert_eq!(OneLine("a\tb\n\u{85}c\r").to_string(), "a\\tb\\n\\u{85}c\\r");
         let paint = Paint { colours: true };
         assert_eq!(paint.text(Kind::Bad, "\x1bx"), "\x1b[31m\\u{1b}x\x1b[0m");
         assert_eq!(Paint { colours: false }.text(Kind::Bad, "x"), "x");

@@ -1,4 +1,4 @@
-//! What a batch holds, read back: for those who look on. Nothing on the way to Loki needs it.
+//! What a batch holds, read back: for viewers. Nothing on the way to Loki needs it.
 
 use prost::Message;
 

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use super::{
     entry::{Entry, Pairs},
     level::Level,
-    line_counts::{LineCounts, Row},
+    line_counts::{ChannelCounts, LineCounts},
     same_text::shaped,
     stage::{Channel, Context, Origin, Stage, Step},
     stages::{json, logfmt},
@@ -87,7 +87,7 @@ pub(super) struct Levels {
 /// Where lines are counted by level.
 pub(super) struct Counting {
     pub counts: LineCounts,
-    /// The number of what it keeps for a channel: the row.
+    /// The number of what it keeps for a channel.
     pub channel: usize,
 }
 
@@ -101,7 +101,7 @@ impl Stage for Levels {
     fn channel(&self, origin: Origin<'_>) -> Option<Box<dyn Channel>> {
         let Counting { counts, .. } = self.counts.as_ref()?;
         let label = |name| origin.labels.get(name).unwrap_or("");
-        Some(Box::new(counts.row(label("namespace"), label("app"))))
+        Some(Box::new(ChannelCounts::new(counts.row(label("namespace"), label("app")))))
     }
 
     fn run(&mut self, entry: &mut Entry, context: &mut Context<'_>) -> Step {
@@ -122,9 +122,9 @@ impl Stage for Levels {
             entry.metadata.set(DETECTED_LEVEL, name);
         }
         if let Some(Counting { channel, .. }) = self.counts
-            && let Some(row) = context.channel::<Row>(channel)
+            && let Some(counts) = context.channel::<ChannelCounts>(channel)
         {
-            row.count(entry.level);
+            counts.count(entry.level);
         }
         Step::Next
     }

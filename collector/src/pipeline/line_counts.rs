@@ -1,7 +1,7 @@
-//! `pilcrow_lines_total`: lines by namespace, app and level.
+//! `pilcrow_lines_total`: lines by namespace, app and level; and the same for each channel.
 //!
 //! In: for each channel its namespace and app, once; for each line its level. Out: a family of counters, at each scrape. Guarantees: a
-//! line costs one addition; no more than [`ROWS_MAX`] pairs of namespace and app are shown, the others as one row. A pair that no
+//! line costs two additions; no more than [`ROWS_MAX`] pairs of namespace and app are shown, the others as one row. A pair that no
 //! channel has any more makes room for a new one. One thread counts.
 
 use std::{
@@ -37,6 +37,17 @@ pub struct LineCounts(Arc<Mutex<Table>>);
 /// The counters of a namespace and app, one for each level.
 #[derive(Clone, Debug, Default)]
 pub struct Row(Arc<[AtomicU64; Level::ALL.len()]>);
+
+/// The counters of a channel, and those of its namespace and app.
+#[derive(Debug)]
+pub struct ChannelCounts {
+    row: Row,
+    levels: LevelCounts,
+}
+
+/// Lines by level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelCounts([u64; Level::ALL.len()]);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -83,11 +94,44 @@ impl Row {
     }
 }
 
-impl Channel for Row {
+impl ChannelCounts {
+    /// A channel of which no line was counted yet.
+    #[must_use]
+    pub fn new(row: Row) -> Self {
+        Self { row, levels: LevelCounts::default() }
+    }
+
+    /// Counts a line.
+    pub fn count(&mut self, level: Level) {
+        self.row.count(level);
+        self.levels.0[level as usize] += 1;
+    }
+
+    /// What was counted of the channel.
+    #[must_use]
+    pub fn levels(&self) -> &LevelCounts {
+        &self.levels
+    }
+}
+
+impl LevelCounts {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, lines)| *sum += lines);
+    }
+
+    /// The levels that lines had, with how many.
+    pub fn iter(&self) -> impl Iterator<Item = (Level, u64)> {
+        Level::ALL.into_iter().zip(self.0).filter(|(_, lines)| *lines > 0)
+    }
+}
+
+impl Channel for ChannelCounts {
+    /// The channel's own counts go on.
     fn take_origin(&mut self, fresh: &mut dyn Channel) {
         let fresh: &mut dyn std::any::Any = fresh;
         if let Some(fresh) = fresh.downcast_mut::<Self>() {
-            std::mem::swap(self, fresh);
+            std::mem::swap(&mut self.row, &mut fresh.row);
         }
     }
 }

@@ -39,7 +39,7 @@ pub use compile::{CompileError, Limits, Pipeline};
 pub use entry::{Entry, Pairs, Position, TENANT_LABEL};
 pub use extracted::{Extracted, Slot, Value};
 pub use level::Level;
-pub use line_counts::LineCounts;
+pub use line_counts::{LevelCounts, LineCounts};
 pub use run::{Outcome, Verdict, Watch};
 pub use selector::{Possible, Selector, imply};
 pub use sent::{is_taken, sent};

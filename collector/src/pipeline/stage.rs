@@ -5,6 +5,7 @@ use std::any::Any;
 use super::{
     compile::Compiler,
     entry::{Entry, Pairs, Position},
+    line_counts::{ChannelCounts, LevelCounts},
 };
 
 /// Makes a stage of its settings.
@@ -105,6 +106,15 @@ impl State {
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.channels.iter().map(|channel| channel.held_bytes()).sum()
+    }
+
+    /// Lines of the channel by level; `None`: they are not counted.
+    #[must_use]
+    pub fn levels(&self) -> Option<&LevelCounts> {
+        self.channels.iter().find_map(|channel| {
+            let channel: &dyn Any = &**channel;
+            channel.downcast_ref().map(ChannelCounts::levels)
+        })
     }
 
     /// When [`super::Pipeline::tick`] has something to do, in nanoseconds since 1970.

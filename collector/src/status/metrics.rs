@@ -3,6 +3,11 @@
 //! In: each part of the program declares what it counts, with a help text, by [`Metrics::part`], and keeps it. Out: the registry
 //! of all. docs/metrics.md lists every metric; a test compares the two.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
 use prometheus_client::{
     collector::Collector,
     encoding::EncodeLabelSet,
@@ -45,7 +50,34 @@ struct Build {
 pub struct Metrics {
     registry: Registry,
     /// Counted by every part that drops lines.
-    pub dropped_lines: Family<Reason, Counter>,
+    pub dropped_lines: DroppedLines,
+}
+
+/// `pilcrow_dropped_lines_total`, and its sum; clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub struct DroppedLines {
+    by_reason: Family<Reason, Counter>,
+    all: Arc<AtomicU64>,
+}
+
+impl DroppedLines {
+    /// Counts lines.
+    pub fn add(&self, reason: &'static str, lines: u64) {
+        self.by_reason.get_or_create(&Reason { reason }).inc_by(lines);
+        self.all.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Lines of one reason.
+    #[must_use]
+    pub fn of(&self, reason: &'static str) -> u64 {
+        self.by_reason.get(&Reason { reason }).map_or(0, |lines| lines.get())
+    }
+
+    /// Lines of every reason.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.all.load(Ordering::Relaxed)
+    }
 }
 
 /// The metrics of one part of the program while it declares them.
@@ -56,12 +88,12 @@ impl Metrics {
     /// With the metrics that belong to no part of the program.
     #[must_use]
     pub fn new() -> Self {
-        let mut metrics = Self { registry: Registry::default(), dropped_lines: Family::default() };
+        let mut metrics = Self { registry: Registry::default(), dropped_lines: DroppedLines::default() };
         metrics.collect(Box::new(Process));
         let mut part = metrics.part();
         let build: Family<Build, Gauge> = part.add("build_info", "The version of Pilcrow");
         build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
-        metrics.dropped_lines =
+        metrics.dropped_lines.by_reason =
             metrics.part().add("dropped_lines", "Lines that were not sent or that Loki refused, by reason");
         metrics
     }
@@ -106,5 +138,18 @@ impl Part<'_> {
             None => self.0.register(name, help, metric.clone()),
         }
         metric
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dropped_lines_of_all_reasons_are_added_up() {
+        let dropped = DroppedLines::default();
+        assert_eq!(dropped.all(), 0);
+        [("relabel", 3), ("too_old", 40)].into_iter().for_each(|(reason, lines)| dropped.clone().add(reason, lines));
+        assert_eq!((dropped.all(), dropped.of("too_old"), dropped.of("other")), (43, 40, 0));
     }
 }

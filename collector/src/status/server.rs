@@ -36,7 +36,7 @@ use tracing::{debug, warn};
 pub use self::bind::{BindError, bind};
 use self::{
     places::Places,
-    tail::{Lines, Stay, Tails},
+    tail::{Activity, Lines, Tails},
 };
 use super::{
     Health, Metrics,
@@ -81,9 +81,12 @@ pub async fn serve(listener: TcpListener, served: Served) -> io::Result<Infallib
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let stay = Stay::default();
-                let serving = connection(stream, peer, served.clone(), tails.clone(), stay.clone());
-                places.give(peer.ip(), stay, serving);
+                let activity = Activity::default();
+                let serving = connection(stream, peer, served.clone(), tails.clone(), activity.clone());
+                places.give(peer.ip(), activity, serving);
+                // What waits to be accepted may be more than there are places: a request that has come is answered before its
+                // connection can be ended for a younger one.
+                tokio::task::yield_now().await;
             }
             Err(error) => {
                 warn!("the status server cannot accept a connection: {error}");
@@ -94,11 +97,12 @@ pub async fn serve(listener: TcpListener, served: Served) -> io::Result<Infallib
 }
 
 /// One request and its answer: without keep-alive, idle scrapers hold no memory.
-async fn connection(stream: tokio::net::TcpStream, peer: SocketAddr, served: Served, tails: Tails, stay: Stay) {
+async fn connection(stream: tokio::net::TcpStream, peer: SocketAddr, served: Served, tails: Tails, activity: Activity) {
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
-        let (served, tails, stay) = (&served, &tails, &stay);
+        let (served, tails, activity) = (&served, &tails, &activity);
         let (head, _) = request.into_parts();
-        async move { Ok::<_, Infallible>(answer(&head, peer, served, tails, stay).await) }
+        activity.note_request();
+        async move { Ok::<_, Infallible>(answer(&head, peer, served, tails, activity).await) }
     });
     let mut serving = pin!(
         http1::Builder::new()
@@ -113,14 +117,14 @@ async fn connection(stream: tokio::net::TcpStream, peer: SocketAddr, served: Ser
         match timeout(patience, serving.as_mut()).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => return debug!("a connection to the status server ended early: {error}"),
-            Err(_) if stay.has_moved() => patience = tail::STALLED_AFTER,
+            Err(_) if activity.has_advanced() => patience = tail::STALLED_AFTER,
             Err(_) => return debug!("a connection to the status server took too long and was closed"),
         }
     }
 }
 
 /// hyper leaves the body of an answer to HEAD out by itself.
-async fn answer(request: &Head, peer: SocketAddr, served: &Served, tails: &Tails, stay: &Stay) -> Answer {
+async fn answer(request: &Head, peer: SocketAddr, served: &Served, tails: &Tails, activity: &Activity) -> Answer {
     if request.method != Method::GET && request.method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".into());
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -137,7 +141,7 @@ async fn answer(request: &Head, peer: SocketAddr, served: &Served, tails: &Tails
                 StatusCode::SERVICE_UNAVAILABLE,
                 "standing by: another Pilcrow has the state folder; this one takes over when it ends\n".into(),
             ),
-            (_, Some("tail"), Some(view)) => tails.begin(request, peer, view, stay),
+            (_, Some("tail"), Some(view)) => tails.begin(request, peer, view, activity).await,
             (_, Some(what), Some(view)) => {
                 match api::answer(what, tail::may(request, peer, view).is_ok(), view).await {
                     Some(answer) => answer,

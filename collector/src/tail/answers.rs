@@ -1,6 +1,6 @@
 //! What the reader thread tells the status server of its units.
 //!
-//! In: questions ([`Ask`]). Out: owned rows. Costs nothing while nobody asks, but for a look whether a question is there at each
+//! In: queries ([`Query`]). Out: owned rows. Costs nothing while nobody asks, but for a look whether a query is there at each
 //! turn; an answer costs about what a sweep does, without its calls to the file system.
 
 use std::collections::{BTreeMap, HashMap};
@@ -9,7 +9,7 @@ use super::{State, Unit};
 use crate::{
     model::{ChannelId, Position, Stream},
     pipeline::relabel::{Explained, Target},
-    status::view::{Ask, Detail, FileRow, RuleRow, Seen, StageRow, StreamRow, UnitState},
+    status::view::{Detail, FileRow, Query, RuleRow, Seen, StageRow, StreamRow, UnitState},
     tail::chain::{ChainFile, Source},
 };
 
@@ -18,31 +18,37 @@ const METADATA: &str = "__structured_metadata_";
 
 impl State {
     /// Answers what was asked since the last turn.
-    pub(super) fn answer_asks(&mut self) {
+    pub(super) fn answer_queries(&mut self) {
         // No more than are there: each takes time from reading.
-        for _ in 0..self.links.asks.receiver.len() {
-            let Ok(ask) = self.links.asks.receiver.try_recv() else { break };
-            if ask.is_abandoned() {
+        for _ in 0..self.links.queries.receiver.len() {
+            let Ok(query) = self.links.queries.receiver.try_recv() else { break };
+            if query.is_abandoned() {
                 continue;
             }
             // Whoever asked may have gone: then nobody minds.
-            match ask {
-                Ask::States(reply) => {
+            match query {
+                Query::States(reply) => {
                     let mut states: BTreeMap<_, _> = UnitState::ALL.map(|state| (state, 0)).into();
                     self.units.iter().for_each(|unit| *states.entry(state_of(unit).0).or_default() += 1);
                     let _ = reply.send(states);
                 }
-                Ask::Units(reply) => {
+                Query::Units(reply) => {
                     let unacknowledged = self.lanes.unacknowledged();
                     let _ = reply.send(self.units.iter().map(|unit| seen(unit, &unacknowledged)).collect());
                 }
-                Ask::Unit(id, reply) => {
+                Query::Unit(id, reply) => {
                     let unacknowledged = self.lanes.unacknowledged();
                     let unit = self.units.get(id);
                     let _ =
                         reply.send(unit.map(|unit| (seen(unit, &unacknowledged), self.detail(unit, &unacknowledged))));
                 }
-                Ask::Tap(spec) => self.taps.add(spec),
+                Query::Tap(spec, reply) => {
+                    let is_there = spec.unit.is_none_or(|unit| self.units.get(unit).is_some());
+                    if is_there {
+                        self.taps.add(spec, self.units.iter());
+                    }
+                    let _ = reply.send(is_there);
+                }
             }
         }
     }
@@ -59,7 +65,6 @@ impl State {
                 let rows = stages.ran(pipeline).map(|(place, came, dropped)| stage_row(&place, came, dropped));
                 rows.collect()
             }),
-            scope: "node".into(),
         }
     }
 
@@ -126,7 +131,8 @@ fn seen(unit: &Unit, unacknowledged: &HashMap<ChannelId, Position>) -> Seen {
         pod: unit.pod.pod.clone(),
         container: unit.name.clone(),
         state,
-        reason: reason.to_owned(),
+        reason,
+        levels: unit.levels().iter().map(|(level, lines)| (level.name(), lines)).collect(),
         lines: unit.read.lines,
         bytes: unit.read.bytes,
         lag_bytes: unit.chain.lag_bytes(unit.next(unacknowledged)),
@@ -134,15 +140,24 @@ fn seen(unit: &Unit, unacknowledged: &HashMap<ChannelId, Position>) -> Seen {
 }
 
 /// What a unit does, and why it does not collect.
-fn state_of(unit: &Unit) -> (UnitState, &'static str) {
-    if unit.gone {
-        return (UnitState::Gone, "its log folder is gone; what was read of it is still being sent");
-    }
+fn state_of(unit: &Unit) -> (UnitState, String) {
     if let Some(reason) = unit.exclusion() {
-        return (UnitState::Excluded, why_excluded(reason));
+        return (UnitState::Excluded, why_excluded(reason).into());
     }
+    let (state, why) = progress_of(unit);
+    match (unit.gone, state) {
+        (false, _) => (state, why.into()),
+        (true, UnitState::Collecting) => {
+            (UnitState::Gone, "its log folder is gone; what is left of its lines is still being sent".into())
+        }
+        (true, _) => (UnitState::Gone, format!("its log folder is gone, but not all of its lines are sent: {why}")),
+    }
+}
+
+/// As [`state_of`], whether or not its folder is there.
+fn progress_of(unit: &Unit) -> (UnitState, &'static str) {
     if !unit.is_labelled() {
-        return (UnitState::Waiting, "waits for the pod's metadata from the Kubernetes API (kubernetes.wait)");
+        return (UnitState::Waiting, "it waits for the pod's metadata from the Kubernetes API (kubernetes.wait)");
     }
     if Stream::ALL.iter().any(|stream| unit.channels.is_passed_over(*stream)) {
         return (UnitState::Parked, "its lines stay on the disk and are tried again");
@@ -151,7 +166,7 @@ fn state_of(unit: &Unit) -> (UnitState, &'static str) {
         return (UnitState::Waiting, "its file system does not answer");
     }
     if unit.waits_until.is_some_and(|until| until > std::time::Instant::now()) {
-        return (UnitState::Waiting, "a limit stage lets no further line pass for now");
+        return (UnitState::Waiting, "a limit stage or a budget lets no further line pass for now");
     }
     (UnitState::Collecting, "")
 }

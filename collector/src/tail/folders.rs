@@ -138,6 +138,7 @@ impl<R: RangeReader> Tailer<R> {
             }
         };
         self.state.note_links(names.links);
+        self.state.note_unnamed(names.unnamed);
         self.state.survey.note_names(&names.folders, found.wrong);
         for name in names.folders {
             self.scan_pod(&name);
@@ -162,6 +163,7 @@ impl<R: RangeReader> Tailer<R> {
         // A pod that is gone: its containers are found gone one by one.
         let Ok(names) = names else { return };
         self.state.note_links(names.links);
+        self.state.note_unnamed(names.unnamed);
         for name in names.folders {
             if !self.state.units.contains(&format!("{folder_name}/{name}")) {
                 let id = self.state.add_container(pod.clone(), name);
@@ -370,8 +372,9 @@ impl State {
 /// What a folder of folders holds.
 #[derive(Default)]
 struct Names {
-    /// Such as are no UTF-8 are no pod's or container's.
     folders: Vec<String>,
+    /// Folders whose names are not valid UTF-8.
+    unnamed: Vec<PathBuf>,
     /// Links to folders.
     links: Vec<PathBuf>,
 }
@@ -394,10 +397,11 @@ fn folder_names(folder: &local::Folder) -> io::Result<Names> {
             if path.is_dir() {
                 names.links.push(path);
             }
-        } else if kind == FileType::Directory
-            && let Some(name) = name.to_str()
-        {
-            names.folders.push(name.into());
+        } else if kind == FileType::Directory {
+            match name.to_str() {
+                Some(name) => names.folders.push(name.into()),
+                None => names.unnamed.push(folder.path().join(name)),
+            }
         }
         Ok(())
     })?;

@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 
 use super::lags::Lags;
-use crate::status::{Backend, Metrics, Reason};
+use crate::status::{Backend, DroppedLines, Metrics, Reason};
 
 /// The format of a log file's line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -46,7 +46,7 @@ pub struct TailMetrics {
     pub read_bytes: Counter,
     pub parsed_lines: Family<FormatLabel, Counter>,
     pub malformed_lines: Family<Reason, Counter>,
-    pub dropped_lines: Family<Reason, Counter>,
+    pub dropped_lines: DroppedLines,
     pub moved_label_lines: Counter,
     pub repeated_lines: Counter,
     pub annotation_errors: Counter,

@@ -78,7 +78,7 @@ use crate::{
     model::UnitId,
     pipeline::{Annotated, Pipeline, relabel::Relabel},
     source::kubernetes::{PodUpdate, Selector},
-    status::{Health, Side, view::Asks},
+    status::{Health, Side, view::QueryReceiver},
 };
 
 /// A file that something came after has ended when nothing was written to it for this long: the runtime may still
@@ -116,7 +116,7 @@ pub struct Links {
     /// Woken after a pod changed.
     pub pods_notify: Arc<Notify>,
     /// Questions of the status server.
-    pub asks: Asks,
+    pub queries: QueryReceiver,
     /// Says that it is time to drain and end.
     pub stop: Arc<Stop>,
 }
@@ -305,7 +305,7 @@ impl<R: RangeReader> Tailer<R> {
     async fn turn(&mut self) {
         self.state.health.beat(Side::Reader);
         self.take_ended();
-        self.state.answer_asks();
+        self.state.answer_queries();
         self.follow_stalled();
         self.state.read_due_again(Instant::now());
         self.read_round().await;
@@ -321,7 +321,7 @@ impl<R: RangeReader> Tailer<R> {
             result = self.watcher.wait() => { result?; false }
             () = self.state.links.done_notify.notified() => false,
             () = self.state.links.pods_notify.notified() => false,
-            () = self.state.links.asks.notify.notified() => false,
+            () = self.state.links.queries.notify.notified() => false,
             () = self.state.links.stop.notify.notified() => false,
             () = tokio::time::sleep_until(due) => false,
         };
@@ -367,7 +367,7 @@ impl<R: RangeReader> Tailer<R> {
                 let wake = self.state.drain_due().min(deadline);
                 tokio::select! {
                     () = self.state.links.done_notify.notified() => {}
-                    () = self.state.links.asks.notify.notified() => {}
+                    () = self.state.links.queries.notify.notified() => {}
                     () = tokio::time::sleep_until(wake.into()) => {}
                 }
             }

@@ -417,7 +417,7 @@ impl State {
         }
         let dropped = std::mem::take(&mut unit.dropped_lines);
         if dropped > 0 {
-            self.metrics.dropped_lines.get_or_create(&Reason { reason: "relabel" }).inc_by(dropped);
+            self.metrics.dropped_lines.add("relabel", dropped);
         }
         let held_after = unit.held_bytes();
         if held_after != held_before {

@@ -94,9 +94,7 @@ impl State {
     pub(super) fn publish_staged(&mut self) {
         let Some(stages) = &mut self.decoding.stages else { return };
         let metrics = &self.metrics;
-        stages.take_dropped(|reason, lines| {
-            metrics.dropped_lines.get_or_create(&Reason { reason }).inc_by(lines);
-        });
+        stages.take_dropped(|reason, lines| metrics.dropped_lines.add(reason, lines));
         for Note { preset, labels } in stages.pipelines.take_notes() {
             tracing::info!(
                 preset,
@@ -112,8 +110,7 @@ impl State {
             metrics.repeated_lines.inc_by(counts.repeated);
         }
         if counts.too_many_tenants > 0 {
-            let dropped = metrics.dropped_lines.get_or_create(&Reason { reason: "too_many_tenants" });
-            dropped.inc_by(counts.too_many_tenants);
+            metrics.dropped_lines.add("too_many_tenants", counts.too_many_tenants);
         }
         if counts.invalid_tenants > 0 {
             metrics.invalid_tenant_lines.inc_by(counts.invalid_tenants);

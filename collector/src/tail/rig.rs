@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     compiled::Compiled,
-    status::view::{self, Asker},
+    status::view::{self, QuerySender},
     tail::notify::PollSignal,
 };
 
@@ -12,7 +12,7 @@ pub struct Ends {
     pub sealed: crossbeam_channel::Receiver<ToOutput>,
     pub done: crossbeam_channel::Sender<FromOutput>,
     pub snapshots: crossbeam_channel::Receiver<Snapshot>,
-    pub asker: Asker,
+    pub queries: QuerySender,
 }
 
 /// A tailer that nothing wakes: tests take its turns.
@@ -20,7 +20,7 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
     let (sealed_tx, sealed) = crossbeam_channel::unbounded();
     let (done, done_rx) = crossbeam_channel::unbounded();
     let (snapshots_tx, snapshots) = crossbeam_channel::unbounded();
-    let (asker, asks) = view::channel();
+    let (queries, receiver) = view::channel();
     let links = Links {
         sealed: sealed_tx,
         sealed_notify: Arc::default(),
@@ -30,7 +30,7 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
         snapshots_notify: Arc::default(),
         pods: None,
         pods_notify: Arc::default(),
-        asks,
+        queries: receiver,
         stop: Arc::default(),
     };
     let Compiled { config, relabel, pod_selector, pipeline, .. } = compiled;
@@ -46,5 +46,5 @@ pub fn tailer<R: RangeReader>(compiled: Compiled, saved: Unclaimed, reader: R) -
         health: Arc::default(),
     };
     let signal = AnySignal::Poll(PollSignal::new(Duration::from_secs(60)));
-    (Tailer::new(reader, signal, setup).unwrap(), Ends { sealed, done, snapshots, asker })
+    (Tailer::new(reader, signal, setup).unwrap(), Ends { sealed, done, snapshots, queries })
 }

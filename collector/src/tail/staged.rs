@@ -13,7 +13,8 @@ use crate::{
     config::Config,
     model::{ChannelId, Line, Position, Stream, TenantName, is_tenant_name, now_ns},
     pipeline::{
-        self, Annotated, Entry, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which, relabel::Relabelled,
+        self, Annotated, Entry, LevelCounts, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which,
+        relabel::Relabelled,
     },
 };
 
@@ -166,6 +167,8 @@ pub struct Staged {
     pub is_dropped: bool,
     /// What stages keep for it; made for its first line.
     state: Option<State>,
+    /// Lines by level, but for those that `state` has counted.
+    levels: LevelCounts,
     /// Its labels are not those of `state`.
     has_new_labels: bool,
     streams: Streams,
@@ -180,6 +183,7 @@ impl Staged {
             metadata: Pairs::default(),
             is_dropped: false,
             state: None,
+            levels: LevelCounts::default(),
             has_new_labels: false,
             streams: Streams::default(),
         };
@@ -223,7 +227,22 @@ impl Staged {
 
     /// Its lines are read again from their first position that is not acknowledged: what is held back comes again, too.
     pub fn forget_held(&mut self) {
+        self.levels = self.levels();
         self.state = None;
+    }
+
+    /// Lines by level since the start; none where they are not counted.
+    pub fn levels(&self) -> LevelCounts {
+        let mut levels = self.levels;
+        if let Some(counted) = self.state.as_ref().and_then(State::levels) {
+            levels.add(counted);
+        }
+        levels
+    }
+
+    /// Goes on counting lines by level where this one did.
+    pub fn continue_levels(&mut self, before: &Self) {
+        self.levels = before.levels();
     }
 }
 

@@ -28,11 +28,13 @@ const EMPTY: &str = "it is empty: no pod has logged here yet, or it is not the n
 pub struct Survey {
     /// Folders that may not be read, or that have files which may not.
     forbidden: HashSet<Folder>,
-    /// Folders that are links, each reported once.
-    links: HashSet<PathBuf>,
+    /// Folders that are links or have no name that Kubernetes gives, each reported once.
+    odd: HashSet<PathBuf>,
     /// What is wrong with all names in the folder of pods together.
     pods: Option<&'static str>,
     said: Folders,
+    /// Logs could be collected at some time.
+    was_good: bool,
     /// How many containers were found is said once.
     said_found: bool,
     /// The folder of pods could not be listed.
@@ -85,11 +87,28 @@ impl State {
     /// A folder that is a link is not followed: it may lead to any file of the node. Reported once.
     pub(super) fn note_links(&mut self, links: Vec<PathBuf>) {
         for path in links {
-            if self.survey.links.insert(path.clone()) {
-                self.metrics.skipped_files.get_or_create(&Reason { reason: chain::OUTSIDE }).inc();
+            if self.is_first(path.clone(), chain::OUTSIDE) {
                 tracing::warn!(path = %path.display(), "the log folder of a pod or container is a link, which is not followed; {LINKED}");
             }
         }
+    }
+
+    /// A folder whose name is no UTF-8 is none of Kubernetes', and no label could have its name. Reported once.
+    pub(super) fn note_unnamed(&mut self, folders: Vec<PathBuf>) {
+        for path in folders {
+            if self.is_first(path.clone(), "invalid_name") {
+                tracing::warn!(path = ?path, "passing over a log folder whose name is not valid UTF-8; it is none of the kubelet's");
+            }
+        }
+    }
+
+    /// Whether a folder that is passed over was not met before. Counts it.
+    fn is_first(&mut self, path: PathBuf, reason: &'static str) -> bool {
+        let is_first = self.survey.odd.insert(path);
+        if is_first {
+            self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
+        }
+        is_first
     }
 
     /// Tells what is found, where that has changed.
@@ -103,12 +122,21 @@ impl State {
             Folder::Container(id) => units.get(*id).is_some(),
             Folder::Pods | Folder::Pod(_) => true,
         });
+        // That the folder cannot be listed was reported where it was tried: nothing is known of what is in it.
+        if self.survey.unlisted && !self.survey.forbidden.contains(&Folder::Pods) {
+            return;
+        }
         let found = self.verdict();
+        let was_good = self.survey.was_good;
+        self.survey.was_good |= found == Folders::Good;
         if found == self.survey.said {
             return;
         }
         match &found {
-            Folders::Good => tracing::info!("the folders of logs can be read and hold logs to be collected again"),
+            Folders::Good if was_good => {
+                tracing::info!("the folders of logs can be read again and hold logs to be collected");
+            }
+            Folders::Good => tracing::info!("the folders of logs can be read and hold logs to be collected"),
             Folders::Doubtful(why) | Folders::Useless(why) => tracing::warn!("{why}"),
         }
         self.survey.said = found.clone();
@@ -172,7 +200,94 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        ffi::OsStr,
+        fs,
+        io::Write,
+        os::unix::ffi::OsStrExt,
+        sync::{Arc, Mutex},
+        time::Instant,
+    };
+
     use super::*;
+    use crate::{
+        checkpoint::Unclaimed,
+        compiled::Compiled,
+        tail::{Tailer, read::PreadReader, rig},
+    };
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(line)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Scans all folders, and returns what is logged.
+    fn scan(tailer: &mut Tailer<PreadReader>) -> String {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tailer.state.due.rescan = Instant::now();
+            tailer.follow_folders();
+        });
+        String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+    }
+
+    fn tailer(pods: &Path) -> Tailer<PreadReader> {
+        let mut config = Compiled::parse("", &|_| None).unwrap().config;
+        config.paths.pods = pods.into();
+        rig::tailer(Compiled::new(config).unwrap(), Unclaimed::default(), PreadReader::new()).0
+    }
+
+    #[tokio::test]
+    async fn a_folder_of_pods_that_is_missing_is_one_warning_and_nothing_is_said_of_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let pods = folder.path().join("pods");
+        let mut tailer = tailer(&pods);
+        let log = scan(&mut tailer);
+        assert_eq!(log.matches("WARN").count(), 1, "{log}");
+        assert!(log.contains("cannot list the folder of pod logs") && tailer.state.health.notes().is_empty(), "{log}");
+        fs::create_dir_all(pods.join("shop_web-1_uid/web")).unwrap();
+        fs::write(pods.join("shop_web-1_uid/web/0.log"), "").unwrap();
+        let log = scan(&mut tailer);
+        assert!(log.contains("can be listed now") && !log.contains("again") && !log.contains("WARN"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn logs_are_read_again_only_where_they_were_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tailer = tailer(folder.path());
+        assert!(scan(&mut tailer).contains("it is empty"));
+        let pod = folder.path().join("shop_web-1_uid/web");
+        fs::create_dir_all(&pod).unwrap();
+        assert!(scan(&mut tailer).contains("the folders of logs can be read and hold logs to be collected"));
+        fs::remove_dir_all(pod.parent().unwrap()).unwrap();
+        // Found gone by one scan, forgotten by the same or the next.
+        let log = scan(&mut tailer) + &scan(&mut tailer);
+        assert!(log.contains("WARN"), "{log}");
+        fs::create_dir_all(&pod).unwrap();
+        assert!(scan(&mut tailer).contains("can be read again"));
+    }
+
+    #[tokio::test]
+    async fn a_folder_whose_name_is_no_text_is_reported_once_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(OsStr::from_bytes(b"shop_web-\xff_uid"))).unwrap();
+        let mut tailer = tailer(folder.path());
+        let log = scan(&mut tailer);
+        assert!(log.contains("not valid UTF-8") && log.contains(r"shop_web-\xFF_uid"), "{log}");
+        assert!(!scan(&mut tailer).contains("UTF-8"));
+        let reason = Reason { reason: "invalid_name" };
+        assert_eq!(tailer.state.metrics.skipped_files.get_or_create(&reason).get(), 1);
+    }
 
     #[test]
     fn a_folder_without_pods_is_told_from_dockers_and_from_an_empty_one() {

@@ -1,8 +1,7 @@
-//! Lines for those who look on: from the reader's rounds to the viewers' buffers.
+//! Lines for viewers: from the reader's rounds to their buffers.
 //!
 //! In: the lines of one unit as they are read ([`Before`], a sink before the real one), or what a batch has more after a round
-//! than before. Out: lines in [`TapBuffer`]s. While nobody looks, a round of reads costs one look at an empty list, and a line
-//! nothing.
+//! than before. Out: lines in [`TapBuffer`]s. Without viewers a round of reads costs one look at an empty list, and a line nothing.
 
 use std::sync::Arc;
 
@@ -16,11 +15,11 @@ use crate::{
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Those who look on.
+/// The viewers.
 #[derive(Default)]
 pub(super) struct Taps(Vec<Arc<TapSpec>>);
 
-/// Those who look on at one unit, during one call.
+/// The viewers of one unit, during one call.
 pub struct Watch {
     taps: Vec<Tap>,
     unit: Arc<TapUnit>,
@@ -28,7 +27,7 @@ pub struct Watch {
     from: usize,
 }
 
-/// One who looks on, during one call.
+/// A viewer, during one call.
 struct Tap {
     spec: Arc<TapSpec>,
     out: Arc<TapBuffer>,
@@ -43,12 +42,14 @@ pub(super) struct Before<'w, 'a> {
 }
 
 impl Taps {
-    pub(super) fn add(&mut self, spec: TapSpec) {
+    /// `units`: all that there are now.
+    pub(super) fn add<'u>(&mut self, mut spec: TapSpec, mut units: impl Iterator<Item = &'u Unit>) {
         self.forget_gone();
+        spec.prefer_whole_name(|spec| units.any(|unit| selects(spec, unit)));
         self.0.push(Arc::new(spec));
     }
 
-    /// Those who look on at lines of this unit, which will go into `batch`; `None`: nobody does.
+    /// The viewers of lines of this unit, which will go into `batch`; `None`: there are none.
     #[inline]
     pub(super) fn watch(&mut self, unit: &Unit, batch: &Batch) -> Option<Watch> {
         if self.0.is_empty() { None } else { self.watch_selected(unit, batch) }
@@ -57,8 +58,7 @@ impl Taps {
     #[inline(never)]
     fn watch_selected(&mut self, unit: &Unit, batch: &Batch) -> Option<Watch> {
         self.forget_gone();
-        let selects = |spec: &&Arc<TapSpec>| spec.selects(unit.id, &unit.pod.namespace, &unit.pod.pod, &unit.name);
-        let taps: Vec<Tap> = self.0.iter().filter(selects).filter_map(Tap::of).collect();
+        let taps: Vec<Tap> = self.0.iter().filter(|spec| selects(spec, unit)).filter_map(Tap::of).collect();
         if taps.is_empty() {
             return None;
         }
@@ -76,12 +76,17 @@ impl Taps {
         self.0.retain(|spec| spec.out.strong_count() > 0);
     }
 
-    /// Whether nobody looks.
+    /// Whether there are no viewers.
     #[cfg(test)]
     pub fn is_empty(&mut self) -> bool {
         self.forget_gone();
         self.0.is_empty()
     }
+}
+
+/// Whether lines of this unit are wanted.
+fn selects(spec: &TapSpec, unit: &Unit) -> bool {
+    spec.selects(unit.id, &unit.pod.namespace, &unit.pod.pod, &unit.name)
 }
 
 impl Watch {

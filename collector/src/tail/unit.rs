@@ -21,7 +21,7 @@ use crate::{
     batch::{Batch, Lane},
     decode::{Clock, ContainerParser, Counts, Limits, Scratch},
     model::{ChannelId, PerStream, PodName, Position, Stream, TenantName, UnitId},
-    pipeline::{Which, relabel::Relabelled},
+    pipeline::{LevelCounts, Which, relabel::Relabelled},
 };
 
 /// A unit with so much unread has batches of its own.
@@ -204,7 +204,11 @@ impl Unit {
                 }
                 (Some(labels), known) => {
                     if let Some(pipeline) = pipeline {
-                        return Destination::Staged(Box::new(Staged::new(&labels, pipeline.clone())));
+                        let mut staged = Box::new(Staged::new(&labels, pipeline.clone()));
+                        if let Some(Destination::Staged(known)) = &known {
+                            staged.continue_levels(known);
+                        }
+                        return Destination::Staged(staged);
                     }
                     let labels = labels.encoded();
                     match known {
@@ -236,6 +240,13 @@ impl Unit {
     /// Those of its last lines.
     pub fn tenants(&self) -> impl Iterator<Item = &TenantName> {
         self.staged().map(|(_, staged)| staged.tenant())
+    }
+
+    /// Lines by level since the start; none where they are not counted.
+    pub fn levels(&self) -> LevelCounts {
+        let mut levels = LevelCounts::default();
+        self.staged().for_each(|(_, staged)| levels.add(&staged.levels()));
+        levels
     }
 
     /// Which batch its lines go to.

@@ -15,7 +15,6 @@ use collector::{
     config::{self, HumanDuration},
     model::{ChannelId, Position, Stream, UnitId},
     output::loki::{LokiMetrics, Proxies, PushStatus, Queue, Sender},
-    status::Reason,
 };
 use tokio::{sync::Notify, task::JoinHandle};
 
@@ -113,7 +112,7 @@ impl Running {
     }
 
     fn dropped(&self, reason: &'static str) -> u64 {
-        self.metrics.dropped_lines.get_or_create(&Reason { reason }).get()
+        self.metrics.dropped_lines.of(reason)
     }
 
     fn requests(&self, status: &str) -> u64 {

@@ -106,7 +106,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let metrics = wait_for_start(&mut collector, &interrupts)?;
     println!("{}", view::describe("signal", metrics.backend("pilcrow_signal_backend_info").as_ref()));
     println!("{}", view::describe("reader", metrics.backend("pilcrow_reader_backend_info").as_ref()));
-    println!("the collector's log: {}\n", collector.log().display());
+    println!("the collector's log: {}", collector.log().display());
+    println!("the status page, while lines are written: http://{}/\n", collector.status_address());
 
     let mut demo = Demo { args, collector, destination, interrupts, view: View::new(), usage: Usage::default() };
     let verdict = demo.write_and_judge(node)?;

@@ -7,9 +7,11 @@
 mod backends;
 mod ebpf;
 mod folders;
+mod instances;
 mod kernel;
 mod kubernetes;
 mod loki;
+mod loki_answers;
 mod privileges;
 mod reader;
 mod render;
@@ -21,6 +23,7 @@ pub use system::System;
 
 use crate::{
     config::{Config, ReaderChoice, SignalChoice},
+    output::loki::Reached,
     source::kubernetes::Probe,
     tail::notify::KindReport,
 };
@@ -40,8 +43,8 @@ pub enum Status {
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// What it belongs to: `kernel`, `ebpf`, `signal`, `reader`, `choice`, `limits`, `folders`, `kubernetes` or
-    /// `loki`.
+    /// What it belongs to: `kernel`, `ebpf`, `signal`, `reader`, `choice`, `limits`, `folders`, `collectors`,
+    /// `kubernetes` or `loki`.
     pub section: &'static str,
     /// What was looked at, in snake case; stays the same from version to version.
     pub check: &'static str,
@@ -74,6 +77,8 @@ pub struct Trials {
     pub signal: Option<Vec<KindReport>>,
     /// A push without lines to Loki: what it answered, or what is wrong and the fix.
     pub push: Option<Result<String, String>>,
+    /// What Loki's answer to it tells beside.
+    pub loki: Option<Reached>,
     /// What the Kubernetes API answered.
     pub pods: Option<Probe>,
 }
@@ -107,8 +112,10 @@ pub fn examine(config: &Config, system: &System, trials: &Trials) -> Report {
     findings.extend(choices(config, trials, &findings));
     findings.extend(privileges::limits(system));
     findings.extend(folders::examine(config));
+    findings.extend(instances::examine(config, system));
     findings.extend(trials.pods.as_ref().map(|probe| kubernetes::examine(&config.kubernetes, probe)));
     findings.extend(loki::examine(&config.loki, trials.push.as_ref()));
+    findings.extend(trials.loki.iter().flat_map(|reached| loki_answers::examine(config, reached)));
     Report { schema: 2, version: env!("CARGO_PKG_VERSION"), findings }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use serde::Serialize;
 
 use super::{Finding, Report, Status};
+use crate::admin::terminal::OneLine;
 
 impl Report {
     /// Writes it: `json`, or a table, in `colours` for a terminal.
@@ -52,9 +53,9 @@ fn write_finding(finding: &Finding, width: usize, colours: bool, out: &mut impl 
         Status::Fail => ("fail", "31"),
     };
     let word = if colours { format!("\x1b[{colour}m{word:4}\x1b[0m") } else { format!("{word:4}") };
-    writeln!(out, "  {word}  {:width$}  {}", finding.check, finding.found)?;
+    writeln!(out, "  {word}  {:width$}  {}", finding.check, OneLine(&finding.found))?;
     if let Some(fix) = &finding.fix {
-        writeln!(out, "        {:width$}  -> {fix}", "")?;
+        writeln!(out, "        {:width$}  -> {}", "", OneLine(fix))?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Remote, ago};
 use crate::{
-    admin::terminal::{Kind, Paint, bytes, count},
+    admin::terminal::{Kind, OneLine, Paint, bytes, count},
     status::view::{BackendRow, LokiRow, Summary, Totals, UnitState},
 };
 
@@ -32,16 +32,17 @@ fn write(summary: &Summary, paint: Paint, out: &mut impl io::Write) -> io::Resul
     };
     let on = node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
     let kernel = kernel.as_deref().unwrap_or("unknown");
-    let title = paint.text(Kind::Title, &format!("pilcrow {version}{on}"));
-    writeln!(out, "{title}: {verdict}, up {}, kernel {}", ago(now - started), paint.text(Kind::Aside, kernel))?;
+    let painted = |kind, text: &str| paint.text(kind, &OneLine(text).to_string());
+    let title = painted(Kind::Title, &format!("pilcrow {version}{on}"));
+    writeln!(out, "{title}: {verdict}, up {}, kernel {}", ago(now - started), painted(Kind::Aside, kernel))?;
     for (name, value) in rows(summary) {
-        writeln!(out, "  {name:9} {}", paint.text(Kind::Changed, &value))?;
+        writeln!(out, "  {name:9} {}", painted(Kind::Changed, &value))?;
     }
     for problem in &summary.problems {
-        writeln!(out, "  {}   {}", paint.text(Kind::Bad, "problem"), paint.text(Kind::Bad, problem))?;
+        writeln!(out, "  {}   {}", paint.text(Kind::Bad, "problem"), painted(Kind::Bad, problem))?;
     }
     for note in &summary.notes {
-        writeln!(out, "  note      {}", paint.text(Kind::Aside, note))?;
+        writeln!(out, "  note      {}", painted(Kind::Aside, note))?;
     }
     Ok(())
 }

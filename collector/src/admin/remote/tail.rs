@@ -2,16 +2,22 @@
 //!
 //! In: `[NAMESPACE/]POD[/CONTAINER]`. Out: a line for each, until the reader of standard output or the program goes.
 
-use std::io;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use super::{Remote, encoded};
 use crate::{
-    admin::terminal::{Kind, Paint, count, time},
-    status::view::{TailRow, UnitList, UnitRow},
+    admin::terminal::{Kind, OneLine, Paint, Printable, count, time},
+    status::view::{TailRow, UnitList, UnitRow, is_pod},
 };
+
+/// How often it is reported that lines were not shown.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// What is to be shown.
 #[derive(Clone, Debug)]
@@ -27,7 +33,32 @@ pub struct Request {
 struct Target<'t> {
     namespace: Option<&'t str>,
     pod: &'t str,
+    /// `pod` is a whole name, not the beginning of one.
+    is_whole: bool,
     container: Option<&'t str>,
+}
+
+/// Lines that were not shown, as Pilcrow tells them several times a second.
+#[derive(Debug, Default)]
+struct Missed {
+    lines: u64,
+    reported: Option<Instant>,
+}
+
+impl Missed {
+    fn note(&mut self, lines: u64) {
+        self.lines += lines;
+    }
+
+    /// How many there were since the last report, if it is time for one.
+    fn due(&mut self, now: Instant) -> Option<u64> {
+        let is_due = self.reported.is_none_or(|reported| now.saturating_duration_since(reported) >= REPORT_EVERY);
+        if self.lines == 0 || !is_due {
+            return None;
+        }
+        self.reported = Some(now);
+        Some(std::mem::take(&mut self.lines))
+    }
 }
 
 /// Writes lines until there is an error.
@@ -47,7 +78,7 @@ pub fn run(remote: &Remote, request: &Request, colours: bool, out: &mut impl io:
         }
     }
     let shows_container = units.units.iter().filter(|unit| target.selects(unit)).count() != 1;
-    let (mut event, paint) = (String::new(), Paint { colours });
+    let (mut event, mut missed, paint) = (String::new(), Missed::default(), Paint { colours });
     for line in remote.lines(&path)? {
         let line = line.context("the connection broke")?;
         if let Some(name) = line.strip_prefix("event: ") {
@@ -61,16 +92,17 @@ pub fn run(remote: &Remote, request: &Request, colours: bool, out: &mut impl io:
                     struct Dropped {
                         lines: u64,
                     }
-                    let Dropped { lines } = serde_json::from_str(data)?;
-                    out.flush()?;
-                    eprintln!(
-                        "pilcrow: {} not shown, as they came too fast; --grep selects some",
-                        count(lines, "line", "lines")
-                    );
+                    missed.note(serde_json::from_str::<Dropped>(data)?.lines);
                 }
                 _ => {}
             }
             out.flush()?;
+        }
+        if let Some(lines) = missed.due(Instant::now()) {
+            eprintln!(
+                "pilcrow: {} not shown, as they came too fast; --grep selects some",
+                count(lines, "line", "lines")
+            );
         }
     }
     bail!("Pilcrow has ended")
@@ -80,45 +112,45 @@ fn write(row: &TailRow, shows_container: bool, paint: Paint, out: &mut impl io::
     let at = row.time_ns.parse().map_or_else(|_| row.time_ns.clone(), time);
     write!(out, "{} ", paint.text(Kind::Aside, &at))?;
     if shows_container {
-        write!(out, "{} ", paint.text(Kind::Title, &format!("{}/{}/{}", row.namespace, row.pod, row.container)))?;
+        let name = OneLine(&format!("{}/{}/{}", row.namespace, row.pod, row.container)).to_string();
+        write!(out, "{} ", paint.text(Kind::Title, &name))?;
     }
     let kind = if row.stream == "stderr" { Kind::Bad } else { Kind::Good };
-    writeln!(out, "{} {}", paint.text(kind, &row.stream), super::super::terminal::Printable(&row.text))?;
+    // What follows a newline within an entry cannot be taken for an entry of its own.
+    let text = Printable(&row.text).to_string().replace('\n', "\n  ");
+    writeln!(out, "{} {text}", paint.text(kind, &row.stream))?;
     if let Some(labels) = &row.labels {
         let metadata = row.metadata.iter().flatten().map(|(name, value)| format!(" {name}={value:?}"));
         let metadata: String = metadata.collect();
-        writeln!(out, "  {}", paint.text(Kind::Aside, &format!("{labels}{metadata}")))?;
+        writeln!(out, "  {}", paint.text(Kind::Aside, &OneLine(&format!("{labels}{metadata}")).to_string()))?;
     }
     Ok(())
 }
 
 impl<'t> Target<'t> {
-    /// With two words, the first is a namespace if there is one of that name with such a pod.
+    /// The first reading of the text that has a container: with two words, the first one is a namespace or a pod. A pod's whole name
+    /// comes before the beginning of one.
     fn of(text: &'t str, units: &[UnitRow]) -> anyhow::Result<Self> {
-        let target = match text.split('/').collect::<Vec<_>>()[..] {
-            [pod] => Self { pod, ..Self::default() },
-            [first, second] => {
-                let with_namespace = Self { namespace: Some(first), pod: second, container: None };
-                match units.iter().any(|unit| with_namespace.selects(unit)) {
-                    true => with_namespace,
-                    false => Self { namespace: None, pod: first, container: Some(second) },
-                }
-            }
-            [namespace, pod, container] => Self { namespace: Some(namespace), pod, container: Some(container) },
-            _ => bail!("expected [NAMESPACE/]POD[/CONTAINER], found {text:?}"),
+        let of = |namespace, pod, container| Self { namespace, pod, is_whole: true, container };
+        let mut readings = match text.split('/').collect::<Vec<_>>()[..] {
+            [pod] => vec![of(None, pod, None)],
+            [first, second] => vec![of(Some(first), second, None), of(None, first, Some(second))],
+            [namespace, pod, container] => vec![of(Some(namespace), pod, Some(container))],
+            _ => Vec::new(),
         };
-        if target.pod.is_empty() {
+        if readings.is_empty() || readings.iter().all(|reading| reading.pod.is_empty()) {
             bail!("expected [NAMESPACE/]POD[/CONTAINER], found {text:?}");
         }
-        if !units.iter().any(|unit| target.selects(unit)) {
-            bail!("no container of this node is {text}; `pilcrow top` lists all {}", units.len());
-        }
-        Ok(target)
+        let beginnings: Vec<_> = readings.iter().map(|reading| Self { is_whole: false, ..*reading }).collect();
+        readings.extend(beginnings);
+        readings.retain(|reading| !reading.pod.is_empty());
+        let found = readings.into_iter().find(|reading| units.iter().any(|unit| reading.selects(unit)));
+        found.with_context(|| format!("no container of this node is {text}; `pilcrow top` lists all {}", units.len()))
     }
 
     fn selects(&self, unit: &UnitRow) -> bool {
         self.namespace.is_none_or(|namespace| namespace == unit.namespace)
-            && unit.pod.starts_with(self.pod)
+            && is_pod(self.pod, &unit.pod, self.is_whole)
             && self.container.is_none_or(|container| container == unit.container)
     }
 }
@@ -149,12 +181,43 @@ mod tests {
     fn two_words_are_a_namespace_with_a_pod_or_a_pod_with_a_container() {
         let units = [unit("shop", "web-1", "nginx"), unit("shop", "db-0", "postgres")];
         let of = |text| Target::of(text, &units).map_err(|error| error.to_string());
-        assert_eq!(of("web"), Ok(Target { namespace: None, pod: "web", container: None }));
-        assert_eq!(of("shop/web"), Ok(Target { namespace: Some("shop"), pod: "web", container: None }));
-        assert_eq!(of("db/postgres"), Ok(Target { namespace: None, pod: "db", container: Some("postgres") }));
+        let target = |namespace, pod, container| Ok(Target { namespace, pod, is_whole: false, container });
+        assert_eq!(of("web"), target(None, "web", None));
+        assert_eq!(of("shop/web"), target(Some("shop"), "web", None));
+        assert_eq!(of("db/postgres"), target(None, "db", Some("postgres")));
         assert_eq!(of("shop/web-1/nginx").unwrap().container, Some("nginx"));
         assert_eq!(of("shop/cache"), Err("no container of this node is shop/cache; `pilcrow top` lists all 2".into()));
-        assert!(of("a/b/c/d").is_err());
+        for wrong in ["a/b/c/d", "", "shop/", "//nginx"] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_pods_whole_name_comes_before_the_beginning_of_one() {
+        let units = [unit("shop", "web-1", "nginx"), unit("shop", "web-10", "nginx"), unit("web-1", "db", "nginx")];
+        let selected = |text: &str| {
+            let target = Target::of(text, &units).unwrap();
+            units.iter().filter(|unit| target.selects(unit)).map(|unit| &*unit.pod).collect::<Vec<_>>()
+        };
+        for text in ["web-1", "shop/web-1", "web-1/nginx", "shop/web-1/nginx"] {
+            assert_eq!(selected(text), ["web-1"], "{text}");
+        }
+        assert_eq!(selected("web"), ["web-1", "web-10"]);
+        assert_eq!(selected("web-1/d"), ["db"]);
+    }
+
+    #[test]
+    fn lines_that_are_not_shown_are_reported_at_once_and_then_every_few_seconds() {
+        let (mut missed, start) = (Missed::default(), Instant::now());
+        let at = |quarter: u64| start + Duration::from_millis(250 * quarter);
+        let reports: Vec<_> = (0..60_u64)
+            .filter_map(|quarter| {
+                missed.note(10);
+                missed.due(at(quarter))
+            })
+            .collect();
+        assert_eq!(reports, [10, 200, 200]);
+        assert_eq!((missed.due(at(80)), missed.due(at(120))), (Some(190), None));
     }
 
     #[test]
@@ -169,11 +232,11 @@ mod tests {
             stream: "stderr".into(),
             labels: Some("{a=\"b\"}".into()),
             metadata: Some([("level".to_owned(), "warn".to_owned())].into()),
-            text: "\x1b[2Jhi".into(),
+            text: "\x1b[2Jhi\n\u{202e}there".into(),
         };
         let mut out = Vec::new();
         write(&row, true, Paint { colours: false }, &mut out).unwrap();
-        let shown = "2026-01-02T03:04:05Z n/p/c stderr \\u{1b}[2Jhi\n  {a=\"b\"} level=\"warn\"\n";
+        let shown = "2026-01-02T03:04:05Z n/p/c stderr \\u{1b}[2Jhi\n  \\u{202e}there\n  {a=\"b\"} level=\"warn\"\n";
         assert_eq!(String::from_utf8(out).unwrap(), shown);
     }
 }

@@ -16,13 +16,15 @@ use super::{
     short,
 };
 use crate::{
-    admin::terminal::{Kind, Paint, Printable, bytes},
+    admin::terminal::{Kind, OneLine, Paint, bytes, count},
     status::view::{Summary, UnitList, UnitRow, UnitState},
 };
 
 const REFRESH: Duration = Duration::from_secs(1);
 /// Rates need two looks, so far apart.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(1100);
+/// Of a reason, where names are long.
+const REASON_COLUMNS: usize = 24;
 /// A signal is looked for so often.
 const KEY_WAIT: Duration = Duration::from_millis(250);
 
@@ -32,6 +34,7 @@ enum Sort {
     Lines,
     Bytes,
     Lag,
+    Errors,
     Name,
     State,
 }
@@ -87,6 +90,7 @@ impl Look {
             'l' => Sort::Lines,
             'b' => Sort::Bytes,
             'g' => Sort::Lag,
+            'e' => Sort::Errors,
             'n' => Sort::Name,
             's' => Sort::State,
             'r' => {
@@ -105,6 +109,7 @@ impl Look {
             Sort::Lines => rate(b.lines_per_s).total_cmp(&rate(a.lines_per_s)).then(b.lines.cmp(&a.lines)),
             Sort::Bytes => rate(b.bytes_per_s).total_cmp(&rate(a.bytes_per_s)).then(b.bytes.cmp(&a.bytes)),
             Sort::Lag => b.lag_bytes.cmp(&a.lag_bytes),
+            Sort::Errors => b.errors().cmp(&a.errors()),
             Sort::Name => Ordering::Equal,
             Sort::State => a.state.cmp(&b.state),
         };
@@ -119,17 +124,31 @@ fn table(summary: &Summary, units: &UnitList, look: Look, rows: usize, columns: 
     let mut sorted: Vec<&UnitRow> = units.units.iter().collect();
     sorted.sort_by(|a, b| look.order(a, b));
     let paint = look.paint;
-    let mut screen =
-        head(summary, &sorted).map(|row| cut(&row, columns)).map(|row| paint.text(Kind::Aside, &row)).to_vec();
+    let mut screen = head(summary, &sorted)
+        .map(|row| cut(&OneLine(&row).to_string(), columns))
+        .map(|row| paint.text(Kind::Aside, &row))
+        .to_vec();
     if let Some(problem) = summary.problems.first() {
-        screen.push(paint.text(Kind::Bad, &cut(problem, columns)));
+        screen.push(paint.text(Kind::Bad, &cut(&OneLine(problem).to_string(), columns)));
     }
-    let name = |unit: &UnitRow| Printable(&format!("{}/{}/{}", unit.namespace, unit.pod, unit.container)).to_string();
+    let name = |unit: &UnitRow| OneLine(&format!("{}/{}/{}", unit.namespace, unit.pod, unit.container)).to_string();
     let names: Vec<String> = sorted.iter().map(|unit| name(unit)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let width = longest.clamp(9, columns.saturating_sub(48).max(20));
-    let title =
-        format!("{:width$} {:10} {:>8} {:>10} {:>10}  REASON", "CONTAINER", "STATE", "LINES/S", "BYTES/S", "LAG");
+    // The other columns, and as much of the reasons as tells them apart.
+    let reasons = if sorted.iter().any(|unit| !unit.reason.is_empty()) { REASON_COLUMNS } else { 0 };
+    let others = reasons + if summary.levels { 57 } else { 48 };
+    let width = longest.clamp(9, columns.saturating_sub(others).max(20));
+    // Where levels are not counted there is no such column.
+    let errors = |text: &str| if summary.levels { format!(" {text:>8}") } else { String::new() };
+    let title = format!(
+        "{:width$} {:10} {:>8} {:>10} {:>10}{}  REASON",
+        "CONTAINER",
+        "STATE",
+        "LINES/S",
+        "BYTES/S",
+        "LAG",
+        errors("ERRORS")
+    );
     screen.push(paint.text(Kind::Title, &cut(&title, columns)));
     // The last row has the keys.
     let room = rows.saturating_sub(screen.len() + 1);
@@ -138,11 +157,12 @@ fn table(summary: &Summary, units: &UnitList, look: Look, rows: usize, columns: 
         let state = format!("{:?}", unit.state).to_lowercase();
         let bytes_rate = unit.bytes_per_s.map_or("-".into(), |rate| bytes(rate as u64));
         let row = format!(
-            "{:width$} {state:10} {:>8} {bytes_rate:>10} {:>10}  {}",
+            "{:width$} {state:10} {:>8} {bytes_rate:>10} {:>10}{}  {}",
             cut(name, width),
             rate(unit.lines_per_s),
             bytes(unit.lag_bytes),
-            Printable(&unit.reason)
+            errors(&unit.errors().map_or("-".into(), |errors| errors.to_string())),
+            OneLine(&unit.reason)
         );
         let row = cut(row.trim_end(), columns);
         screen.push(match unit.state {
@@ -154,7 +174,8 @@ fn table(summary: &Summary, units: &UnitList, look: Look, rows: usize, columns: 
     if rows != usize::MAX {
         let more = sorted.len().saturating_sub(room);
         let more = if more > 0 { format!("{more} more; ") } else { String::new() };
-        let keys = format!("{more}sort: l lines  b bytes  g lag  n name  s state; r reverse; q quit");
+        let by_errors = if summary.levels { "  e errors" } else { "" };
+        let keys = format!("{more}sort: l lines  b bytes  g lag{by_errors}  n name  s state; r reverse; q quit");
         screen.push(paint.text(Kind::Aside, &cut(&keys, columns)));
     }
     screen
@@ -164,7 +185,7 @@ fn head(summary: &Summary, units: &[&UnitRow]) -> [String; 2] {
     let Summary { version, node, started, now, loki, totals, notifier, reader, .. } = summary;
     let on = node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
     let sum = |of: fn(&UnitRow) -> Option<f64>| units.iter().filter_map(|unit| of(unit)).sum::<f64>();
-    let told = match loki.outage_since {
+    let acknowledged = match loki.outage_since {
         Some(since) => format!("takes nothing since {}", ago(now - since)),
         None => match loki.last_acknowledged {
             Some(at) => format!("acknowledged {} ago", ago(now - at)),
@@ -173,18 +194,18 @@ fn head(summary: &Summary, units: &[&UnitRow]) -> [String; 2] {
     };
     [
         format!(
-            "pilcrow {version}{on}, up {}; {} and {}; Loki {told}",
+            "pilcrow {version}{on}, up {}; {} and {}; Loki {acknowledged}",
             ago(now - started),
             notifier.backend,
             if reader.backend.is_empty() { "-" } else { &reader.backend },
         ),
         format!(
-            "{} containers; {} lines/s, {}/s; {} wait on the disk; {} lines dropped; {} of memory",
-            units.len(),
+            "{}; {} lines/s, {}/s; {} wait on the disk; {} dropped; {} of memory",
+            count(units.len() as u64, "container", "containers"),
             short(sum(|unit| unit.lines_per_s)),
             bytes(sum(|unit| unit.bytes_per_s) as u64),
             bytes(totals.lag_bytes),
-            totals.lines_dropped,
+            count(totals.lines_dropped, "line", "lines"),
             bytes(totals.memory_bytes),
         ),
     ]
@@ -277,6 +298,34 @@ mod tests {
             !shown.contains('\x1b') && shown.contains("parked            -          -       90 B  Loki refuses it"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn a_name_or_a_reason_stays_in_its_row_and_shows_its_direction() {
+        let mut odd = unit("a\nb\t\u{202e}c", None, 0, UnitState::Parked);
+        odd.reason = "one\ntwo\r\u{2067}".into();
+        let list = UnitList { now: 5000, units: vec![odd] };
+        let summary = Summary { problems: vec!["no\nlogs".into()], node: Some("pi\n1".into()), ..summary() };
+        let look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours: false } };
+        let shown = table(&summary, &list, look, usize::MAX, 200);
+        assert_eq!(shown.len(), 5, "{shown:?}");
+        assert!(shown.iter().all(|row| !row.contains(['\n', '\t', '\r', '\u{202e}', '\u{2067}'])), "{shown:?}");
+        assert!(shown[4].starts_with("shop/a\\nb\\t\\u{202e}c/web "), "{shown:?}");
+    }
+
+    #[test]
+    fn errors_are_shown_and_sorted_by_where_levels_are_counted() {
+        let mut failing = unit("failing", None, 0, UnitState::Collecting);
+        failing.levels =
+            Some([("error", 5), ("fatal", 1), ("info", 70)].map(|(level, n)| (level.to_owned(), n)).into());
+        let units = || vec![unit("quiet", Some(9.0), 0, UnitState::Collecting), failing.clone()];
+        let mut look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours: false } };
+        assert!(look.press('e'));
+        let summary = Summary { levels: true, ..summary() };
+        let shown = table(&summary, &UnitList { now: 5000, units: units() }, look, 10, 200);
+        assert!(shown[2].contains(" ERRORS") && shown[5].contains("  e errors"), "{shown:?}");
+        assert!(shown[3].starts_with("shop/failing/web") && shown[3].ends_with("        6"), "{shown:?}");
+        assert!(shown[4].ends_with("        -"), "{shown:?}");
     }
 
     #[test]

@@ -4,7 +4,10 @@
 //! and pkg/loghttp/push/push.go; Loki gives most reasons in text only. What label values contain is ignored
 //! ([`super::sentence`]).
 
-use std::{borrow::Cow, time::Duration};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use hyper::StatusCode;
 
@@ -116,6 +119,8 @@ pub(super) struct Answer {
     pub(super) location: Option<String>,
     /// `Content-Type`, empty if there is none.
     pub(super) content_type: String,
+    /// `Date`, if there is one: by the clock of whoever answers.
+    pub(super) date: Option<SystemTime>,
     /// The body's first kilobytes.
     pub(super) text: String,
 }
@@ -284,7 +289,8 @@ mod tests {
 
     fn verdict(status: u16, text: &str) -> Verdict {
         let status = StatusCode::from_u16(status).unwrap();
-        Answer { status, retry_after: None, location: None, content_type: String::new(), text: text.into() }.verdict(10)
+        let (content_type, text) = (String::new(), text.into());
+        Answer { status, retry_after: None, location: None, content_type, date: None, text }.verdict(10)
     }
 
     fn obstacle(status: u16, text: &str) -> Obstacle {
@@ -408,6 +414,7 @@ mod tests {
             retry_after: None,
             location: None,
             content_type: "text/html".into(),
+            date: None,
             text: text.into(),
         };
         assert!(matches!(answer.verdict(1), Verdict::Again(Obstacle { pace: Pace::Fix, .. })));

@@ -33,6 +33,8 @@ const USER_AGENT: &str = concat!("pilcrow/", env!("CARGO_PKG_VERSION"));
 const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
 /// Of the body of an answer to a push; Loki writes a few sentences at most.
 const ANSWER_MAX_BYTES: usize = 16 << 10;
+/// Of its configuration, which has some 80 KiB.
+const CONFIG_MAX_BYTES: usize = 1 << 20;
 /// Loki closes idle connections after 120 s.
 const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(90);
 /// They describe the body, so the configuration cannot set them.
@@ -113,8 +115,8 @@ impl Client {
     ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let body = SentBody::new(body);
         let all_sent = body.all_sent();
-        let exchange =
-            self.exchange(Method::POST, self.endpoint.uri.clone(), tenant, Either::Left(body), ANSWER_MAX_BYTES);
+        let uri = self.endpoint.uri.clone();
+        let exchange = self.exchange(Method::POST, uri, tenant, Either::Left(body), ANSWER_MAX_BYTES);
         let timeout = self.config.timeout.0;
         async move {
             let late = |_| Err(failure::timed_out(timeout, all_sent.load(Ordering::Relaxed)));
@@ -125,6 +127,12 @@ impl Client {
     /// Asks for the limits that Loki publishes. The future borrows nothing.
     pub(super) fn published_limits(&self) -> impl Future<Output = Option<Answer>> + use<> {
         let exchange = self.beside_push("drilldown-limits").map(|uri| self.ask(uri, &None, ANSWER_MAX_BYTES));
+        async move { exchange?.await.ok() }
+    }
+
+    /// Asks for Loki's configuration. The future borrows nothing.
+    pub(super) fn loki_config(&self) -> impl Future<Output = Option<Answer>> + use<> {
+        let exchange = self.endpoint.beside_api("config").map(|uri| self.ask(uri, &None, CONFIG_MAX_BYTES));
         async move { exchange?.await.ok() }
     }
 
@@ -273,6 +281,7 @@ async fn read_answer(response: Response<Incoming>, max_bytes: usize) -> Result<A
         retry_after: field(header::RETRY_AFTER).and_then(retry_after),
         location: field(header::LOCATION).map(str::to_owned),
         content_type: field(header::CONTENT_TYPE).map(str::to_ascii_lowercase).unwrap_or_default(),
+        date: field(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok()),
         text: String::from_utf8_lossy(&text).into_owned(),
     })
 }

@@ -31,8 +31,18 @@ impl Endpoint {
     /// The address of another part of the same API, such as `/loki/api/v1/NAME`, where the push address is Loki's own.
     pub(super) fn beside_push(&self, name: &str) -> Option<Uri> {
         let base = self.uri.path().strip_suffix("push").filter(|base| base.ends_with("/loki/api/v1/"))?;
+        self.at(&format!("{base}{name}"))
+    }
+
+    /// The address of what Loki serves beside its API, such as `/NAME`, where the push address is Loki's own.
+    pub(super) fn beside_api(&self, name: &str) -> Option<Uri> {
+        let base = self.uri.path().strip_suffix(PUSH_PATH)?;
+        self.at(&format!("{base}/{name}"))
+    }
+
+    fn at(&self, path: &str) -> Option<Uri> {
         let mut parts = self.uri.clone().into_parts();
-        parts.path_and_query = Some(format!("{base}{name}").parse().ok()?);
+        parts.path_and_query = Some(path.parse().ok()?);
         Uri::from_parts(parts).ok()
     }
 }
@@ -71,6 +81,10 @@ mod tests {
         let beside = |url| Endpoint::parse(url).unwrap().beside_push("drilldown-limits");
         let expected = "https://host/a/loki/api/v1/drilldown-limits";
         assert_eq!(beside("https://host/a").unwrap().to_string(), expected);
+        assert_eq!(beside("https://host/api/prom/push"), None);
+        let beside = |url| Endpoint::parse(url).unwrap().beside_api("config").map(|uri| uri.to_string());
+        assert_eq!(beside("https://host/a").as_deref(), Some("https://host/a/config"));
+        assert_eq!(beside("http://loki:3100").as_deref(), Some("http://loki:3100/config"));
         assert_eq!(beside("https://host/api/prom/push"), None);
     }
 }

@@ -105,6 +105,7 @@ mod tests {
             retry_after: None,
             location: None,
             content_type: String::new(),
+            date: None,
             text: text.into(),
         }
     }

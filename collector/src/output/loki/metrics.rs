@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Unit,
 };
 
-use crate::status::{Metrics, Reason};
+use crate::status::{DroppedLines, Metrics, Reason};
 
 /// How a push request ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -25,7 +25,7 @@ pub struct PushStatus {
 pub struct LokiMetrics {
     pub sent_lines: Counter,
     pub sent_bytes: Counter,
-    pub dropped_lines: Family<Reason, Counter>,
+    pub dropped_lines: DroppedLines,
     pub acknowledged_lines: Counter,
     pub acknowledged_bytes: Counter,
     pub push_requests: Family<PushStatus, Counter>,

@@ -23,6 +23,7 @@ mod outcome;
 mod parking;
 mod pieces;
 mod probe;
+mod published;
 mod rate;
 mod refusal;
 mod schedule;
@@ -48,6 +49,7 @@ use tokio::sync::Notify;
 
 pub use self::metrics::{LokiMetrics, PushStatus};
 pub use self::probe::{Reached, probe, probe_through};
+pub use self::published::PublishedLimits;
 pub use self::series::{SeriesQuery, StreamLabels, series};
 use self::{
     attempt::{Attempts, Event},

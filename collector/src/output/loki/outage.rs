@@ -75,10 +75,10 @@ impl Outage {
         current.too_much = *pace == Pace::Slower;
         current.needs_a_fix = *pace == Pace::Fix;
         if is_news {
-            let url = &self.url;
+            let (url, stop) = (&self.url, full_stop(&text));
             match pace {
-                Pace::Fix => error!(%url, "{text}. The lines are kept and sent again until then"),
-                _ => warn!(%url, "{text}. The lines are kept and sent again"),
+                Pace::Fix => error!(%url, "{text}{stop} The lines are kept and sent again until then"),
+                _ => warn!(%url, "{text}{stop} The lines are kept and sent again"),
             }
         }
         current.last = text;
@@ -185,9 +185,19 @@ impl Current {
     }
 }
 
+/// What ends a sentence that does not end by itself.
+fn full_stop(sentence: &str) -> &'static str {
+    if sentence.ends_with(['.', '?', '!']) { "" } else { "." }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sentence_that_asks_has_no_full_stop() {
+        assert_eq!(["is Loki running?", "503 Service Unavailable", "slow down."].map(full_stop), ["", ".", ""]);
+    }
 
     fn obstacle(summary: &'static str, pace: Pace) -> Obstacle {
         Obstacle {

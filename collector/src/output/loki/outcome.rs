@@ -16,7 +16,7 @@ use super::{
     schedule::{InFlight, Schedule},
     size::SLOW_BYTES_MIN,
 };
-use crate::{batch::Part, status::Reason};
+use crate::batch::Part;
 
 /// A stream is parked after so many refusals of requests with it alone.
 const PARK_AFTER: u32 = 3;
@@ -394,7 +394,7 @@ impl Schedule {
 
     fn count_refused(&mut self, refusal: &Refusal) {
         for (reason, lines) in &refusal.counts {
-            self.metrics.dropped_lines.get_or_create(&Reason { reason }).inc_by(*lines);
+            self.metrics.dropped_lines.add(reason, *lines);
         }
         let Some(not_logged) = self.refused_throttle.permit() else { return };
         let reasons: Vec<_> = refusal.counts.iter().map(|(reason, lines)| format!("{reason}: {lines}")).collect();

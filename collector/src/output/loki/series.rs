@@ -113,6 +113,7 @@ mod tests {
 
     fn answer(status: u16, text: &str) -> Answer {
         Answer {
+            date: None,
             status: hyper::StatusCode::from_u16(status).unwrap(),
             retry_after: None,
             location: None,

@@ -1,7 +1,7 @@
 // Building and updating elements. Text goes in as text only: nothing here or elsewhere parses markup, so what a pod is called
 // or writes cannot become an element.
 
-/** An element. `props`: `class`, `text`, `on: {event: function}`, else attributes; null leaves one out. */
+/** An element. `props`: `class`, `text`, `name` (a text that has one line), `on: {event: function}`, else attributes; null leaves one out. */
 function h(tag, props, ...children) {
   return fill(document.createElement(tag), props, children);
 }
@@ -18,6 +18,8 @@ function fill(node, props, children) {
       for (const [event, act] of Object.entries(value)) node.addEventListener(event, act);
     } else if (name === 'text') {
       node.textContent = visible(value);
+    } else if (name === 'name') {
+      node.textContent = visibleName(value);
     } else {
       node.setAttribute(name, value === true ? '' : value);
     }
@@ -48,12 +50,20 @@ function whenChanged(node, key, make) {
   node.replaceChildren(...make().filter(Boolean));
 }
 
+// The characters that admin/terminal.rs hides, but for tab and newline.
+const HIDDEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+
 /** What cannot be seen, and what would turn the direction of the text beside it, as visible characters. */
 function visible(text) {
-  return String(text).replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g, (c) => {
-    const code = c.charCodeAt(0).toString(16);
+  return String(text).replace(HIDDEN, (c) => {
+    const code = c.codePointAt(0).toString(16);
     return code.length <= 2 ? `\\x${code.padStart(2, '0')}` : `‹U+${code.toUpperCase()}›`;
   });
+}
+
+/** The same for a name, which is told from others by its white space, too. */
+function visibleName(text) {
+  return visible(text).replace(/[\t\n]/g, (c) => (c === '\n' ? '\\x0a' : '\\x09'));
 }
 
 /** Rows of a description list: [term, value, note]; a value that is null is shown as a dash. */

@@ -60,15 +60,8 @@ function verdict(status, off, instead) {
       todo: ['Run pilcrow doctor on this node: it names folders that are missing or cannot be read.'],
     };
   }
-  // Of a node that cannot tell how old the oldest line is, how much waits says as much.
-  const age = totals.lag_seconds;
-  if (age === null ? totals.lag_bytes > BEHIND_BYTES : age > 60) {
-    return {
-      level: 'warn',
-      title: 'Working, but behind',
-      text: age === null ? `${waits}.` : `The oldest line that Loki has not taken is ${duration(age * 1000)} old. ${waits}.`,
-      todo: [],
-    };
+  if (totals.lag_bytes > BEHIND_BYTES) {
+    return { level: 'warn', title: 'Working, but behind', text: `${waits}.`, todo: [] };
   }
   if (!loki.last_acknowledged) {
     return { level: 'wait', title: 'Waiting for the first lines', text: `${plural(units.collecting, 'container is', 'containers are')} followed; Loki has acknowledged nothing yet.`, todo: [] };
@@ -76,7 +69,7 @@ function verdict(status, off, instead) {
   return {
     level: 'good',
     title: 'Everything arrives',
-    text: `Loki acknowledged the last lines ${ago(loki.last_acknowledged, status.now)}. ${(age === null ? totals.lag_bytes < LATE_BYTES : age < 5) ? 'Nothing is late.' : `${waits}.`}`,
+    text: `Loki acknowledged the last lines ${ago(loki.last_acknowledged, status.now)}. ${totals.lag_bytes < LATE_BYTES ? 'Nothing is late.' : `${waits}.`}`,
     todo: [],
   };
 }
@@ -154,7 +147,7 @@ function overview(page) {
       ['Last answer', l.last_answer, l.last_answer_at ? ago(l.last_answer_at, now) : null],
       l.outage_since ? ['Outage since', clock(l.outage_since, now), duration(now - l.outage_since)] : null,
       ['Waiting in memory', bytes(l.waiting_bytes)],
-      ['Waiting on the disk', bytes(totals.lag_bytes), totals.lag_seconds >= 1 ? `the oldest line is ${duration(totals.lag_seconds * 1000)} old` : null],
+      ['Waiting on the disk', bytes(totals.lag_bytes)],
       ['Refused streams', count(l.parked_streams)],
       ['Acknowledged', plural(totals.lines_acknowledged, 'line', 'lines'), 'since the start'],
     ];

@@ -166,7 +166,7 @@ function lineOf(line, named) {
   const metadata = Object.entries(line.metadata || {}).map(([k, v]) => `${k}=${JSON.stringify(v)}`).join(' ');
   return h('div', { class: line.stream === 'stderr' ? 'entry stderr' : 'entry' },
     h('time', { text: clockOfNanoseconds(line.time_ns) }), ' ',
-    named ? h('a', { href: `#/unit/${encodeURIComponent(line.unit)}`, text: `${line.namespace}/${line.pod}/${line.container}` }) : null, named ? ' ' : null,
+    named ? h('a', { href: `#/unit/${encodeURIComponent(line.unit)}`, name: `${line.namespace}/${line.pod}/${line.container}` }) : null, named ? ' ' : null,
     line.stream === 'stderr' ? h('span', { class: 'unseen', text: 'stderr ' }) : null,
     h('bdi', { class: 'words', text: line.text }),
     line.labels || metadata ? h('small', { class: 'of', text: [line.labels, metadata].filter(Boolean).join('  ') }) : null);

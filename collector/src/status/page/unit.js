@@ -20,9 +20,9 @@ function unitPage(page, id) {
   function show(unit) {
     missing.hidden = true;
     details.hidden = false;
-    say(title, unit.pod);
+    say(title, visibleName(unit.pod));
     whenChanged(where, unit.pod, () => [
-      h('span', null, 'namespace ', h('b', { text: unit.namespace })), h('span', null, 'container ', h('b', { text: unit.container }))]);
+      h('span', null, 'namespace ', h('b', { name: unit.namespace })), h('span', null, 'container ', h('b', { name: unit.container }))]);
     whenChanged(state, `${unit.state} ${unit.reason}`, () => [stateMark(unit.state), unit.reason ? h('span', { text: unit.reason }) : null]);
     showFigures(unit);
     whenChanged(refusal, JSON.stringify(unit.last_refusal), () => [unit.last_refusal ? h('section', { class: 'card refused' },
@@ -31,7 +31,7 @@ function unitPage(page, id) {
     whenChanged(labels, JSON.stringify(unit.streams), () => [h('section', { class: 'card' }, h('h2', { text: 'Labels' }),
       ...(unit.streams && unit.streams.length ? streams(unit.streams) : [h('p', { class: 'text', text: 'None: its lines are not sent.' })]))]);
     whenChanged(files, JSON.stringify(unit.files), () => [filesCard(unit.files || [])]);
-    whenChanged(stages, JSON.stringify([unit.stages, unit.scope]), () => [stagesCard(unit)]);
+    whenChanged(stages, JSON.stringify(unit.stages), () => [stagesCard(unit.stages)]);
   }
 
   function showFigures(unit) {
@@ -83,7 +83,7 @@ function streams(all) {
 /** [name, value, how]: `how` is '', 'new', 'changed' or 'removed'. */
 function labelList(rows) {
   return h('ul', { class: 'labels' }, ...rows.map(([name, value, how]) => h('li', { class: how || null },
-    how ? h('span', { class: 'unseen', text: `${how}: ` }) : null, h('b', { text: name }), '=', h('bdi', { text: value }))));
+    how ? h('span', { class: 'unseen', text: `${how}: ` }) : null, h('b', { name }), '=', h('bdi', { name: value }))));
 }
 
 /** Each rule with what it changed. */
@@ -107,18 +107,18 @@ function filesCard(files) {
         const bar = h('span', { class: 'bar' });
         if (part !== null) bar.append(h('span'));
         if (part !== null) bar.firstChild.style.width = `${part * 100}%`;
-        return h('tr', null, h('td', null, h('bdi', { text: f.name })),
+        return h('tr', null, h('td', null, h('bdi', { name: f.name })),
           h('td', null, bar, h('small', { text: f.bytes === null ? `to ${count(f.position)}` : `${bytes(f.position)} of ${bytes(f.bytes)}` })),
           h('td', { text: f.state }));
       }))));
 }
 
-function stagesCard({ stages, scope }) {
+function stagesCard(stages) {
   return h('section', { class: 'card' }, h('h2', { text: 'Pipeline' }),
     !stages || stages.length === 0 ? h('p', { class: 'text', text: 'No stages: lines are sent as they were written.' })
       : h('table', { class: 'plain' }, h('thead', null, h('tr', null,
         ...['Stage', 'Lines in', 'Dropped'].map((t, i) => h('th', { scope: 'col', class: i ? 'number' : null, text: t })))),
       h('tbody', null, ...stages.map((s) => h('tr', null, h('td', null, h('code', { text: s.stage }), h('small', { text: s.place })),
         h('td', { class: 'number', text: count(s.in) }), h('td', { class: `number${s.dropped ? '' : ' zero'}`, text: count(s.dropped) }))))),
-    stages && scope === 'node' ? h('p', { class: 'hint', text: 'Counted for the whole node, not for this container alone.' }) : null);
+    stages && stages.length ? h('p', { class: 'hint', text: 'Counted for all containers of this node with these stages together.' }) : null);
 }

@@ -141,9 +141,9 @@ function unitRow(unit) {
     const cell = h('td', { class: `c-${column.key}${column.number ? ' number' : ''}` });
     if (column.key === 'state') cell.append(mark);
     else if (column.key === 'pod') {
-      cell.append(h('a', { href: `#/unit/${encodeURIComponent(unit.id)}` }, h('bdi', { text: unit.pod })),
-        h('small', { class: 'narrow', text: `${unit.namespace} / ${unit.container}` }), reason);
-    } else if (!column.number) cell.append(h('bdi', { text: unit[column.key] }));
+      cell.append(h('a', { href: `#/unit/${encodeURIComponent(unit.id)}` }, h('bdi', { name: unit.pod })),
+        h('small', { class: 'narrow', name: `${unit.namespace} / ${unit.container}` }), reason);
+    } else if (!column.number) cell.append(h('bdi', { name: unit[column.key] }));
     return cell;
   });
   const node = h('tr', null, ...cells);

@@ -16,11 +16,15 @@ pub(super) async fn answer(path: &str, tail: bool, view: &View) -> Option<Answer
         None if path == "units" => view.units().await.map_or_else(busy, |units| json(&units)),
         Some(("units", name)) => match view.unit(unit_of(name)?).await {
             Ok(Some(unit)) => json(&unit),
-            Ok(None) => text(StatusCode::NOT_FOUND, "no such unit: its container is gone\n".into()),
+            Ok(None) => no_unit(),
             Err(error) => busy(error),
         },
         _ => return None,
     })
+}
+
+pub(super) fn no_unit() -> Answer {
+    text(StatusCode::NOT_FOUND, "no such unit: its container is gone, or Pilcrow was restarted\n".into())
 }
 
 pub(super) fn busy(_: Busy) -> Answer {

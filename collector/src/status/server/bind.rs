@@ -10,8 +10,9 @@ use std::{
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-/// Connections that may wait to be accepted, as in std.
-const BACKLOG: i32 = 128;
+/// Connections that may wait to be accepted; the kernel has a limit of its own (net.core.somaxconn). Where more come at once,
+/// a probe's has to be made again after a second, its whole timeout in Kubernetes.
+pub(super) const BACKLOG: i32 = 1024;
 
 /// The address of the status server is not available.
 #[derive(Debug)]
@@ -47,7 +48,11 @@ pub fn bind(listen: SocketAddr) -> Result<TcpListener, BindError> {
         SocketAddr::V6(address) if *address.ip() == Ipv6Addr::UNSPECIFIED => bind_both(listen),
         _ => TcpListener::bind(listen),
     };
-    let ready = bound.and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    let ready = bound.and_then(|listener| {
+        // Listens already: only the number is new.
+        net::listen(&listener, BACKLOG)?;
+        listener.set_nonblocking(true).map(|()| listener)
+    });
     ready.map_err(|error| BindError { listen, error })
 }
 

@@ -1,7 +1,7 @@
 //! `/api/v1/tail`: lines as they pass, as server-sent events.
 //!
 //! In: a request from a peer that may see logs. Out: events until the peer goes. Guarantees a bounded number of viewers with a
-//! bounded buffer each, at most [`LINES_A_SECOND`] lines for each, and that one who takes nothing for a minute is ended. Logs are
+//! bounded buffer each, at most [`LINES_A_SECOND`] lines for all of them, and that one who takes nothing for a minute is ended. Logs are
 //! secrets: without `http.tail` only peers of this machine see them, which is where `kubectl port-forward` and `exec` come from,
 //! and only by an address that no foreign web page can have under its own name (DNS rebinding).
 
@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -38,7 +38,7 @@ use crate::status::view::{TapBuffer, TapSpec, View, unit_of};
 const VIEWERS_MAX: usize = 20;
 /// Lines go out so often.
 const PACE: Duration = Duration::from_millis(250);
-/// Lines that a viewer gets in a second: more than anybody can read.
+/// Lines that all viewers together get in a second: more than anybody can read, and a bound of what they cost.
 const LINES_A_SECOND: usize = 1000;
 /// A silent connection has a comment so often, which shows whether the peer is still there.
 const KEEP_EVERY: Duration = Duration::from_secs(15);
@@ -57,29 +57,41 @@ pub(super) type Lines = StreamBody<Pin<Box<dyn Stream<Item = Result<Frame<Bytes>
 
 /// Whether a connection is a viewer's, and takes what it is sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stay(Arc<Moves>);
+pub(super) struct Activity(Arc<Frames>);
 
 #[derive(Debug, Default)]
-struct Moves {
+struct Frames {
+    /// Its request has come.
+    asked: AtomicBool,
     /// Frames that were taken; 0: it is no viewer's.
-    frames: AtomicU32,
+    taken: AtomicU32,
     seen: AtomicU32,
 }
 
-impl Stay {
+impl Activity {
+    /// Its request has come.
+    pub(super) fn note_request(&self) {
+        self.0.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether its request has come.
+    pub(super) fn has_asked(&self) -> bool {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
     /// Whether it is a viewer's.
-    pub(super) fn is_long(&self) -> bool {
-        self.0.frames.load(Ordering::Relaxed) > 0
+    pub(super) fn is_viewers(&self) -> bool {
+        self.0.taken.load(Ordering::Relaxed) > 0
     }
 
     /// Whether it is a viewer's that took something since the last call.
-    pub(super) fn has_moved(&self) -> bool {
-        let frames = self.0.frames.load(Ordering::Relaxed);
-        self.0.seen.swap(frames, Ordering::Relaxed) != frames
+    pub(super) fn has_advanced(&self) -> bool {
+        let taken = self.0.taken.load(Ordering::Relaxed);
+        self.0.seen.swap(taken, Ordering::Relaxed) != taken
     }
 
-    fn moves(&self) {
-        self.0.frames.fetch_add(1, Ordering::Relaxed);
+    fn note_frame(&self) {
+        self.0.taken.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +106,11 @@ impl Default for Tails {
 }
 
 impl Tails {
-    pub(super) fn begin(&self, request: &Head, peer: SocketAddr, view: &View, stay: &Stay) -> Answer {
+    fn lines_each(&self) -> usize {
+        lines_each(VIEWERS_MAX.saturating_sub(self.0.available_permits()))
+    }
+
+    pub(super) async fn begin(&self, request: &Head, peer: SocketAddr, view: &View, activity: &Activity) -> Answer {
         if let Err(why) = may(request, peer, view) {
             return text(StatusCode::FORBIDDEN, why.into());
         }
@@ -108,11 +124,14 @@ impl Tails {
             let problem = format!("{VIEWERS_MAX} viewers look at lines already; try again when one has gone\n");
             return text(StatusCode::SERVICE_UNAVAILABLE, problem);
         };
-        if let Err(error) = view.tap(spec) {
-            return api::busy(error);
+        match view.tap(spec).await {
+            Ok(true) => {}
+            Ok(false) => return api::no_unit(),
+            Err(error) => return api::busy(error),
         }
-        stay.moves();
-        let viewer = Viewer { buffer, stay: stay.clone(), next_at: Instant::now(), begun: false, _place: place };
+        activity.note_frame();
+        let (tails, activity) = (self.clone(), activity.clone());
+        let viewer = Viewer { buffer, tails, activity, next_at: Instant::now(), begun: false, _place: place };
         let mut response = Response::new(Either::Right(viewer.body()));
         for (name, value) in
             [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")]
@@ -121,6 +140,11 @@ impl Tails {
         }
         response
     }
+}
+
+/// Lines that each of so many viewers gets at a time.
+fn lines_each(viewers: usize) -> usize {
+    (LINES_A_SECOND * PACE.as_millis() as usize / 1000 / viewers.max(1)).max(1)
 }
 
 /// Whether this peer may see lines; else why not.
@@ -145,15 +169,7 @@ fn is_plain(host: &str) -> bool {
 
 /// What the query asks for.
 fn wanted(uri: &Uri) -> Result<TapSpec, String> {
-    let mut spec = TapSpec {
-        namespace: None,
-        pod: None,
-        container: None,
-        unit: None,
-        processed: true,
-        grep: None,
-        out: std::sync::Weak::new(),
-    };
+    let mut spec = TapSpec { processed: true, ..TapSpec::default() };
     for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let value = decoded(value).ok_or_else(|| format!("{name}: not percent-encoded UTF-8"))?;
@@ -213,10 +229,11 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// One who looks on.
+/// One connection that is shown lines.
 struct Viewer {
     buffer: Arc<TapBuffer>,
-    stay: Stay,
+    tails: Tails,
+    activity: Activity,
     /// No lines before this time.
     next_at: Instant,
     begun: bool,
@@ -227,7 +244,7 @@ impl Viewer {
     fn body(self) -> Lines {
         let events = stream::unfold(self, |mut viewer| async move {
             let events = viewer.next().await;
-            viewer.stay.moves();
+            viewer.activity.note_frame();
             Some((Ok(Frame::data(events)), viewer))
         });
         StreamBody::new(Box::pin(events))
@@ -240,7 +257,7 @@ impl Viewer {
         }
         loop {
             sleep_until(self.next_at).await;
-            let (lines, dropped) = self.buffer.take(LINES_A_SECOND * PACE.as_millis() as usize / 1000);
+            let (lines, dropped) = self.buffer.take(self.tails.lines_each());
             if !lines.is_empty() || dropped > 0 {
                 self.next_at = Instant::now() + PACE;
                 let mut events = String::new();
@@ -277,6 +294,11 @@ mod tests {
         for host in ["evil.example", "evil.example:9080", "localhost.evil.example", "127.0.0.1.evil.example:80"] {
             assert!(!is_plain(host), "{host}");
         }
+    }
+
+    #[test]
+    fn viewers_share_the_lines_of_a_second() {
+        assert_eq!([0, 1, 2, VIEWERS_MAX].map(lines_each), [250, 250, 125, 12]);
     }
 
     #[test]

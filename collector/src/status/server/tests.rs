@@ -39,7 +39,7 @@ async fn request(address: SocketAddr, head: &str) -> (String, String) {
 #[test]
 fn metrics_come_in_the_format_that_is_asked_for() {
     with_server(|address, metrics, _| async move {
-        metrics.dropped_lines.get_or_create(&crate::status::Reason { reason: "rule" }).inc_by(5);
+        metrics.dropped_lines.add("rule", 5);
         let (head, body) = request(address, "GET /metrics HTTP/1.1").await;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
@@ -118,6 +118,27 @@ fn silent_connections_do_not_keep_a_probe_from_its_answer() {
         // Not because all of them were ended: the youngest is still open.
         let youngest = silent.last().unwrap().try_read(&mut [0]);
         assert_eq!(youngest.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    });
+}
+
+/// Connections that wait to be accepted are accepted in one go: those that came later ended the probe's before it was read.
+#[test]
+fn a_probe_among_hundreds_of_connections_that_came_at_once_is_answered() {
+    let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if most.trim().parse::<i32>().unwrap() < bind::BACKLOG {
+        return println!("SKIPPED: net.core.somaxconn lets only {} connections wait", most.trim());
+    }
+    with_server(|address, _, _| async move {
+        // The server gets no turn in between.
+        let connect = |_| std::net::TcpStream::connect(address).unwrap();
+        let _before: Vec<_> = (0..150).map(connect).collect();
+        let mut probe = connect(0);
+        std::io::Write::write_all(&mut probe, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let _after: Vec<_> = (0..150).map(connect).collect();
+        probe.set_nonblocking(true).unwrap();
+        let mut answer = String::new();
+        TcpStream::from_std(probe).unwrap().read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("\r\n\r\nhealthy\n"), "{answer}");
     });
 }
 

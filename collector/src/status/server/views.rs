@@ -19,8 +19,8 @@ use crate::{
     status::{
         Health, Metrics,
         view::{
-            Ask, Asks, Counted, Detail, Facts, Seen, TapBuffer, TapLine, TapSpec, TapUnit, Totals, UnitState, View,
-            channel,
+            Counted, Detail, Facts, Query, QueryReceiver, Seen, TapBuffer, TapLine, TapSpec, TapUnit, Totals,
+            UnitState, View, channel,
         },
     },
 };
@@ -31,11 +31,7 @@ struct Parts;
 
 impl Counted for Parts {
     fn totals(&self) -> Totals {
-        Totals { lines_read: 5, lines_acknowledged: 4, lag_bytes: 7, ..Totals::default() }
-    }
-
-    fn lines_dropped(&self) -> u64 {
-        1
+        Totals { lines_read: 5, lines_acknowledged: 4, lines_dropped: 1, lag_bytes: 7, ..Totals::default() }
     }
 
     fn reader(&self) -> Option<(String, String)> {
@@ -53,7 +49,8 @@ impl Counted for Parts {
 
 fn unit(id: u32, pod: &str, state: UnitState) -> Seen {
     let [namespace, pod, container, reason] = ["shop", pod, "web", "why"].map(str::to_owned);
-    Seen { id: UnitId(id), namespace, pod, container, state, reason, lines: 10, bytes: 1000, lag_bytes: 7 }
+    let levels = vec![("error", 3)];
+    Seen { id: UnitId(id), namespace, pod, container, state, reason, levels, lines: 10, bytes: 1000, lag_bytes: 7 }
 }
 
 fn line(text: &str) -> TapLine {
@@ -69,23 +66,24 @@ fn line(text: &str) -> TapLine {
     }
 }
 
-/// Answers as the reader thread does, until the asker is gone.
-fn stand_in(asks: &Asks, taps: &crossbeam_channel::Sender<TapSpec>) {
-    while let Ok(ask) = asks.receiver.recv() {
-        match ask {
-            Ask::States(reply) => {
+/// Answers as the reader thread does, until nobody can ask any more.
+fn stand_in(queries: &QueryReceiver, taps: &crossbeam_channel::Sender<TapSpec>) {
+    while let Ok(query) = queries.receiver.recv() {
+        match query {
+            Query::States(reply) => {
                 let none = UnitState::ALL.map(|state| (state, u64::from(state == UnitState::Parked)));
                 let _ = reply.send(none.into());
             }
-            Ask::Units(reply) => {
+            Query::Units(reply) => {
                 let units = vec![unit(2, HOSTILE, UnitState::Excluded), unit(1, "a", UnitState::Parked)];
                 let _ = reply.send(units);
             }
-            Ask::Unit(id, reply) => {
+            Query::Unit(id, reply) => {
                 let known = (id == UnitId(1)).then(|| (unit(1, "a", UnitState::Parked), Detail::default()));
                 let _ = reply.send(known);
             }
-            Ask::Tap(spec) => {
+            Query::Tap(spec, reply) => {
+                let _ = reply.send(spec.unit.is_none_or(|unit| unit == UnitId(1)));
                 let _ = taps.send(spec);
             }
         }
@@ -101,16 +99,16 @@ fn with_view<F: Future<Output = ()>>(
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
     let health = Arc::new(Health::default());
-    let (asker, asks) = channel();
+    let (queries, receiver) = channel();
     let (taps, tapped) = crossbeam_channel::unbounded();
     let _silent = if answers {
-        thread::spawn(move || stand_in(&asks, &taps));
+        thread::spawn(move || stand_in(&receiver, &taps));
         None
     } else {
-        Some(asks)
+        Some(receiver)
     };
     let facts = Facts { tail, loki: "http://loki:3100".into(), ..Facts::default() };
-    let view = Some(Arc::new(View::new(facts, Arc::clone(&health), Arc::new(Parts), asker)));
+    let view = Some(Arc::new(View::new(facts, Arc::clone(&health), Arc::new(Parts), queries)));
     let served = Served { metrics: Arc::new(Metrics::new()), health: Arc::clone(&health), view };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -190,6 +188,7 @@ fn units_are_sorted_by_name_and_hostile_names_are_escaped() {
 #[test]
 fn a_reader_that_does_not_answer_costs_the_asker_an_error_and_the_status_only_its_units() {
     with_view(false, false, |address, _, _| async move {
+        assert_eq!(get(address, "/api/v1/tail").await.0, 503);
         let (status, body) = get(address, "/api/v1/units").await;
         assert_eq!((status, body.as_str()), (503, "the reader is busy and did not answer in time; try again\n"));
         assert_eq!(json(address, "/api/v1/status").await["units"], Value::Null);
@@ -227,6 +226,8 @@ fn lines_are_shown_to_no_name_of_elsewhere_unless_that_is_configured() {
         open(address, "/api/v1/tail", "evil.example").await.read_to_string(&mut text).await.unwrap();
         assert!(text.starts_with("HTTP/1.0 403") && text.contains("http.tail: true"), "{text}");
         assert_eq!(get(address, "/api/v1/tail?mode=x").await.0, 400);
+        let (status, body) = get(address, "/api/v1/tail?unit=u999").await;
+        assert!(status == 404 && body.starts_with("no such unit"), "{body}");
     });
     with_view(true, true, |address, _, _| async move {
         let mut stream = open(address, "/api/v1/tail", "evil.example").await;

@@ -4,7 +4,7 @@
 //! that nothing is computed or copied while nobody asks, but for one sample of the totals at each beat of the sender side. Knows no
 //! HTTP, and of the parts only what they tell.
 
-mod asks;
+mod queries;
 mod rates;
 mod rows;
 mod summary;
@@ -18,13 +18,13 @@ use std::{
 
 use self::rates::Rates;
 pub use self::{
-    asks::{Ask, Asker, Asks, Busy, channel},
+    queries::{Busy, Query, QueryReceiver, QuerySender, channel},
     rows::{
         Detail, FileRow, Refusal, RuleRow, Seen, StageRow, StreamRow, UnitList, UnitPage, UnitRow, UnitState,
         unit_name, unit_of,
     },
     summary::{BackendRow, HistoryRow, LokiRow, Summary},
-    tap::{TailRow, TapBuffer, TapLine, TapSpec, TapUnit},
+    tap::{TailRow, TapBuffer, TapLine, TapSpec, TapUnit, is_pod},
     totals::{Counted, History, STEP, Totals},
 };
 use super::{Health, process};
@@ -38,7 +38,7 @@ pub struct View {
     facts: Facts,
     health: Arc<Health>,
     counted: Arc<dyn Counted>,
-    asker: Asker,
+    queries: QuerySender,
     history: Mutex<History>,
     rates: Mutex<Rates>,
 }
@@ -77,8 +77,8 @@ impl Facts {
 
 impl View {
     #[must_use]
-    pub fn new(facts: Facts, health: Arc<Health>, counted: Arc<dyn Counted>, asker: Asker) -> Self {
-        Self { facts, health, counted, asker, history: Mutex::default(), rates: Mutex::default() }
+    pub fn new(facts: Facts, health: Arc<Health>, counted: Arc<dyn Counted>, queries: QuerySender) -> Self {
+        Self { facts, health, counted, queries, history: Mutex::default(), rates: Mutex::default() }
     }
 
     /// Whether lines may be shown to peers that are not of this machine.
@@ -94,7 +94,7 @@ impl View {
         lock(&self.rates).forget_old(now);
     }
 
-    /// Counts of the node, without those that cost more.
+    /// Counts of the node.
     #[must_use]
     pub fn totals(&self) -> Totals {
         Totals {
@@ -102,12 +102,6 @@ impl View {
             memory_bytes: process::resident_bytes().unwrap_or(0),
             ..self.counted.totals()
         }
-    }
-
-    /// Lines that were dropped or refused, of every reason.
-    #[must_use]
-    pub fn lines_dropped(&self) -> u64 {
-        self.counted.lines_dropped()
     }
 
     /// Channels that Loki refuses or that wait for their rate.
@@ -118,7 +112,7 @@ impl View {
 
     /// The whole node. `tail`: whether the peer may see lines.
     pub async fn summary(&self, tail: bool) -> Summary {
-        let units = self.asker.states().await.ok();
+        let units = self.queries.states().await.ok();
         let Facts { started, node, loki, levels, notifier, .. } = self.facts.clone();
         let (not_ready, not_healthy) = (self.health.not_ready(), self.health.not_healthy());
         let pushes = self.health.pushes();
@@ -145,7 +139,7 @@ impl View {
                 parked_streams: self.counted.parked_streams(),
             },
             units,
-            totals: Totals { lines_dropped: self.counted.lines_dropped(), ..self.totals() },
+            totals: self.totals(),
             history: lock(&self.history).row(),
             tail,
             levels,
@@ -157,7 +151,7 @@ impl View {
     /// # Errors
     /// The reader is busy.
     pub async fn units(&self) -> Result<UnitList, Busy> {
-        let seen = self.asker.units().await?;
+        let seen = self.queries.units().await?;
         let now = Instant::now();
         let mut rates = lock(&self.rates);
         rates.look(&seen, now);
@@ -172,28 +166,29 @@ impl View {
     /// # Errors
     /// The reader is busy.
     pub async fn unit(&self, id: UnitId) -> Result<Option<UnitPage>, Busy> {
-        let Some((seen, detail)) = self.asker.unit(id).await? else { return Ok(None) };
+        let Some((seen, detail)) = self.queries.unit(id).await? else { return Ok(None) };
         let row = self.row(seen, &lock(&self.rates), Instant::now());
         Ok(Some(UnitPage { row, detail, last_refusal: self.health.pushes().last_refusal(id) }))
     }
 
-    /// Begins to show lines to a viewer, for as long as it keeps the buffer of `spec`.
+    /// Begins to show lines to a viewer, for as long as it keeps the buffer of `spec`; `false`: the unit that it names is not there.
     ///
     /// # Errors
     /// The reader is busy.
-    pub fn tap(&self, spec: TapSpec) -> Result<(), Busy> {
-        self.asker.tap(spec)
+    pub async fn tap(&self, spec: TapSpec) -> Result<bool, Busy> {
+        self.queries.tap(spec).await
     }
 
     fn row(&self, unit: Seen, rates: &Rates, now: Instant) -> UnitRow {
         let (lines_per_s, bytes_per_s) = rates.of(&unit, now).unzip();
-        let Seen { id, namespace, pod, container, state, mut reason, lines, bytes, lag_bytes } = unit;
+        let Seen { id, namespace, pod, container, state, mut reason, levels, lines, bytes, lag_bytes } = unit;
         if state == UnitState::Parked
             && let Some(why) = self.health.pushes().why_parked(id)
         {
             reason = format!("{reason}: {why}");
         }
-        let (id, levels) = (unit_name(id), None);
+        let by_name = || levels.into_iter().map(|(level, lines)| (level.to_owned(), lines)).collect();
+        let (id, levels) = (unit_name(id), self.facts.levels.then(by_name));
         UnitRow {
             id,
             namespace,

@@ -63,8 +63,8 @@ mod tests {
 
     fn unit(lines: u64) -> Seen {
         let [namespace, pod, container, reason] = ["n", "p", "c", ""].map(str::to_owned);
-        let (id, state) = (UnitId(7), UnitState::Collecting);
-        Seen { id, namespace, pod, container, state, reason, lines, bytes: lines * 100, lag_bytes: 0 }
+        let (id, state, levels) = (UnitId(7), UnitState::Collecting, Vec::new());
+        Seen { id, namespace, pod, container, state, reason, levels, lines, bytes: lines * 100, lag_bytes: 0 }
     }
 
     #[test]

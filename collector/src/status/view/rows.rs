@@ -1,6 +1,6 @@
 //! The rows of `/api/v1`: what the reader tells of a unit, and what the server makes of it (docs/status.md).
 //!
-//! The reader fills [`Seen`] and [`Detail`] when it is asked; rates, refusals and levels are added by the server. The commands
+//! The reader fills [`Seen`] and [`Detail`] when it is asked; rates and refusals are added by the server. The commands
 //! `status`, `top` and `tail` read the same types back.
 
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ pub struct Seen {
     pub state: UnitState,
     /// Why it is not collecting; empty where it is.
     pub reason: String,
+    /// Lines by level since the start, without levels that no line had.
+    pub levels: Vec<(&'static str, u64)>,
     /// Log records read since the start.
     pub lines: u64,
     /// Bytes read since the start.
@@ -63,8 +65,17 @@ pub struct UnitRow {
     pub lines_per_s: Option<f64>,
     pub bytes_per_s: Option<f64>,
     pub lag_bytes: u64,
-    /// Lines by level; `None`: levels are not counted for each unit.
+    /// Lines by level since the start, without levels that no line had; `None`: `levels` is off.
     pub levels: Option<BTreeMap<String, u64>>,
+}
+
+impl UnitRow {
+    /// Lines that report an error; `None`: levels are not counted.
+    #[must_use]
+    pub fn errors(&self) -> Option<u64> {
+        let levels = self.levels.as_ref()?;
+        Some(["error", "critical", "fatal"].iter().filter_map(|level| levels.get(*level)).sum())
+    }
 }
 
 /// All units.
@@ -90,10 +101,8 @@ pub struct UnitPage {
 pub struct Detail {
     pub streams: Vec<StreamRow>,
     pub files: Vec<FileRow>,
-    /// `None`: there are no stages.
+    /// Counts of all units that have these stages together; `None`: there are no stages.
     pub stages: Option<Vec<StageRow>>,
-    /// Of what `stages` are counts: `node`, of all units together.
-    pub scope: String,
 }
 
 /// Standard output or standard error.

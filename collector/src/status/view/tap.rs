@@ -1,4 +1,4 @@
-//! Lines for somebody who looks on: a bounded buffer between the reader thread and one viewer.
+//! Lines for one viewer: a bounded buffer between the reader thread and a connection.
 //!
 //! In: lines as they were read, or as they go into a batch. Out: the same lines, or how many were dropped because the viewer
 //! was too slow. The reader never waits: what has no room is dropped and counted. A viewer that is gone is found by its
@@ -20,16 +20,19 @@ use crate::model::UnitId;
 
 /// Lines that wait for a viewer.
 const LINES_MAX: usize = 1000;
-/// Bytes of their texts and metadata.
-const BYTES_MAX: usize = 128 << 10;
+/// Bytes of them as they are sent.
+const BYTES_MAX: usize = 192 << 10;
 /// A longer text is cut for the viewer.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
 /// What a viewer wants to see.
+#[derive(Default)]
 pub struct TapSpec {
     pub namespace: Option<String>,
     /// A pod's name, or the beginning of one.
     pub pod: Option<String>,
+    /// `pod` is a whole name.
+    pub pod_is_whole: bool,
     pub container: Option<String>,
     pub unit: Option<UnitId>,
     /// Lines as they are sent, with labels and metadata, instead of as they were read.
@@ -46,9 +49,22 @@ impl TapSpec {
     pub fn selects(&self, id: UnitId, namespace: &str, pod: &str, container: &str) -> bool {
         self.unit.is_none_or(|unit| unit == id)
             && self.namespace.as_deref().is_none_or(|wanted| wanted == namespace)
-            && self.pod.as_deref().is_none_or(|wanted| pod.starts_with(wanted))
+            && self.pod.as_deref().is_none_or(|wanted| is_pod(wanted, pod, self.pod_is_whole))
             && self.container.as_deref().is_none_or(|wanted| wanted == container)
     }
+
+    /// The beginning of a pod's name is enough only where no unit's pod has it as its whole name. `has_unit`: whether a unit is
+    /// selected.
+    pub fn prefer_whole_name(&mut self, has_unit: impl FnOnce(&Self) -> bool) {
+        self.pod_is_whole = true;
+        self.pod_is_whole = has_unit(self);
+    }
+}
+
+/// Whether `wanted` is a pod's name, or the beginning of it.
+#[must_use]
+pub fn is_pod(wanted: &str, pod: &str, is_whole: bool) -> bool {
+    if is_whole { pod == wanted } else { pod.starts_with(wanted) }
 }
 
 /// Of which unit a line is.
@@ -99,7 +115,8 @@ pub struct TapBuffer {
 
 #[derive(Debug, Default)]
 struct Held {
-    lines: VecDeque<TapLine>,
+    /// With their bytes.
+    lines: VecDeque<(TapLine, usize)>,
     bytes: usize,
     dropped: u64,
 }
@@ -113,7 +130,7 @@ impl TapBuffer {
     /// Adds a line, or drops it.
     pub fn add(&self, mut line: TapLine) {
         cut(&mut line.text);
-        let bytes = line.bytes();
+        let bytes = line.sent_bytes();
         let mut held = self.held();
         // One line always has room, however long its metadata is.
         if held.lines.len() >= LINES_MAX || (held.bytes + bytes > BYTES_MAX && !held.lines.is_empty()) {
@@ -122,7 +139,7 @@ impl TapBuffer {
             return;
         }
         held.bytes += bytes;
-        held.lines.push_back(line);
+        held.lines.push_back((line, bytes));
     }
 
     /// Counts lines that were not even looked at.
@@ -134,8 +151,8 @@ impl TapBuffer {
     pub fn take(&self, most: usize) -> (Vec<TapLine>, u64) {
         let mut held = self.held();
         let count = most.min(held.lines.len());
-        let lines: Vec<TapLine> = held.lines.drain(..count).collect();
-        held.bytes -= lines.iter().map(TapLine::bytes).sum::<usize>();
+        let (lines, bytes): (Vec<TapLine>, Vec<usize>) = held.lines.drain(..count).unzip();
+        held.bytes -= bytes.iter().sum::<usize>();
         if held.lines.is_empty() {
             // A viewer of a quiet container keeps no memory of a burst.
             held.lines = VecDeque::new();
@@ -156,10 +173,27 @@ fn cut(text: &mut String) {
     }
 }
 
+/// Bytes of an event without its texts: field names, a time and a unit's number.
+const EVENT_BYTES: usize = 176;
+
+/// Bytes of a text in JSON, without its quotes.
+fn json_bytes(text: &str) -> usize {
+    let bytes = |byte| match byte {
+        b'"' | b'\\' => 2,
+        // `\u0000`
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(bytes).sum()
+}
+
 impl TapLine {
-    fn bytes(&self) -> usize {
-        let metadata: usize = self.metadata.iter().flatten().map(|(name, value)| name.len() + value.len()).sum();
-        size_of::<Self>() + self.text.len() + metadata
+    /// At most so many bytes of the answer, and no fewer than it takes in memory.
+    fn sent_bytes(&self) -> usize {
+        let TapUnit { namespace, pod, container, .. } = &*self.unit;
+        let metadata = self.metadata.iter().flatten().map(|(name, value)| json_bytes(name) + json_bytes(value) + 6);
+        let texts = [&**namespace, pod, container, self.labels.as_deref().unwrap_or_default(), &self.text];
+        EVENT_BYTES + texts.map(json_bytes).iter().sum::<usize>() + metadata.sum::<usize>()
     }
 
     /// For the viewer.
@@ -208,22 +242,42 @@ mod tests {
         let long = "ä".repeat(TEXT_BYTES_MAX);
         (0..100).for_each(|_| buffer.add(line(&long)));
         let (lines, dropped) = buffer.take(usize::MAX);
-        assert!(lines.len() < 10, "{}", lines.len());
+        assert!(lines.len() < 15, "{}", lines.len());
         assert_eq!(lines.len() as u64 + dropped, 100);
         assert!(lines[0].text.ends_with("ä…") && lines[0].text.len() <= TEXT_BYTES_MAX + "…".len());
     }
 
     #[test]
-    fn a_pod_is_selected_by_the_beginning_of_its_name_and_the_rest_by_the_whole() {
-        let spec = TapSpec {
-            namespace: Some("shop".into()),
-            pod: Some("web".into()),
-            container: None,
-            unit: None,
-            processed: false,
-            grep: None,
-            out: Weak::new(),
+    fn what_is_held_for_a_viewer_is_no_larger_when_it_is_sent() {
+        let buffer = TapBuffer::default();
+        let labels: Arc<str> = format!("{{a=\"{}\"}}", "\"".repeat(2000)).into();
+        let metadata = [("\u{1}".repeat(50), "\\".repeat(200))];
+        for text in ["\u{1}".repeat(3000), "\"\\\n\t".repeat(500), "plain ä".into()].iter().cycle().take(200) {
+            let metadata = Some(metadata.clone().into());
+            buffer.add(TapLine { labels: Some(Arc::clone(&labels)), metadata, ..line(text) });
+        }
+        let rows = buffer.take(usize::MAX).0.into_iter().map(TapLine::row);
+        let sent: usize =
+            rows.map(|row| "event: line\ndata: \n\n".len() + serde_json::to_string(&row).unwrap().len()).sum();
+        assert!(sent > BYTES_MAX / 2 && sent <= BYTES_MAX, "{sent}");
+    }
+
+    #[test]
+    fn the_beginning_of_a_pods_name_counts_only_where_no_pod_has_it_as_its_name() {
+        let pods = ["web-1", "web-10", "web-2"];
+        let selected = |wanted: &str| {
+            let mut spec = TapSpec { pod: Some(wanted.into()), ..TapSpec::default() };
+            let selects = |spec: &TapSpec, pod: &str| spec.selects(UnitId(1), "n", pod, "c");
+            spec.prefer_whole_name(|spec| pods.iter().any(|pod| selects(spec, pod)));
+            pods.into_iter().filter(|pod| selects(&spec, pod)).collect::<Vec<_>>()
         };
+        assert_eq!(selected("web-1"), ["web-1"]);
+        assert_eq!(selected("web"), pods);
+    }
+
+    #[test]
+    fn a_pod_is_selected_by_the_beginning_of_its_name_and_the_rest_by_the_whole() {
+        let spec = TapSpec { namespace: Some("shop".into()), pod: Some("web".into()), ..TapSpec::default() };
         assert!(spec.selects(UnitId(1), "shop", "web-1", "any"));
         assert!(!spec.selects(UnitId(1), "shop-2", "web-1", "any") && !spec.selects(UnitId(1), "shop", "db", "any"));
         let spec = TapSpec { container: Some("app".into()), unit: Some(UnitId(2)), ..spec };

@@ -25,11 +25,10 @@ pub struct Totals {
     pub lines_read: u64,
     pub bytes_read: u64,
     pub lines_acknowledged: u64,
+    /// By rules, or refused by Loki for good.
     pub lines_dropped: u64,
     /// Bytes on the disk that Loki has not acknowledged, as of the last sweep.
     pub lag_bytes: u64,
-    /// `None`: not known.
-    pub lag_seconds: Option<f64>,
     pub cpu_seconds: f64,
     pub memory_bytes: u64,
 }
@@ -38,9 +37,6 @@ pub struct Totals {
 pub trait Counted: Send + Sync {
     /// What was counted so far; CPU and memory are left at zero.
     fn totals(&self) -> Totals;
-
-    /// Lines that were dropped or refused, of every reason. Costs more than [`Self::totals`], which leaves it at zero.
-    fn lines_dropped(&self) -> u64;
 
     /// How files are read, once that is known, and why not in a better way.
     fn reader(&self) -> Option<(String, String)>;

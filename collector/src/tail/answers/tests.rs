@@ -1,10 +1,10 @@
-//! Questions to a tailer on real folders, and lines for those who look on.
+//! Queries to a tailer on real folders, and lines for viewers.
 
 use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, Weak},
+    sync::Arc,
 };
 
 use super::*;
@@ -63,32 +63,26 @@ impl Node {
     }
 
     async fn units(&mut self) -> Vec<Seen> {
-        let asker = self.ends.asker.clone();
-        let (units, ()) = tokio::join!(asker.units(), self.turn());
+        let queries = self.ends.queries.clone();
+        let (units, ()) = tokio::join!(queries.units(), self.turn());
         let mut units = units.unwrap();
         units.sort_by(|a, b| a.container.cmp(&b.container));
         units
     }
 
     async fn unit(&mut self, id: UnitId) -> Option<(Seen, Detail)> {
-        let asker = self.ends.asker.clone();
-        tokio::join!(asker.unit(id), self.turn()).0.unwrap()
+        let queries = self.ends.queries.clone();
+        tokio::join!(queries.unit(id), self.turn()).0.unwrap()
     }
 
-    fn look(&self, spec: impl FnOnce(&mut TapSpec)) -> Arc<TapBuffer> {
+    /// A viewer, of whom the tailer knows when this returns.
+    async fn look(&mut self, spec: impl FnOnce(&mut TapSpec)) -> Arc<TapBuffer> {
         let buffer = Arc::<TapBuffer>::default();
-        let mut wanted = TapSpec {
-            namespace: None,
-            pod: None,
-            container: None,
-            unit: None,
-            processed: true,
-            grep: None,
-            out: Weak::new(),
-        };
+        let mut wanted = TapSpec { processed: true, ..TapSpec::default() };
         spec(&mut wanted);
         wanted.out = Arc::downgrade(&buffer);
-        self.ends.asker.tap(wanted).unwrap();
+        let queries = self.ends.queries.clone();
+        assert!(tokio::join!(queries.tap(wanted), self.turn()).0.unwrap());
         buffer
     }
 }
@@ -177,10 +171,10 @@ async fn viewers_see_lines_as_they_were_read_or_as_they_are_sent() {
     let live = node.file("shop", "web-1", "a");
     append(&live, "stdout", &["before anybody looks"]);
     node.turn().await;
-    let raw = node.look(|spec| spec.processed = false);
-    let sent = node.look(|spec| spec.pod = Some("web".into()));
-    let grep = node.look(|spec| spec.grep = Some(regex::bytes::Regex::new(r"\*\*\*").unwrap()));
-    let other = node.look(|spec| spec.container = Some("b".into()));
+    let raw = node.look(|spec| spec.processed = false).await;
+    let sent = node.look(|spec| spec.pod = Some("web".into())).await;
+    let grep = node.look(|spec| spec.grep = Some(regex::bytes::Regex::new(r"\*\*\*").unwrap())).await;
+    let other = node.look(|spec| spec.container = Some("b".into())).await;
     node.turn().await;
     append(&live, "stderr", &["a secret", "plain"]);
     node.turn().await;
@@ -202,7 +196,7 @@ async fn a_viewer_that_takes_nothing_holds_up_no_line_and_is_told_how_many_it_mi
     let mut node = Node::new("{}");
     let live = node.file("shop", "web-1", "a");
     append(&live, "stdout", &[]);
-    let (raw, sent) = (node.look(|spec| spec.processed = false), node.look(|_| {}));
+    let (raw, sent) = (node.look(|spec| spec.processed = false).await, node.look(|_| {}).await);
     node.turn().await;
     let lines: Vec<String> = (0..3000).map(|n| format!("line {n}")).collect();
     append(&live, "stdout", &lines.iter().map(String::as_str).collect::<Vec<_>>());
@@ -213,4 +207,67 @@ async fn a_viewer_that_takes_nothing_holds_up_no_line_and_is_told_how_many_it_mi
         assert_eq!(shown.len() as u64 + dropped, 3000);
         assert_eq!(shown[0].text, "line 0");
     }
+}
+
+#[tokio::test]
+async fn a_viewer_of_a_pod_sees_no_lines_of_pods_whose_names_only_begin_so() {
+    let mut node = Node::new("{}");
+    let (one, ten) = (node.file("shop", "web-1", "a"), node.file("shop", "web-10", "a"));
+    append(&one, "stdout", &["before"]);
+    append(&ten, "stdout", &["before"]);
+    node.turn().await;
+    let exact = node.look(|spec| spec.pod = Some("web-1".into())).await;
+    let all = node.look(|spec| spec.pod = Some("web".into())).await;
+    append(&one, "stdout", &["of web-1"]);
+    append(&ten, "stdout", &["of web-10"]);
+    node.turn().await;
+    assert_eq!(texts(&exact), ["of web-1"]);
+    assert_eq!(texts(&all).len(), 2);
+}
+
+#[tokio::test]
+async fn a_viewer_of_a_unit_that_is_not_there_is_turned_away() {
+    let mut node = Node::new("{}");
+    append(&node.file("shop", "web-1", "a"), "stdout", &["x"]);
+    node.turn().await;
+    let buffer = Arc::<TapBuffer>::default();
+    let queries = node.ends.queries.clone();
+    let spec = TapSpec { unit: Some(UnitId(999)), out: Arc::downgrade(&buffer), ..TapSpec::default() };
+    assert!(!tokio::join!(queries.tap(spec), node.turn()).0.unwrap());
+    assert!(node.tailer.state.taps.is_empty());
+}
+
+#[tokio::test]
+async fn lines_of_a_unit_are_counted_by_level_also_when_they_are_read_again() {
+    let mut node = Node::new("levels: true");
+    let live = node.file("shop", "web-1", "a");
+    append(&live, "stdout", &["level=error one", "level=info two"]);
+    append(&live, "stderr", &["level=error three"]);
+    node.turn().await;
+    assert_eq!(node.units().await[0].levels, [("info", 1), ("error", 2)]);
+    node.acknowledge(true);
+    node.turn().await;
+    append(&live, "stdout", &["level=error four"]);
+    node.turn().await;
+    let errors = node.units().await[0].levels.iter().find(|(level, _)| *level == "error").map(|(_, lines)| *lines);
+    assert!(errors >= Some(2), "{errors:?}");
+}
+
+#[tokio::test]
+async fn a_unit_whose_folder_is_gone_says_what_its_lines_wait_for() {
+    let mut node = Node::new("{}");
+    let live = node.file("shop", "web-1", "a");
+    append(&live, "stdout", &["one"]);
+    node.turn().await;
+    fs::remove_dir_all(live.parent().unwrap()).unwrap();
+    node.turn().await;
+    let unit = &node.units().await[0];
+    assert_eq!(
+        (unit.state, unit.reason.as_str()),
+        (UnitState::Gone, "its log folder is gone; what is left of its lines is still being sent")
+    );
+    node.acknowledge(true);
+    let unit = &node.units().await[0];
+    assert_eq!(unit.state, UnitState::Gone);
+    assert!(unit.reason.ends_with("its lines stay on the disk and are tried again"), "{}", unit.reason);
 }

@@ -1,7 +1,7 @@
-//! Questions to the reader thread, which owns the units.
+//! Queries to the reader thread, which owns the units.
 //!
 //! In: what the status server wants to know. Out: owned rows, or that the reader did not answer in time. Nothing is computed
-//! or copied while nobody asks; a reader that is busy or ends costs the asker a timeout and nobody else anything.
+//! or copied while nobody asks; a reader that is busy or ends costs whoever asks a timeout and nobody else anything.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,46 +18,46 @@ use super::{
 use crate::model::UnitId;
 
 /// How long an answer may take. The reader pauses for 200 ms at most and reads for some milliseconds at a time.
-const PATIENCE: Duration = Duration::from_secs(2);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Questions that may wait.
-const ASKS_MAX: usize = 64;
+/// Queries that may wait.
+const QUERIES_MAX: usize = 64;
 
-/// A question.
-pub enum Ask {
+/// A query.
+pub enum Query {
     /// How many units there are in each state.
     States(oneshot::Sender<BTreeMap<UnitState, u64>>),
     /// All units.
     Units(oneshot::Sender<Vec<Seen>>),
     /// One unit; no answer: there is none of this number.
     Unit(UnitId, oneshot::Sender<Option<(Seen, Detail)>>),
-    /// From now on lines are to be shown.
-    Tap(TapSpec),
+    /// From now on lines are to be shown; the answer: whether the unit that it names is there.
+    Tap(TapSpec, oneshot::Sender<bool>),
 }
 
-impl Ask {
+impl Query {
     /// Whether who asked has gone.
     pub fn is_abandoned(&self) -> bool {
         match self {
             Self::States(reply) => reply.is_closed(),
             Self::Units(reply) => reply.is_closed(),
             Self::Unit(_, reply) => reply.is_closed(),
-            Self::Tap(_) => false,
+            Self::Tap(_, reply) => reply.is_closed(),
         }
     }
 }
 
 /// The reader's end.
-pub struct Asks {
-    pub receiver: Receiver<Ask>,
+pub struct QueryReceiver {
+    pub receiver: Receiver<Query>,
     /// Woken after something was asked.
     pub notify: Arc<Notify>,
 }
 
 /// The status server's end.
 #[derive(Clone)]
-pub struct Asker {
-    sender: Sender<Ask>,
+pub struct QuerySender {
+    sender: Sender<Query>,
     notify: Arc<Notify>,
 }
 
@@ -67,26 +67,26 @@ pub struct Busy;
 
 /// Both ends.
 #[must_use]
-pub fn channel() -> (Asker, Asks) {
-    let (sender, receiver) = crossbeam_channel::bounded(ASKS_MAX);
+pub fn channel() -> (QuerySender, QueryReceiver) {
+    let (sender, receiver) = crossbeam_channel::bounded(QUERIES_MAX);
     let notify = Arc::<Notify>::default();
-    (Asker { sender, notify: Arc::clone(&notify) }, Asks { receiver, notify })
+    (QuerySender { sender, notify: Arc::clone(&notify) }, QueryReceiver { receiver, notify })
 }
 
-impl Default for Asks {
+impl Default for QueryReceiver {
     /// One that nobody asks.
     fn default() -> Self {
         channel().1
     }
 }
 
-impl Asker {
+impl QuerySender {
     /// How many units there are in each state; none is left out.
     ///
     /// # Errors
     /// The reader is busy.
     pub async fn states(&self) -> Result<BTreeMap<UnitState, u64>, Busy> {
-        self.answer(Ask::States).await
+        self.answer(Query::States).await
     }
 
     /// All units.
@@ -94,7 +94,7 @@ impl Asker {
     /// # Errors
     /// The reader is busy.
     pub async fn units(&self) -> Result<Vec<Seen>, Busy> {
-        self.answer(Ask::Units).await
+        self.answer(Query::Units).await
     }
 
     /// One unit.
@@ -102,26 +102,21 @@ impl Asker {
     /// # Errors
     /// The reader is busy.
     pub async fn unit(&self, id: UnitId) -> Result<Option<(Seen, Detail)>, Busy> {
-        self.answer(|reply| Ask::Unit(id, reply)).await
+        self.answer(|reply| Query::Unit(id, reply)).await
     }
 
-    /// Lines are to be shown.
+    /// Lines are to be shown; `false`: the unit that `spec` names is not there.
     ///
     /// # Errors
     /// The reader is busy.
-    pub fn tap(&self, spec: TapSpec) -> Result<(), Busy> {
-        self.ask(Ask::Tap(spec))
+    pub async fn tap(&self, spec: TapSpec) -> Result<bool, Busy> {
+        self.answer(|reply| Query::Tap(spec, reply)).await
     }
 
-    fn ask(&self, ask: Ask) -> Result<(), Busy> {
-        self.sender.try_send(ask).map_err(|_| Busy)?;
-        self.notify.notify_one();
-        Ok(())
-    }
-
-    async fn answer<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, Busy> {
+    async fn answer<T>(&self, query: impl FnOnce(oneshot::Sender<T>) -> Query) -> Result<T, Busy> {
         let (reply, answer) = oneshot::channel();
-        self.ask(ask(reply))?;
-        timeout(PATIENCE, answer).await.map_err(|_| Busy)?.map_err(|_| Busy)
+        self.sender.try_send(query(reply)).map_err(|_| Busy)?;
+        self.notify.notify_one();
+        timeout(ANSWER_TIMEOUT, answer).await.map_err(|_| Busy)?.map_err(|_| Busy)
     }
 }
