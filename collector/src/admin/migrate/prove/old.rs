@@ -18,7 +18,6 @@ use crate::{
         try_rules::LastLines,
     },
     compiled::Compiled,
-    config::Preset,
     pipeline::relabel::why_unknown,
 };
 
@@ -163,13 +162,6 @@ fn draft(pipeline: &Pipeline, parts: &Parts, format: Format, notes: &mut Vec<Str
         origin::Source::Preset(preset) => Base::Preset(preset),
     };
     let mut draft = Draft { base, ..Draft::default() };
-    if base == Base::Preset(Preset::K8sMonitoring) {
-        // The chart sets the cluster before its rules, which make k8s_cluster_name of it.
-        let label = |(name, value): &(String, Tree)| {
-            origin::Setting::new(format!("labels.{name}"), value.clone(), "external_labels")
-        };
-        draft.labels = parts.external.iter().map(label).collect();
-    }
     let item = |tree: &Tree, what: String| Item { tree: Some(tree.clone()), what, comment: at_line(&tree.place) };
     for (index, rule) in parts.rules.iter().enumerate() {
         match why_left_out(rule) {
