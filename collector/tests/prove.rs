@@ -132,8 +132,7 @@ const DIFFERENT: [(&str, &str); 12] = [
     ("alloy-write-oauth2", "another text"),
     // Which runtime writes a container's log is not known.
     ("alloy-grafana-docs-kubernetes-api", "other labels: container_runtime"),
-    // Labels are made where the old configuration, with its faults, makes none.
-    ("wrong-types", "other labels: job"),
+    ("wrong-types", "another text"),
 ];
 
 /// Old configurations whose last stages leave no label, which Loki would refuse; and one whose second `cri` reads lines as records.
