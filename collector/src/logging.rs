@@ -4,6 +4,7 @@
 //! take (closed, full disk, a pipe that nobody reads) is dropped and counted. Knows nothing of the logs that are collected.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
     os::fd::{AsFd, BorrowedFd},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -94,7 +95,7 @@ struct LossyGuard<'a, W>(MutexGuard<'a, Lossy<W>>);
 impl<W: Write + AsFd> Write for LossyGuard<'_, W> {
     /// Takes a whole line and never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.line(line);
+        self.0.line(&escaped(line));
         Ok(line.len())
     }
 
@@ -129,6 +130,26 @@ impl<W: Write + AsFd> Lossy<W> {
         }
         Ok(())
     }
+}
+
+/// A line in which values that others chose, such as an answer of Loki or a name, cannot write control characters: as `\x00`.
+/// ESC stays, which begins colours: in values `tracing_subscriber` has replaced it, and the control characters behind ASCII too.
+fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
+    let (text, end) = line.strip_suffix(b"\n").map_or((line, &b""[..]), |text| (text, b"\n"));
+    let is_unsafe = |byte: u8| byte.is_ascii_control() && byte != b'\x1b';
+    if !text.iter().any(|&byte| is_unsafe(byte)) {
+        return Cow::Borrowed(line);
+    }
+    let mut safe = Vec::with_capacity(line.len() + 16);
+    for &byte in text {
+        if is_unsafe(byte) {
+            safe.extend(std::ascii::escape_default(byte));
+        } else {
+            safe.push(byte);
+        }
+    }
+    safe.extend_from_slice(end);
+    Cow::Owned(safe)
 }
 
 /// Whether a write would return at once, with success or with an error.
@@ -195,6 +216,23 @@ mod tests {
             writer.make_writer().write_all(b"lost\n").unwrap();
             assert_eq!(writer.0.lock().unwrap().dropped, 2);
         }
+    }
+
+    #[test]
+    fn control_characters_of_values_come_out_escaped_in_one_line() {
+        let (mut read, write) = pipe();
+        let builder = tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(LossyWriter::new(write));
+        tracing::subscriber::with_default(builder.finish(), || {
+            let answer = "a\0b\r\nFAKE \t\x01\x7f\u{9b}\x1b[2J ä";
+            tracing::warn!(answer = %answer, "{answer}");
+        });
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        let text = text.strip_suffix('\n').unwrap();
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert_eq!(text.matches(r"a\x00b\r\nFAKE \t\x01\x7f\u{9b}\x1b[2J ä").count(), 2, "{text}");
+        let coloured = b"\x1b[33mWARN\x1b[0m a line\n";
+        assert!(matches!(escaped(coloured), Cow::Borrowed(line) if line == coloured));
     }
 
     /// With `log.level: debug` an idle node sent a request a second, about its own requests.

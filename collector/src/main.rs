@@ -25,6 +25,7 @@ use collector::{
     output::loki::probe,
     source::kubernetes,
     tail::notify,
+    threads,
 };
 
 /// musl's own allocator is slow, and glibc's keeps freed memory. The crate's feature `no_thp` switches transparent huge
@@ -111,7 +112,7 @@ fn migrate(options: MigrateOptions) -> anyhow::Result<()> {
     if prove {
         let request = migrate::prove::Request { pods, lines };
         let proof = Proof::new(&migrate::sources(&files)?, &migrate::convert::Options { job }, &request)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = threads::runtime()?;
         let pods = runtime.block_on(kubernetes::list(proof.kubernetes(), &proof.interest()?));
         return proof.run(&request, pods, &mut io::stdout().lock());
     }
@@ -127,7 +128,7 @@ fn run(compiled: Compiled) -> anyhow::Result<()> {
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = threads::runtime()?;
     let (push, pods) =
         runtime.block_on(async { tokio::join!(probe(&config.loki), kubernetes::probe(&config.kubernetes)) });
     let push = push.map(|reached| format!("{} takes lines ({})", reached.url, reached.status));
@@ -148,7 +149,7 @@ fn try_rules(compiled: &Compiled, options: TryOptions) -> anyhow::Result<()> {
     let pods = if request.is_of_containers() {
         let (rules, selector) = (compiled.relabel.clone(), compiled.pod_selector.clone());
         let interest = kubernetes::Interest { rules, selector, annotations: Vec::new() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = threads::runtime()?;
         runtime.block_on(kubernetes::list(&compiled.config.kubernetes, &interest))
     } else {
         Ok(None)

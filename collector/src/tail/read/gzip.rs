@@ -4,13 +4,12 @@ use std::{
     fs::File,
     io::{self, Read},
     sync::Arc,
-    time::SystemTime,
 };
 
 use flate2::read::MultiGzDecoder;
 
 use super::BUFFER_BYTES;
-use crate::tail::apart;
+use crate::tail::{apart, chain};
 
 /// So many decompressed bytes are passed over at one time, so that others are read in between.
 const SKIPPED_BYTES_MAX: u64 = 8 << 20;
@@ -126,10 +125,10 @@ impl GzipReader {
         last.ok().and_then(|last| last.try_into().ok()).map_or(0, |last| u64::from(u32::from_le_bytes(last)))
     }
 
-    /// When the file was last written to; `None` where it cannot be told.
-    pub fn modified(&self) -> Option<SystemTime> {
+    /// When the file was last written to, nanoseconds since 1970; `None` where it cannot be told.
+    pub fn modified_ns(&self) -> Option<i64> {
         let file = Arc::clone(self.file());
-        apart::run(move || file.metadata()?.modified()).ok()
+        apart::run(move || Ok(chain::modified_ns(&rustix::fs::fstat(&*file)?))).ok()
     }
 
     /// What [`Self::fill`] returned and was not consumed.
