@@ -2,10 +2,7 @@
 //!
 //! In: a unit whose current file is compressed. Out: its lines in batches. What a batch has no room for stays in the decompressor.
 
-use std::{
-    io,
-    time::Instant,
-};
+use std::{io, time::Instant};
 
 use super::{
     ROTATION_GRACE, State, Tailer,
@@ -84,7 +81,8 @@ impl State {
     /// later. An error of the disk may pass; damaged content does not, and what came out of it is sent and counted.
     fn broke_off(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader, error: io::Error) -> Outcome {
         let is_damaged = error.raw_os_error().is_none() && Left::of(&error).is_none();
-        let is_incomplete = error.kind() == io::ErrorKind::UnexpectedEof && gzip.modified_ns().is_none_or(chain::may_grow);
+        let is_incomplete =
+            error.kind() == io::ErrorKind::UnexpectedEof && gzip.modified_ns().is_none_or(chain::may_grow);
         if !is_damaged || is_incomplete {
             gzip.begin_again(offset);
             return Outcome::Failed(error);

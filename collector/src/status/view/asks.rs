@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Questions that may wait.
 const ASKS_MAX: usize = 64;
 
-/// A question.
 pub enum Ask {
     /// How many units there are in each state.
     States(oneshot::Sender<BTreeMap<UnitState, u64>>),

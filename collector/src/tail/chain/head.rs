@@ -105,7 +105,6 @@ fn inspect_local(file: File) -> Result<Inspected, Uninspected> {
 /// Why a file could not be looked into.
 #[derive(Debug)]
 pub struct Uninspected {
-    /// What failed.
     pub error: io::Error,
     /// The file, where it could be opened and not read.
     pub file: Option<File>,
@@ -150,7 +149,8 @@ fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
     if gzip && found.st_size == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
     }
-    let head = if gzip { gzip_head(file, modified_ns(&found))? } else { head_of(|len| apart::read_range_here(file, 0, len))? };
+    let head =
+        if gzip { gzip_head(file, modified_ns(&found))? } else { head_of(|len| apart::read_range_here(file, 0, len))? };
     Ok((Inspected::of(&found, head), file_system as u64))
 }
 

@@ -129,7 +129,6 @@ fn names(ways: &[Way]) -> String {
 pub struct Place {
     /// The file, to read and write.
     pub file: File,
-    /// The folder.
     pub folder: PathBuf,
     /// The file system that it is on.
     pub file_system: FileSystem,
