@@ -22,9 +22,11 @@ use crate::{
     threads,
 };
 
-/// A drain that takes longer than `shutdown.deadline` and this hangs in the file system: a call that was in progress when the
-/// signal came may take 5 s.
-const DEADLINE_GRACE: Duration = Duration::from_secs(8);
+/// A drain that takes longer than `shutdown.deadline` and this hangs in the file system. With the default deadline that is within
+/// the chart's `terminationGracePeriodSeconds`.
+const DEADLINE_GRACE: Duration = Duration::from_secs(4);
+/// A call that was in progress when the signal came may take 5 s, however short the deadline is.
+const DRAIN_MIN: Duration = Duration::from_secs(8);
 
 /// Collects until SIGTERM or SIGINT, then drains.
 ///
@@ -96,7 +98,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         view,
     };
     let serving = server::serve(status, served);
-    let hangs_after = config.shutdown.deadline.0 + DEADLINE_GRACE;
+    let hangs_after = (config.shutdown.deadline.0 + DEADLINE_GRACE).max(DRAIN_MIN);
     // Not before: until here a signal ends the program at once, even where the start hangs in the file system.
     let mut signals = match signals {
         Some(signals) => signals,

@@ -60,7 +60,7 @@ fn convert(case: &Case) -> Result<(String, String, Draft), String> {
     let (_, draft) = migrate::converted(&sources, &case.options).map_err(|error| format!("{error:#}"))?;
     let text = output::text(&draft, case.form, std::slice::from_ref(&case.source.name));
     let mut report = Vec::new();
-    report::write(&draft, case.form, Paint { colours: false }, &mut report).unwrap();
+    report::write(&draft, case.form, &report::Next::default(), Paint { colours: false }, &mut report).unwrap();
     Ok((text, String::from_utf8(report).unwrap(), draft))
 }
 
@@ -170,6 +170,10 @@ fn the_recorded_lines_come_out_the_same_by_the_charts_default_rules() {
         "alloy-chart",
         "k8s-monitoring-map",
         "stage-match",
+        "external-labels-behind-stages",
+        "external-labels-kept",
+        "alloy-external-labels-metrics",
+        "k8s-monitoring-destinations",
     ] {
         let (text, is_same) = proof(name, &folder.path().join("pods"));
         assert!(is_same, "{name}\n{text}");
@@ -184,6 +188,71 @@ fn what_a_conversion_adds_is_shown_as_a_difference_with_an_example() {
     assert!(!is_same, "{text}");
     assert!(text.contains("other labels: "), "{text}");
     assert!(text.contains("    old: {") && text.contains("    new: {"), "{text}");
+}
+
+fn read(name: &str, text: &str) -> Source {
+    migrate::source(name, text.into()).unwrap()
+}
+
+#[test]
+fn of_several_files_each_has_its_own_clients_settings_and_positions() {
+    let promtail = |url: &str, position: &str, size: &str| {
+        format!(
+            "clients: [{{url: 'http://{url}/loki/api/v1/push'}}]\npositions: {{filename: /run/{position}.yaml}}\n\
+             limits_config: {{max_line_size: {size}}}\n\
+             scrape_configs:\n- job_name: pods\n  kubernetes_sd_configs: [{{role: pod}}]\n  pipeline_stages: [{{cri: {{}}}}]\n"
+        )
+    };
+    let sources = [read("a.yaml", &promtail("one", "a", "64KB")), read("b.yaml", &promtail("two", "b", "32KB"))];
+    for (job, url, position, size) in [("pods", "one", "a", "64KiB"), ("pods#2", "two", "b", "32KiB")] {
+        let (_, draft) = migrate::converted(&sources, &Options { job: Some(job.into()) }).unwrap();
+        let value = |key: &str| draft.get(key).unwrap().value.as_text().unwrap().to_owned();
+        assert_eq!(value("loki.url"), format!("http://{url}/loki/api/v1/push"));
+        assert_eq!(value("lines.max_bytes"), size);
+        assert_eq!(draft.positions.as_ref().unwrap().value.as_text(), Some(&*format!("/run/{position}.yaml")));
+    }
+}
+
+#[test]
+fn a_file_without_clients_has_those_of_the_other_files() {
+    let jobs =
+        "scrape_configs: [{job_name: pods, kubernetes_sd_configs: [{role: pod}], pipeline_stages: [{cri: {}}]}]\n";
+    let sources = [read("clients.yaml", "clients: [{url: 'http://one'}]\n"), read("jobs.yaml", jobs)];
+    let (_, draft) = migrate::converted(&sources, &Options::default()).unwrap();
+    assert_eq!(draft.get("loki.url").unwrap().value.as_text(), Some("http://one"));
+}
+
+#[test]
+fn what_is_no_text_in_utf_8_is_named_with_its_place() {
+    let utf_16: Vec<u8> = "clients: []\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, expected) in [
+        (b"clients:\n- url: \xff\n".to_vec(), "f.yaml:2:8: byte 0xff (at offset 16) is not UTF-8"),
+        (
+            [&[0xff, 0xfe], &utf_16[..]].concat(),
+            "f.yaml:1:1: is UTF-16; make UTF-8 of it: iconv -f UTF-16 -t UTF-8 f.yaml",
+        ),
+        (utf_16, "f.yaml:1:2: byte 0x00 (at offset 1): this is no text, or UTF-16"),
+    ] {
+        assert_eq!(migrate::source("f.yaml", bytes).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn the_next_steps_name_the_files_that_were_given() {
+    let case = cases().into_iter().find(|case| case.name == "stage-match").unwrap();
+    let (_, draft) = migrate::converted(&[case.source], &case.options).unwrap();
+    let files = [PathBuf::from("old files/promtail.yaml")];
+    let next = report::Next { files: &files, output: Some(Path::new("/etc/new.yaml")), job: Some("pods") };
+    let mut out = Vec::new();
+    report::write(&draft, Form::Config, &next, Paint { colours: false }, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    for expected in [
+        "pilcrow check --config /etc/new.yaml\n",
+        "pilcrow migrate --prove --job pods 'old files/promtail.yaml'\n",
+        "pilcrow import-positions --config /etc/new.yaml ",
+    ] {
+        assert!(text.contains(expected), "{expected}\n{text}");
+    }
 }
 
 fn page() -> PathBuf {

@@ -243,6 +243,35 @@ shop/web-1/web stderr {container="web", job="shop/web", namespace="shop", pod="w
 }
 
 #[test]
+fn a_line_of_a_test_that_is_of_stderr_has_its_level() {
+    let node = Node::new(
+        "levels: true
+tests:
+  - name: stderr counts as an error
+    lines: [{line: cannot open x, stream: stderr}, {line: opens x}]
+    expect: [{line: cannot open x, metadata: {detected_level: error}}, {line: opens x, metadata: {detected_level: unknown}}]
+",
+    );
+    let (out, err, code) = node.pilcrow("test", &[], "");
+    assert_eq!((err.as_str(), code), ("", Some(0)), "{out}");
+}
+
+#[test]
+fn a_tenant_that_loki_would_not_take_is_shown_as_such() {
+    let node = Node::new("pipeline_stages: [{json: {expressions: {t: }}}, {tenant: {source: t}}]\n");
+    let lines = "{\"t\":\"a/b\"}\n{\"t\":\"good\"}\n";
+    let (out, err, code) = node.pilcrow("try", &["--stdin", "--label", "app=web"], lines);
+    assert_eq!((err.as_str(), code), ("", Some(0)));
+    assert!(out.contains("tenant \"a/b\" is not valid: it goes to that of loki.tenant\n"), "{out}");
+    assert!(out.contains("tenant \"good\"\n"), "{out}");
+    assert!(out.contains("1 entry has a tenant that Loki would not take"), "{out}");
+    let objects = node.try_json(&["--stdin", "--label", "app=web"], lines);
+    let tenants: Vec<_> =
+        objects[1..3].iter().map(|line| [&line["after"]["tenant"], &line["after"]["invalid_tenant"]]).collect();
+    assert_eq!(tenants, [[&Value::Null, &"a/b".into()], [&"good".into(), &Value::Null]]);
+}
+
+#[test]
 fn explain_shows_what_each_stage_did() {
     let node = Node::new(STAGES);
     let (out, _, code) = node.pilcrow("try", &["--stdin", "--explain"], "{\"level\":\"info\"}\nplain\n");

@@ -16,7 +16,10 @@ pub fn check(input: &[u8]) {
     match alloy::read(std::slice::from_ref(&text)) {
         Ok(origin) => {
             origin.findings.iter().for_each(|finding| check(&finding.place));
-            origin.clients.iter().for_each(|client| check(&client.place));
+            for client in &origin.clients {
+                check(&client.place);
+                client.findings.iter().for_each(|finding| check(&finding.place));
+            }
             origin.pipelines.iter().for_each(|pipeline| check(&pipeline.place));
             let clients = |index: &usize| *index < origin.clients.len();
             assert!(origin.pipelines.iter().all(|pipeline| pipeline.clients.iter().all(clients)));

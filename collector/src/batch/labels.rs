@@ -31,8 +31,10 @@ pub fn write_label_set<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>, out
         }
         out.push_str(name);
         out.push_str("=\"");
-        for character in value.chars() {
-            quote(character, out);
+        if value.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            out.push_str(value);
+        } else {
+            value.chars().for_each(|character| quote(character, out));
         }
         out.push('"');
     }

@@ -116,7 +116,14 @@ impl Store {
     /// Where the folder cannot be written to; what was saved before is still there.
     pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
         let [current, previous, unfinished] = [CURRENT, PREVIOUS, UNFINISHED].map(|name| self.folder.join(name));
-        let mut file = File::create(&unfinished)?;
+        let mut file = match File::create(&unfinished) {
+            // The folder was removed while it was in use.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(&self.folder)?;
+                File::create(&unfinished)?
+            }
+            created => created?,
+        };
         format::write(snapshot, &mut file)?;
         file.sync_data()?;
         match fs::rename(&current, &previous) {
@@ -148,6 +155,17 @@ mod tests {
             assert_eq!(loaded, snapshot(seen_at));
             assert!(errors.is_empty());
         }
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_while_in_use_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("state");
+        let store = Store::open(&folder).unwrap();
+        store.save(&snapshot(1)).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        store.save(&snapshot(2)).unwrap();
+        assert_eq!(store.load().0, snapshot(2));
     }
 
     #[test]

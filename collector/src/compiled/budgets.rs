@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Problems;
 use crate::{
-    config::{self, BudgetAction, ByteSize, Config, HumanDuration, Rate},
+    config::{self, BudgetAction, ByteSize, Config, HumanDuration, Origin, Problem, Rate},
     pipeline::{self, Level, Pipeline, Selector},
 };
 
@@ -44,6 +44,28 @@ pub fn add(config: &Config, pipeline: Pipeline, least: Option<Level>) -> Pipelin
         window => pipeline.with_dedupe(window),
     };
     if budgets.is_empty() { pipeline } else { pipeline.with_budgets(budgets) }
+}
+
+/// Budgets that are for no container, as one before them is for all of those, without places in a file.
+pub fn warnings(config: &Config) -> Vec<Problem> {
+    let budgets = compile(&config.budgets, &mut Problems::default());
+    // All presets make these; other rules could take them away.
+    let has_own_labels = config.relabel_defaults && config.relabel_configs.is_empty();
+    let is_always_there = |name: &str| has_own_labels && ["namespace", "container"].contains(&name);
+    let mut warnings = Vec::new();
+    for (index, budget) in budgets.iter().enumerate() {
+        let takes_all = |before: &pipeline::Budget| {
+            before.selector.chooses_all(&is_always_there) || pipeline::imply(&[&budget.selector], &before.selector)
+        };
+        if let Some(before) = budgets[..index].iter().position(takes_all) {
+            let message = format!(
+                "never applies: budgets[{before}] takes all containers that this one selects, and the first that fits counts"
+            );
+            let key = format!("budgets.[{index}].selector");
+            warnings.push(Problem { origin: Origin::Default, key, message });
+        }
+    }
+    warnings
 }
 
 fn compile(budgets: &[config::Budget], problems: &mut Problems) -> Vec<pipeline::Budget> {

@@ -103,7 +103,8 @@ impl Compiled {
         match (relabel, pod_selector) {
             (Some(relabel), Some(pod_selector)) if problems.0.is_empty() => {
                 let warnings = pipeline.as_ref().map(|pipeline| stages::warnings(&config, &relabel, pipeline));
-                let warnings = warnings.unwrap_or_default();
+                let mut warnings = warnings.unwrap_or_default();
+                warnings.extend(budgets::warnings(&config));
                 Ok(Self { config, relabel, pod_selector, pipeline, warnings })
             }
             _ => Err(problems.0),

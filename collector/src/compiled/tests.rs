@@ -159,6 +159,48 @@ fn a_key_of_an_earlier_version_is_a_warning_whatever_its_value() {
 }
 
 #[test]
+fn what_is_wrong_with_the_other_items_of_a_list_is_reported_beside_one_that_cannot_be_decoded() {
+    let text = "relabel_configs:\n\
+                - {source_labels: a, target_label: b}\n\
+                - 5\n\
+                - {source_labels: [a], regex: '(', target_label: b}\n\
+                - {source_labels: [a], target_label: b, action: drpo}\n\
+                kubernetes: {namespaces: {include: [[x], good, Bad]}}\n\
+                budgets: [{selector: [], rate: 1KiB/s}, {selector: '{', rate: 1KiB/s}]\n";
+    let text = bad(text);
+    let keys: Vec<&str> = text.lines().map(|line| line.split(": ").next().unwrap()).collect();
+    let places = ["2:19", "3:3", "4:24", "5:49", "6:37", "6:48", "7:22", "7:42"];
+    assert_eq!(keys, places.map(|place| format!("p.yaml:{place}")), "{text}");
+    assert!(text.contains("relabel_configs[2].regex: "), "{text}");
+    assert!(text.contains("kubernetes.namespaces.include[2]: a namespace's name"), "{text}");
+}
+
+#[test]
+fn a_budget_that_never_applies_is_a_warning() {
+    let budgets = |selectors: &[&str], more: &str| {
+        let items: Vec<String> =
+            selectors.iter().map(|selector| format!("- {{selector: '{selector}', rate: 1KiB/s}}\n")).collect();
+        let compiled = Compiled::parse(&format!("budgets:\n{}{more}", items.concat()), &none).unwrap();
+        compiled.warnings.iter().map(Problem::to_string).collect::<Vec<_>>()
+    };
+    let warning = "line 3: budgets[1].selector: never applies: budgets[0] takes all containers that this one selects, and the first \
+                   that fits counts";
+    for first in
+        ["{namespace=~\".+\"}", "{namespace!=\"\"}", "{app=~\".*\"}", "{namespace=\"a\"}", "{namespace=~\"a|b\"}"]
+    {
+        assert_eq!(budgets(&[first, "{namespace=\"a\",app=\"b\"}"], ""), [warning], "{first}");
+    }
+    for first in ["{namespace=\"b\"}", "{app=~\".+\"}", "{namespace=\"a\",app=\"c\"}"] {
+        assert!(budgets(&[first, "{namespace=\"a\"}"], "").is_empty(), "{first}");
+    }
+    // Other rules may take the label away.
+    assert!(
+        budgets(&["{namespace=~\".+\"}", "{app=\"b\"}"], "relabel_configs: [{regex: namespace, action: labeldrop}]\n")
+            .is_empty()
+    );
+}
+
+#[test]
 fn variables_in_comments_are_left_alone_and_empty_ones_leave_a_key_out() {
     let config =
         good("# ${NOT_SET}\nloki:\n  url: ${NOT_SET:-}\n  timeout: ${T:-3s} # ${X}\nlabels: {a: '${NONE:-}'}\n");

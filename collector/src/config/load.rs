@@ -116,21 +116,47 @@ impl Findings {
     /// All problems in the file's order: those of decoding and those that compiling found, each with its place.
     pub fn problems(self, compiling: Vec<Problem>) -> Vec<Problem> {
         let Self { root, filled_in, mut problems, .. } = self;
-        // Where an item of a list could not be decoded it was left out, and the others have other numbers now.
-        let list = |key: &str| key.find(".[").map(|end| key[..end].to_owned());
-        let cut_lists: Vec<_> = problems.iter().filter_map(|problem| list(&problem.key)).collect();
+        let undecoded: Vec<String> = problems.iter().map(|problem| problem.key.clone()).collect();
         for problem in compiling {
-            if list(&problem.key).is_some_and(|list| cut_lists.contains(&list)) {
+            let key = numbered_as_written(&problem.key, &undecoded);
+            // Of an item of which something is missing, more problems may be due to that.
+            if item(&key).is_some_and(|own| undecoded.iter().any(|other| item(other) == Some(own))) {
                 continue;
             }
-            let origin = origin(&problem.key, &root, &filled_in);
-            problems.push(Problem { origin, ..problem });
+            problems.push(Problem { origin: origin(&key, &root, &filled_in), key, ..problem });
         }
         problems.sort();
         // Where a value could not be decoded, its default was compiled instead.
         problems.dedup_by(|later, first| later.origin == first.origin && later.key == first.key);
         problems
     }
+}
+
+/// The item of a list that a key lies in.
+fn item(key: &str) -> Option<&str> {
+    let begin = key.find(".[")?;
+    Some(&key[..=begin + key[begin..].find(']')?])
+}
+
+/// A key with the numbers that items of lists have in the file: those that could not be decoded were left out of what was compiled.
+fn numbered_as_written(key: &str, undecoded: &[String]) -> String {
+    let mut written = String::new();
+    for part in key.split('.') {
+        let separator = if written.is_empty() { "" } else { "." };
+        let Some(mut index) = part.strip_prefix('[').and_then(|part| part.strip_suffix(']')?.parse::<usize>().ok())
+        else {
+            written += separator;
+            written += part;
+            continue;
+        };
+        let prefix = format!("{written}.[");
+        let number = |key: &String| key.strip_prefix(&prefix)?.strip_suffix(']')?.parse::<usize>().ok();
+        let mut left_out: Vec<usize> = undecoded.iter().filter_map(number).collect();
+        left_out.sort_unstable();
+        index += left_out.into_iter().fold(0, |before, other| before + usize::from(other <= index + before));
+        written += &format!("{separator}[{index}]");
+    }
+    written
 }
 
 /// Takes a key of an earlier version out of the tree.
@@ -169,8 +195,8 @@ fn origin(key: &str, root: &Node, filled_in: &[(&'static str, String)]) -> Origi
         return Origin::Environment(name);
     }
     // The keys of labels and headers may have dots in them.
-    let is_deep = key.starts_with("pipeline_stages.") || key.starts_with("tests.");
-    let parts = if is_deep { usize::MAX } else { 3 };
+    let with_dots = [("labels.", 2), ("loki.headers.", 3)];
+    let parts = with_dots.iter().find(|(group, _)| key.starts_with(group)).map_or(usize::MAX, |(_, parts)| *parts);
     let path: Vec<&str> = key.splitn(parts, '.').collect();
     (1..=path.len()).rev().find_map(|n| root.place_of(&path[..n])).map_or(Origin::Default, Origin::File)
 }

@@ -41,7 +41,7 @@ pub use extracted::{Extracted, Slot, Value};
 pub use level::Level;
 pub use line_counts::LineCounts;
 pub use run::{Outcome, Verdict, Watch};
-pub use selector::{Possible, Selector};
+pub use selector::{Possible, Selector, imply};
 pub use sent::{is_taken, sent};
 pub use stage::{Note, Origin, State, Step, Which};
 pub use stages::metrics::{Custom, Sample};

@@ -202,7 +202,7 @@ impl Staged {
 
     /// That of its last entry.
     pub fn tenant(&self) -> &TenantName {
-        self.streams.last.map_or(&None, |place| &self.streams.known[place.known].tenant)
+        self.streams.last.map_or(&None, |known| &self.streams.known[known].tenant)
     }
 
     /// Where the first line that is held back begins.
@@ -227,15 +227,21 @@ impl Staged {
     }
 }
 
+/// Sets of labels of a channel that are found without writing them.
+const RECENT_MAX: usize = 4;
+
 /// The streams of a channel.
 #[derive(Default)]
 struct Streams {
     /// The first is that of the channel's own labels.
     known: Vec<Known>,
     own: Pairs,
-    /// The labels of the last entry, and where they led.
-    last: Option<Place>,
-    last_labels: Pairs,
+    /// That of the last entry.
+    last: Option<usize>,
+    /// Labels of entries, and where they led: lines of several levels take turns.
+    recent: Vec<(Pairs, Place)>,
+    /// Which of these is the next to be replaced.
+    oldest_recent: usize,
 }
 
 /// Where an entry goes.
@@ -263,21 +269,19 @@ impl Streams {
         let mut labels = String::new();
         batch::write_label_set(own.iter(), &mut labels);
         let first = Known::new(None, &labels, 0);
-        Self { known: vec![first], own: own.clone(), last: None, last_labels: Pairs::default() }
+        Self { known: vec![first], own: own.clone(), ..Self::default() }
     }
 
     fn append(&mut self, entry: &Entry, channel: ChannelId, batch: &mut Batch, scratch: &mut Scratch) {
-        let place = match self.last {
-            Some(last) if self.last_labels == entry.labels => last,
-            _ => {
-                let Some(found) = self.find(&entry.labels, scratch) else {
-                    scratch.counts.too_many_tenants += 1;
-                    return;
-                };
-                self.last_labels.copy_from(&entry.labels);
-                *self.last.insert(found)
-            }
+        let recent = self.recent.iter().find(|(labels, _)| *labels == entry.labels).map(|(_, place)| *place);
+        let Some(place) = recent.or_else(|| self.find(&entry.labels, scratch)) else {
+            scratch.counts.too_many_tenants += 1;
+            return;
         };
+        self.last = Some(place.known);
+        if recent.is_none() {
+            self.remember(&entry.labels, place);
+        }
         scratch.metadata.clear();
         for (name, value) in entry.metadata.iter() {
             batch::append_structured_metadata(name, value, &mut scratch.metadata);
@@ -302,7 +306,7 @@ impl Streams {
         };
         let (turn, offset) = entry.at;
         let at = Position { turn, offset };
-        match std::str::from_utf8(&entry.line) {
+        match simdutf8::basic::from_utf8(&entry.line) {
             Ok(text) if text.len() <= scratch.max_bytes => {
                 batch.append(slot, at, entry.timestamp_ns, text.as_bytes(), &scratch.metadata);
             }
@@ -355,8 +359,19 @@ impl Streams {
         let oldest = (1..self.known.len()).min_by_key(|place| self.known[*place].used_ns)?;
         (scratch.now_ns - self.known[oldest].used_ns >= FORGET_AFTER_NS).then(|| {
             self.known[oldest] = new;
+            self.recent.retain(|(_, place)| place.known != oldest);
             oldest
         })
+    }
+
+    fn remember(&mut self, labels: &Pairs, place: Place) {
+        if self.recent.len() < RECENT_MAX {
+            return self.recent.push((labels.clone(), place));
+        }
+        let (known, led_to) = &mut self.recent[self.oldest_recent];
+        known.copy_from(labels);
+        *led_to = place;
+        self.oldest_recent = (self.oldest_recent + 1) % RECENT_MAX;
     }
 }
 

@@ -168,7 +168,7 @@ const BLOCKS: [&str; 9] = [
 ];
 
 /// Behind each of the parsers.
-const BEHIND: [&str; 24] = [
+const BEHIND: [&str; 25] = [
     "- labels: {level: , code: status, none: }",
     "- labels: {bad-name: level}",
     "- structured_metadata: {level: , app: , renamed: status, none: }",
@@ -185,6 +185,7 @@ const BEHIND: [&str; 24] = [
     "- pack: {labels: [level, msg, none, app], ingest_timestamp: false}",
     "- replace: {source: msg, expression: '(o+)', replace: '{{ .level }}'}\n- output: {source: msg}",
     "- metrics: {status: {type: Counter, description: d, config: {action: inc}}}",
+    "- json: {expressions: {level: level}}\n- tenant: {source: level}\n- metrics: {tenants: {type: Counter, config: {match_all: true, action: inc}}}",
     "- metrics: {fives: {type: counter, source: status, prefix: my_, config: {action: inc, value: '500'}}}",
     "- metrics: {took_total: {type: Counter, source: took, config: {action: add}}}",
     "- metrics: {bytes: {type: Counter, config: {match_all: true, count_entry_bytes: true, action: add}}}",

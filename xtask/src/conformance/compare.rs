@@ -43,7 +43,8 @@ impl fmt::Display for Difference {
 /// Times that are both this close to now are the time of processing.
 const NOW_NS: i64 = 600_000_000_000;
 
-pub fn differences(promtail: &Answer, pilcrow: &Answer) -> Vec<Difference> {
+/// `keeps_order`: Promtail gives out blocks of one first line in the order in which they ended.
+pub fn differences(promtail: &Answer, pilcrow: &Answer, keeps_order: bool) -> Vec<Difference> {
     let mut all = Vec::new();
     let mut add = |field, entry, promtail: String, pilcrow: String| {
         all.push(Difference { field, entry, promtail, pilcrow });
@@ -52,7 +53,7 @@ pub fn differences(promtail: &Answer, pilcrow: &Answer) -> Vec<Difference> {
         add(Field::Error, None, promtail.error.clone(), pilcrow.error.clone());
         return all;
     }
-    let (theirs, ours) = (entries(promtail), entries(pilcrow));
+    let (theirs, ours) = (entries(promtail, keeps_order), entries(pilcrow, keeps_order));
     let ids = |entries: &[&Output]| entries.iter().map(|entry| entry.id).collect::<Vec<_>>();
     if ids(&theirs) != ids(&ours) {
         add(Field::Entries, None, format!("{:?}", ids(&theirs)), format!("{:?}", ids(&ours)));
@@ -91,9 +92,13 @@ pub fn differences(promtail: &Answer, pilcrow: &Answer) -> Vec<Difference> {
     all
 }
 
-/// Of the same first line first the one that ended first: both programs keep that order.
-fn entries(answer: &Answer) -> Vec<&Output> {
-    answer.entries.iter().flatten().collect()
+/// By their first lines; of one first line those that ended first, where that order is kept.
+fn entries(answer: &Answer, keeps_order: bool) -> Vec<&Output> {
+    let mut all: Vec<_> = answer.entries.iter().flatten().collect();
+    if !keeps_order {
+        all.sort_by_key(|entry| (entry.id, &entry.line));
+    }
+    all
 }
 
 fn is_now(time: i64) -> bool {

@@ -4,7 +4,7 @@
 
 use super::{
     Request,
-    compare::{Difference, Field},
+    compare::{Difference, Field, text},
 };
 
 /// A deliberate difference.
@@ -14,7 +14,7 @@ pub struct Exception {
     pub applies: fn(&Request, &Difference) -> bool,
 }
 
-static EXCEPTIONS: [Exception; 11] = [
+static EXCEPTIONS: [Exception; 12] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         applies: |request, difference| {
@@ -55,9 +55,11 @@ static EXCEPTIONS: [Exception; 11] = [
         name: "template: trunc cuts between characters",
         applies: |request, difference| {
             // What Promtail cut within a character is shown as replacement characters.
-            let whole = |text: &str| text.replace(char::REPLACEMENT_CHARACTER, "");
-            // As a label it is refused, being no UTF-8.
-            let is_refused = difference.field == Field::Labels && difference.promtail.len() < difference.pilcrow.len();
+            let whole = |text: &str| text.replace(char::REPLACEMENT_CHARACTER, "").replace(r"\ufffd", "");
+            // As a label, extracted or metadata it is refused, being no UTF-8.
+            let line = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?));
+            let is_refused =
+                request.stages.contains("trunc 4") && line.is_some_and(|line| !text(&line.line).is_char_boundary(4));
             request.stages.contains("trunc")
                 && difference.promtail != difference.pilcrow
                 && (is_refused || whole(&difference.promtail) == whole(&difference.pilcrow))
@@ -69,6 +71,14 @@ static EXCEPTIONS: [Exception; 11] = [
             difference.field == Field::Metadata
                 && difference.promtail.len() > difference.pilcrow.len()
                 && difference.promtail.contains(difference.pilcrow.trim_matches(['[', ']']))
+        },
+    },
+    Exception {
+        name: "metrics: tenants share a series, where Promtail makes equal ones that its registry refuses",
+        applies: |_, difference| {
+            difference.field == Field::Error
+                && difference.pilcrow.is_empty()
+                && difference.promtail.contains("was collected before with the same name and label values")
         },
     },
     Exception {

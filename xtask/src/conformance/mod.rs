@@ -214,7 +214,7 @@ impl Tally {
 
 /// The differences that no exception explains; adds to the count of each exception those that it does.
 fn not_excused(request: &Request, theirs: &Answer, ours: &Answer, excused: &mut [u64]) -> Vec<Difference> {
-    let mut differences = differences(theirs, ours);
+    let mut differences = differences(theirs, ours, !request.stages.contains("match:"));
     differences.retain(|difference| {
         let exception = exceptions::all().position(|exception| (exception.applies)(request, difference));
         exception.inspect(|&index| excused[index] += 1).is_none()

@@ -29,7 +29,13 @@ fn logs(group: &Tree, what: &str, origin: &mut Origin) {
     let directory = group.get("positions_directory");
     for pair in group.pairs() {
         match pair.key.as_str() {
-            "configs" | "positions_directory" => {}
+            "configs" => {
+                pair.value.is_list(&format!("{what}.configs"), &mut origin.findings);
+            }
+            "positions_directory" => {
+                let text = "Pilcrow keeps its own positions in paths.state; `pilcrow import-positions` takes the old file over, see below";
+                origin.changed(&pair.place, "positions_directory", text);
+            }
             "global" => {
                 for pair in pair.value.pairs().iter().filter(|pair| pair.key != "clients") {
                     let text = "growth is reported by the kernel; sweep.interval is the safety net";
@@ -41,14 +47,18 @@ fn logs(group: &Tree, what: &str, origin: &mut Origin) {
     }
     for (index, config) in group.get("configs").map(|pair| pair.value.items()).unwrap_or_default().iter().enumerate() {
         let what = format!("{what}.configs[{index}]");
+        let (first, settings) = (origin.pipelines.len(), origin.settings.len());
         instance(config, &what, global, origin);
+        let settings = origin.settings.split_off(settings);
         let name = config.get("name").and_then(|pair| pair.value.as_text());
-        if let (Some(directory), Some(name), None) = (directory, name, config.get("positions")) {
+        let in_directory = directory.zip(name).map(|(directory, name)| {
             let file = format!("{}/{name}.yml", directory.value.as_text().unwrap_or("").trim_end_matches('/'));
-            let text = "Pilcrow keeps its own positions in paths.state; `pilcrow import-positions` takes the old file over, see below";
-            origin.changed(&directory.place, "positions_directory", text);
-            origin.positions =
-                Some(Setting::new("positions", Tree::text(&directory.value.place, file), "positions_directory"));
+            Setting::new("positions", Tree::text(&directory.value.place, file), "positions_directory")
+        });
+        let positions = origin.positions.take().or(in_directory);
+        for pipeline in &mut origin.pipelines[first..] {
+            pipeline.positions.clone_from(&positions);
+            pipeline.settings.splice(0..0, settings.iter().cloned());
         }
     }
 }

@@ -22,7 +22,7 @@ const SAME: [&str; 12] = [
 ];
 
 /// Values whose part Pilcrow's chart plays itself, and how.
-const BY_ITSELF: [(&str, &str); 21] = [
+const BY_ITSELF: [(&str, &str); 22] = [
     ("image", "Pilcrow has an image of its own (image.repository)"),
     ("global", "Pilcrow has an image of its own (image.repository)"),
     ("fullnameOverride", "a name of its own (fullnameOverride)"),
@@ -41,18 +41,21 @@ const BY_ITSELF: [(&str, &str); 21] = [
     ("networkPolicy", "a policy of its own is not needed"),
     ("daemonset", "is always a DaemonSet"),
     ("enabled", "is its own release"),
+    ("presets", "is always a DaemonSet, and reads files"),
     ("secret", "the configuration is in a ConfigMap"),
     ("sidecar", "is restarted when its configuration changes (rollOnConfigChange)"),
     ("crds", "needs no objects of its own in the cluster"),
 ];
 
 /// Values of Alloy's or the Agent's chart: those of the container lie in a group of their own, those of the pod in another.
-pub fn of_alloy(values: &Tree, origin: &mut Origin) {
-    read(values, "", &["alloy", "agent", "controller"], origin);
+/// `prefix`: where they stand, `alloy-logs.`.
+pub fn of_alloy(values: &Tree, prefix: &str, origin: &mut Origin) {
+    read(values, prefix, &["alloy", "agent", "controller"], origin);
     for (group, others) in
         [("alloy", OF_ALLOY), ("agent", OF_ALLOY), ("controller", &["type", "podDisruptionBudget", "volumes"][..])]
     {
         let Some(pair) = values.get(group) else { continue };
+        let group = &format!("{prefix}{group}");
         read(&pair.value, &format!("{group}."), others, origin);
         for own in pair.value.pairs().iter().filter(|own| others.contains(&own.key.as_str())) {
             of_alloy_own(group, own, origin);
@@ -118,10 +121,12 @@ pub fn read(values: &Tree, prefix: &str, read: &[&str], origin: &mut Origin) {
             same(key, &what, &pair.value, origin);
         } else if let Some((_, how)) = BY_ITSELF.iter().find(|(name, _)| *name == key) {
             origin.taken(&pair.place, &what, format!("Pilcrow's chart: {how}"));
+        } else if key == "extraConfig" {
+            let text = "is a configuration in Alloy's language and not read here: write it into a file, and convert that by itself";
+            origin.not_possible(&pair.place, &what, text);
         } else if key == "serviceMonitor" {
             if pair.value.get("enabled").and_then(|pair| pair.value.as_text()) == Some("true") {
-                origin.taken(&pair.place, &what, "serviceMonitor.enabled, with Pilcrow's own metrics");
-                push(origin, "serviceMonitor.enabled", Tree::text(&pair.place, "true"), &what);
+                service_monitor(&pair.value, &what, origin);
             }
         } else {
             let text = "Pilcrow's chart has no such value; see its values.yaml for what there is";
@@ -130,18 +135,45 @@ pub fn read(values: &Tree, prefix: &str, read: &[&str], origin: &mut Origin) {
     }
 }
 
+/// What asks Prometheus to scrape the collector.
+fn service_monitor(group: &Tree, what: &str, origin: &mut Origin) {
+    for pair in group.pairs().iter().filter(|pair| !is_empty(&pair.value)) {
+        let what = format!("{what}.{}", pair.key);
+        let new = match pair.key.as_str() {
+            "enabled" => "serviceMonitor.enabled",
+            "interval" => "serviceMonitor.interval",
+            // Of Alloy's chart.
+            "labels" | "additionalLabels" => "serviceMonitor.labels",
+            _ => {
+                origin.changed(
+                    &pair.place,
+                    &what,
+                    "Pilcrow's chart has no such value; its serviceMonitor has interval and labels",
+                );
+                continue;
+            }
+        };
+        let text = if pair.key == "enabled" { format!("{new}, with Pilcrow's own metrics") } else { new.to_owned() };
+        origin.taken(&pair.place, &what, text);
+        push(origin, new, pair.value.clone(), &what);
+    }
+}
+
+fn is_empty(value: &Tree) -> bool {
+    match &value.value {
+        Value::List(items) => items.is_empty(),
+        Value::Group(pairs) => pairs.is_empty(),
+        Value::Text(text) => text.is_empty(),
+        Value::Nothing => true,
+    }
+}
+
 fn push(origin: &mut Origin, key: &str, value: Tree, from: &str) {
     origin.chart.push(Setting::new(key, value, from));
 }
 
 fn same(key: &str, what: &str, value: &Tree, origin: &mut Origin) {
-    let is_empty = match &value.value {
-        Value::List(items) => items.is_empty(),
-        Value::Group(pairs) => pairs.is_empty(),
-        Value::Text(text) => text.is_empty(),
-        Value::Nothing => true,
-    };
-    if is_empty {
+    if is_empty(value) {
         return;
     }
     match key {
@@ -163,7 +195,8 @@ fn volumes(key: &str, what: &str, value: &Tree, origin: &mut Origin) {
     let own = |item: &Tree| {
         let path = item.get("hostPath").and_then(|pair| pair.value.get("path")).or(item.get("mountPath"));
         let path = path.and_then(|pair| pair.value.as_text()).unwrap_or("").trim_end_matches('/').to_owned();
-        ["/var/log", "/var/log/pods", "/var/lib/docker/containers", "/run/promtail"].contains(&path.as_str())
+        path.starts_with("/var/log/")
+            || ["/var/log", "/var/lib/docker/containers", "/run/promtail"].contains(&path.as_str())
     };
     let (own, others): (Vec<&Tree>, Vec<&Tree>) = value.items().iter().partition(|item| own(item));
     for item in own {

@@ -20,7 +20,7 @@ pub mod yaml;
 
 use std::{
     fs,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::PathBuf,
 };
 
@@ -31,6 +31,7 @@ use self::{
     origin::{Fault, Kind, Origin, Place, Text},
     output::Form,
     recognise::Piece,
+    report::Next,
 };
 use crate::admin::terminal::Paint;
 
@@ -64,6 +65,7 @@ pub fn run(request: &Request, paint: Paint, out: &mut impl Write, report: &mut i
         bail!("--output {} is a file that is read: name another one", output.display());
     }
     let sources = sources(&request.files)?;
+    let next = Next { files: &request.files, output: request.output.as_deref(), job: request.job.as_deref() };
     let (_, draft) = converted(&sources, &Options { job: request.job.clone() })?;
     let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
     let text = output::text(&draft, request.form, &names);
@@ -73,9 +75,9 @@ pub fn run(request: &Request, paint: Paint, out: &mut impl Write, report: &mut i
     }
     out.flush()?;
     if request.json {
-        report::write_json(&draft, request.form, report)?;
+        report::write_json(&draft, request.form, &next, report)?;
     } else {
-        report::write(&draft, request.form, paint, report)?;
+        report::write(&draft, request.form, &next, paint, report)?;
     }
     match report::count(&draft, Kind::NotPossible) {
         0 => Ok(()),
@@ -90,12 +92,42 @@ pub fn run(request: &Request, paint: Paint, out: &mut impl Write, report: &mut i
 /// One of them cannot be read.
 pub fn sources(files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     let read = |file: &PathBuf| {
-        let text =
-            if file.as_os_str() == "-" { io::read_to_string(io::stdin().lock()) } else { fs::read_to_string(file) };
-        let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-        Ok(Source { name: file.display().to_string(), text })
+        let mut bytes = Vec::new();
+        let read = match file.as_os_str() == "-" {
+            true => io::stdin().lock().read_to_end(&mut bytes),
+            false => fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)),
+        };
+        read.with_context(|| format!("cannot read {}", file.display()))?;
+        source(&file.display().to_string(), bytes)
     };
     files.iter().map(read).collect()
+}
+
+/// The text that a file of this name holds.
+///
+/// # Errors
+/// It is no text in UTF-8.
+pub fn source(name: &str, bytes: Vec<u8>) -> anyhow::Result<Source> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        bail!("{name}:1:1: is UTF-16; make UTF-8 of it: iconv -f UTF-16 -t UTF-8 {name}");
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let (valid, rest) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let bad = rest.first().copied().unwrap_or_default();
+        anyhow::anyhow!("{}: byte {bad:#04x} (at offset {}) is not UTF-8", place_behind(name, valid), valid.len())
+    })?;
+    if let Some(at) = text.find('\0') {
+        let place = place_behind(name, &text.as_bytes()[..at]);
+        bail!("{place}: byte 0x00 (at offset {at}): this is no text, or UTF-16");
+    }
+    Ok(Source { name: name.to_owned(), text })
+}
+
+/// The place of what follows this part of a file, which is UTF-8.
+fn place_behind(name: &str, before: &[u8]) -> Place {
+    let before = String::from_utf8_lossy(before);
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    Place::start_of(name).at(1 + before.matches('\n').count(), 1 + line.chars().count())
 }
 
 /// Reads what the texts mean, and converts it.
@@ -124,23 +156,30 @@ pub fn origin(sources: &[Source]) -> Result<Origin, Vec<Fault>> {
     for source in sources {
         let text = Text { place: Place::start_of(&source.name), text: &source.text };
         for piece in recognise::pieces(&text)? {
+            let mut part = Origin::default();
             match piece {
-                Piece::Promtail(root) => promtail::read(&root, &mut origin),
-                Piece::Agent(root) => agent::read(&root, &mut origin),
+                Piece::Promtail(root) => promtail::read(&root, &mut part),
+                Piece::Agent(root) => agent::read(&root, &mut part),
                 Piece::PromtailChart(values, place, text) => {
-                    promtail::chart::read(&values, &Text { place, text: &text }, &mut origin)?;
+                    promtail::chart::read(&values, &Text { place, text: &text }, &mut part)?;
                 }
-                Piece::AlloyChart(values) => chart::of_alloy(&values, &mut origin),
+                Piece::AlloyChart(values) => chart::of_alloy(&values, "", &mut part),
                 Piece::Alloy(place, text) => of_alloy.push((place, text)),
                 Piece::K8sMonitoring(values, place, text) => {
-                    k8s_monitoring::read(&values, &Text { place, text: &text }, &mut origin)?;
+                    k8s_monitoring::read(&values, &Text { place, text: &text }, &mut part)?;
                 }
             }
+            origin.append(part);
         }
     }
     if !of_alloy.is_empty() {
         let texts: Vec<Text<'_>> = of_alloy.iter().map(|(place, text)| Text { place: place.clone(), text }).collect();
         origin.append(alloy::read(&texts)?);
+    }
+    // A file may hold the jobs, and another one the clients.
+    let all: Vec<usize> = (0..origin.clients.len()).collect();
+    for pipeline in origin.pipelines.iter_mut().filter(|pipeline| pipeline.clients.is_empty()) {
+        pipeline.clients.clone_from(&all);
     }
     Ok(origin)
 }

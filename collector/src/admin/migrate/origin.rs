@@ -82,12 +82,14 @@ pub struct Origin {
     pub pipelines: Vec<Pipeline>,
     /// In the order of the file.
     pub clients: Vec<Client>,
-    /// Keys of Pilcrow for the program itself: `http.listen`, `log.level`, `checkpoint.interval`, `start_at`.
+    /// Keys of Pilcrow for the program itself: `http.listen`, `log.level`, `checkpoint.interval`, `start_at`. They hold for the
+    /// pipelines of the same file.
     pub settings: Vec<Setting>,
     /// Values of Pilcrow's chart, such as `resources`.
     pub chart: Vec<Setting>,
-    /// Where the old collector keeps its positions: Promtail's file, or the file below Alloy's storage path.
+    /// Where the old collector keeps its positions, for the pipelines that say nothing else: Promtail's file.
     pub positions: Option<Setting>,
+    /// But for those of pipelines and clients.
     pub findings: Vec<Finding>,
 }
 
@@ -108,6 +110,10 @@ pub struct Pipeline {
     pub clients: Vec<usize>,
     /// Keys of Pilcrow for what is collected: `kubernetes.namespaces.include`, `kubernetes.pod_selector`, `start_at`.
     pub settings: Vec<Setting>,
+    /// Where its positions are kept, if elsewhere than those of its file; with Alloy a file below its storage path.
+    pub positions: Option<Setting>,
+    /// Of its keys; they are reported where it is converted.
+    pub findings: Vec<Finding>,
 }
 
 /// How a pipeline finds the logs of pods.
@@ -133,6 +139,10 @@ pub struct Client {
     pub settings: Vec<Setting>,
     /// External labels, each as the key `labels.NAME`.
     pub labels: Vec<Setting>,
+    /// Values of Pilcrow's chart, such as the Secret with the password.
+    pub chart: Vec<Setting>,
+    /// Of its keys; they are reported where it becomes Pilcrow's client.
+    pub findings: Vec<Finding>,
 }
 
 /// A key of Pilcrow's configuration (or chart) with the value that the old file gives it.
@@ -193,18 +203,31 @@ impl Setting {
 }
 
 impl Origin {
-    /// Adds what another file says.
+    /// Adds what another file says. Its settings and positions are those of its own pipelines; without any, of all.
     pub fn append(&mut self, mut other: Self) {
         let clients_before = self.clients.len();
-        for pipeline in &mut other.pipelines {
-            pipeline.clients.iter_mut().for_each(|index| *index += clients_before);
+        if other.pipelines.is_empty() {
+            self.settings.append(&mut other.settings);
+            self.positions = self.positions.take().or(other.positions.take());
         }
-        self.pipelines.append(&mut other.pipelines);
+        for mut pipeline in other.pipelines {
+            pipeline.clients.iter_mut().for_each(|index| *index += clients_before);
+            pipeline.settings.splice(0..0, other.settings.iter().cloned());
+            pipeline.positions = pipeline.positions.or_else(|| other.positions.clone());
+            pipeline.name = self.free_name(&pipeline.name);
+            self.pipelines.push(pipeline);
+        }
         self.clients.append(&mut other.clients);
-        self.settings.append(&mut other.settings);
         self.chart.append(&mut other.chart);
         self.findings.append(&mut other.findings);
-        self.positions = other.positions.or_else(|| self.positions.take());
+    }
+
+    /// A name that no other pipeline has: this one, or with a number.
+    #[must_use]
+    pub fn free_name(&self, name: &str) -> String {
+        let is_free = |name: &String| self.pipelines.iter().all(|pipeline| pipeline.name != *name);
+        let numbered = (2..).map(|number| format!("{name}#{number}"));
+        std::iter::once(name.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
     }
 
     pub fn taken(&mut self, place: &Place, what: &str, text: impl Into<String>) {
@@ -274,6 +297,36 @@ impl Tree {
         pairs.iter().find(|pair| pair.key == key && pair.value.value != Value::Nothing)
     }
 
+    /// What it is, in the words of a message.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Nothing => "nothing",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+            Value::Group(_) => "a group of keys",
+        }
+    }
+
+    /// Whether it may stand where a list is expected; else that is a finding.
+    pub fn is_list(&self, what: &str, findings: &mut Vec<Finding>) -> bool {
+        self.is("a list", what, findings)
+    }
+
+    /// Whether it may stand where a group of keys is expected; else that is a finding.
+    pub fn is_group(&self, what: &str, findings: &mut Vec<Finding>) -> bool {
+        self.is("a group of keys", what, findings)
+    }
+
+    fn is(&self, expected: &str, what: &str, findings: &mut Vec<Finding>) -> bool {
+        let is = self.value == Value::Nothing || self.kind() == expected;
+        if !is {
+            let text = format!("expected {expected}, found {}, so that it is left out", self.kind());
+            findings.push(Finding::new(Kind::NotPossible, &self.place, what, text));
+        }
+        is
+    }
+
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match &self.value {
@@ -303,4 +356,9 @@ impl Tree {
 #[must_use]
 pub fn spelled(text: &str) -> String {
     tree::unexpanded(text).into_owned()
+}
+
+/// A text as a rule writes it: `$` stands for a group there, but in the name of a variable.
+pub fn replacement(text: &str) -> String {
+    if text.contains("${") { text.to_owned() } else { text.replace('$', "$$$$") }
 }

@@ -95,6 +95,8 @@ fn values(draft: &Draft) -> String {
         // Else the chart looks for one in that Secret.
         chart.push(Setting::new("loki.tls.caKey", Tree::text(&setting.value.place, ""), "no ca_file"));
     }
+    // A Secret that exists is known by its own name.
+    chart.retain(|setting| draft.chart.iter().all(|own| own.key != setting.key));
     chart.extend(draft.chart.iter().cloned());
     let mut out = String::new();
     settings(&mut out, 0, &chart.iter().collect::<Vec<_>>(), 0);

@@ -78,7 +78,7 @@ fn of_document(root: &Tree, text: &Text<'_>, depth: usize, pieces: &mut Vec<Piec
             }
             return Ok(());
         }
-        Some(_) if has(&["apiVersion"]) => return Ok(()),
+        Some(kind) if has(&["apiVersion"]) => return of_installation(kind, root, text, depth, pieces),
         _ => {}
     }
     if has(&["scrape_configs"]) || has(&["clients"]) || has(&["client"]) {
@@ -108,6 +108,40 @@ fn of_document(root: &Tree, text: &Text<'_>, depth: usize, pieces: &mut Vec<Piec
             if let Some(values) = at(root, &[key]) {
                 of_document(values, text, depth + 1, pieces)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// Objects that install a chart, with its values in them: of Flux, of Argo CD and of k3s.
+fn of_installation(
+    kind: &str,
+    root: &Tree,
+    text: &Text<'_>,
+    depth: usize,
+    pieces: &mut Vec<Piece>,
+) -> Result<(), Vec<Fault>> {
+    let values: Vec<&Tree> = match kind {
+        "HelmRelease" => at(root, &["spec", "values"]).into_iter().collect(),
+        "HelmChart" | "HelmChartConfig" => at(root, &["spec", "valuesContent"]).into_iter().collect(),
+        "Application" => {
+            let several = at(root, &["spec", "sources"]).map(Tree::items).unwrap_or_default();
+            let sources = several.iter().chain(at(root, &["spec", "source"]));
+            sources
+                .flat_map(|source| [at(source, &["helm", "valuesObject"]), at(source, &["helm", "values"])])
+                .flatten()
+                .collect()
+        }
+        _ => Vec::new(),
+    };
+    for values in values {
+        match yaml::inner(text, values) {
+            Some(inner) => {
+                for document in yaml::documents(&inner)? {
+                    of_document(&document, &inner, depth + 1, pieces)?;
+                }
+            }
+            None => of_document(values, text, depth + 1, pieces)?,
         }
     }
     Ok(())

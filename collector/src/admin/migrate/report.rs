@@ -1,6 +1,9 @@
 //! What became of each part of the old setup, for people or as JSON, and what to do next.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use serde_json::{Value, json};
 
@@ -10,6 +13,15 @@ use super::{
     output::{Form, SECRET, TLS_SECRET, is_absolute},
 };
 use crate::admin::terminal::{Kind as Colour, Paint};
+
+/// How the conversion was called, for the commands that come next.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Next<'n> {
+    pub files: &'n [PathBuf],
+    /// Where the new configuration was written.
+    pub output: Option<&'n Path>,
+    pub job: Option<&'n str>,
+}
 
 /// How many findings there are of a kind.
 #[must_use]
@@ -21,7 +33,7 @@ pub fn count(draft: &Draft, kind: Kind) -> usize {
 ///
 /// # Errors
 /// `out` cannot be written to.
-pub fn write(draft: &Draft, form: Form, paint: Paint, out: &mut impl Write) -> anyhow::Result<()> {
+pub fn write(draft: &Draft, form: Form, next: &Next<'_>, paint: Paint, out: &mut impl Write) -> anyhow::Result<()> {
     let groups = [
         (Kind::NotPossible, "Not possible, and why", Colour::Bad),
         (Kind::Changed, "Changed, and how", Colour::Changed),
@@ -39,7 +51,7 @@ pub fn write(draft: &Draft, form: Form, paint: Paint, out: &mut impl Write) -> a
         writeln!(out)?;
     }
     writeln!(out, "Next:")?;
-    for (index, step) in steps(draft, form).iter().enumerate() {
+    for (index, step) in steps(draft, form, next).iter().enumerate() {
         writeln!(out, "  {}. {step}", index + 1)?;
     }
     let [taken, changed, not_possible] = [Kind::Taken, Kind::Changed, Kind::NotPossible].map(|kind| count(draft, kind));
@@ -51,7 +63,7 @@ pub fn write(draft: &Draft, form: Form, paint: Paint, out: &mut impl Write) -> a
 ///
 /// # Errors
 /// `out` cannot be written to.
-pub fn write_json(draft: &Draft, form: Form, out: &mut impl Write) -> anyhow::Result<()> {
+pub fn write_json(draft: &Draft, form: Form, next: &Next<'_>, out: &mut impl Write) -> anyhow::Result<()> {
     let findings: Vec<Value> = draft
         .findings
         .iter()
@@ -66,13 +78,19 @@ pub fn write_json(draft: &Draft, form: Form, out: &mut impl Write) -> anyhow::Re
             })
         })
         .collect();
-    writeln!(out, "{}", json!({"findings": findings, "next": steps(draft, form)}))?;
+    writeln!(out, "{}", json!({"findings": findings, "next": steps(draft, form, next)}))?;
     Ok(())
 }
 
 /// What to do with the result.
-fn steps(draft: &Draft, form: Form) -> Vec<String> {
+fn steps(draft: &Draft, form: Form, next: &Next<'_>) -> Vec<String> {
     let mut steps = Vec::new();
+    let output = next.output.map_or("", |output| output.to_str().unwrap_or_default());
+    let output = match form {
+        _ if !output.is_empty() => quoted(output),
+        Form::Config => "pilcrow.yaml".to_owned(),
+        Form::Values => "values.yaml".to_owned(),
+    };
     if count(draft, Kind::NotPossible) > 0 {
         steps.push("Decide on what is not possible: each line above says what to do instead.".to_owned());
     }
@@ -80,7 +98,8 @@ fn steps(draft: &Draft, form: Form) -> Vec<String> {
     let [password, token] = [has("loki.basic_auth.password_file"), has("loki.bearer_token_file")];
     let tls = ["loki.tls.ca_file", "loki.tls.cert_file", "loki.tls.key_file"].into_iter().any(has);
     if form == Form::Values {
-        if password || token {
+        let has_secret = draft.chart.iter().any(|setting| setting.key.ends_with("existingSecret"));
+        if (password || token) && !has_secret {
             let key = if password { "password" } else { "token" };
             steps.push(format!(
                 "Make the Secret: kubectl -n pilcrow create secret generic {SECRET} --from-file={key}=FILE"
@@ -94,10 +113,19 @@ fn steps(draft: &Draft, form: Form) -> Vec<String> {
         }
     }
     steps.push(match form {
-        Form::Config => "Check it: pilcrow check --config pilcrow.yaml".to_owned(),
-        Form::Values => "Check it: helm template pilcrow deploy/helm/pilcrow --values values.yaml".to_owned(),
+        Form::Config => format!("Check it: pilcrow check --config {output}"),
+        Form::Values => format!("Check it: helm template pilcrow deploy/helm/pilcrow --values {output}"),
     });
-    steps.push("Prove it on a node, with its own pods and lines: pilcrow migrate --prove FILE".to_owned());
+    let job = next.job.map_or_else(String::new, |job| format!(" --job {}", quoted(job)));
+    let files: Vec<String> = next.files.iter().map(|file| name_of(file)).collect();
+    let files = if files.is_empty() { "FILE".to_owned() } else { files.join(" ") };
+    steps.push(format!("Prove it on a node, with its own pods and lines: pilcrow migrate --prove{job} {files}"));
+    let begins_at_end = draft.get("start_at").is_some_and(|setting| setting.value.as_text() == Some("end"));
+    if begins_at_end && draft.positions.is_none() {
+        let text = "Start Pilcrow before you stop the old collector: with start_at: end it sends what is written from then on, and Loki \
+                    stores a line only once that both send with the same labels";
+        steps.push(text.to_owned());
+    }
     if let Some(positions) = &draft.positions {
         let file = positions.value.as_text().unwrap_or("");
         steps.push(match form {
@@ -106,7 +134,7 @@ fn steps(draft: &Draft, form: Form) -> Vec<String> {
                  import-positions, or the chart's importPositions.file; else choose start_at"
             ),
             Form::Config => format!(
-                "Stop the old collector, then take its positions over on each node: pilcrow import-positions --config pilcrow.yaml {file}"
+                "Stop the old collector, then take its positions over on each node: pilcrow import-positions --config {output} {file}"
             ),
             Form::Values => format!(
                 "Stop the old collector, then install: each pod takes the positions in the node's {file} over at its first start \
@@ -115,4 +143,16 @@ fn steps(draft: &Draft, form: Form) -> Vec<String> {
         });
     }
     steps
+}
+
+/// A file in a command; what was read from standard input has to be named anew.
+fn name_of(file: &Path) -> String {
+    if file.as_os_str() == "-" { "FILE".to_owned() } else { quoted(&file.display().to_string()) }
+}
+
+/// A word as a shell takes it for one.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+    let is_word = !word.is_empty() && word.chars().all(is_plain);
+    if is_word { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

@@ -40,6 +40,8 @@ pub struct Counts {
     pub cut: u64,
     /// Entries whose labels Loki would not take, so that they become structured metadata.
     pub moved_labels: u64,
+    /// Entries whose tenant Loki would not take.
+    pub invalid_tenants: u64,
     /// By the number of the stage.
     pub stages: Vec<StageCount>,
     streams: HashSet<String>,
@@ -81,6 +83,7 @@ impl Counts {
     fn add_sent(&mut self, sent: &Sent) {
         self.sent.add(sent.line.len());
         self.cut += u64::from(sent.is_cut);
+        self.invalid_tenants += u64::from(sent.invalid_tenant.is_some());
         self.moved_labels += u64::from(sent.has_moved_labels);
         let mut stream = sent.tenant.clone().unwrap_or_default();
         for (name, value) in &sent.labels {

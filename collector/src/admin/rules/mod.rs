@@ -91,10 +91,10 @@ impl<'c> Rules<'c> {
         Some(self.new_channel(labels, pairs(&relabelled.metadata), is_stderr))
     }
 
-    /// A channel with these labels, whatever the rules say.
+    /// A channel of this stream with these labels, whatever the rules say.
     #[must_use]
-    pub fn channel_with(&self, labels: Pairs, metadata: Pairs) -> Channel {
-        self.new_channel(labels, metadata, false)
+    pub fn channel_with(&self, stream: Stream, labels: Pairs) -> Channel {
+        self.new_channel(labels, Pairs::default(), stream == Stream::Stderr)
     }
 
     /// Each is a container of its own.

@@ -1,6 +1,9 @@
 //! What Loki would get of an entry.
 
-use crate::pipeline::{self, Entry, Pairs};
+use crate::{
+    model::is_tenant_name,
+    pipeline::{self, Entry, Pairs},
+};
 
 /// Names with values, sorted by name.
 pub type Named = Vec<(String, String)>;
@@ -14,6 +17,8 @@ pub struct Sent {
     pub labels: Named,
     pub metadata: Named,
     pub tenant: Option<String>,
+    /// What a `tenant` stage chose and Loki would not take: the entry goes to the tenant of `loki.tenant`.
+    pub invalid_tenant: Option<String>,
     /// It is longer than `lines.max_bytes` and cut there.
     pub is_cut: bool,
     /// Loki would not take the labels: those that stages made are structured metadata.
@@ -35,13 +40,18 @@ impl Sent {
                 }
             }
         }
+        let (tenant, invalid_tenant) = match entry.tenant().map(str::to_owned) {
+            Some(name) if !is_tenant_name(&name) => (None, Some(name)),
+            tenant => (tenant, None),
+        };
         let labels = if has_moved_labels { own } else { &entry.labels };
         Self {
             time_ns: entry.timestamp_ns,
             line,
             labels: named(pipeline::sent(labels)),
             metadata: named(metadata.iter()),
-            tenant: entry.tenant().map(str::to_owned),
+            tenant,
+            invalid_tenant,
             is_cut,
             has_moved_labels: has_moved_labels && entry.labels != *own,
         }

@@ -20,7 +20,7 @@ fn given(number: u64, text: &str) -> Given<'_> {
 fn what_each_stage_did_is_traced_to_its_place() {
     let compiled = compiled(STAGES);
     let mut rules = Rules::new(&compiled, true).unwrap();
-    let mut channel = rules.channel_with(Pairs::from_iter([("app", "web")]), Pairs::default());
+    let mut channel = rules.channel_with(Stream::Stdout, Pairs::from_iter([("app", "web")]));
     let dropped = rules.line(&mut channel, given(1, r#"{"level":"debug"}"#));
     assert_eq!(dropped.len(), 1);
     assert_eq!(dropped[0].end, End::Dropped { reason: "noise", stage: 1 });
@@ -47,7 +47,7 @@ fn what_each_stage_did_is_traced_to_its_place() {
 fn a_block_is_traced_before_the_line_that_ends_it_and_counts_once() {
     let compiled = compiled(STAGES);
     let mut rules = Rules::new(&compiled, true).unwrap();
-    let mut channel = rules.channel_with(Pairs::from_iter([("app", "db")]), Pairs::default());
+    let mut channel = rules.channel_with(Stream::Stdout, Pairs::from_iter([("app", "db")]));
     rules.line(&mut channel, given(1, r#"{"n":1}"#));
     rules.line(&mut channel, given(2, "  more"));
     let traces = rules.line(&mut channel, given(3, r#"{"n":2}"#));
@@ -67,7 +67,7 @@ fn a_block_is_traced_before_the_line_that_ends_it_and_counts_once() {
 fn labels_that_loki_would_not_take_are_shown_as_the_collector_sends_them() {
     let compiled = compiled("lines: {max_bytes: 256}\npipeline_stages: [{labeldrop: [app]}]\n");
     let mut rules = Rules::new(&compiled, false).unwrap();
-    let mut channel = rules.channel_with(Pairs::from_iter([("app", "web")]), Pairs::default());
+    let mut channel = rules.channel_with(Stream::Stdout, Pairs::from_iter([("app", "web")]));
     let traces = rules.line(&mut channel, given(1, &"ä".repeat(200)));
     let End::Sent(sent) = &traces[0].end else { panic!("{traces:?}") };
     assert_eq!((sent.line.len(), sent.is_cut, sent.has_moved_labels), (256, true, true));
@@ -78,7 +78,7 @@ fn labels_that_loki_would_not_take_are_shown_as_the_collector_sends_them() {
 fn a_measurement_needs_lines_and_stages() {
     let with = compiled(STAGES);
     let mut rules = Rules::new(&with, false).unwrap();
-    let mut channels = [rules.channel_with(Pairs::from_iter([("app", "web")]), Pairs::default())];
+    let mut channels = [rules.channel_with(Stream::Stdout, Pairs::from_iter([("app", "web")]))];
     let mut samples = Samples::default();
     assert_eq!(rules.measure(&mut channels, &samples), None);
     samples.add(0, &given(1, r#"{"level":"info"}"#));

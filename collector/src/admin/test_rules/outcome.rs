@@ -98,19 +98,19 @@ impl Run<'_> {
     /// `None`: the rules for labels leave it out.
     fn channel(&self, test: &RuleTest, line: &TestLine, stream: TestStream) -> Option<Channel> {
         let more = || test.labels.iter().chain(&line.labels).map(|(name, value)| (name.as_str(), value.as_str()));
-        let name = match stream {
-            TestStream::Stdout => Stream::Stdout.name(),
-            TestStream::Stderr => Stream::Stderr.name(),
+        let stream = match stream {
+            TestStream::Stdout => Stream::Stdout,
+            TestStream::Stderr => Stream::Stderr,
         };
         if let Some(from) = &test.from {
-            return self.of_container(from, name, more());
+            return self.of_container(from, stream.name(), more());
         }
         let mut labels = Pairs::default();
         if line.stream.is_some() {
-            labels.set("stream", name);
+            labels.set("stream", stream.name());
         }
         more().for_each(|(name, value)| labels.set(name, value));
-        Some(self.rules.channel_with(labels, Pairs::default()))
+        Some(self.rules.channel_with(stream, labels))
     }
 
     fn of_container<'l>(

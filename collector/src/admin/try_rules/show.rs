@@ -149,6 +149,8 @@ impl<'t, W: Write> Text<'t, W> {
         }
         let mut all = sentences(&changes);
         all.extend(sent.tenant.as_ref().map(|tenant| format!("tenant {tenant:?}")));
+        let invalid = |name: &String| format!("tenant {name:?} is not valid: it goes to that of loki.tenant");
+        all.extend(sent.invalid_tenant.as_ref().map(invalid));
         if !all.is_empty() {
             writeln!(self.out, "    {}", self.paint.text(Kind::Changed, &all.join("; ")))?;
         }

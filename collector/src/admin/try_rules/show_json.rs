@@ -114,6 +114,7 @@ fn after(sent: &Sent) -> Value {
         "labels": named(&sent.labels),
         "metadata": named(&sent.metadata),
         "tenant": sent.tenant,
+        "invalid_tenant": sent.invalid_tenant,
     })
 }
 

@@ -6,6 +6,7 @@ use crate::{
         rules::{Counts, Rules},
         terminal::{bytes, count},
     },
+    model::TENANT_NAME_RULE,
     pipeline::relabel::LABELS_MAX,
     tail::STREAMS_MAX,
 };
@@ -42,7 +43,7 @@ impl<'s> Summary<'s> {
     }
 
     fn add_notes(&mut self, rules: &Rules<'_>, known: &[Known]) {
-        let Counts { cut, moved_labels, given, .. } = *self.counts;
+        let Counts { cut, moved_labels, invalid_tenants, given, .. } = *self.counts;
         let left_out = known.iter().filter(|known| known.left_out > 0).count() as u64;
         let notes = &mut self.notes;
         if left_out > 0 {
@@ -63,6 +64,13 @@ impl<'s> Summary<'s> {
             notes.push(format!(
                 "labels of {} become structured metadata, as Loki would not take them (at most {LABELS_MAX}, and not none)",
                 count(moved_labels, "entry", "entries")
+            ));
+        }
+        if invalid_tenants > 0 {
+            let entries = count(invalid_tenants, "entry has", "entries have");
+            let rule = TENANT_NAME_RULE;
+            notes.push(format!(
+                "{entries} a tenant that Loki would not take, so that the tenant of loki.tenant gets them: a name is {rule}"
             ));
         }
         if let Some(Known { container, stream, .. }) = known.iter().find(|known| known.streams.len() > STREAMS_MAX) {

@@ -86,7 +86,7 @@ impl<'t, W: Write> Trial<'t, W> {
                 first_ns: None,
                 last_ns: 0,
             });
-            let none = || self.rules.channel_with(Default::default(), Default::default());
+            let none = || self.rules.channel_with(stream, Default::default());
             self.channels.push(channel.unwrap_or_else(none));
             self.channels.len() - 1
         })

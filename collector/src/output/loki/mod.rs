@@ -130,7 +130,7 @@ impl Sender {
             }
             hand_back(&queue, &mut schedule);
             let idle = schedule.is_idle();
-            attempts.health.waiting(!idle);
+            attempts.health.waiting(!idle || schedule.parking.refuses());
             schedule.pushes.outage(schedule.outage.since());
             if idle && !open {
                 return;

@@ -27,6 +27,8 @@ const HALVE_UNKNOWN_AFTER: u32 = 3;
 /// A request is halved after so many 429s: one that holds more than Loki takes at once (`ingestion_burst_size_mb`) would be
 /// refused for ever.
 const HALVE_AFTER_SLOWDOWNS: u32 = 5;
+/// A request is halved after so many failures while probes, which have no lines, pass.
+const HALVE_AFTER_PROBES: u32 = 5;
 /// A smaller request, in encoded bytes, is not halved for that: many small ones are no help against a limit.
 const HALVE_BYTES_MIN: usize = 32 << 10;
 /// A single line of so many encoded bytes may be more than a server takes; a smaller one is not given up for that.
@@ -87,13 +89,22 @@ impl Schedule {
         for share in &piece.shares {
             let stream = &mut self.streams[share.stream];
             stream.certainty.acknowledged(&share.lines, &self.tenants.of(&stream.key.tenant), now);
+            stream.begins_small = false;
             if std::mem::take(&mut stream.dropping) {
                 info!("Loki accepts the stream {} again", stream.key);
             }
         }
         let bytes = piece.part.encoded_bytes();
         self.size.accepted(bytes);
-        self.size.passed(bytes, took, self.settings.timeout);
+        self.size.passed(bytes, took, self.settings.timeout, now);
+        let Tries { first_failure: since, part_of_failed, .. } = piece.tries;
+        if let Some((failed, since)) = part_of_failed.zip(since) {
+            // Where another one nearly as large passed, the cause was a line and not the size.
+            let is_for_size = self.passed.iter().all(|(at, other)| *at <= since || *other < failed / 4 * 3);
+            if is_for_size {
+                self.size.failed(failed, now);
+            }
+        }
         self.got_through(piece, now);
     }
 
@@ -293,6 +304,15 @@ impl Schedule {
         };
         match &piece.shares[..] {
             [share] if isolates && others_pass && piece.tries.attempts >= park_after => {
+                // Perhaps it is too large for something on the way, or one of its lines is the cause.
+                if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
+                    let tries = Tries {
+                        attempts: park_after - 1,
+                        part_of_failed: Some(piece.part.encoded_bytes()),
+                        ..self.tries_of_part(&piece.tries, now)
+                    };
+                    return self.put_back(index, vec![first, second], &tries);
+                }
                 let dropping = self.streams[share.stream].dropping;
                 if !dropping {
                     return self.park(index, &piece, "unavailable", &told(obstacle), now);
@@ -305,6 +325,16 @@ impl Schedule {
                 if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
                     // Each half is tried once before it is halved.
                     let tries = Tries { attempts: HALVE_AFTER - 1, ..self.tries_of_part(&piece.tries, now) };
+                    return self.put_back(index, vec![first, second], &tries);
+                }
+            }
+            [_] if obstacle.pace != Pace::Slower
+                && piece.tries.attempts >= HALVE_AFTER_PROBES
+                && piece.part.encoded_bytes() > SLOW_BYTES_MIN
+                && self.is_reached(since) =>
+            {
+                if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
+                    let tries = Tries { attempts: HALVE_AFTER_PROBES - 1, ..self.tries_of_part(&piece.tries, now) };
                     return self.put_back(index, vec![first, second], &tries);
                 }
             }
@@ -333,9 +363,13 @@ impl Schedule {
 
     /// Whether a request timed out because of its size, and not because Loki is down.
     fn halves_after_timeout(&self, piece: &Piece, all_sent: bool) -> bool {
-        let bytes = piece.part.encoded_bytes();
-        let smaller_passed = self.passed.iter().any(|(at, other)| *at > piece.tries.started && *other < bytes);
-        bytes > SLOW_BYTES_MIN && (all_sent || smaller_passed)
+        let smaller_passed = self.smaller_passed(piece, piece.tries.started);
+        piece.part.encoded_bytes() > SLOW_BYTES_MIN && (all_sent || smaller_passed)
+    }
+
+    /// Whether Loki took a smaller request, or a probe, after that time.
+    fn smaller_passed(&self, piece: &Piece, since: Instant) -> bool {
+        self.passed.iter().any(|(at, bytes)| *at > since && *bytes < piece.part.encoded_bytes())
     }
 
     fn wait(&mut self, index: usize, mut piece: Piece, obstacle: &Obstacle, now: Instant) {

@@ -78,6 +78,11 @@ impl Parking {
         self.channels.remove(&channel);
     }
 
+    /// Whether lines wait that Loki refused.
+    pub(super) fn refuses(&self) -> bool {
+        self.streams.values().any(|parked| matches!(parked.cause, Cause::Refused { .. }))
+    }
+
     fn parked_channels(&self) -> usize {
         self.channels.len()
     }
@@ -268,6 +273,7 @@ impl Schedule {
                     info!("Loki accepts the stream {} again", self.streams[stream].key);
                 }
                 self.release_stream(stream, now);
+                self.streams[stream].begins_small = true;
                 // What ended the refusal of this one may have ended that of others.
                 let next = self.parking.streams.values_mut().min_by_key(|parked| parked.due);
                 if let Some(next) = next.filter(|next| matches!(next.cause, Cause::Refused { .. })) {

@@ -61,6 +61,8 @@ pub(super) struct Tries {
     pub(super) unknown: u32,
     pub(super) refused: u32,
     pub(super) first_failure: Option<Instant>,
+    /// Bytes of the failed request that it is a part of, where smaller ones passed meanwhile.
+    pub(super) part_of_failed: Option<usize>,
     /// Not to be sent before.
     pub(super) due: Option<Instant>,
     /// The success of another request may shorten the wait.
@@ -125,6 +127,7 @@ impl Tries {
             unknown: 0,
             refused: 0,
             first_failure: None,
+            part_of_failed: None,
             due: None,
             wakes: false,
             backoff,

@@ -18,7 +18,7 @@ use super::{
     outage::Outage,
     parking::Parking,
     pieces::{Group, Live, Piece, Share, Tries},
-    size::RequestSize,
+    size::{RequestSize, SLOW_BYTES_MIN},
     streams::{Key, StreamId, Streams},
     tenants::Tenants,
 };
@@ -332,13 +332,18 @@ impl Schedule {
             [share] => self.streams[share.stream].bucket.burst(self.limits.in_force(), now),
             _ => None,
         };
-        let counted_per_byte = match &piece.shares[..] {
-            [share] => share.counted / piece.part.encoded_bytes().max(1) as f64,
-            _ => 0.0,
+        let (counted_per_byte, bytes_max) = match &piece.shares[..] {
+            [share] => {
+                let bytes_max = if self.streams[share.stream].begins_small { SLOW_BYTES_MIN } else { usize::MAX };
+                (share.counted / piece.part.encoded_bytes().max(1) as f64, bytes_max)
+            }
+            _ => (0.0, usize::MAX),
         };
         let too_large = |part: &Part| {
             let bytes = part.encoded_bytes();
-            self.size.is_too_large(bytes, now) || burst.is_some_and(|burst| bytes as f64 * counted_per_byte > burst)
+            bytes > bytes_max
+                || self.size.is_too_large(bytes, now)
+                || burst.is_some_and(|burst| bytes as f64 * counted_per_byte > burst)
         };
         let batch = &self.batches[index].batch;
         let (mut waiting, mut done) = (vec![piece.part.clone()], Vec::new());

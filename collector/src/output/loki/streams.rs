@@ -42,6 +42,8 @@ pub(super) struct Stream {
     pub(super) parked: bool,
     /// Lines that Loki refuses because of the stream are dropped (`loki.refused_streams`).
     pub(super) dropping: bool,
+    /// One of its lines was accepted after it was parked: what larger requests with it are worth is not known.
+    pub(super) begins_small: bool,
     users: usize,
     last_used: Instant,
 }
@@ -107,6 +109,7 @@ impl Streams {
             in_flight: false,
             parked: false,
             dropping: false,
+            begins_small: false,
             users: 0,
             last_used: now,
         };

@@ -22,6 +22,11 @@ impl Selector {
         !self.filters.is_empty()
     }
 
+    /// Whether it chooses everything, if these labels are always there.
+    pub fn chooses_all(&self, is_always_there: &dyn Fn(&str) -> bool) -> bool {
+        self.matchers.iter().all(|(name, test)| test.is_any() || is_always_there(name) && test.is_any_but_none())
+    }
+
     /// One that matches lines in which this expression matches.
     ///
     /// # Errors
@@ -79,6 +84,17 @@ pub fn imply(all: &[&Selector], other: &Selector) -> bool {
 impl Test {
     fn is_equality(&self) -> bool {
         matches!(self.how, How::Literal) && !self.negated
+    }
+
+    fn is_any(&self) -> bool {
+        matches!(self.how, How::Pattern(_)) && !self.negated && matches!(&*self.text, ".*" | "(.*)")
+    }
+
+    fn is_any_but_none(&self) -> bool {
+        match self.how {
+            How::Pattern(_) => !self.negated && matches!(&*self.text, ".+" | "(.+)"),
+            _ => self.negated && self.text.is_empty(),
+        }
     }
 
     fn is_same(&self, other: &Self) -> bool {

@@ -1,6 +1,9 @@
 //! `loki.write`: each endpoint is a client.
 
-use crate::admin::migrate::origin::{Client, Pair, Setting, Tree, Value as Written};
+use crate::admin::migrate::{
+    origin::{Client, Finding, Pair, Setting, Tree, Value as Written},
+    promtail::{PASSWORD_FILE, TOKEN_FILE, secret_variable},
+};
 
 use super::{
     arguments::{InScope, Part, Read},
@@ -9,15 +12,12 @@ use super::{
     value::{Located, Value},
 };
 
-/// Where a secret that stood in the old file is expected now.
-const PASSWORD_FILE: &str = "/etc/pilcrow/password";
-const TOKEN_FILE: &str = "/etc/pilcrow/token";
-
 impl<'a> Converter<'_, 'a> {
     /// The clients of a `loki.write`, as indexes of [`crate::admin::migrate::origin::Origin::clients`].
     pub fn destination(&mut self, index: usize) -> Vec<usize> {
         let component = self.reach(index);
         let id = component.block.id();
+        let before = self.origin.findings.len();
         let (mut labels, mut endpoints) = (Vec::new(), Vec::new());
         for Read { key, what, part, .. } in self.walk(component, &format!("{id} "), tables::WRITE, &mut Vec::new()) {
             match part {
@@ -31,12 +31,27 @@ impl<'a> Converter<'_, 'a> {
             self.not_possible(&place, &id, "has no endpoint: nothing says where lines go");
         }
         let first = self.origin.clients.len();
+        let of_all = self.own_findings(before, &id);
         for endpoint in endpoints {
             let settings = self.endpoint(endpoint, &id);
             let place = self.place(endpoint.block.place);
-            self.origin.clients.push(Client { name: id.clone(), place, settings, labels: labels.clone() });
+            let (name, labels) = (id.clone(), labels.clone());
+            let findings = of_all.iter().cloned().chain(self.own_findings(before, &id)).collect();
+            let chart = Vec::new();
+            self.origin.clients.push(Client { name, place, settings, labels, chart, findings });
+        }
+        if first == self.origin.clients.len() {
+            self.origin.findings.extend(of_all);
         }
         (first..self.origin.clients.len()).collect()
+    }
+
+    /// Takes out the findings since then that are this component's; others, as of a variable, stay with those of the file.
+    fn own_findings(&mut self, before: usize, id: &str) -> Vec<Finding> {
+        let is_own = |finding: &Finding| finding.what.strip_prefix(id).is_some_and(|rest| rest.starts_with(' '));
+        let (own, others) = self.origin.findings.split_off(before).into_iter().partition(is_own);
+        self.origin.findings.extend::<Vec<_>>(others);
+        own
     }
 
     fn external_labels(&mut self, value: &Located, what: &str) -> Vec<Setting> {
@@ -146,18 +161,12 @@ impl<'a> Converter<'_, 'a> {
 
     /// A header's value: one that looks like a secret is left to the environment.
     fn header(&mut self, header: &Pair, value: Tree, what: &str) -> Tree {
-        let lower = header.key.to_ascii_lowercase();
-        let is_secret =
-            ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
-        if !is_secret || value.as_text().is_some_and(|text| text.contains("${")) {
+        let Some(variable) = secret_variable(&header.key, value.as_text().unwrap_or("")) else {
             self.taken(&header.place, what, &format!("loki.headers.{}", header.key));
             return value;
-        }
-        let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-        let variable: String = header.key.chars().map(upper).collect();
-        let text =
-            format!("looks like a secret: set the environment variable LOKI_{variable} to it (the chart's extraEnv)");
+        };
+        let text = format!("looks like a secret: set the environment variable {variable} to it (the chart's extraEnv)");
         self.changed(&header.place, what, &text);
-        Tree::text(&value.place, format!("${{LOKI_{variable}}}"))
+        Tree::text(&value.place, format!("${{{variable}}}"))
     }
 }

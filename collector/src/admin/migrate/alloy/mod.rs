@@ -40,9 +40,13 @@ use self::{
 /// Reads a configuration: `texts` are its files; one that another of them imports (`import.file`) is found by its name.
 ///
 /// # Errors
-/// The texts that are not Alloy's language, each with the first place where they are not.
+/// The texts that are not Alloy's language, each with the first place where they are not; or all names that are used twice.
 pub fn read(texts: &[Text<'_>]) -> Result<Origin, Vec<Fault>> {
     let modules = Modules::read(texts)?;
+    let duplicates = modules.duplicates();
+    if !duplicates.is_empty() {
+        return Err(duplicates);
+    }
     let imports: Imports<'_> = modules.imports.iter().map(|(place, index)| (*place, &modules.bodies[*index])).collect();
     let world = World::new(&modules.main(), &imports);
     let mut converter = Converter::new(&world, &modules.beginnings);

@@ -3,6 +3,8 @@
 //! In: texts. Out: their trees, which of them are the configuration itself, and which body an import block stands for. An
 //! imported file is found among the texts by its name; no file is opened.
 
+use std::collections::BTreeMap;
+
 use crate::admin::migrate::origin::{Fault, Place, Text};
 
 use super::{
@@ -52,6 +54,39 @@ impl Modules {
     pub fn main(&self) -> Vec<&Body> {
         let is_imported = |index: &usize| self.imports.iter().any(|(_, imported)| imported == index);
         (0..self.bodies.len()).filter(|index| !is_imported(index)).map(|index| &self.bodies[index]).collect()
+    }
+
+    /// Components that have the name of another one in the same configuration or module, which Alloy refuses.
+    #[must_use]
+    pub fn duplicates(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        self.duplicates_in(&self.main(), &mut faults);
+        for (_, imported) in &self.imports {
+            self.duplicates_in(&[&self.bodies[*imported]], &mut faults);
+        }
+        faults.sort_by(|a, b| a.place.cmp(&b.place));
+        faults.dedup();
+        faults
+    }
+
+    fn duplicates_in(&self, bodies: &[&Body], faults: &mut Vec<Fault>) {
+        let mut known: BTreeMap<String, tree::Place> = BTreeMap::new();
+        for block in bodies.iter().flat_map(|body| &body.blocks) {
+            let place = |place: tree::Place| self.beginnings[place.file].at(place.line, place.column);
+            match known.get(&block.id()) {
+                Some(first) => {
+                    let message =
+                        format!("there is another {} at {}: a name can be used once", block.id(), place(*first));
+                    faults.push(Fault { place: place(block.place), message });
+                }
+                None => {
+                    known.insert(block.id(), block.place);
+                }
+            }
+            if block.name == "declare" {
+                self.duplicates_in(&[&block.body], faults);
+            }
+        }
     }
 
     fn add(&mut self, text: &str, beginning: Beginning) -> Result<(), Fault> {

@@ -67,7 +67,7 @@ impl<'a> Converter<'_, 'a> {
                     "logs are read from the node's files instead of the Kubernetes API: Pilcrow runs on every node";
                 self.changed(&place, &id, text);
             }
-            _ => self.positions(index, &id, &place),
+            _ => {}
         }
         if targets.is_empty() {
             let text = "collects no logs of pods, so that its rules and stages are left out";
@@ -103,11 +103,11 @@ impl<'a> Converter<'_, 'a> {
     }
 
     /// Where Alloy keeps the positions of `loki.source.file`, below its storage path.
-    fn positions(&mut self, index: usize, id: &str, place: &Place) {
-        if self.component(index).scope == 0 && self.origin.positions.is_none() {
-            let file = Tree::text(place, format!("{id}/positions.yml"));
-            self.origin.positions = Some(Setting::new("positions", file, id));
-        }
+    fn positions(&self, index: usize, place: &Place) -> Option<Setting> {
+        let component = self.component(index);
+        let (id, is_of_files) = (component.block.id(), component.block.name == "loki.source.file");
+        let file = Tree::text(place, format!("{id}/positions.yml"));
+        (is_of_files && component.scope == 0).then(|| Setting::new("positions", file, id))
     }
 
     fn follow(&mut self, receivers: &Located, what: &str, steps: &mut Vec<usize>, paths: &mut Vec<Path>) {
@@ -220,7 +220,8 @@ impl<'a> Converter<'_, 'a> {
             }
             let last =
                 steps.last().or(ends.first()).map_or_else(String::new, |index| self.component(*index).block.id());
-            let name = self.new_name(if is_forked { format!("{id}/{last}") } else { id.clone() });
+            let name = if is_forked { format!("{id}/{last}") } else { id.clone() };
+            let name = self.origin.free_name(&name);
             let (relabel, stages) = self.steps(steps, rules, from_api);
             let mut clients = Vec::new();
             for end in ends {
@@ -228,16 +229,11 @@ impl<'a> Converter<'_, 'a> {
             }
             let source = if from_api { Source::ApiLines } else { targets.source };
             let settings = targets.settings.iter().chain(settings).cloned().collect();
-            let place = place.clone();
-            self.origin.pipelines.push(Pipeline { name, place, source, relabel, stages, clients, settings });
+            let (place, positions) = (place.clone(), self.positions(index, &place));
+            let findings = Vec::new();
+            let pipeline = Pipeline { name, place, source, relabel, stages, clients, settings, positions, findings };
+            self.origin.pipelines.push(pipeline);
         }
-    }
-
-    /// A name that no other pipeline has.
-    fn new_name(&self, name: String) -> String {
-        let is_free = |name: &String| self.origin.pipelines.iter().all(|pipeline| pipeline.name != *name);
-        let numbered = (2..).map(|number| format!("{name}#{number}"));
-        std::iter::once(name.clone()).chain(numbered).find(is_free).unwrap_or(name)
     }
 
     /// What is done on a way: rules once for each stream, then stages for each line.

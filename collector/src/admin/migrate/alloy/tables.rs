@@ -4,9 +4,10 @@
 //! [`Way::Read`].
 
 use crate::admin::migrate::promtail::keys::{
-    Meaning as M,
+    HTTP, Meaning as M,
     Unit::{Bytes, Duration, Text},
     Way::{self, ByItself, Changed, NotPossible, Read, To},
+    with_http,
 };
 
 use super::arguments::Table;
@@ -16,7 +17,7 @@ const KERNEL: &str = "the kernel reports new and growing files; sweep.interval i
 const KUBECONFIG: &str = "put it into a kubeconfig, and its path into kubernetes.kubeconfig";
 const KEEP: &str = "Pilcrow collects pod logs and nothing else: keep Alloy for this";
 const OWN_NODE: &str = "Pilcrow reads the files of its own node, so that nodes need not share the work";
-const HTTP: &str = "Pilcrow asks the Kubernetes API as its service account, or as kubernetes.kubeconfig says";
+const OF_THE_API: &str = "Pilcrow asks the Kubernetes API as its service account, or as kubernetes.kubeconfig says";
 
 /// `loki.write`.
 pub const WRITE: Table = &[
@@ -27,7 +28,9 @@ pub const WRITE: Table = &[
 ];
 
 /// An `endpoint` of it.
-pub const ENDPOINT: Table = &[
+pub const ENDPOINT: Table = &with_http::<{ OWN_ENDPOINT.len() + HTTP.len() }>(OWN_ENDPOINT);
+
+const OWN_ENDPOINT: Table = &[
     ("url", To("loki.url", Text)),
     ("name", ByItself("there is one client, and its metrics need no name")),
     ("tenant_id", To("loki.tenant", Text)),
@@ -43,36 +46,10 @@ pub const ENDPOINT: Table = &[
         Changed("a push is repeated until Loki accepts it; meanwhile the lines wait on the disk and are not dropped"),
     ),
     ("retry_on_http_429", Read(M::Taken)),
-    ("basic_auth.username", To("loki.basic_auth.username", Text)),
-    ("basic_auth.password", Read(M::Changed)),
-    ("basic_auth.password_file", To("loki.basic_auth.password_file", Text)),
-    ("bearer_token", Read(M::Changed)),
-    ("bearer_token_file", To("loki.bearer_token_file", Text)),
-    ("authorization.type", Read(M::Taken)),
-    ("authorization.credentials", Read(M::Changed)),
-    ("authorization.credentials_file", Read(M::Taken)),
-    (
-        "oauth2",
-        NotPossible(
-            "Pilcrow does not fetch tokens: let a proxy in front of Loki do it, or a sidecar that writes the token to a file \
-             for loki.bearer_token_file",
-        ),
-    ),
-    ("tls_config.ca_file", To("loki.tls.ca_file", Text)),
-    ("tls_config.cert_file", To("loki.tls.cert_file", Text)),
-    ("tls_config.key_file", To("loki.tls.key_file", Text)),
-    ("tls_config.server_name", To("loki.tls.server_name", Text)),
-    ("tls_config.insecure_skip_verify", To("loki.tls.insecure_skip_verify", Text)),
     ("tls_config.ca_pem", NotPossible("write the certificate to a file, and its path to loki.tls.ca_file")),
     ("tls_config.cert_pem", NotPossible("write the certificate to a file, and its path to loki.tls.cert_file")),
     ("tls_config.key_pem", NotPossible("write the key to a file, and its path to loki.tls.key_file")),
-    ("tls_config.min_version", Changed("TLS 1.2 and 1.3 are spoken")),
-    ("proxy_url", Changed("set HTTPS_PROXY or HTTP_PROXY in the environment (the chart's extraEnv)")),
-    ("no_proxy", Changed("set NO_PROXY in the environment (the chart's extraEnv)")),
-    ("proxy_from_environment", ByItself("HTTPS_PROXY, HTTP_PROXY and NO_PROXY are always read")),
     ("proxy_connect_header", NotPossible("Pilcrow sends a proxy no headers of its own")),
-    ("follow_redirects", Changed("redirects are not followed: write the address that Loki answers at")),
-    ("enable_http2", ByItself("HTTP/1.1 is spoken, which every Loki takes")),
     (
         "queue_config",
         Changed("memory.queue (4MiB) bounds what waits in memory; the rest waits on the disk, and nothing is dropped"),
@@ -144,15 +121,15 @@ pub const DISCOVERY_KUBERNETES: Table = &[
     ("authorization", NotPossible(KUBECONFIG)),
     ("oauth2", NotPossible(KUBECONFIG)),
     ("bearer_token", NotPossible(KUBECONFIG)),
-    ("bearer_token_file", ByItself(HTTP)),
-    ("tls_config", ByItself(HTTP)),
+    ("bearer_token_file", ByItself(OF_THE_API)),
+    ("tls_config", ByItself(OF_THE_API)),
     ("proxy_url", NotPossible("the Kubernetes API is asked without a proxy")),
     ("no_proxy", ByItself("the Kubernetes API is asked without a proxy")),
     ("proxy_from_environment", Changed("the Kubernetes API is asked without a proxy")),
     ("proxy_connect_header", NotPossible("the Kubernetes API is asked without a proxy")),
     ("http_headers", NotPossible("the Kubernetes API is asked without headers of its own")),
-    ("follow_redirects", ByItself(HTTP)),
-    ("enable_http2", ByItself(HTTP)),
+    ("follow_redirects", ByItself(OF_THE_API)),
+    ("enable_http2", ByItself(OF_THE_API)),
 ];
 
 /// A `selectors` of it.
@@ -163,19 +140,19 @@ pub const DISCOVERY_KUBELET: Table = &[
     ("namespaces", To("kubernetes.namespaces.include", Text)),
     ("url", ByItself("this node's pods are found by their log folders, and named by the Kubernetes API")),
     ("refresh_interval", ByItself("the Kubernetes API reports changes")),
-    ("bearer_token", ByItself(HTTP)),
-    ("bearer_token_file", ByItself(HTTP)),
-    ("basic_auth", ByItself(HTTP)),
-    ("authorization", ByItself(HTTP)),
-    ("oauth2", ByItself(HTTP)),
-    ("tls_config", ByItself(HTTP)),
-    ("proxy_url", ByItself(HTTP)),
-    ("no_proxy", ByItself(HTTP)),
-    ("proxy_from_environment", ByItself(HTTP)),
-    ("proxy_connect_header", ByItself(HTTP)),
-    ("http_headers", ByItself(HTTP)),
-    ("follow_redirects", ByItself(HTTP)),
-    ("enable_http2", ByItself(HTTP)),
+    ("bearer_token", ByItself(OF_THE_API)),
+    ("bearer_token_file", ByItself(OF_THE_API)),
+    ("basic_auth", ByItself(OF_THE_API)),
+    ("authorization", ByItself(OF_THE_API)),
+    ("oauth2", ByItself(OF_THE_API)),
+    ("tls_config", ByItself(OF_THE_API)),
+    ("proxy_url", ByItself(OF_THE_API)),
+    ("no_proxy", ByItself(OF_THE_API)),
+    ("proxy_from_environment", ByItself(OF_THE_API)),
+    ("proxy_connect_header", ByItself(OF_THE_API)),
+    ("http_headers", ByItself(OF_THE_API)),
+    ("follow_redirects", ByItself(OF_THE_API)),
+    ("enable_http2", ByItself(OF_THE_API)),
 ];
 
 /// `discovery.relabel`.

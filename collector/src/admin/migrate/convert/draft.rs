@@ -11,10 +11,8 @@ use crate::{
 /// Which rules come before those of the old setup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Base {
-    /// Pilcrow's own: `relabel_defaults` as it is.
-    #[default]
-    Defaults,
     /// None: the old setup has all of them.
+    #[default]
     None,
     Preset(Preset),
 }

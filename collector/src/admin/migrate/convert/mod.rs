@@ -4,9 +4,13 @@
 //! left out and said so; what it cannot do is left out and said so; nothing disappears in silence. Knows no old language.
 
 pub mod draft;
+mod external;
 mod relabel;
 mod settle;
 mod stages;
+mod touch;
+
+use external::External;
 
 pub use draft::{Base, Draft, Item};
 pub use settle::{compiled, environment};
@@ -29,14 +33,15 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     let mut draft = Draft { findings: origin.findings.clone(), ..Draft::default() };
     let pipeline = chosen(origin, options, &mut draft.findings)?;
     draft.base = match pipeline.source {
-        Source::Api | Source::ApiLines => Base::None,
-        Source::Path => Base::Defaults,
+        Source::Api | Source::ApiLines | Source::Path => Base::None,
         Source::Preset(preset) => Base::Preset(preset),
     };
+    draft.findings.extend(pipeline.findings.iter().cloned());
     let labels = client(origin, pipeline, &mut draft);
+    let external = External::new(pipeline, draft.base, labels);
     origin.settings.iter().chain(&pipeline.settings).for_each(|setting| draft.set(setting.clone()));
-    draft.chart.clone_from(&origin.chart);
-    draft.positions.clone_from(&origin.positions);
+    draft.chart.extend(origin.chart.iter().cloned());
+    draft.positions = pipeline.positions.clone().or_else(|| origin.positions.clone());
     let without = [Source::ApiLines, Source::Preset(Preset::K8sMonitoring)];
     let had_filename = !without.contains(&pipeline.source) && !stages::drop_file_name(&pipeline.stages);
     if had_filename {
@@ -49,8 +54,9 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
             text,
         ));
     }
-    let stream = stages::convert(pipeline, &labels, &mut draft);
-    relabel::convert(pipeline, labels, stream, &mut draft);
+    let stream = stages::convert(pipeline, &external.kept, &mut draft);
+    relabel::convert(pipeline, stream, &mut draft);
+    external.put(&mut draft);
     settle::settle(&mut draft)?;
     draft.findings.sort_by(|a, b| (a.kind, &a.place).cmp(&(b.kind, &b.place)));
     draft.findings.dedup();
@@ -82,10 +88,6 @@ pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> 
     let mut draft = Draft { base, ..Draft::default() };
     let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
     let labels = client.map(|client| client.labels.clone()).unwrap_or_default();
-    if base == Base::Preset(Preset::K8sMonitoring) {
-        // The chart sets the cluster before its rules, which make k8s_cluster_name of it.
-        draft.labels.clone_from(&labels);
-    }
     let mut notes = relabel::verbatim(pipeline, &mut draft);
     let (stages, makes_stream) = stages::verbatim(pipeline);
     draft.stages = stages;
@@ -128,19 +130,27 @@ fn chosen<'o>(origin: &'o Origin, options: &Options, findings: &mut Vec<Finding>
 
 /// Takes over the client of a pipeline; returns its labels.
 fn client(origin: &Origin, pipeline: &Pipeline, draft: &mut Draft) -> Vec<Setting> {
-    let mut clients = pipeline.clients.iter().filter_map(|index| origin.clients.get(*index));
-    let Some(client) = clients.next() else {
+    let chosen = pipeline.clients.first().copied().filter(|index| *index < origin.clients.len());
+    for (index, other) in origin.clients.iter().enumerate().filter(|(index, _)| Some(*index) != chosen) {
+        let is_of = |pipeline: &&Pipeline| pipeline.clients.contains(&index);
+        let (kind, text) = if is_of(&pipeline) {
+            let text = "one Pilcrow sends to one Loki; install a second release for this client, with the same rules";
+            (Kind::NotPossible, text.to_owned())
+        } else if let Some(job) = origin.pipelines.iter().find(is_of) {
+            (Kind::Changed, format!("is where the lines of the job {} go, which is not converted here", job.name))
+        } else {
+            (Kind::Changed, "gets no logs of pods, so that it stays with the old collector".to_owned())
+        };
+        draft.findings.push(Finding::new(kind, &other.place, &*other.name, text));
+    }
+    let Some(client) = chosen.and_then(|index| origin.clients.get(index)) else {
         let text = "no address of Loki is named here; set loki.url";
         draft.findings.push(Finding::new(Kind::NotPossible, &pipeline.place, "loki.url", text));
         return Vec::new();
     };
     client.settings.iter().for_each(|setting| draft.set(setting.clone()));
-    for other in clients {
-        let prefix = format!("{}.", other.name);
-        draft.findings.retain(|finding| !finding.what.starts_with(&prefix));
-        let text = "one Pilcrow sends to one Loki; install a second release for this client, with the same rules";
-        draft.findings.push(Finding::new(Kind::NotPossible, &other.place, &*other.name, text));
-    }
+    draft.findings.extend(client.findings.iter().cloned());
+    draft.chart.extend(client.chart.iter().cloned());
     client.labels.clone()
 }
 

@@ -1,10 +1,10 @@
 //! Rules: those that find files or nodes are left out, as are those that read what Pilcrow does not know.
 
-use super::{Base, Draft, Item, draft::group, field, list, origin_of, why_not_known};
+use super::{Draft, Item, draft::group, field, list, origin_of, why_not_known};
 use crate::{
-    admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Setting, Tree, Value},
-    config::{Preset, RelabelAction, RelabelConfig},
-    pipeline::relabel::{Labels, Rule, built_in},
+    admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Source, Tree, Value},
+    config::{RelabelAction, RelabelConfig},
+    pipeline::relabel::{Labels, Rule},
 };
 
 /// Labels that tell Promtail which files to read, or which node a pod runs on.
@@ -12,6 +12,13 @@ const OF_FILES: [&str; 3] = ["__path__", "__host__", "__address__"];
 
 /// What tells a pod's node.
 const OF_NODES: [&str; 2] = ["__meta_kubernetes_pod_node_name", "__host__"];
+
+/// The labels that tell containers apart, where a path did.
+const OF_PODS: [(&str, &str); 3] = [
+    ("__meta_kubernetes_namespace", "namespace"),
+    ("__meta_kubernetes_pod_name", "pod"),
+    ("__meta_kubernetes_pod_container_name", "container"),
+];
 
 /// What becomes of a rule.
 enum Fate {
@@ -23,13 +30,13 @@ enum Fate {
     NotPossible(String),
 }
 
-/// Converts the rules of a pipeline; `labels` are those that the client adds; `stream`: the stage that makes the label `stream`, for
-/// which a rule is needed.
-pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, stream: Option<Place>, draft: &mut Draft) {
-    let mut by_names = Vec::new();
+/// Converts the rules of a pipeline; `stream`: the stage that makes the label `stream`, for which a rule is needed.
+pub fn convert(pipeline: &Pipeline, stream: Option<Place>, draft: &mut Draft) {
+    if pipeline.source == Source::Path {
+        draft.relabel.extend(OF_PODS.iter().map(|(source, target)| label_rule(&pipeline.place, source, target)));
+    }
     for (index, rule) in pipeline.relabel.iter().enumerate() {
         let what = format!("{}: relabel_configs[{index}]", pipeline.name);
-        by_names.extend(by_name(rule));
         let mut find = |kind, text: &str| draft.findings.push(Finding::new(kind, &rule.place, &what, text));
         match fate(rule) {
             Fate::Stays(tree) => {
@@ -46,9 +53,8 @@ pub fn convert(pipeline: &Pipeline, labels: Vec<Setting>, stream: Option<Place>,
         }
     }
     if let Some(place) = stream {
-        draft.relabel.push(stream_rule(&place));
+        draft.relabel.push(label_rule(&place, "__meta_pilcrow_stream", "stream"));
     }
-    external(labels, &by_names, draft);
 }
 
 /// The rules of a pipeline as they are, but for those that Pilcrow cannot follow; returns which those are.
@@ -81,39 +87,6 @@ pub fn verbatim(pipeline: &Pipeline, draft: &mut Draft) -> Vec<String> {
     notes
 }
 
-/// The labels of the client: Promtail adds them last, and only where there is none of that name. They are in `labels`, which is there
-/// before the rules, unless a rule would take it away there.
-fn external(labels: Vec<Setting>, by_names: &[Rule], draft: &mut Draft) {
-    for label in labels {
-        let name = label.key.trim_start_matches("labels.").to_owned();
-        let from_pods = match draft.base {
-            Base::None => false,
-            Base::Defaults => made_by_default(Preset::None, &name),
-            Base::Preset(preset) => made_by_default(preset, &name),
-        };
-        if from_pods {
-            let text = "the pod's own label of this name counts, as it does for a label of the client";
-            draft.findings.push(Finding::new(Kind::Changed, &label.value.place, &label.from, text));
-        } else if by_names.iter().any(|rule| takes_away(rule, &name)) {
-            let place = &label.value.place;
-            let value = replacement(label.value.as_text().unwrap_or(""));
-            let tree = group(
-                place,
-                &[
-                    ("source_labels", Value::List(vec![Tree::text(place, name.clone())])),
-                    ("regex", Value::Text(String::new())),
-                    ("target_label", Value::Text(name)),
-                    ("replacement", Value::Text(value)),
-                ],
-            );
-            let comment = format!("{} {}", origin_of(place), label.from);
-            draft.relabel.push(Item { tree: Some(tree), what: label.from, comment });
-        } else {
-            draft.labels.push(label);
-        }
-    }
-}
-
 /// A rule that removes labels by their names.
 fn by_name(rule: &Tree) -> Option<Rule> {
     let action = match field(rule, "action").to_lowercase().as_str() {
@@ -125,19 +98,14 @@ fn by_name(rule: &Tree) -> Option<Rule> {
     Rule::new(&RelabelConfig { action, regex, ..RelabelConfig::default() }).ok()
 }
 
-fn takes_away(rule: &Rule, name: &str) -> bool {
-    let mut labels = Labels::from([(name.to_owned(), "x".to_owned())]);
-    rule.apply(&mut labels);
-    labels.is_empty()
-}
-
-/// A text as a rule writes it: `$` stands for a group there, but in the name of a variable.
-fn replacement(text: &str) -> String {
-    if text.contains("${") { text.to_owned() } else { text.replace('$', "$$$$") }
-}
-
-fn made_by_default(preset: Preset, name: &str) -> bool {
-    built_in(preset).iter().any(|rule| rule.target_label == name)
+/// Whether a rule would do something else if streams had a label of this name.
+pub fn reads_or_removes(rule: &Tree, name: &str) -> bool {
+    let takes_away = |rule: Rule| {
+        let mut labels = Labels::from([(name.to_owned(), "x".to_owned())]);
+        rule.apply(&mut labels);
+        labels.is_empty()
+    };
+    list(rule, "source_labels").contains(&name) || by_name(rule).is_some_and(takes_away)
 }
 
 fn fate(rule: &Tree) -> Fate {
@@ -202,14 +170,18 @@ fn simplified(rule: &Tree) -> Tree {
     Tree { place: rule.place.clone(), value: Value::Group(pairs) }
 }
 
-fn stream_rule(place: &Place) -> Item {
+/// A rule that makes a label of what is known of a container.
+fn label_rule(place: &Place, source: &str, target: &str) -> Item {
     let tree = group(
         place,
         &[
-            ("source_labels", Value::List(vec![Tree::text(place, "__meta_pilcrow_stream")])),
-            ("target_label", Value::Text("stream".into())),
+            ("source_labels", Value::List(vec![Tree::text(place, source)])),
+            ("target_label", Value::Text(target.into())),
         ],
     );
-    let comment = format!("{} the label stream, which the stage made", origin_of(place));
-    Item { tree: Some(tree), what: "stream".into(), comment }
+    let comment = match target {
+        "stream" => format!("{} the label stream, which the stage made", origin_of(place)),
+        _ => format!("{} instead of filename, which tells containers apart", origin_of(place)),
+    };
+    Item { tree: Some(tree), what: target.into(), comment }
 }

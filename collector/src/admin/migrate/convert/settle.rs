@@ -28,13 +28,22 @@ pub fn environment(draft: &Draft) -> impl Fn(&str) -> Option<String> {
     let url = draft.get("loki.url").and_then(|setting| setting.value.as_text()).unwrap_or("").to_owned();
     move |name: &str| {
         let stand_in = match name {
-            _ if url.trim() == format!("${{{name}}}") => Some("http://loki:3100"),
+            _ if begins_with(&url, name) => match url.split_once('}') {
+                Some((_, rest)) if rest.starts_with("://") => Some("http"),
+                _ => Some("http://loki:3100"),
+            },
             // It fills in the URL where the file has none.
             "LOKI_URL" if !url.contains(name) => None,
             _ => Some(STAND_IN),
         };
         Config::process_environment(name).or(stand_in.map(str::to_owned))
     }
+}
+
+/// Whether a text begins with a variable of this name, with a default or without one.
+fn begins_with(text: &str, name: &str) -> bool {
+    let rest = text.trim_start().strip_prefix("${").and_then(|rest| rest.strip_prefix(name));
+    rest.is_some_and(|rest| rest.starts_with(['}', ':']))
 }
 
 /// Takes out of a draft what does not compile.

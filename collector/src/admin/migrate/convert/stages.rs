@@ -1,11 +1,11 @@
 //! Stages: those that read the runtime's format are left out, what differs by default is written out.
 
-use super::{Base, Draft, Item, draft::group, field, origin_of};
-use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Setting, Source, Tree, Value};
+use super::{Base, Draft, Item, draft::group, field, origin_of, touch};
+use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Source, Tree, Value};
 
-/// Converts the stages of a pipeline; `labels` are those that the client adds. Returns the place of the stage that makes the label
+/// Converts the stages of a pipeline; `labels` are those of the client that no stage may remove. Returns the place of the stage that makes the label
 /// `stream`, where a rule has to make it now.
-pub fn convert(pipeline: &Pipeline, labels: &[Setting], draft: &mut Draft) -> Option<Place> {
+pub fn convert(pipeline: &Pipeline, labels: &[String], draft: &mut Draft) -> Option<Place> {
     let mut reader = Reader { pipeline, labels, draft, reads_format: false };
     let mut rest = pipeline.stages.iter().enumerate().peekable();
     while let Some((index, stage)) = rest.next() {
@@ -55,7 +55,7 @@ pub fn verbatim(pipeline: &Pipeline) -> (Vec<Item>, bool) {
 
 struct Reader<'r> {
     pipeline: &'r Pipeline,
-    labels: &'r [Setting],
+    labels: &'r [String],
     draft: &'r mut Draft,
     /// Whether a stage reads the runtime's format.
     reads_format: bool,
@@ -102,8 +102,12 @@ impl Reader<'_> {
                 self.keep(stage, &what);
             }
             "labelallow" | "label_keep" if !self.labels.is_empty() => {
-                let names: Vec<&str> =
-                    self.labels.iter().map(|label| label.key.trim_start_matches("labels.")).collect();
+                let names: Vec<&str> = self.labels.iter().map(String::as_str).collect();
+                let names: Vec<&str> = names.into_iter().filter(|name| !mentions(settings, name)).collect();
+                if names.is_empty() {
+                    self.find(Kind::Taken, stage, &what, "pipeline_stages");
+                    return self.keep(stage, &what);
+                }
                 let text = format!(
                     "with the labels of the client ({}), which Promtail adds behind all stages",
                     names.join(", ")
@@ -111,6 +115,18 @@ impl Reader<'_> {
                 self.find(Kind::Changed, stage, &what, text);
                 let names: Vec<Tree> = names.iter().map(|name| Tree::text(&stage.place, *name)).collect();
                 self.keep(&with_items(stage, &names), &what);
+            }
+            "labeldrop" | "label_drop" if mentions(settings, "filename") && !self.makes_file_name() => {
+                let Some(rest) = without_item(stage, "filename") else {
+                    return self.find(
+                        Kind::Taken,
+                        stage,
+                        &what,
+                        "Pilcrow makes no label filename, so that the stage is not needed",
+                    );
+                };
+                self.find(Kind::Taken, stage, &what, "pipeline_stages, without filename, which Pilcrow does not make");
+                self.keep(&rest, &what);
             }
             "regex" if field(settings, "source") == "filename" => return self.of_file_name(stage, settings, &what),
             _ => {
@@ -143,7 +159,7 @@ impl Reader<'_> {
                 }
             };
             let is_label = self.pipeline.stages.iter().any(|stage| makes_label(stage, &name));
-            let has_it = self.draft.base != Base::None && ["namespace", "pod", "container"].contains(&&*name);
+            let has_it = self.pipeline.source == Source::Path && ["namespace", "pod", "container"].contains(&&*name);
             if is_label && !has_it {
                 let pairs = [
                     ("source_labels", Value::List(vec![Tree::text(&stage.place, source)])),
@@ -162,6 +178,11 @@ impl Reader<'_> {
             );
             self.find(Kind::NotPossible, stage, what, text);
         }
+    }
+
+    /// Whether a stage makes a label of this name, whatever Promtail's own is.
+    fn makes_file_name(&self) -> bool {
+        self.pipeline.stages.iter().any(|stage| touch::makes(stage, "filename"))
     }
 
     fn keep(&mut self, stage: &Tree, what: &str) {
@@ -310,21 +331,28 @@ fn with(stage: &Tree, key: &str, value: &str) -> Tree {
     stage
 }
 
+/// A stage that is a list, without this item; nothing where it has no other one.
+fn without_item(stage: &Tree, name: &str) -> Option<Tree> {
+    let mut stage = stage.clone();
+    let Value::List(items) = list_of(&mut stage)? else { return None };
+    items.retain(|item| item.as_text() != Some(name));
+    (!items.is_empty()).then_some(stage)
+}
+
+/// The list that a stage is, also where it has one under `values`.
+fn list_of(stage: &mut Tree) -> Option<&mut Value> {
+    let Value::Group(pairs) = &mut stage.value else { return None };
+    match &mut pairs.first_mut()?.value.value {
+        Value::Group(fields) => Some(&mut fields.iter_mut().find(|field| field.key == "values")?.value.value),
+        value => Some(value),
+    }
+}
+
 /// A stage that is a list, with more items.
 fn with_items(stage: &Tree, more: &[Tree]) -> Tree {
     let mut stage = stage.clone();
-    if let Value::Group(pairs) = &mut stage.value
-        && let Some(pair) = pairs.first_mut()
-    {
-        let list = match &mut pair.value.value {
-            Value::Group(fields) => {
-                fields.iter_mut().find(|field| field.key == "values").map(|field| &mut field.value.value)
-            }
-            value => Some(value),
-        };
-        if let Some(Value::List(items)) = list {
-            items.extend(more.iter().cloned());
-        }
+    if let Some(Value::List(items)) = list_of(&mut stage) {
+        items.extend(more.iter().cloned());
     }
     stage
 }

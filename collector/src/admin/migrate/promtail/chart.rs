@@ -115,10 +115,11 @@ fn clients(config: &Tree, values: &Tree, origin: &mut Origin) {
     let place = given.map_or(&values.place, |value| &value.place).clone();
     let from = if given.is_some() { "config.lokiAddress" } else { "the chart's default" };
     let text = format!("loki.url from {from}, as no client is named");
-    origin.findings.push(Finding::new(Kind::Changed, &place, "config.clients", text));
+    let findings = vec![Finding::new(Kind::Changed, &place, "config.clients", text)];
     let url = Tree::text(&place, given.and_then(Tree::as_text).unwrap_or(DEFAULT_URL));
     let settings = vec![Setting::new("loki.url", url, from)];
-    origin.clients.push(Client { name: "config.clients".into(), place, settings, labels: Vec::new() });
+    let (name, labels, chart) = ("config.clients".into(), Vec::new(), Vec::new());
+    origin.clients.push(Client { name, place, settings, labels, chart, findings });
 }
 
 fn arguments(values: &Tree, origin: &mut Origin) {
@@ -131,9 +132,13 @@ fn arguments(values: &Tree, origin: &mut Origin) {
             "client.external-labels" => {
                 for (label, value) in value.split(',').filter_map(|pair| pair.split_once('=')) {
                     let value = super::in_our_spelling(&Tree::text(&argument.place, value));
-                    origin.taken(&argument.place, &what, format!("labels.{label}"));
+                    let key = format!("labels.{label}");
                     for client in &mut origin.clients {
-                        client.labels.push(Setting::new(format!("labels.{label}"), value.clone(), &what));
+                        // What the client itself says counts more.
+                        if client.labels.iter().all(|known| known.key != key) {
+                            client.findings.push(Finding::new(Kind::Taken, &argument.place, &what, &key));
+                            client.labels.push(Setting::new(&key, value.clone(), &what));
+                        }
                     }
                 }
             }
@@ -148,6 +153,11 @@ fn arguments(values: &Tree, origin: &mut Origin) {
 /// What the chart makes where nobody gives it jobs: its preset, or the same rules with other ones in their middle.
 fn default_job(snippets: &Tree, origin: &mut Origin) -> Result<(), Vec<Fault>> {
     let place = snippets.place.clone();
+    for key in ["common", "extraRelabelConfigs", "pipelineStages"] {
+        if let Some(value) = at(snippets, &[key]) {
+            value.is_list(&format!("config.snippets.{key}"), &mut origin.findings);
+        }
+    }
     let list = |key: &str| at(snippets, &[key]).map(Tree::items).unwrap_or_default();
     let (mut relabel, mut source) = (Vec::new(), Source::Preset(Preset::PromtailChart));
     if at(snippets, &["common"]).is_some() {
@@ -173,7 +183,9 @@ fn default_job(snippets: &Tree, origin: &mut Origin) -> Result<(), Vec<Fault>> {
     };
     let clients = (0..origin.clients.len()).collect();
     let name = "kubernetes-pods".to_owned();
-    origin.pipelines.push(Pipeline { name, place, source, relabel, stages, clients, settings: Vec::new() });
+    let (settings, positions, findings) = (Vec::new(), None, Vec::new());
+    let pipeline = Pipeline { name, place, source, relabel, stages, clients, settings, positions, findings };
+    origin.pipelines.push(pipeline);
     Ok(())
 }
 

@@ -7,23 +7,33 @@ use super::{
 use crate::admin::migrate::origin::{Client, Finding, Kind, Origin, Pair, Setting, Tree, Value};
 
 /// Where a secret that stood in the old file is expected now.
-const PASSWORD_FILE: &str = "/etc/pilcrow/password";
-const TOKEN_FILE: &str = "/etc/pilcrow/token";
+pub const PASSWORD_FILE: &str = "/etc/pilcrow/password";
+pub const TOKEN_FILE: &str = "/etc/pilcrow/token";
+
+/// The variable that holds the value of a header which looks like a secret.
+pub fn secret_variable(header: &str, value: &str) -> Option<String> {
+    let lower = header.to_ascii_lowercase();
+    let is_secret = ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
+    let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    (is_secret && !value.contains("${")).then(|| format!("LOKI_{}", header.chars().map(upper).collect::<String>()))
+}
 
 /// Reads a client; `what`: `clients[0]`.
 pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
-    let mut client =
-        Client { name: what.to_owned(), place: group.place.clone(), settings: Vec::new(), labels: Vec::new() };
-    let findings = &mut origin.findings;
-    let to_read = Walk { settings: &mut client.settings, findings }.group(group, what, keys::CLIENT);
-    let mut reader = Reader { client: &mut client, findings, what };
-    reader.all(&to_read);
+    if !group.is_group(what, &mut origin.findings) {
+        return;
+    }
+    let (name, place) = (what.to_owned(), group.place.clone());
+    let (settings, labels, chart, findings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut client = Client { name, place, settings, labels, chart, findings };
+    let Client { settings, findings, .. } = &mut client;
+    let to_read = Walk { settings, findings }.group(group, what, keys::CLIENT);
+    Reader { client: &mut client, what }.all(&to_read);
     origin.clients.push(client);
 }
 
 struct Reader<'r> {
     client: &'r mut Client,
-    findings: &'r mut Vec<Finding>,
     what: &'r str,
 }
 
@@ -57,7 +67,7 @@ impl Reader<'_> {
     }
 
     fn find(&mut self, kind: Kind, pair: &Pair, key: &str, text: impl Into<String>) {
-        self.findings.push(Finding::new(kind, &pair.place, format!("{}.{key}", self.what), text));
+        self.client.findings.push(Finding::new(kind, &pair.place, format!("{}.{key}", self.what), text));
     }
 
     fn set(&mut self, new: &str, value: Tree, key: &str) {
@@ -99,14 +109,22 @@ impl Reader<'_> {
     }
 
     fn labels(&mut self, pair: &Pair) {
+        pair.value.is_group(&format!("{}.external_labels", self.what), &mut self.client.findings);
         for label in pair.value.pairs() {
-            let from = format!("{}.external_labels.{}", self.what, label.key);
-            self.findings.push(Finding::new(Kind::Taken, &label.place, &from, format!("labels.{}", label.key)));
+            let key = format!("external_labels.{}", label.key);
+            if label.value.as_text().is_none() {
+                let text = format!("expected a text, found {}, so that it is left out", label.value.kind());
+                self.find(Kind::NotPossible, label, &key, text);
+                continue;
+            }
+            self.find(Kind::Taken, label, &key, format!("labels.{}", label.key));
+            let from = format!("{}.{key}", self.what);
             self.client.labels.push(Setting::new(format!("labels.{}", label.key), label.value.clone(), from));
         }
     }
 
     fn headers(&mut self, pair: &Pair) {
+        pair.value.is_group(&format!("{}.headers", self.what), &mut self.client.findings);
         let mut kept = Vec::new();
         for header in pair.value.pairs() {
             let key = format!("headers.{}", header.key);
@@ -116,19 +134,11 @@ impl Reader<'_> {
                 self.find(Kind::Taken, header, &key, "loki.tenant");
                 continue;
             }
-            let lower = header.key.to_ascii_lowercase();
-            let is_secret =
-                ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| lower.contains(word));
             let mut header = header.clone();
-            if is_secret && !value.contains("${") {
-                let variable: String = header
-                    .key
-                    .chars()
-                    .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
-                    .collect();
-                header.value = Tree::text(&header.value.place, format!("${{LOKI_{variable}}}"));
+            if let Some(variable) = secret_variable(&header.key, value) {
+                header.value = Tree::text(&header.value.place, format!("${{{variable}}}"));
                 let text = format!(
-                    "looks like a secret: set the variable LOKI_{variable} in the environment from one (the chart's extraEnv)"
+                    "looks like a secret: set the variable {variable} in the environment from one (the chart's extraEnv)"
                 );
                 self.find(Kind::Changed, &header, &key, text);
             } else {

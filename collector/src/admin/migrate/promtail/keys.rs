@@ -70,7 +70,50 @@ pub const SERVER: &[(&str, Way)] = &[
 ];
 
 /// The keys of a client.
-pub const CLIENT: &[(&str, Way)] = &[
+pub const CLIENT: &[(&str, Way)] = &with_http::<{ OWN_CLIENT.len() + HTTP.len() }>(OWN_CLIENT);
+
+/// A client's own keys with those of HTTP behind them.
+pub const fn with_http<const N: usize>(own: &[(&'static str, Way)]) -> [(&'static str, Way); N] {
+    let mut all = [HTTP[0]; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = if index < own.len() { own[index] } else { HTTP[index - own.len()] };
+        index += 1;
+    }
+    all
+}
+
+/// The keys that every client of HTTP has, with Promtail and with Alloy.
+pub const HTTP: &[(&str, Way)] = &[
+    ("basic_auth.username", To("loki.basic_auth.username", Text)),
+    ("basic_auth.password", Read(M::Changed)),
+    ("basic_auth.password_file", To("loki.basic_auth.password_file", Text)),
+    ("bearer_token", Read(M::Changed)),
+    ("bearer_token_file", To("loki.bearer_token_file", Text)),
+    ("authorization.type", Read(M::Taken)),
+    ("authorization.credentials", Read(M::Changed)),
+    ("authorization.credentials_file", Read(M::Taken)),
+    (
+        "oauth2",
+        NotPossible(
+            "Pilcrow does not fetch tokens: let a proxy in front of Loki do it, or a sidecar that writes the token to a file \
+             for loki.bearer_token_file",
+        ),
+    ),
+    ("tls_config.ca_file", To("loki.tls.ca_file", Text)),
+    ("tls_config.cert_file", To("loki.tls.cert_file", Text)),
+    ("tls_config.key_file", To("loki.tls.key_file", Text)),
+    ("tls_config.server_name", To("loki.tls.server_name", Text)),
+    ("tls_config.insecure_skip_verify", To("loki.tls.insecure_skip_verify", Text)),
+    ("tls_config.min_version", Changed("TLS 1.2 and 1.3 are spoken")),
+    ("proxy_url", Changed("set HTTPS_PROXY or HTTP_PROXY in the environment (the chart's extraEnv)")),
+    ("no_proxy", Changed("set NO_PROXY in the environment (the chart's extraEnv)")),
+    ("proxy_from_environment", ByItself("HTTPS_PROXY, HTTP_PROXY and NO_PROXY are always read")),
+    ("follow_redirects", Changed("redirects are not followed: write the address that Loki answers at")),
+    ("enable_http2", ByItself("HTTP/1.1 is spoken, which every Loki takes")),
+];
+
+const OWN_CLIENT: &[(&str, Way)] = &[
     ("url", Read(M::Taken)),
     ("name", ByItself("there is one client, and its metrics need no name")),
     ("tenant_id", To("loki.tenant", Text)),
@@ -84,38 +127,13 @@ pub const CLIENT: &[(&str, Way)] = &[
         "backoff_config.max_retries",
         Changed("a push is repeated until Loki accepts it; meanwhile the lines wait on the disk and are not dropped"),
     ),
-    ("basic_auth.username", To("loki.basic_auth.username", Text)),
     (
         "basic_auth.username_file",
         NotPossible("write the name itself, or ${LOKI_USERNAME} and set that variable from the Secret"),
     ),
-    ("basic_auth.password", Read(M::Changed)),
-    ("basic_auth.password_file", To("loki.basic_auth.password_file", Text)),
-    ("bearer_token", Read(M::Changed)),
-    ("bearer_token_file", To("loki.bearer_token_file", Text)),
-    ("authorization.type", Read(M::Taken)),
-    ("authorization.credentials", Read(M::Changed)),
-    ("authorization.credentials_file", Read(M::Taken)),
-    (
-        "oauth2",
-        NotPossible(
-            "Pilcrow does not fetch tokens: let a proxy in front of Loki do it, or a sidecar that writes the token to a file for loki.bearer_token_file",
-        ),
-    ),
-    ("tls_config.ca_file", To("loki.tls.ca_file", Text)),
-    ("tls_config.cert_file", To("loki.tls.cert_file", Text)),
-    ("tls_config.key_file", To("loki.tls.key_file", Text)),
-    ("tls_config.server_name", To("loki.tls.server_name", Text)),
-    ("tls_config.insecure_skip_verify", To("loki.tls.insecure_skip_verify", Text)),
     ("tls_config.ca", NotPossible("write the certificate to a file, and its path to loki.tls.ca_file")),
     ("tls_config.cert", NotPossible("write the certificate to a file, and its path to loki.tls.cert_file")),
     ("tls_config.key", NotPossible("write the key to a file, and its path to loki.tls.key_file")),
-    ("tls_config.min_version", Changed("TLS 1.2 and 1.3 are spoken")),
-    ("proxy_url", Changed("set HTTPS_PROXY or HTTP_PROXY in the environment (the chart's extraEnv)")),
-    ("no_proxy", Changed("set NO_PROXY in the environment (the chart's extraEnv)")),
-    ("proxy_from_environment", ByItself("HTTPS_PROXY, HTTP_PROXY and NO_PROXY are always read")),
-    ("follow_redirects", Changed("redirects are not followed: write the address that Loki answers at")),
-    ("enable_http2", ByItself("HTTP/1.1 is spoken, which every Loki takes")),
     (
         "drop_rate_limited_batches",
         Changed(
@@ -252,7 +270,10 @@ const NOTES: &[(&str, &str)] = &[
     ("authorization.type", "only `Bearer`"),
     ("authorization.credentials", "`loki.bearer_token_file`: secrets are read from files"),
     ("authorization.credentials_file", "`loki.bearer_token_file`"),
-    ("external_labels", "`labels`"),
+    (
+        "external_labels",
+        "`labels`; behind the rules or stages, as in Promtail, where one of them has to do with such a label",
+    ),
     ("filename", "`paths.state`, a folder; see Positions below"),
     ("max_line_size", "`lines.max_bytes`; longer lines are split, Promtail drops them"),
     ("max_line_size_truncate", "`lines.oversize: cut`"),

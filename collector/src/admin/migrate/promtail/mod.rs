@@ -9,8 +9,16 @@ mod scrape;
 mod template;
 pub mod walk;
 
+pub use self::{
+    client::{PASSWORD_FILE, TOKEN_FILE, secret_variable},
+    scrape::fixed,
+};
+
 use self::walk::Walk;
 use super::origin::{Finding, Kind, Origin, Setting, Tree, Value, spelled};
+
+/// Where Promtail keeps its positions if nothing says it (`-positions.file`).
+const POSITIONS: &str = "/var/log/positions.yaml";
 
 /// Reads a whole configuration of Promtail.
 pub fn read(root: &Tree, origin: &mut Origin) {
@@ -32,6 +40,10 @@ pub fn read(root: &Tree, origin: &mut Origin) {
     if let Some(pair) = root.get("scrape_configs") {
         scrape_configs(&pair.value, "scrape_configs", 0, origin);
     }
+    if origin.positions.is_none() {
+        let file = Tree::text(&root.place, POSITIONS);
+        origin.positions = Some(Setting::new("positions", file, "Promtail's default"));
+    }
     let known = ["server", "client", "clients", "positions", "limits_config", "target_config", "scrape_configs"];
     let rest = root.pairs().iter().filter(|pair| !known.contains(&pair.key.as_str())).cloned().collect();
     let Origin { settings, findings, .. } = origin;
@@ -40,6 +52,7 @@ pub fn read(root: &Tree, origin: &mut Origin) {
 
 /// Reads a list of clients whose texts are in Pilcrow's spelling.
 pub fn clients(list: &Tree, what: &str, origin: &mut Origin) {
+    list.is_list(what, &mut origin.findings);
     for (index, item) in list.items().iter().enumerate() {
         client::read(item, &format!("{what}[{index}]"), origin);
     }
@@ -47,6 +60,7 @@ pub fn clients(list: &Tree, what: &str, origin: &mut Origin) {
 
 /// Reads a list of jobs whose texts are in Pilcrow's spelling. Their lines go to the clients from the one with this number on.
 pub fn scrape_configs(list: &Tree, what: &str, first_client: usize, origin: &mut Origin) {
+    list.is_list(what, &mut origin.findings);
     let clients: Vec<usize> = (first_client..origin.clients.len()).collect();
     for (index, item) in list.items().iter().enumerate() {
         scrape::read(item, &format!("{what}[{index}]"), &clients, origin);
@@ -66,6 +80,7 @@ pub fn positions(group: &Tree, origin: &mut Origin) {
 /// Limits of lines.
 pub fn limits(group: &Tree, origin: &mut Origin) {
     let Origin { settings, findings, .. } = origin;
+    let is_cut = group.get("max_line_size_truncate").is_some_and(|pair| pair.value.as_text() == Some("true"));
     for (key, pair) in (Walk { settings, findings }).group(group, "limits_config", keys::LIMITS) {
         let what = format!("limits_config.{key}");
         let text = pair.value.as_text().unwrap_or("");
@@ -80,7 +95,8 @@ pub fn limits(group: &Tree, origin: &mut Origin) {
         match walk::bytes(text) {
             Some(bytes) if bytes != "0" => {
                 let text = "lines.max_bytes; Promtail drops longer lines, Pilcrow splits them into several entries";
-                findings.push(Finding::new(Kind::Changed, &pair.place, &what, text));
+                let (kind, text) = if is_cut { (Kind::Taken, "lines.max_bytes") } else { (Kind::Changed, text) };
+                findings.push(Finding::new(kind, &pair.place, &what, text));
                 settings.push(Setting::new("lines.max_bytes", Tree::text(&pair.value.place, bytes), what));
             }
             _ => {
@@ -171,7 +187,6 @@ fn our_variable(text: &str) -> Option<String> {
         None => (text, None),
     };
     let is_name = name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
-        && name.len() > 1
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     let is_plain = default.is_none_or(|default| !default.contains(['$', '{']));
     (is_name && is_plain).then(|| match default {
@@ -189,6 +204,7 @@ mod tests {
         for (text, expected) in [
             ("http://${LOKI_HOST}:3100", "http://${LOKI_HOST}:3100"),
             ("${CLUSTER:home}", "${CLUSTER:-home}"),
+            ("${C}", "${C}"),
             ("$1-${2}", "$1-${2}"),
             ("${name}", "$${name}"),
             ("^a$", "^a$"),

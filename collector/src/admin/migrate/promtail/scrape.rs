@@ -1,27 +1,33 @@
 //! One job: what is collected, by which rules and stages.
 
 use super::{keys, walk::Walk};
-use crate::admin::migrate::origin::{Finding, Kind, Origin, Pair, Pipeline, Setting, Source, Tree, Value};
+use crate::admin::migrate::origin::{Finding, Kind, Origin, Pair, Pipeline, Setting, Source, Tree, Value, replacement};
 
 /// Folders whose files are the logs of pods.
 const POD_FOLDERS: [&str; 2] = ["/var/log/pods/", "/var/log/containers/"];
 
 /// Reads a job; `what`: `scrape_configs[0]`; `clients`: where its lines go.
 pub fn read(group: &Tree, what: &str, clients: &[usize], origin: &mut Origin) {
-    let name = group.get("job_name").and_then(|pair| pair.value.as_text()).unwrap_or(what).to_owned();
+    if !group.is_group(what, &mut origin.findings) {
+        return;
+    }
+    let name = group.get("job_name").and_then(|pair| pair.value.as_text()).unwrap_or(what);
     let mut pipeline = Pipeline {
-        name,
+        name: origin.free_name(name),
         place: group.place.clone(),
         source: Source::Api,
         relabel: Vec::new(),
         stages: Vec::new(),
         clients: clients.to_vec(),
         settings: Vec::new(),
+        positions: None,
+        findings: Vec::new(),
     };
-    let findings = &mut origin.findings;
+    let findings = &mut pipeline.findings;
     let to_read = Walk { settings: &mut pipeline.settings, findings }.group(group, what, keys::SCRAPE);
     let mut sources = Vec::new();
     for (key, pair) in to_read {
+        pair.value.is_list(&format!("{what}.{key}"), findings);
         match key {
             "pipeline_stages" => pipeline.stages = pair.value.items().to_vec(),
             "relabel_configs" => pipeline.relabel.extend(pair.value.items().iter().cloned()),
@@ -35,17 +41,18 @@ pub fn read(group: &Tree, what: &str, clients: &[usize], origin: &mut Origin) {
             }
             _ => {
                 for item in pair.value.items() {
+                    item.is_group(&format!("{what}.static_configs"), findings);
                     sources.extend(static_config(item, what, findings).map(|labels| (Source::Path, labels)));
                 }
             }
         }
     }
     let Some((source, labels)) = sources.first() else {
-        if group.get("kubernetes_sd_configs").is_none() && group.get("static_configs").is_none() {
-            return;
+        if group.get("kubernetes_sd_configs").is_some() || group.get("static_configs").is_some() {
+            let text = "collects no logs of pods, so that its rules and stages are left out";
+            findings.push(Finding::new(Kind::Changed, &group.place, what, text));
         }
-        let text = "collects no logs of pods, so that its rules and stages are left out";
-        return findings.push(Finding::new(Kind::Changed, &group.place, what, text));
+        return origin.findings.append(findings);
     };
     pipeline.source = *source;
     pipeline.relabel.splice(0..0, labels.iter().cloned());
@@ -58,7 +65,7 @@ pub fn read(group: &Tree, what: &str, clients: &[usize], origin: &mut Origin) {
 
 /// Whether it finds pods.
 fn discovery(group: &Tree, what: &str, settings: &mut Vec<Setting>, findings: &mut Vec<Finding>) -> bool {
-    let mut is_of_pods = true;
+    let mut is_of_pods = group.is_group(what, findings);
     for (key, pair) in (Walk { settings, findings }).group(group, what, keys::DISCOVERY) {
         let name = format!("{what}.{key}");
         if key == "selectors" {
@@ -130,12 +137,12 @@ fn static_config(group: &Tree, what: &str, findings: &mut Vec<Finding>) -> Optio
 }
 
 /// A rule that sets a label to a fixed value.
-fn fixed(label: &Pair) -> Tree {
+pub fn fixed(label: &Pair) -> Tree {
     let place = &label.place;
     let pair = |key: &str, value: Tree| Pair { key: key.into(), place: place.clone(), value };
     let value = Value::Group(vec![
         pair("target_label", Tree::text(place, label.key.clone())),
-        pair("replacement", label.value.clone()),
+        pair("replacement", Tree::text(&label.value.place, replacement(label.value.as_text().unwrap_or("")))),
     ]);
     Tree { place: place.clone(), value }
 }

@@ -20,6 +20,7 @@ impl Walk<'_> {
     /// Goes through a group; `what`: how its author calls it, `clients[0]`.
     pub fn group<'t>(&mut self, group: &'t Tree, what: &str, table: &'static [(&'static str, Way)]) -> ToRead<'t> {
         let mut to_read = Vec::new();
+        group.is_group(what, self.findings);
         self.level(group, what, "", table, &mut to_read);
         to_read
     }
@@ -39,6 +40,7 @@ impl Walk<'_> {
             match table.iter().find(|(key, _)| *key == path) {
                 Some((key, way)) => self.key(key, *way, pair, name, to_read),
                 None if table.iter().any(|(key, _)| key.starts_with(&below)) => {
+                    pair.value.is_group(&name, self.findings);
                     self.level(&pair.value, what, &below, table, to_read);
                 }
                 None => {

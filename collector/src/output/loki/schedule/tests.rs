@@ -203,3 +203,79 @@ proptest! {
         prop_assert!(schedule.in_flight.is_empty());
     }
 }
+
+/// Lines that went through, and requests that did not, of a batch of one container against something on the way that answers
+/// `kind` to all requests of more than `bytes_max`. `quiet`: another container writes a line a second.
+fn through_a_bottleneck(kind: u8, bytes_max: usize, quiet: bool) -> (usize, usize) {
+    const LINES: usize = 20_000;
+    let mut now = Instant::now();
+    let mut schedule = schedule(now);
+    let (mut line, mut taken, mut failed) = (0, 0, 0);
+    schedule.push(batch(0, &vec![(0, LINES)], &mut line), now);
+    for second in 1..120 {
+        if quiet {
+            schedule.push(batch(second, &vec![(1, 1)], &mut line), now);
+        }
+        for _ in 0..20 {
+            now += Duration::from_millis(50);
+            while let Some(Start { request, batch, part, .. }) = schedule.next(now) {
+                let passes = part.encoded_bytes() <= bytes_max;
+                taken += if passes { part.entries() as usize } else { 0 };
+                failed += usize::from(!passes);
+                drop((batch, part));
+                let verdict = verdict(if passes { 0 } else { kind }, 1);
+                schedule.finished(request, verdict, Duration::from_millis(10), now);
+            }
+            if let Some(trial) = schedule.next_trial(now) {
+                schedule.trial_ended(trial.stream, &Verdict::Accepted, now);
+            }
+            if schedule.outage.probe_is_due(now) {
+                schedule.reached(now);
+            }
+        }
+    }
+    let parked = schedule.messages.iter().filter(|message| matches!(message, FromOutput::Taken(_))).count();
+    assert_eq!(parked, 0, "kind {kind}: a stream was parked for its size");
+    (taken, failed)
+}
+
+#[test]
+fn what_is_too_large_for_something_on_the_way_goes_in_parts_whatever_it_answers() {
+    const BYTES_MAX: usize = 60_000;
+    for kind in [6, 7, 8, 10] {
+        assert_eq!(through_a_bottleneck(kind, usize::MAX, true), (20_000 + 119, 0));
+        for (quiet, lines) in [(true, 20_000 + 119), (false, 20_000)] {
+            let (taken, failed) = through_a_bottleneck(kind, BYTES_MAX, quiet);
+            assert_eq!(taken, lines, "kind {kind}, quiet {quiet}");
+            assert!(failed <= 30, "kind {kind}, quiet {quiet}: {failed} requests failed");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_was_parked_begins_with_small_requests() {
+    let now = Instant::now();
+    let mut schedule = schedule(now);
+    schedule.push(batch(0, &vec![(0, 1)], &mut 0), now);
+    let start = schedule.next(now).unwrap();
+    let request = start.request;
+    drop(start);
+    let refusal = || Verdict::StreamRefused(StreamRefusal { limit: StreamLimit::Streams, text: String::new() });
+    schedule.finished(request, refusal(), Duration::ZERO, now);
+    let mut now = now;
+    while let Some(start) = {
+        now += Duration::from_secs(2);
+        schedule.next(now)
+    } {
+        let request = start.request;
+        drop(start);
+        schedule.finished(request, refusal(), Duration::ZERO, now);
+    }
+    now += Duration::from_secs(60);
+    let trial = schedule.next_trial(now).unwrap();
+    schedule.trial_ended(trial.stream, &Verdict::Accepted, now);
+    schedule.unparked(channel(0));
+    schedule.push(batch(1, &vec![(0, 5_000)], &mut 1), now);
+    let first = schedule.next(now).unwrap();
+    assert!(first.part.encoded_bytes() <= SLOW_BYTES_MIN, "{}", first.part.encoded_bytes());
+}
