@@ -303,7 +303,8 @@ fn an_archive_of_which_next_to_nothing_is_left_is_reported() {
 #[test]
 fn small_archives_that_are_damaged_are_sent_as_far_as_they_go_counted_and_reported() {
     let node = Node::new();
-    let cases: [(&str, fn(&mut Vec<u8>)); 4] = [
+    type Damage = fn(&mut Vec<u8>);
+    let cases: [(&str, Damage); 4] = [
         ("crc", |bytes| {
             let crc = bytes.len() - 8;
             bytes[crc..crc + 4].fill(0);

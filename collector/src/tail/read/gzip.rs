@@ -3,13 +3,14 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     sync::Arc,
 };
 
 use flate2::read::MultiGzDecoder;
 
 use super::BUFFER_BYTES;
-use crate::tail::{apart, chain};
+use crate::tail::apart;
 
 /// So many decompressed bytes are passed over at one time, so that others are read in between.
 const SKIPPED_BYTES_MAX: u64 = 8 << 20;
@@ -128,7 +129,8 @@ impl GzipReader {
     /// When the file was last written to, nanoseconds since 1970; `None` where it cannot be told.
     pub fn modified_ns(&self) -> Option<i64> {
         let file = Arc::clone(self.file());
-        apart::run(move || Ok(chain::modified_ns(&rustix::fs::fstat(&*file)?))).ok()
+        let found = apart::run(move || file.metadata()).ok()?;
+        Some(found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec()))
     }
 
     /// What [`Self::fill`] returned and was not consumed.
