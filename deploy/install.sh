@@ -2,17 +2,23 @@
 # Installs Pilcrow by Helm, or brings an installation up to date: it is safe to run again.
 #
 #   deploy/install.sh --loki http://loki.monitoring:3100 --cluster home-k8s
+#   deploy/install.sh --from promtail
 #
 # It checks first (kubectl, helm, rights, Loki, other collectors), then installs, waits until every node's pod is ready, and
-# prints how to look at it. `--help` lists all options.
+# prints how to look at it. With --from it converts the configuration of a Promtail or an Alloy, installs beside it, and goes on
+# where that one is. `--help` lists all options.
 set -eu
 
 usage() {
   cat <<'USAGE'
 Usage: install.sh --loki URL [options]
+       install.sh --from promtail | alloy [options]
        install.sh --show-others
 
-  --loki URL          Loki's address, as the nodes see it, such as http://loki.monitoring:3100 [or LOKI_URL]
+A second run keeps the values of the first one, but for those that it is given.
+
+  --loki URL          Loki's address, as the nodes see it, such as http://loki.monitoring:3100 [or LOKI_URL; else that of the
+                      installation, or of the configuration that --from converts]
   --cluster NAME      the label `cluster` of every line [the chart's default: home-k8s]
   --namespace NAME    where to [pilcrow]
   --release NAME      Helm's name for it [pilcrow]
@@ -25,6 +31,13 @@ Usage: install.sh --loki URL [options]
   --skip-loki-check   do not check whether Loki answers
   --dry-run           check, and print what would be done
   --show-others       only show which other collectors run, such as Alloy and Promtail, and what to do with them
+
+To move in from Promtail or Alloy (docs/migration.md):
+  --from promtail | alloy  convert its configuration, show what changes, install beside it, import its positions
+  --from-release NAME      its Helm release [the only one that is found]
+  --from-namespace NAME    that release's namespace
+  --from-path FOLDER       the nodes' folder with its positions [that of its DaemonSet, else its chart's default]
+  --collector-label        give every line the label collector="pilcrow", to compare both
 USAGE
 }
 
@@ -38,6 +51,7 @@ chart=$folder/helm/pilcrow
 loki=${LOKI_URL:-}
 namespace=pilcrow release=pilcrow cluster='' image='' context='' timeout=3m
 wait=yes check_loki=yes dry_run='' show_others=''
+from='' from_release='' from_namespace='' from_path='' collector_label=''
 # Helm's further arguments, one a line: a POSIX shell has one list only, and that holds our own.
 more=''
 add() { more="$more$1
@@ -59,6 +73,11 @@ while [ $# -gt 0 ]; do
     --skip-loki-check) check_loki='' ;;
     --dry-run) dry_run=yes ;;
     --show-others) show_others=yes ;;
+    --from) needs_value "$@"; from=$2; shift ;;
+    --from-release) needs_value "$@"; from_release=$2; shift ;;
+    --from-namespace) needs_value "$@"; from_namespace=$2; shift ;;
+    --from-path) needs_value "$@"; from_path=$2; shift ;;
+    --collector-label) collector_label=yes ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; die "unknown option $1" ;;
   esac
@@ -103,6 +122,22 @@ others() {
     2>/dev/null | awk '$3 == "<none>" && $2 ~ /alloy|promtail|grafana-agent|fluent-bit|vector/ { print "daemonset", $1, $2, "-" }'
 }
 
+# The image that the chart takes, NAME:TAG.
+image_with_tag() {
+  version=$(sed -n 's/^appVersion: *"\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' "$chart/Chart.yaml")
+  name=${image:-localhost/pilcrow}
+  case ${name##*/} in
+    *:*) say "$name" ;;
+    *) say "$name:$version" ;;
+  esac
+}
+
+# A key of a group in values of a chart: value_of loki url.
+value_of() {
+  awk -v group="$1:" -v key="$2:" \
+    '/^[^ #]/ { inside = $1 == group } inside && $1 == key { gsub(/["\047]/, "", $2); print $2; exit }'
+}
+
 tell_of_others() {
   found=$(others)
   if [ -z "$found" ]; then
@@ -126,10 +161,9 @@ tell_of_others() {
   done
   cat <<'TEXT'
 Two collectors side by side do no harm, but every line is stored once for each set of labels. To migrate:
-  1. Translate its configuration: docs/migration.md has a table of keys. Pilcrow collects logs only; keep Alloy for metrics,
-     traces and profiles.
-  2. Positions: docs/migration.md explains how to start where the other one stopped.
-  3. Install Pilcrow, check its lines in Grafana, and then remove the other one.
+  1. install.sh --from promtail (or alloy) converts its configuration, installs Pilcrow beside it and goes on where it is.
+     docs/migration.md has each step by hand. Pilcrow collects logs only; keep Alloy for metrics, traces and profiles.
+  2. Check Pilcrow's lines in Grafana, and then remove the other one.
 TEXT
 }
 
@@ -181,8 +215,25 @@ make_namespace() {
   change_by_kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=privileged
 }
 
+# Whether the release is there already. Helm before 3.14 cannot keep its values and take new defaults from the chart.
+keeps_values() {
+  with_helm status "$release" --namespace "$namespace" >/dev/null 2>&1 || return 1
+  with_helm upgrade --help 2>/dev/null | grep -q -- --reset-then-reuse-values
+}
+
 install() {
-  set -- upgrade --install "$release" "$chart" --namespace "$namespace" --set-string "loki.url=$loki"
+  set -- upgrade --install "$release" "$chart" --namespace "$namespace"
+  if keeps_values; then
+    set -- "$@" --reset-then-reuse-values
+  elif [ -z "$from" ]; then
+    loki_given=$loki
+  fi
+  if [ -n "$from" ]; then
+    set -- "$@" "--values=$converted" --set-string "migrate.from=$from" --set-string importPositions.file=
+    [ -z "$from_path" ] || set -- "$@" --set-string "migrate.path=$from_path"
+    [ -z "$collector_label" ] || set -- "$@" --set-string labels.collector=pilcrow
+  fi
+  [ -z "$loki_given" ] || set -- "$@" --set-string "loki.url=$loki"
   [ -z "$cluster" ] || set -- "$@" --set-string "labels.cluster=$cluster"
   if [ -n "$image" ]; then
     last=${image##*/}
@@ -198,6 +249,22 @@ install() {
 $more
 MORE
   change_by_helm "$@"
+}
+
+# An image without a registry must be on every node. A node lists its 50 largest images only, so that this is no more than a hint.
+check_that_nodes_have_the_image() {
+  whole=$(image_with_tag)
+  case $whole in
+    localhost/*) ;;
+    *) return ;;
+  esac
+  kube get nodes -o "jsonpath={range .items[*]}{.metadata.name}{\" \"}{.status.images[*].names[*]}{\"\\n\"}{end}" 2>/dev/null |
+    while read -r node images; do
+      case " $images " in
+        *"$whole"* | '  ') ;;
+        *) warn "the node $node does not list the image $whole: if it was not imported there, its pod cannot start (docs/install.md)" ;;
+      esac
+    done
 }
 
 # daemonset.apps/NAME
@@ -217,15 +284,26 @@ ready: its log says what Loki answers (docs/operations.md)"
   fi
 }
 
+# What is proved of the installation: its nodes, and what one of them has sent.
+show_proof() {
+  daemonset=$(daemonset_of_release)
+  ready=$(kube -n "$namespace" get "$daemonset" -o 'jsonpath={.status.numberReady} of {.status.desiredNumberScheduled}' 2>/dev/null)
+  say "Nodes with a ready pod: ${ready:-not known}"
+  say "On one of them:"
+  kube -n "$namespace" exec "$daemonset" -- /pilcrow status 2>&1 | sed 's/^/  /' || true
+}
+
 tell_how_to_look() {
+  where=$(daemonset_of_release)
+  cluster=$(with_helm get values "$release" --namespace "$namespace" --all -o yaml 2>/dev/null | value_of labels cluster)
   cat <<TEXT
 
 What each node uses, what it fell back to, and why:
   kubectl -n $namespace logs -l app.kubernetes.io/instance=$release --prefix --tail 20
 What a node offers, and how to fix what is missing:
-  kubectl -n $namespace exec $(daemonset_of_release) -- /pilcrow doctor --config /etc/pilcrow/pilcrow.yaml
+  kubectl -n $namespace exec $where -- /pilcrow doctor --config /etc/pilcrow/pilcrow.yaml
 The lines, in Grafana:
-  {cluster="${cluster:-home-k8s}", namespace="kube-system"}
+  {${cluster:+cluster=\"$cluster\", }namespace="kube-system"}
 If something is wrong: docs/operations.md. To remove it all: deploy/uninstall.sh
 TEXT
 }
@@ -234,6 +312,24 @@ check_tools
 if [ -n "$show_others" ]; then
   tell_of_others
   exit 0
+fi
+case $from in
+  '' | promtail | alloy) ;;
+  *) usage >&2; die "--from must be promtail or alloy, it is $from" ;;
+esac
+loki_given=$loki
+
+if [ -n "$from" ]; then
+  # shellcheck source=deploy/migrate.sh
+  . "$folder/migrate.sh"
+  step "Converting the configuration of $from"
+  find_release
+  convert
+  [ -n "$from_path" ] || from_path=$(positions_folder)
+  [ -n "$loki" ] || loki=$(value_of loki url <"$converted")
+fi
+if [ -z "$loki" ]; then
+  loki=$(with_helm get values "$release" --namespace "$namespace" -o yaml 2>/dev/null | value_of loki url)
 fi
 case $loki in
   http://?* | https://?*) ;;
@@ -244,7 +340,8 @@ esac
 step "Checking the cluster"
 check_rights
 [ -z "$check_loki" ] || check_that_loki_answers
-tell_of_others
+[ -n "$from" ] || tell_of_others
+check_that_nodes_have_the_image
 
 step "Installing"
 make_namespace
@@ -259,4 +356,6 @@ if [ -n "$wait" ]; then
   wait_until_ready
 fi
 step "Pilcrow is installed"
+[ -z "$wait" ] || show_proof
 tell_how_to_look
+[ -z "$from" ] || tell_how_to_go_on

@@ -44,7 +44,8 @@ pub enum Command {
     ImportPositions {
         #[command(flatten)]
         config: ConfigFile,
-        /// Promtail's positions.yaml, or the positions.yml of Alloy's loki.source.file
+        /// Promtail's positions.yaml, the positions.yml of Alloy's loki.source.file, or a folder with such files, as Alloy's storage
+        /// path is
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// Only show what would be imported
@@ -220,6 +221,13 @@ pub struct MigrateOptions {
     /// With --prove: only the last so many lines of each container [default: 100]
     #[arg(long, value_name = "N", requires = "prove")]
     pub lines: Option<usize>,
+    /// With --prove: compare with this configuration instead of what FILE is converted to
+    #[arg(long, value_name = "FILE", requires = "prove")]
+    pub config: Option<PathBuf>,
+    /// With --prove: also ask the Loki at this address which streams it has of these pods, with the tenant, credentials and
+    /// certificates of the new configuration
+    #[arg(long, value_name = "URL", requires = "prove")]
+    pub loki: Option<String>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -22,7 +22,7 @@ use collector::{
     compiled::Compiled,
     config::{Config, ConfigError},
     logging, memory,
-    output::loki::probe,
+    output::loki::{SeriesQuery, probe, series},
     source::kubernetes,
     tail::notify,
     threads,
@@ -108,13 +108,15 @@ fn with(command: Command, compiled: Compiled) -> anyhow::Result<()> {
 }
 
 fn migrate(options: MigrateOptions) -> anyhow::Result<()> {
-    let MigrateOptions { files, values, output, strict, json, job, prove, pods, lines } = options;
+    let MigrateOptions { files, values, output, strict, json, job, prove, pods, lines, config, loki } = options;
     if prove {
-        let request = migrate::prove::Request { pods, lines };
-        let proof = Proof::new(&migrate::sources(&files)?, &migrate::convert::Options { job }, &request)?;
+        let request = migrate::prove::Request { pods, lines, loki };
+        let new = config.map(|file| Compiled::load(Some(&file), &Config::process_environment)).transpose()?;
+        let proof = Proof::new(&migrate::sources(&files)?, &migrate::convert::Options { job }, &request, new)?;
         let runtime = threads::runtime()?;
-        let pods = runtime.block_on(kubernetes::list(proof.kubernetes(), &proof.interest()?));
-        return proof.run(&request, pods, &mut io::stdout().lock());
+        let pods = runtime.block_on(kubernetes::list(&proof.config().kubernetes, &proof.interest()?));
+        let ask = |query: &SeriesQuery| runtime.block_on(series(&proof.config().loki, query));
+        return proof.run(&request, pods, &ask, &mut io::stdout().lock());
     }
     let form = if values { Form::Values } else { Form::Config };
     let request = migrate::Request { files, form, output, strict, json, job };

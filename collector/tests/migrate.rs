@@ -16,14 +16,13 @@ use collector::{
             convert::{self, Draft, Options},
             output::{self, Form},
             promtail::keys,
-            prove, report,
+            report,
         },
         terminal::Paint,
     },
     compiled::Compiled,
     config::StageConfig,
     pipeline,
-    source::kubernetes::PodMetadata,
 };
 
 fn folder() -> PathBuf {
@@ -121,73 +120,6 @@ fn no_secret_of_an_old_configuration_is_printed() {
             assert!(!printed.contains("s3cret"), "{}\n{printed}", case.name);
         }
     }
-}
-
-/// The containerd logs that were recorded, below a folder of their own.
-fn recorded_pods() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/containerd-1.7.24.tar.gz");
-    let archive = flate2::read::GzDecoder::new(fs::File::open(archive).unwrap());
-    for entry in tar::Archive::new(archive).entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let path: PathBuf = entry.path().unwrap().components().skip(1).collect();
-        if !path.starts_with("pods") || !entry.header().entry_type().is_file() {
-            continue;
-        }
-        let path = folder.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::io::copy(&mut entry, &mut fs::File::create(path).unwrap()).unwrap();
-    }
-    folder
-}
-
-/// What `--prove` prints for a case, with the recorded logs and what the Kubernetes API would say of each pod; and whether it
-/// succeeds.
-fn proof(name: &str, pods: &Path) -> (String, bool) {
-    let case = cases().into_iter().find(|case| case.name == name).unwrap();
-    let request = prove::Request { pods: Some(pods.to_owned()), lines: Some(50) };
-    let proof = prove::Proof::new(&[case.source], &case.options, &request).unwrap();
-    let known = fs::read_dir(pods).unwrap().map(|entry| {
-        let folder = entry.unwrap().file_name().into_string().unwrap();
-        let meta = [("__meta_kubernetes_pod_label_app", "web"), ("__meta_kubernetes_pod_label_team", "a")];
-        let meta = meta.map(|(name, value)| (name.into(), value.into()));
-        PodMetadata { folder: folder.into(), meta: meta.into(), asked: Box::default(), exclusion: None }
-    });
-    let mut out = Vec::new();
-    let result = proof.run(&request, Ok(Some(known.collect())), &mut out);
-    (String::from_utf8(out).unwrap(), result.is_ok())
-}
-
-#[test]
-fn the_recorded_lines_come_out_the_same_by_the_charts_default_rules() {
-    let folder = recorded_pods();
-    for name in [
-        "chart-defaults",
-        "chart-snippets",
-        "home-lab-k3s",
-        "configmap",
-        "agent-static",
-        "alloy-chart",
-        "k8s-monitoring-map",
-        "stage-match",
-        "external-labels-behind-stages",
-        "external-labels-kept",
-        "alloy-external-labels-metrics",
-        "k8s-monitoring-destinations",
-    ] {
-        let (text, is_same) = proof(name, &folder.path().join("pods"));
-        assert!(is_same, "{name}\n{text}");
-        assert!(text.contains("identical"), "{name}\n{text}");
-    }
-}
-
-#[test]
-fn what_a_conversion_adds_is_shown_as_a_difference_with_an_example() {
-    let folder = recorded_pods();
-    let (text, is_same) = proof("static-pods", &folder.path().join("pods"));
-    assert!(!is_same, "{text}");
-    assert!(text.contains("other labels: "), "{text}");
-    assert!(text.contains("    old: {") && text.contains("    new: {"), "{text}");
 }
 
 fn read(name: &str, text: &str) -> Source {

@@ -3,8 +3,8 @@
 //! In: nothing, or a Loki that is already there. Out: an error unless Loki has every line of a generated pods folder
 //! once, in its place, order and time, with exactly the labels and the text that were written. Twice: the
 //! second time the collector is killed and started again on the way, with a backlog, and while containers write and
-//! their logs are rotated. Before that against a Loki with its own default limits ([`limits`]). The only judge is what LogQL
-//! answers.
+//! their logs are rotated. Before that against a Loki with its own default limits ([`limits`]), after it `migrate --prove --loki`
+//! ([`mod@prove`]). The only judge is what LogQL answers.
 
 mod collector;
 pub mod compare;
@@ -15,6 +15,7 @@ pub mod logql;
 pub mod loki;
 mod metadata;
 mod odd_lines;
+mod prove;
 pub mod rules;
 
 use std::{
@@ -107,6 +108,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     // A Loki that we did not start may not know tenants, or keep structured metadata.
     if args.loki.is_none() {
         metadata::is_asked_for(&program, url, now_ns()?)?;
+        prove::is_asked_for(&program, url, now_ns()?)?;
     }
     Ok(())
 }

@@ -29,7 +29,15 @@ const SAVED_LATE_NS: i64 = 20_000_000_000;
 const LOOK_BACK_BYTES: u64 = 1 << 20;
 
 /// A file of a chain, by its index, and the offset that a positions file has for its path.
-pub(super) type Wanted = Vec<(usize, u64)>;
+pub(super) type Wanted = Vec<(usize, Offset)>;
+
+/// How far another collector had read a file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offset {
+    pub bytes: u64,
+    /// When it was saved, nanoseconds since 1970.
+    pub saved_at_ns: i64,
+}
 
 /// What became of a container's positions.
 #[derive(Debug, Default)]
@@ -40,7 +48,7 @@ pub(super) struct Outcome {
 }
 
 /// Takes the offsets of this chain's files out of `offsets`, whose paths are free of links.
-pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, u64>) -> Wanted {
+pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, Offset>) -> Wanted {
     let files = chain.files().iter().enumerate();
     files
         .filter_map(|(index, file)| {
@@ -51,11 +59,11 @@ pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, u64>) ->
 }
 
 /// Decides where each file is gone on with.
-pub(super) fn decide(chain: &Chain, wanted: &Wanted, saved_at_ns: i64) -> Outcome {
+pub(super) fn decide(chain: &Chain, wanted: &Wanted) -> Outcome {
     let mut outcome = Outcome::default();
     let saved: Vec<_> = chain.saved([None; 2]).collect();
     let files = chain.files();
-    for &(named, offset) in wanted {
+    for &(named, Offset { bytes: offset, saved_at_ns }) in wanted {
         let path = files[named].path.display();
         let Some((meant, note)) = meant(files, named, offset, saved_at_ns) else {
             outcome.skipped.push(format!(

@@ -1,11 +1,12 @@
 //! `pilcrow import-positions`: goes on where Promtail, the Grafana Agent or Alloy stopped.
 //!
-//! In: their positions file, the pods folder, and what the state folder holds. Out: positions in the state folder, and a
+//! In: their positions file or the folder that holds it, the pods folder, and what the state folder holds. Out: positions in the state folder, and a
 //! sentence for each entry of the file. Guarantees: where it is in doubt what an entry means, lines are sent twice and not
 //! left out; what Pilcrow has saved before is replaced only when asked for; nothing is written while Pilcrow runs.
 //! It must not know how files are read or sent.
 
 mod container;
+mod find;
 mod pods;
 mod positions;
 
@@ -20,6 +21,7 @@ use anyhow::{Context, bail};
 
 pub use positions::{Entry, PositionsError, parse};
 
+use self::container::Offset;
 use crate::{
     checkpoint::{SavedContainer, Snapshot, Store},
     config::Config,
@@ -27,6 +29,7 @@ use crate::{
 
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// A positions file, or a folder: then all of them below it.
     pub file: PathBuf,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -52,18 +55,23 @@ struct Plan {
 /// The positions file or the folders cannot be read or written; Pilcrow runs; there are positions and no `--force`.
 pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyhow::Result<()> {
     let state = &config.paths.state;
-    if request.once && !request.file.exists() {
-        writeln!(out, "There is no {}: nothing to import.", request.file.display())?;
+    let found = find::files(&request.file)?;
+    if found.files.is_empty() {
+        if !request.once {
+            bail!("{}", found.why_none());
+        }
+        writeln!(out, "{}: nothing to import.", found.why_none())?;
         return Ok(());
     }
-    let (text, saved_at) = read(&request.file)?;
-    let entries = parse(&text).with_context(|| format!("{} is not a positions file", request.file.display()))?;
-
     let cannot_use = || format!("cannot use the state folder {} (paths.state)", state.display());
     // A dry run makes no folder either.
     let store =
         if request.dry_run && !state.exists() { None } else { Some(Store::open(state).with_context(cannot_use)?) };
     let _lock = match store.as_ref().map(Store::lock).transpose().with_context(cannot_use)? {
+        Some(None) if request.once => {
+            writeln!(out, "Pilcrow runs with the state folder {}: nothing is imported.", state.display())?;
+            return Ok(());
+        }
         Some(None) => bail!("Pilcrow runs with the state folder {}: stop it first", state.display()),
         lock => lock,
     };
@@ -75,8 +83,9 @@ pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyh
         writeln!(out, "{} holds positions already: nothing is imported.", state.display())?;
         return Ok(());
     }
+    let read = found.read()?;
 
-    let plan = plan(&config.paths.pods, &entries, saved_at)?;
+    let plan = plan(&config.paths.pods, &read.entries)?;
     let known: Vec<_> =
         plan.containers.iter().filter(|new| saved.containers.iter().any(|c| c.name == new.name)).collect();
     if let Some(first) = known.first()
@@ -88,10 +97,10 @@ pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyh
             first.name
         );
     }
-    for sentence in plan.imported.iter().chain(&plan.skipped) {
+    for sentence in plan.imported.iter().chain(&plan.skipped).chain(&read.skipped) {
         writeln!(out, "{sentence}")?;
     }
-    let (imported, skipped) = (plan.imported.len(), plan.skipped.len());
+    let (imported, skipped) = (plan.imported.len(), plan.skipped.len() + read.skipped.len());
     if request.dry_run {
         writeln!(out, "{imported} positions would be imported, {skipped} skipped; nothing is written (--dry-run).")?;
         return Ok(());
@@ -103,25 +112,19 @@ pub fn run(config: &Config, request: &Request, out: &mut impl io::Write) -> anyh
     Ok(())
 }
 
-/// The file's text, and when it was saved, nanoseconds since 1970.
-fn read(file: &Path) -> anyhow::Result<(String, i64)> {
-    let cannot_read = || format!("cannot read the positions file {}", file.display());
-    let text = fs::read_to_string(file).with_context(cannot_read)?;
-    let modified = fs::metadata(file).and_then(|metadata| metadata.modified()).with_context(cannot_read)?;
-    let since_1970 = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok((text, i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)))
-}
-
 /// What the entries mean for the containers whose logs lie in the folder `pods`.
-fn plan(pods: &Path, entries: &[Entry], saved_at_ns: i64) -> anyhow::Result<Plan> {
+fn plan(pods: &Path, entries: &[(Entry, i64)]) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
-    let mut offsets: HashMap<PathBuf, u64> = HashMap::new();
-    for entry in entries {
+    let mut offsets: HashMap<PathBuf, Offset> = HashMap::new();
+    for (entry, saved_at_ns) in entries {
         match file_and_offset(entry) {
             // Several sources of Alloy may read one file: from the one that is furthest behind on, nothing is left out.
-            Ok((file, offset)) => {
+            Ok((file, bytes)) => {
+                let offset = Offset { bytes, saved_at_ns: *saved_at_ns };
                 let least = offsets.entry(file).or_insert(offset);
-                *least = offset.min(*least);
+                if bytes < least.bytes {
+                    *least = offset;
+                }
             }
             Err(reason) => plan.skipped.push(format!("skipped {}: {reason}", entry.path)),
         }
@@ -131,7 +134,7 @@ fn plan(pods: &Path, entries: &[Entry], saved_at_ns: i64) -> anyhow::Result<Plan
         if wanted.is_empty() {
             continue;
         }
-        let outcome = container::decide(&found.chain, &wanted, saved_at_ns);
+        let outcome = container::decide(&found.chain, &wanted);
         plan.imported.extend(outcome.imported);
         plan.skipped.extend(outcome.skipped);
         let seen_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();

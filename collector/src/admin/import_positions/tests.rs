@@ -262,6 +262,50 @@ fn nothing_is_imported_while_pilcrow_runs() {
     let refusal = place.import(&place.request()).unwrap_err().to_string();
     assert!(refusal.contains("stop it first"), "{refusal}");
     assert!(place.saved().is_empty());
+    // The pod that an update starts while the one before still runs.
+    let said = place.import(&Request { once: true, ..place.request() }).unwrap();
+    assert_eq!(said, "Pilcrow runs with the state folder /state: nothing is imported.\n");
+}
+
+#[test]
+fn of_a_folder_every_positions_file_below_is_imported_each_by_its_own_time_and_other_files_are_skipped() {
+    let place = Place::new();
+    let [log, other] = [place.log("0.log", 0, 10), place.log("1.log", 5000, 10)];
+    let storage = place.dir.path().join("storage");
+    let write = |name: &str, text: String, saved_at: u64| {
+        let file = storage.join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, text).unwrap();
+        let saved_at = SystemTime::UNIX_EPOCH + Duration::from_secs(saved_at);
+        File::options().write(true).open(&file).unwrap().set_modified(saved_at).unwrap();
+    };
+    let entry = |log: &Path, offset: u64| format!("positions:\n  {}: \"{offset}\"\n", log.display());
+    write("loki.source.file.pods/positions.yml", entry(&log, 5 * RECORD), SAVED_AT);
+    write("pod_logs.feature/loki.source.file.more/positions.yml", entry(&other, 2 * RECORD), SAVED_AT + 10_000);
+    write("loki.source.file.broken/positions.yml", "clients: []\n".into(), SAVED_AT);
+    write("loki.write.default/wal", "positions: {}\n".into(), SAVED_AT);
+    std::os::unix::fs::symlink(&storage, storage.join("again")).unwrap();
+    let request = Request { file: storage, once: true, dry_run: false, force: false };
+    let said = place.import(&request).unwrap();
+    assert!(
+        said.contains("skipped /storage/loki.source.file.broken/positions.yml: it is not a positions file"),
+        "{said}"
+    );
+    assert!(said.ends_with("2 positions imported into /state, 1 skipped.\n"), "{said}");
+    assert_eq!(place.saved(), [(key(&log), 5 * RECORD, false), (key(&other), 2 * RECORD, false)]);
+    let said = place.import(&request).unwrap();
+    assert_eq!(said, "/state holds positions already: nothing is imported.\n");
+}
+
+#[test]
+fn a_folder_without_positions_is_an_error_and_nothing_at_all_for_an_init_container() {
+    let place = Place::new();
+    let request = Request { file: place.dir.path().to_owned(), once: false, dry_run: false, force: false };
+    let refusal = place.import(&request).unwrap_err().to_string();
+    assert!(refusal.contains("There is no positions.yml or positions.yaml below "), "{refusal}");
+    let said = place.import(&Request { once: true, ..request }).unwrap();
+    assert!(said.ends_with(": nothing to import.\n"), "{said}");
+    assert!(!place.config.paths.state.exists());
 }
 
 #[test]
@@ -278,7 +322,7 @@ fn a_dry_run_writes_nothing() {
 fn a_file_that_is_missing_or_something_else_is_an_error_and_once_forgives_only_the_first() {
     let place = Place::new();
     let missing = Request { file: place.dir.path().join("nowhere"), ..place.request() };
-    assert!(place.import(&missing).unwrap_err().to_string().contains("cannot read the positions file"));
+    assert!(place.import(&missing).unwrap_err().to_string().starts_with("There is no /"));
     let said = place.import(&Request { once: true, ..missing }).unwrap();
     assert!(said.contains("nothing to import"), "{said}");
     let request = place.request();

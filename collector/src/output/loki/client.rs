@@ -31,7 +31,7 @@ use crate::{config, model::TenantName};
 
 const USER_AGENT: &str = concat!("pilcrow/", env!("CARGO_PKG_VERSION"));
 const TENANT_HEADER: HeaderName = HeaderName::from_static("x-scope-orgid");
-/// Of an answer's body; Loki writes a few sentences at most.
+/// Of the body of an answer to a push; Loki writes a few sentences at most.
 const ANSWER_MAX_BYTES: usize = 16 << 10;
 /// Loki closes idle connections after 120 s.
 const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(90);
@@ -113,7 +113,8 @@ impl Client {
     ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let body = SentBody::new(body);
         let all_sent = body.all_sent();
-        let exchange = self.exchange(Method::POST, self.endpoint.uri.clone(), tenant, Either::Left(body));
+        let exchange =
+            self.exchange(Method::POST, self.endpoint.uri.clone(), tenant, Either::Left(body), ANSWER_MAX_BYTES);
         let timeout = self.config.timeout.0;
         async move {
             let late = |_| Err(failure::timed_out(timeout, all_sent.load(Ordering::Relaxed)));
@@ -123,12 +124,28 @@ impl Client {
 
     /// Asks for the limits that Loki publishes. The future borrows nothing.
     pub(super) fn published_limits(&self) -> impl Future<Output = Option<Answer>> + use<> {
-        let exchange = self
-            .endpoint
-            .beside_push("drilldown-limits")
-            .map(|uri| self.exchange(Method::GET, uri, &None, Either::Right(Empty::new())));
+        let exchange = self.beside_push("drilldown-limits").map(|uri| self.ask(uri, &None, ANSWER_MAX_BYTES));
+        async move { exchange?.await.ok() }
+    }
+
+    /// The address of another part of the API, as [`Endpoint::beside_push`].
+    pub(super) fn beside_push(&self, name: &str) -> Option<Uri> {
+        self.endpoint.beside_push(name)
+    }
+
+    /// Asks for what is at an address; of the answer at most `max_bytes` are read. The future borrows nothing.
+    pub(super) fn ask(
+        &self,
+        uri: Uri,
+        tenant: &TenantName,
+        max_bytes: usize,
+    ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
+        let exchange = self.exchange(Method::GET, uri, tenant, Either::Right(Empty::new()), max_bytes);
         let timeout = self.config.timeout.0;
-        async move { tokio::time::timeout(timeout, exchange?).await.ok()?.ok() }
+        async move {
+            let late = |_| Err(failure::timed_out(timeout, true));
+            tokio::time::timeout(timeout, exchange).await.unwrap_or_else(late)
+        }
     }
 
     fn exchange(
@@ -137,6 +154,7 @@ impl Client {
         uri: Uri,
         tenant: &TenantName,
         body: Either<SentBody, Empty<Bytes>>,
+        max_bytes: usize,
     ) -> impl Future<Output = Result<Answer, Obstacle>> + use<> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
@@ -147,7 +165,7 @@ impl Client {
             request.headers_mut().insert(TENANT_HEADER, tenant);
         }
         let answer = self.exchange.http.request(request);
-        async move { read_answer(answer.await.map_err(|error| failure::explain(&error))?).await }
+        async move { read_answer(answer.await.map_err(|error| failure::explain(&error))?, max_bytes).await }
     }
 }
 
@@ -235,7 +253,7 @@ fn basic(username: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}")))
 }
 
-async fn read_answer(response: Response<Incoming>) -> Result<Answer, Obstacle> {
+async fn read_answer(response: Response<Incoming>, max_bytes: usize) -> Result<Answer, Obstacle> {
     let (head, mut body) = response.into_parts();
     let mut text = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -244,8 +262,8 @@ async fn read_answer(response: Response<Incoming>) -> Result<Answer, Obstacle> {
             // The status decides; a success whose body breaks off is a success.
             Err(_) => break,
         }
-        if text.len() >= ANSWER_MAX_BYTES {
-            text.truncate(ANSWER_MAX_BYTES);
+        if text.len() >= max_bytes {
+            text.truncate(max_bytes);
             break;
         }
     }

@@ -18,6 +18,14 @@ pub(super) fn timed_out(after: Duration, all_sent: bool) -> Obstacle {
     Obstacle { place: Place::Timeout { all_sent }, ..obstacle(summary, String::new(), None, Pace::Soon) }
 }
 
+/// An obstacle in one line.
+pub(super) fn sentence(obstacle: &Obstacle) -> String {
+    let Obstacle { summary, detail, advice, .. } = obstacle;
+    let colon = if detail.is_empty() { "" } else { ": " };
+    let advice = advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
+    format!("{summary}{colon}{detail}{advice}")
+}
+
 /// The connection could not be made or broke before the answer was whole.
 pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
     let detail = chain_text(error);

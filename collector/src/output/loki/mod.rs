@@ -28,6 +28,7 @@ mod refusal;
 mod schedule;
 mod sent_body;
 mod sentence;
+mod series;
 mod size;
 mod streams;
 mod tenants;
@@ -47,6 +48,7 @@ use tokio::sync::Notify;
 
 pub use self::metrics::{LokiMetrics, PushStatus};
 pub use self::probe::{Reached, probe, probe_through};
+pub use self::series::{SeriesQuery, StreamLabels, series};
 use self::{
     attempt::{Attempts, Event},
     limits::Limits,

@@ -4,9 +4,10 @@ use anyhow::{Result, bail};
 
 use super::{
     Proxies,
-    answer::{Answer, Obstacle, Verdict, first_line},
+    answer::{Answer, Verdict, first_line},
     body::BodyMaker,
     client::Client,
+    failure,
 };
 use crate::config;
 
@@ -46,10 +47,7 @@ pub async fn probe_through(config: &config::Loki, proxies: &Proxies) -> Result<R
         },
         Err(obstacle) => obstacle,
     };
-    let Obstacle { summary, detail, advice, .. } = obstacle;
-    let colon = if detail.is_empty() { "" } else { ": " };
-    let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
-    bail!("{url}: {summary}{colon}{detail}{advice}")
+    bail!("{url}: {}", failure::sentence(&obstacle))
 }
 
 /// Whether this is what Loki answers to a push request without lines.

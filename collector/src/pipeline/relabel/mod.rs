@@ -19,3 +19,4 @@ pub use rule::{Labels, Rule, RuleError};
 pub use rules::{
     LABELS_MAX, NAME_BYTES_MAX, Outcome, Relabel, Relabelled, StreamLabels, VALUE_BYTES_MAX, built_in, built_in_yaml,
 };
+pub use service_name::{SERVICE_NAME, add as add_service_name};

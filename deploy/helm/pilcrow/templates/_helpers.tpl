@@ -44,6 +44,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* Whose positions are imported before the first start: the node's folder with them, and what of it is read. Empty: none. */}}
+{{- define "pilcrow.import" -}}
+{{- $folders := dict "promtail" "/run/promtail" "alloy" "/var/alloy-log-storage" }}
+{{- $migrate := default dict .Values.migrate }}
+{{- if (default dict .Values.importPositions).file }}
+folder: {{ dir .Values.importPositions.file | quote }}
+path: {{ printf "/run/import/%s" (base .Values.importPositions.file) | quote }}
+{{- else if $migrate.from }}
+folder: {{ default (get $folders $migrate.from) $migrate.path | quote }}
+path: /run/import
+{{- end }}
+{{- end }}
+
 {{/* Where the Secrets are mounted. Not below /etc/pilcrow: a ConfigMap's folder takes no further mounts. */}}
 {{- define "pilcrow.secrets" -}}/run/secrets/pilcrow{{- end }}
 

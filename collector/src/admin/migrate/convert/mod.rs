@@ -13,7 +13,7 @@ mod touch;
 use external::External;
 
 pub use draft::{Base, Draft, Item};
-pub use settle::{compiled, environment};
+pub use settle::{compiled, environment, settle};
 
 use super::origin::{Finding, Kind, Origin, Pipeline, Place, Setting, Source, Tree, Value};
 use crate::{config::Preset, pipeline::relabel::why_unknown};
@@ -57,50 +57,17 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     let stream = stages::convert(pipeline, &external.kept, &mut draft);
     relabel::convert(pipeline, stream, &mut draft);
     external.put(&mut draft);
-    settle::settle(&mut draft)?;
+    settle(&mut draft)?;
     draft.findings.sort_by(|a, b| (a.kind, &a.place).cmp(&(b.kind, &b.place)));
     draft.findings.dedup();
     Ok(draft)
 }
 
-/// An old pipeline as it is, for a comparison.
-pub struct Verbatim {
-    /// Its rules and stages, but what finds files or nodes and what cannot be known or done.
-    pub draft: Draft,
-    /// What its client adds behind all stages.
-    pub labels: Vec<Setting>,
-    /// Whether its stages make the label `stream`.
-    pub makes_stream: bool,
-    /// What is missing in it.
-    pub notes: Vec<String>,
-}
-
-/// The rules and stages of the pipeline that [`convert`] converts, as they are.
+/// The pipeline that is converted; the others are findings.
 ///
 /// # Errors
-/// As for [`convert`].
-pub fn verbatim(origin: &Origin, options: &Options) -> Result<Verbatim, String> {
-    let pipeline = chosen(origin, options, &mut Vec::new())?;
-    let base = match pipeline.source {
-        Source::Api | Source::ApiLines | Source::Path => Base::None,
-        Source::Preset(preset) => Base::Preset(preset),
-    };
-    let mut draft = Draft { base, ..Draft::default() };
-    let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
-    let labels = client.map(|client| client.labels.clone()).unwrap_or_default();
-    let mut notes = relabel::verbatim(pipeline, &mut draft);
-    let (stages, makes_stream) = stages::verbatim(pipeline);
-    draft.stages = stages;
-    settle::settle(&mut draft)?;
-    let missing = draft.findings.iter().filter(|finding| finding.kind == Kind::NotPossible);
-    notes.extend(
-        missing.map(|finding| format!("not compared, as Pilcrow cannot do it: {}: {}", finding.place, finding.what)),
-    );
-    Ok(Verbatim { draft, labels, makes_stream, notes })
-}
-
-/// The pipeline that is converted; the others are findings.
-fn chosen<'o>(origin: &'o Origin, options: &Options, findings: &mut Vec<Finding>) -> Result<&'o Pipeline, String> {
+/// Nothing collects pod logs, or no job has that name.
+pub fn chosen<'o>(origin: &'o Origin, options: &Options, findings: &mut Vec<Finding>) -> Result<&'o Pipeline, String> {
     let names = || origin.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect::<Vec<_>>().join(", ");
     let chosen = match &options.job {
         Some(name) => origin

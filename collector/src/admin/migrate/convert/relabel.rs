@@ -57,36 +57,6 @@ pub fn convert(pipeline: &Pipeline, stream: Option<Place>, draft: &mut Draft) {
     }
 }
 
-/// The rules of a pipeline as they are, but for those that Pilcrow cannot follow; returns which those are.
-pub fn verbatim(pipeline: &Pipeline, draft: &mut Draft) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (index, rule) in pipeline.relabel.iter().enumerate() {
-        match fate(rule) {
-            Fate::Stays(_) => {
-                let item = Item {
-                    tree: Some(rule.clone()),
-                    what: format!("relabel_configs[{index}]"),
-                    comment: origin_of(&rule.place),
-                };
-                draft.relabel.push(item);
-            }
-            Fate::ByItself(_) => {}
-            Fate::Changed(why) | Fate::NotPossible(why) => {
-                notes.push(format!("not compared: {}: {why}", origin_of(&rule.place)))
-            }
-        }
-    }
-    // Promtail's lines have this label when no rule makes any; its value comes with each file.
-    let place = &pipeline.place;
-    let pairs = [
-        ("source_labels", Value::List(vec![Tree::text(place, "__path__")])),
-        ("target_label", Value::Text("filename".into())),
-    ];
-    let item = Item { tree: Some(group(place, &pairs)), what: "filename".into(), comment: origin_of(place) };
-    draft.relabel.push(item);
-    notes
-}
-
 /// A rule that removes labels by their names.
 fn by_name(rule: &Tree) -> Option<Rule> {
     let action = match field(rule, "action").to_lowercase().as_str() {

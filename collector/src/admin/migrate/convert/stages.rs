@@ -22,37 +22,6 @@ pub fn convert(pipeline: &Pipeline, labels: &[String], draft: &mut Draft) -> Opt
     reader.end()
 }
 
-/// The stages of a pipeline as they are, but for those that read the runtime's format; and whether there are such.
-pub fn verbatim(pipeline: &Pipeline) -> (Vec<Item>, bool) {
-    let mut draft = Draft { base: Base::None, ..Draft::default() };
-    let mut reader = Reader { pipeline, labels: &[], draft: &mut draft, reads_format: false };
-    let (mut items, mut rest) = (Vec::new(), pipeline.stages.iter().enumerate());
-    while let Some((index, stage)) = rest.next() {
-        let behind = &pipeline.stages[index + 1..];
-        let with_it = reader.format_by_hand(index, stage, behind);
-        if with_it > 0 {
-            rest.nth(with_it - 1);
-            continue;
-        }
-        let name = stage.pairs().first().map_or("", |pair| pair.key.as_str());
-        if ["cri", "docker"].contains(&name) {
-            let settings = stage.pairs().first().map_or(stage, |pair| &pair.value);
-            let made_before = reader.draft.stages.len();
-            reader.runtime(stage, name, settings, behind, "");
-            items.extend(reader.draft.stages.drain(made_before..));
-            continue;
-        }
-        // What Promtail does where the stage does not say it.
-        let is_fudged =
-            name == "timestamp" && stage.pairs().iter().all(|pair| pair.value.get("action_on_failure").is_none());
-        let tree = if is_fudged { with(stage, "action_on_failure", "fudge") } else { stage.clone() };
-        let comment = origin_of(&stage.place);
-        items.push(Item { tree: Some(tree), what: format!("pipeline_stages[{index}].{name}"), comment });
-    }
-    let reads_format = reader.reads_format;
-    (items, reads_format)
-}
-
 struct Reader<'r> {
     pipeline: &'r Pipeline,
     labels: &'r [String],

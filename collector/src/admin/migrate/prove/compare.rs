@@ -158,14 +158,6 @@ fn sentence(difference: &Difference, lines: u64) -> String {
 /// The part of an outcome that a difference is about.
 fn shown(difference: &Difference, outcome: &Outcome) -> String {
     let Some(sent) = outcome else { return "not sent".into() };
-    let pairs = |pairs: &Named| {
-        let mut text = String::from("{");
-        for (index, (name, value)) in pairs.iter().enumerate() {
-            // Writing to a text cannot fail.
-            let _ = write!(text, "{}{name}={value:?}", if index > 0 { ", " } else { "" });
-        }
-        text + "}"
-    };
     let text = match difference {
         Difference::Labels(_) => pairs(&sent.labels),
         Difference::Metadata(_) => pairs(&sent.metadata),
@@ -177,4 +169,14 @@ fn shown(difference: &Difference, outcome: &Outcome) -> String {
     let short: String = text.chars().take(EXAMPLE_CHARS).collect();
     let more = if short.len() < text.len() { "…" } else { "" };
     format!("{}{more}", Printable(&short.replace('\n', "\\n")))
+}
+
+/// Labels as LogQL writes them.
+pub fn pairs(pairs: &Named) -> String {
+    let mut text = String::from("{");
+    for (index, (name, value)) in pairs.iter().enumerate() {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "{}{name}={value:?}", if index > 0 { ", " } else { "" });
+    }
+    text + "}"
 }

@@ -1,24 +1,29 @@
 //! `pilcrow migrate --prove`: whether the new configuration makes of this node's lines what the old rules make of them.
 //!
-//! In: an old setup, its conversion, and the last lines of this node's containers. Out: how many streams and lines are the same, and
-//! every difference, the worst first. The old rules are run by Pilcrow's own relabelling and stages, which are those of Promtail
-//! (`cargo xtask conformance`), in Promtail's order: rules, stages with the label `filename`, then the labels of the client. Sends
-//! nothing.
+//! In: an old setup, its conversion or a configuration that stands for it, and the last lines of this node's containers. Out: how many
+//! streams and lines are the same, and every difference, the worst first; the same of the streams that Loki has. The old rules are run
+//! by Pilcrow's own relabelling and stages, which are those of Promtail (`cargo xtask conformance`), as they stand in the old file; the
+//! new configuration is the text that `migrate` prints. Sends nothing.
 
 mod compare;
+mod in_loki;
 mod old;
+mod record;
+mod written;
 
-use std::{io::Write, path::PathBuf};
+use std::{fs, io::Write, path::PathBuf};
 
 use anyhow::{Context, bail};
 
 use self::{
     compare::{Comparison, Outcome},
-    old::Old,
+    in_loki::{OWN, Streams, Verdict, Whose},
+    old::{ASSUMED, Old},
 };
 use super::{
     Source,
     convert::{self, Options},
+    output::{self, Form},
 };
 use crate::{
     admin::{
@@ -26,8 +31,10 @@ use crate::{
         try_rules::{self, LastLines, Pods},
     },
     compiled::Compiled,
-    model::Stream,
-    pipeline::relabel::{Relabel, Target},
+    config::{Config, StageConfig, StageValue},
+    model::{Stream, now_ns},
+    output::loki::{SeriesQuery, StreamLabels},
+    pipeline::relabel::{Relabel, Target, built_in},
     source::kubernetes::Interest,
 };
 
@@ -38,29 +45,115 @@ pub struct Request {
     pub pods: Option<PathBuf>,
     /// Last lines of each container.
     pub lines: Option<usize>,
+    /// The Loki whose streams are compared too; it is spoken to as the new configuration says.
+    pub loki: Option<String>,
 }
 
 /// Both sides, ready to run.
 pub struct Proof {
     old: Old,
     new: Compiled,
+    notes: Vec<String>,
+}
+
+/// Asks Loki for streams.
+pub type Ask<'a> = &'a dyn Fn(&SeriesQuery) -> anyhow::Result<Vec<StreamLabels>>;
+
+/// What both sides have in common here, whatever they say.
+pub struct Assumed {
+    /// This node's name.
+    pub node: String,
+}
+
+impl Assumed {
+    /// Of a configuration, else of the environment, else of this machine.
+    fn here(config: Option<&Config>) -> Self {
+        let configured = config.map(|config| config.kubernetes.node_name.clone());
+        let set = || Config::process_environment("NODE_NAME");
+        let machine = || fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).ok();
+        let is_name = |name: &String| !name.is_empty();
+        let node = configured.filter(is_name).or_else(|| set().filter(is_name)).or_else(machine);
+        Self { node: node.unwrap_or_default() }
+    }
+
+    /// A configuration on this node, without `sampling`.
+    fn applied(&self, mut config: Config) -> anyhow::Result<Compiled> {
+        config.kubernetes.node_name.clone_from(&self.node);
+        remove_sampling(&mut config.pipeline_stages);
+        Compiled::new(config).map_err(|problems| match problems.first() {
+            Some(problem) => anyhow::anyhow!("{problem}"),
+            None => anyhow::anyhow!("the configuration does not compile"),
+        })
+    }
+}
+
+/// Takes the stages out that decide by chance, which is another one on each side.
+fn remove_sampling(stages: &mut Vec<StageConfig>) {
+    let mut list: Vec<StageValue> = std::mem::take(stages).into_iter().map(|stage| stage.0).collect();
+    without_sampling(&mut list);
+    stages.extend(list.into_iter().map(StageConfig));
+}
+
+fn without_sampling(stages: &mut Vec<StageValue>) {
+    stages.retain_mut(|stage| {
+        let StageValue::Group(entries) = stage else { return true };
+        let is_of_use = |(name, settings): &mut (String, StageValue)| {
+            let StageValue::Group(fields) = settings else { return name != "sampling" };
+            let nested = fields.iter_mut().find(|(name, _)| name == "stages");
+            if let Some((_, StageValue::List(nested))) = nested {
+                without_sampling(nested);
+                // A match of nothing is none.
+                return !nested.is_empty();
+            }
+            name != "sampling"
+        };
+        entries.iter_mut().all(is_of_use)
+    });
+}
+
+fn has_sampling(stages: &[StageConfig]) -> bool {
+    let mut without = stages.to_vec();
+    remove_sampling(&mut without);
+    without != stages
 }
 
 impl Proof {
-    /// Reads and converts an old setup.
+    /// Reads and converts an old setup; `new`: what stands for its conversion.
     ///
     /// # Errors
     /// It cannot be understood, or nothing in it collects pod logs.
-    pub fn new(sources: &[Source], options: &Options, request: &Request) -> anyhow::Result<Self> {
+    pub fn new(
+        sources: &[Source],
+        options: &Options,
+        request: &Request,
+        new: Option<Compiled>,
+    ) -> anyhow::Result<Self> {
         let (origin, draft) = super::converted(sources, options)?;
-        let mut new = convert::compiled(&draft).map_err(|problems| match problems.first() {
-            Some(problem) => anyhow::anyhow!("{problem}"),
-            None => anyhow::anyhow!("the conversion does not compile"),
-        })?;
+        let assumed = Assumed::here(new.as_ref().map(|new| &new.config));
+        let mut config = match new {
+            Some(new) => new.config,
+            None => {
+                let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
+                let text = output::text(&draft, Form::Config, &names);
+                let parsed = Compiled::parse(&text, &convert::environment(&draft));
+                parsed.map_err(|problems| anyhow::anyhow!("{}", texts(&problems)))?.config
+            }
+        };
         if let Some(pods) = &request.pods {
-            new.config.paths.pods.clone_from(pods);
+            config.paths.pods.clone_from(pods);
         }
-        Ok(Self { old: Old::new(&origin, options)?, new })
+        if let Some(url) = &request.loki {
+            config.loki.url.clone_from(url);
+        }
+        let mut notes = Vec::new();
+        if config.labels.get(OWN.0).is_some_and(|value| value == OWN.1) {
+            config.labels.remove(OWN.0);
+            notes.push(format!("the label {}={:?} of the new configuration is left out", OWN.0, OWN.1));
+        }
+        if has_sampling(&config.pipeline_stages) {
+            notes.push("sampling is left out on both sides: which lines it takes is chance".into());
+        }
+        Ok(Self { old: Old::new(sources, &origin, options, &assumed)?, new: assumed.applied(config)?, notes })
     }
 
     /// What both sides want to know of pods.
@@ -68,45 +161,57 @@ impl Proof {
     /// # Errors
     /// None is known: the rules of both compiled before.
     pub fn interest(&self) -> anyhow::Result<Interest> {
-        let mut config = self.new.config.clone();
-        config.relabel_configs.extend(self.old.compiled.config.relabel_configs.iter().cloned());
+        let (mut config, old) = (self.new.config.clone(), &self.old.compiled.config);
+        if old.relabel_defaults {
+            config.relabel_configs.extend(built_in(old.preset));
+        }
+        config.relabel_configs.extend(old.relabel_configs.iter().cloned());
         let rules =
             Relabel::new(&config).map_err(|_| anyhow::anyhow!("the rules of both sides do not compile together"))?;
         Ok(Interest { rules, selector: self.new.pod_selector.clone(), annotations: Vec::new() })
     }
 
-    /// Where pods are asked for.
+    /// The configuration of the new side: where pods are asked for, and Loki.
     #[must_use]
-    pub fn kubernetes(&self) -> &crate::config::Kubernetes {
-        &self.new.config.kubernetes
+    pub fn config(&self) -> &Config {
+        &self.new.config
     }
 
-    /// Runs both sides and writes what was found.
+    /// Runs both sides and writes what was found; `ask` is used where a Loki was named.
     ///
     /// # Errors
-    /// There are no lines, `out` cannot be written to, or something differs.
-    pub fn run(&self, request: &Request, pods: Pods, out: &mut impl Write) -> anyhow::Result<()> {
+    /// There are no lines, `out` cannot be written to, Loki cannot be asked, or something differs.
+    pub fn run(&self, request: &Request, pods: Pods, ask: Ask<'_>, out: &mut impl Write) -> anyhow::Result<()> {
         let all = try_rules::Request { lines: request.lines, ..try_rules::Request::default() };
         let (containers, notes) = try_rules::read_containers(&self.new.config, &all, pods)?;
-        let mut comparison = Comparison::default();
-        self.compare(&containers, &mut comparison)?;
-        comparison.write(containers.len(), out)?;
-        for note in notes.iter().chain(&self.old.notes) {
+        let mut found = Found::default();
+        self.compare(&containers, &mut found)?;
+        found.comparison.write(containers.len(), out)?;
+        for note in notes.iter().chain(&self.notes).chain(&self.old.notes) {
             writeln!(out, "note: {note}")?;
         }
-        out.flush().context("cannot write the result")?;
-        match comparison.differing_lines() {
-            0 => Ok(()),
-            1 => bail!("1 line differs"),
-            n => bail!("{n} lines differ"),
+        let mut differing = counted(found.comparison.differing_lines(), "line");
+        if let Some(url) = &request.loki {
+            let verdict = found.in_loki(ask, now_ns())?;
+            verdict.write(url, out)?;
+            differing.extend(counted(verdict.differing_streams() as u64, "stream"));
         }
+        out.flush().context("cannot write the result")?;
+        if !differing.is_empty() {
+            bail!("{}", differing.join(", "));
+        }
+        Ok(())
     }
 
-    fn compare(&self, containers: &[LastLines], comparison: &mut Comparison) -> anyhow::Result<()> {
+    fn compare(&self, containers: &[LastLines], found: &mut Found) -> anyhow::Result<()> {
         let (mut old, mut new) = (Side::new(&self.old.compiled)?, Side::new(&self.new)?);
         let mut lines = Vec::new();
         for read in containers {
             let first = old.channels.len();
+            let assumed = ASSUMED.map(|(name, value)| (name.into(), value.into()));
+            let known: Vec<(Box<str>, Box<str>)> = read.origin.from_api.iter().cloned().chain(assumed).collect();
+            let given = self.old.given(read);
+            let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
             for stream in Stream::ALL {
                 let folder = read.origin.folder.display().to_string();
                 let target = Target {
@@ -116,8 +221,7 @@ impl Proof {
                     stream: stream.name(),
                     from_api: &read.origin.from_api,
                 };
-                let file = read.file.display().to_string();
-                old.open(&target, &self.old.given(&file, stream.name()));
+                old.open(&Target { from_api: &known, ..target }, &given);
                 new.open(&target, &[]);
             }
             lines.extend(read.lines.iter().map(|line| (first + line.stream as usize, line)));
@@ -125,29 +229,60 @@ impl Proof {
         lines.sort_by_key(|(_, line)| line.time_ns);
         for (number, (channel, line)) in (1..).zip(lines) {
             let given = Given { number, time_ns: line.time_ns, now_ns: line.time_ns, text: &line.text };
-            old.line(channel, given);
+            old.line(channel, Given { text: &self.old.format.record(line), ..given });
             new.line(channel, given);
         }
         old.finish();
         new.finish();
         for (channel, (old, new)) in old.channels.iter().zip(&new.channels).enumerate() {
-            let read = &containers[channel / Stream::ALL.len()];
-            let pod = &read.origin.pod;
+            let origin = &containers[channel / Stream::ALL.len()].origin;
+            let whose = Whose {
+                namespace: origin.pod.namespace.clone(),
+                pod: origin.pod.pod.clone(),
+                container: origin.container.clone(),
+            };
             let stream = Stream::ALL[channel % Stream::ALL.len()].name();
-            let name = format!("{}/{}/{} {stream}", pod.namespace, pod.pod, read.origin.container);
-            let as_sent = old.traces.iter().map(|trace| self.old.sent(trace));
-            comparison.channel(
-                &name,
-                as_sent.collect(),
-                new.traces.iter().map(|trace| (trace.number, outcome(trace))).collect(),
-            );
+            let by_old: Vec<_> = old.traces.iter().map(|trace| self.old.sent(trace)).collect();
+            let by_new: Vec<_> = new.traces.iter().map(|trace| (trace.number, trace.sent().cloned())).collect();
+            old.add_to(&mut found.old, &whose, &by_old);
+            new.add_to(&mut found.new, &whose, &by_new);
+            let name = format!("{}/{}/{} {stream}", whose.namespace, whose.pod, whose.container);
+            found.comparison.channel(&name, by_old, by_new);
         }
         Ok(())
     }
 }
 
-fn outcome(trace: &Trace) -> Outcome {
-    trace.sent().cloned()
+fn texts(problems: &[crate::config::Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// `3 lines differ`; nothing where none does.
+fn counted(count: u64, noun: &str) -> Vec<String> {
+    match count {
+        0 => Vec::new(),
+        1 => vec![format!("1 {noun} differs")],
+        n => vec![format!("{n} {noun}s differ")],
+    }
+}
+
+/// What both sides made of the lines.
+#[derive(Default)]
+struct Found {
+    comparison: Comparison,
+    old: Streams,
+    new: Streams,
+}
+
+impl Found {
+    fn in_loki(&self, ask: Ask<'_>, now_ns: i64) -> anyhow::Result<Verdict> {
+        let queries = in_loki::queries(&self.old, &self.new, now_ns);
+        if queries.is_empty() {
+            bail!("Loki cannot be asked: no label names a namespace, a pod or a container");
+        }
+        let answers = queries.iter().map(|query| Ok((query.tenant.as_deref().map(str::to_owned), ask(query)?)));
+        Ok(Verdict::new(&self.new, answers.collect::<anyhow::Result<_>>()?, now_ns))
+    }
 }
 
 /// One of the two configurations, with the channels of all containers.
@@ -189,5 +324,12 @@ impl<'c> Side<'c> {
             }
             open.traces.retain(|trace| !matches!(trace.end, crate::admin::rules::End::Held { .. }));
         }
+    }
+}
+
+impl Open {
+    fn add_to(&self, streams: &mut Streams, whose: &Whose, entries: &[(u64, Outcome)]) {
+        let own = |name: &str| self.channel.as_ref()?.labels.get(name).map(str::to_owned);
+        entries.iter().filter_map(|(_, sent)| sent.as_ref()).for_each(|sent| streams.add(whose, &own, sent));
     }
 }

@@ -1,31 +1,58 @@
-//! The old side: the rules and stages of an old setup as they are, run in the order in which Promtail runs them.
+//! The old side: the rules and stages of an old setup as they stand, run in the order in which Promtail runs them.
+//!
+//! Of Promtail's and the Agent's files they are read anew ([`written`](super::written)); of Alloy's language and of values of charts they
+//! are what the reader found, which a note says. The conversion has no part in it.
 
 use anyhow::Context;
 
-use super::compare::Outcome;
+use super::{compare::Outcome, record, record::Format, written};
 use crate::{
     admin::{
         migrate::{
-            convert::{self, Options},
-            origin::{Origin, Setting},
+            Source,
+            convert::{self, Base, Draft, Item, Options},
+            origin::{self, Kind, Origin, Pair, Pipeline, Tree, Value},
+            prove::Assumed,
         },
         rules::Trace,
+        try_rules::LastLines,
     },
     compiled::Compiled,
+    pipeline::relabel::why_unknown,
 };
 
 /// Promtail's label for the file; Pilcrow has none, so that it is not compared.
-const FILE_NAME: &str = "filename";
+pub const FILE_NAME: &str = "filename";
+
+/// What Pilcrow does not ask the Kubernetes API for, with what it is of a container whose log is read.
+pub const ASSUMED: [(&str, &str); 4] = [
+    ("__meta_kubernetes_pod_container_id", "containerd://0"),
+    ("__meta_kubernetes_pod_container_init", "false"),
+    ("__meta_kubernetes_pod_phase", "Running"),
+    ("__meta_kubernetes_pod_ready", "true"),
+];
 
 /// An old setup, ready to run.
 pub struct Old {
     pub compiled: Compiled,
+    /// What its stages take for a line.
+    pub format: Format,
     /// What is assumed or left out of the comparison.
     pub notes: Vec<String>,
     /// Labels of the client.
     external: Vec<(String, String)>,
-    /// Whether a stage makes the label `stream`.
-    makes_stream: bool,
+    /// Whether lines have the label `filename`.
+    has_file_name: bool,
+    /// Whether it reads the links in `/var/log/containers`.
+    reads_links: bool,
+}
+
+/// What an old setup consists of.
+struct Parts {
+    rules: Vec<Tree>,
+    stages: Vec<Tree>,
+    external: Vec<(String, Tree)>,
+    path: Option<String>,
 }
 
 impl Old {
@@ -33,31 +60,58 @@ impl Old {
     ///
     /// # Errors
     /// Nothing in it collects pod logs.
-    pub fn new(origin: &Origin, options: &Options) -> anyhow::Result<Self> {
-        let verbatim = convert::verbatim(origin, options).map_err(|why| anyhow::anyhow!("{why}"))?;
-        let environment = convert::environment(&verbatim.draft);
-        let compiled = convert::compiled(&verbatim.draft)
-            .map_err(|problems| anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default()))?;
-        let expanded = |label: &Setting| -> anyhow::Result<(String, String)> {
-            let name = label.key.trim_start_matches("labels.").to_owned();
-            let value = label.value.as_text().unwrap_or("");
-            Ok((name, crate::config::tree::expanded(value, &environment).map_err(|why| anyhow::anyhow!("{why}"))?))
+    pub fn new(sources: &[Source], origin: &Origin, options: &Options, assumed: &Assumed) -> anyhow::Result<Self> {
+        let pipeline = convert::chosen(origin, options, &mut Vec::new()).map_err(|why| anyhow::anyhow!("{why}"))?;
+        let mut notes = vec![format!("the label {FILE_NAME} is not compared: Pilcrow makes none")];
+        notes.extend(left_out(origin, pipeline));
+        let parts = match written::find(sources, &pipeline.place) {
+            Some(written) => Parts {
+                rules: written.fixed.iter().map(fixed).chain(written.rules).collect(),
+                stages: written.stages,
+                external: written.external,
+                path: written.path,
+            },
+            None => {
+                notes.push("the old rules and stages are those that were read for the conversion".into());
+                Parts::read(origin, pipeline)
+            }
         };
-        let external =
-            verbatim.labels.iter().map(expanded).collect::<anyhow::Result<_>>().context("external labels")?;
-        let mut notes = vec!["the label filename is not compared: Pilcrow makes none".to_owned()];
-        notes.extend(verbatim.notes);
-        Ok(Self { compiled, notes, external, makes_stream: verbatim.makes_stream })
+        let format = Format::expected(pipeline.source, &parts.stages);
+        let draft = draft(pipeline, &parts, format, &mut notes)?;
+        let names = node_variables(&parts.rules);
+        let environment = |name: &str| match names.iter().any(|known| known == name) {
+            true => Some(assumed.node.clone()),
+            false => convert::environment(&draft)(name),
+        };
+        let compiled = Compiled::parse(&draft.yaml(0, &|_| false), &environment)
+            .map_err(|problems| anyhow::anyhow!("{}", problems.first().map(ToString::to_string).unwrap_or_default()))?;
+        let expanded = |(name, value): &(String, Tree)| -> anyhow::Result<(String, String)> {
+            let value = crate::config::tree::expanded(value.as_text().unwrap_or(""), &environment);
+            Ok((name.clone(), value.map_err(|why| anyhow::anyhow!("{why}"))?))
+        };
+        let external = parts.external.iter().map(expanded).collect::<anyhow::Result<_>>().context("external labels")?;
+        Ok(Self {
+            compiled: assumed.applied(compiled.config)?,
+            format,
+            notes,
+            external,
+            has_file_name: pipeline.source != origin::Source::ApiLines,
+            reads_links: parts.path.is_some_and(|path| path.starts_with("/var/log/containers/")),
+        })
     }
 
-    /// What Promtail adds to a line's labels before its stages: the file, and what the stage that reads the runtime's format finds.
+    /// What Promtail adds to a line's labels before its stages: its file, where that lies on every node.
     #[must_use]
-    pub fn given<'g>(&self, file: &'g str, stream: &'g str) -> Vec<(&'g str, &'g str)> {
-        let mut given = vec![(FILE_NAME, file)];
-        if self.makes_stream {
-            given.push(("stream", stream));
-        }
-        given
+    pub fn given(&self, read: &LastLines) -> Option<(&'static str, String)> {
+        let (pod, container) = (&read.origin.pod, &read.origin.container);
+        let path = if self.reads_links {
+            // The number of the container is not known; it has 64 digits.
+            format!("/var/log/containers/{}_{}_{container}-{:064}.log", pod.pod, pod.namespace, 0)
+        } else {
+            let file = read.file.file_name().unwrap_or_default().to_string_lossy();
+            format!("/var/log/pods/{}/{container}/{file}", pod.folder_name())
+        };
+        self.has_file_name.then_some((FILE_NAME, path))
     }
 
     /// What Promtail sends of an entry: with the labels of the client where there are none of these names.
@@ -76,4 +130,123 @@ impl Old {
         });
         (trace.number, sent)
     }
+}
+
+impl Parts {
+    /// As the reader of the conversion found them.
+    fn read(origin: &Origin, pipeline: &Pipeline) -> Self {
+        let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
+        let external = client.map(|client| client.labels.as_slice()).unwrap_or_default().iter();
+        let external =
+            external.map(|label| (label.key.trim_start_matches("labels.").to_owned(), label.value.clone())).collect();
+        Self { rules: pipeline.relabel.clone(), stages: pipeline.stages.clone(), external, path: None }
+    }
+}
+
+/// What else the old setup does with these lines, or with others.
+fn left_out(origin: &Origin, pipeline: &Pipeline) -> Vec<String> {
+    let clients = pipeline.clients.iter().skip(1).filter_map(|index| origin.clients.get(*index));
+    let clients = clients.map(|client| {
+        format!("not compared: {} ({}), as one Pilcrow sends to one Loki", client.name, at_line(&client.place))
+    });
+    let others = origin.pipelines.iter().filter(|other| !std::ptr::eq(*other, pipeline));
+    let others =
+        others.map(|other| format!("not compared: job {} ({}); --job {0} does", other.name, at_line(&other.place)));
+    clients.chain(others).collect()
+}
+
+/// The old setup as a configuration that has nothing but its rules and stages.
+fn draft(pipeline: &Pipeline, parts: &Parts, format: Format, notes: &mut Vec<String>) -> anyhow::Result<Draft> {
+    let base = match pipeline.source {
+        origin::Source::Api | origin::Source::ApiLines | origin::Source::Path => Base::None,
+        origin::Source::Preset(preset) => Base::Preset(preset),
+    };
+    let mut draft = Draft { base, ..Draft::default() };
+    let item = |tree: &Tree, what: String| Item { tree: Some(tree.clone()), what, comment: at_line(&tree.place) };
+    for (index, rule) in parts.rules.iter().enumerate() {
+        match why_left_out(rule) {
+            Some(why) => notes.push(format!("not compared: {}: {why}", at_line(&rule.place))),
+            None => draft.relabel.push(item(rule, format!("relabel_configs[{index}]"))),
+        }
+    }
+    // Promtail's lines have this label when no rule makes any; its value comes with each file.
+    let path = Tree::text(&pipeline.place, "__path__");
+    draft.relabel.push(item(&rule(&path, FILE_NAME), FILE_NAME.into()));
+    let stages = record::as_run(&parts.stages, format)
+        .map_err(|faults| anyhow::anyhow!("{}", faults.first().map(ToString::to_string).unwrap_or_default()))?;
+    draft.stages = stages.iter().map(|stage| item(stage, "pipeline_stages".into())).collect();
+    convert::settle(&mut draft).map_err(|why| anyhow::anyhow!("{why}"))?;
+    for finding in draft.findings.iter().filter(|finding| finding.kind == Kind::NotPossible) {
+        let (place, what) = (at_line(&finding.place), &finding.what);
+        notes.push(format!("not compared, as Pilcrow cannot do it: {place}: {what}: {}", finding.text));
+    }
+    Ok(draft)
+}
+
+/// Why a rule cannot be run here.
+fn why_left_out(rule: &Tree) -> Option<String> {
+    if text(rule, "target_label") == "__path_exclude__" {
+        return Some("Pilcrow finds the files of pods by itself".into());
+    }
+    let prefix: String = text(rule, "regex")
+        .trim_start_matches(['^', '('])
+        .chars()
+        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+        .collect();
+    let mapped = text(rule, "action").eq_ignore_ascii_case("labelmap").then_some(prefix.as_str());
+    let is_assumed = |name: &str| ASSUMED.iter().any(|(known, _)| *known == name);
+    let names = texts(rule, "source_labels").into_iter().chain(mapped).filter(|name| !is_assumed(name));
+    names.into_iter().find_map(|name| Some(format!("{name} is not known, as {}", why_unknown(name)?)))
+}
+
+/// Variables that stand for the node's name.
+fn node_variables(rules: &[Tree]) -> Vec<String> {
+    let of_node = ["__meta_kubernetes_pod_node_name", "__host__"];
+    let by_node = rules.iter().filter(|rule| {
+        let sources = texts(rule, "source_labels");
+        !sources.is_empty() && sources.iter().all(|name| of_node.contains(name))
+    });
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    by_node
+        .flat_map(|rule| {
+            text(rule, "regex")
+                .split("${")
+                .skip(1)
+                .map(|rest| rest.chars().take_while(|c| is_name(*c)).collect())
+                .collect::<Vec<String>>()
+        })
+        .collect()
+}
+
+fn at_line(place: &origin::Place) -> String {
+    format!("{}:{}", place.file, place.line)
+}
+
+/// A rule that copies a label.
+fn rule(source: &Tree, target: &str) -> Tree {
+    let place = &source.place;
+    let list = Tree { place: place.clone(), value: Value::List(vec![source.clone()]) };
+    group(place, vec![("source_labels", list), ("target_label", Tree::text(place, target))])
+}
+
+/// A rule that sets a label.
+fn fixed((name, value): &(String, Tree)) -> Tree {
+    let place = &value.place;
+    group(place, vec![("target_label", Tree::text(place, name.clone())), ("replacement", value.clone())])
+}
+
+fn group(place: &origin::Place, pairs: Vec<(&str, Tree)>) -> Tree {
+    let pairs = pairs.into_iter().map(|(key, value)| Pair { key: key.into(), place: place.clone(), value });
+    Tree { place: place.clone(), value: Value::Group(pairs.collect()) }
+}
+
+fn text<'t>(tree: &'t Tree, key: &str) -> &'t str {
+    tree.get(key).and_then(|pair| pair.value.as_text()).unwrap_or("")
+}
+
+/// The texts of a list, or the one text.
+fn texts<'t>(tree: &'t Tree, key: &str) -> Vec<&'t str> {
+    let Some(pair) = tree.get(key) else { return Vec::new() };
+    let one = pair.value.as_text();
+    one.into_iter().chain(pair.value.items().iter().filter_map(Tree::as_text)).collect()
 }
