@@ -4,6 +4,7 @@
 //! take (closed, full disk, a pipe that nobody reads) is dropped and counted. Knows nothing of the logs that are collected.
 
 use std::{
+    borrow::Cow,
     io::{self, IsTerminal, Write},
     os::fd::{AsFd, BorrowedFd},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -20,13 +21,14 @@ use crate::config::{Log, LogFormat, LogLevel};
 /// Colours only on a terminal: files and `kubectl logs` would show the escape codes.
 pub fn start(log: &Log) {
     let level = level(log.level);
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(LossyWriter::new(io::stderr()));
+    let colours = log.format == LogFormat::Text && io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(LossyWriter::new(io::stderr(), colours));
     // It would report a failed write by `eprintln!`, which panics where stderr is what failed.
     let builder = builder.log_internal_errors(false);
     // It fails only where there is a subscriber already, which a test may have set.
     let _ = match log.format {
         LogFormat::Text => {
-            let builder = builder.with_ansi(io::stderr().is_terminal()).with_target(false);
+            let builder = builder.with_ansi(colours).with_target(false);
             builder.finish().with(targets(log.level)).try_init()
         }
         LogFormat::Json => {
@@ -71,13 +73,15 @@ struct LossyWriter<W>(Mutex<Lossy<W>>);
 
 struct Lossy<W> {
     to: W,
+    /// Lines have the codes of colours.
+    colours: bool,
     /// Lines that were dropped since the last one that was written.
     dropped: u64,
 }
 
 impl<W> LossyWriter<W> {
-    fn new(to: W) -> Self {
-        Self(Mutex::new(Lossy { to, dropped: 0 }))
+    fn new(to: W, colours: bool) -> Self {
+        Self(Mutex::new(Lossy { to, colours, dropped: 0 }))
     }
 }
 
@@ -94,7 +98,8 @@ struct LossyGuard<'a, W>(MutexGuard<'a, Lossy<W>>);
 impl<W: Write + AsFd> Write for LossyGuard<'_, W> {
     /// Takes a whole line and never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.line(line);
+        let safe = escaped(line, self.0.colours);
+        self.0.line(&safe);
         Ok(line.len())
     }
 
@@ -129,6 +134,32 @@ impl<W: Write + AsFd> Lossy<W> {
         }
         Ok(())
     }
+}
+
+/// A line in which values that others chose, such as an answer of Loki or a name, cannot write control characters: as `\u{0}`.
+/// `colours`: the codes of colours, which the line has for a terminal, stay.
+fn escaped(line: &[u8], colours: bool) -> Cow<'_, [u8]> {
+    let Ok(text) = std::str::from_utf8(line) else { return Cow::Borrowed(line) };
+    let (text, end) = text.strip_suffix('\n').map_or((text, ""), |text| (text, "\n"));
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(line);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for (index, character) in text.char_indices() {
+        if character.is_control() && !(colours && is_colour(&text[index..])) {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe.push_str(end);
+    Cow::Owned(safe.into_bytes())
+}
+
+/// Whether a text begins with the code of a colour (ECMA-48, SGR).
+fn is_colour(text: &str) -> bool {
+    let code = text.strip_prefix("\x1b[");
+    code.is_some_and(|code| code.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';').starts_with('m'))
 }
 
 /// Whether a write would return at once, with success or with an error.
@@ -172,7 +203,7 @@ mod tests {
     fn a_pipe_that_nobody_reads_drops_lines_and_says_so_when_it_is_read_again() {
         let (mut read, write) = pipe();
         let filling = filled(&write);
-        let writer = LossyWriter::new(write);
+        let writer = LossyWriter::new(write, false);
         for _ in 0..3 {
             writer.make_writer().write_all(b"lost\n").unwrap();
         }
@@ -190,11 +221,30 @@ mod tests {
         drop(read);
         let full = File::options().write(true).open("/dev/full").unwrap();
         for file in [write, full] {
-            let writer = LossyWriter::new(file);
+            let writer = LossyWriter::new(file, false);
             writer.make_writer().write_all(b"lost\n").unwrap();
             writer.make_writer().write_all(b"lost\n").unwrap();
             assert_eq!(writer.0.lock().unwrap().dropped, 2);
         }
+    }
+
+    #[test]
+    fn control_characters_of_values_come_out_escaped_in_one_line() {
+        let (mut read, write) = pipe();
+        let builder =
+            tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(LossyWriter::new(write, false));
+        tracing::subscriber::with_default(builder.finish(), || {
+            let answer = "a\0b\r\nFAKE \t\x01\x7f\u{9b}\x1b[2J ä";
+            tracing::warn!(answer = %answer, "{answer}");
+        });
+        let mut text = String::new();
+        read.read_to_string(&mut text).unwrap();
+        let text = text.strip_suffix('\n').unwrap();
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        assert_eq!(text.matches(r"a\u{0}b\r\nFAKE \t\u{1}").count(), 2, "{text}");
+        let coloured = b"\x1b[33mWARN\x1b[0m a \x1b[2J line\n";
+        assert_eq!(&*escaped(coloured, true), b"\x1b[33mWARN\x1b[0m a \\u{1b}[2J line\n");
+        assert_eq!(&*escaped(b"\x1b[33mWARN\n", false), b"\\u{1b}[33mWARN\n");
     }
 
     /// With `log.level: debug` an idle node sent a request a second, about its own requests.

@@ -25,6 +25,7 @@ use collector::{
     output::loki::{SeriesQuery, probe, series},
     source::kubernetes,
     tail::notify,
+    threads,
 };
 
 /// musl's own allocator is slow, and glibc's keeps freed memory. The crate's feature `no_thp` switches transparent huge
@@ -112,7 +113,7 @@ fn migrate(options: MigrateOptions) -> anyhow::Result<()> {
         let request = migrate::prove::Request { pods, lines, loki };
         let new = config.map(|file| Compiled::load(Some(&file), &Config::process_environment)).transpose()?;
         let proof = Proof::new(&migrate::sources(&files)?, &migrate::convert::Options { job }, &request, new)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = threads::runtime()?;
         let pods = runtime.block_on(kubernetes::list(&proof.config().kubernetes, &proof.interest()?));
         let ask = |query: &SeriesQuery| runtime.block_on(series(&proof.config().loki, query));
         return proof.run(&request, pods, &ask, &mut io::stdout().lock());
@@ -129,7 +130,7 @@ fn run(compiled: Compiled) -> anyhow::Result<()> {
 }
 
 fn diagnose(config: &Config, json: bool) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = threads::runtime()?;
     let (push, pods) =
         runtime.block_on(async { tokio::join!(probe(&config.loki), kubernetes::probe(&config.kubernetes)) });
     let loki = push.as_ref().ok().cloned();
@@ -152,7 +153,7 @@ fn try_rules(compiled: &Compiled, options: TryOptions) -> anyhow::Result<()> {
     let pods = if request.is_of_containers() {
         let (rules, selector) = (compiled.relabel.clone(), compiled.pod_selector.clone());
         let interest = kubernetes::Interest { rules, selector, annotations: Vec::new() };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = threads::runtime()?;
         runtime.block_on(kubernetes::list(&compiled.config.kubernetes, &interest))
     } else {
         Ok(None)

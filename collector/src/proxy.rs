@@ -40,31 +40,12 @@ impl Proxies {
     /// Those of the process's environment. As with Go, localhost and loopback addresses need no proxy.
     #[must_use]
     pub fn from_env() -> Self {
-        Self::from_variables(|name| std::env::var(name).ok())
-    }
-
-    /// As [`Self::from_env`], from other variables.
-    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
-        // A value from a file often ends in a newline.
-        let value = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        let either = |name: &str| {
-            let url = value(name).or_else(|| value(&name.to_ascii_lowercase())).unwrap_or_default();
-            if !url.is_empty() && !is_proxy(&url) {
-                // Not repeated: there may be a password in it.
-                tracing::warn!("{name} is ignored: it is no address of a proxy such as http://proxy:3128");
-            }
-            url
-        };
-        // Where this is set, the program answers a web request, and HTTP_PROXY may be a header of it (CVE-2016-5385).
-        let http = if variable("REQUEST_METHOD").is_some() { String::new() } else { either("HTTP_PROXY") };
-        Builder {
-            all: either("ALL_PROXY"),
-            http,
-            https: either("HTTPS_PROXY"),
-            no: either("NO_PROXY"),
-            loopback_is_direct: true,
+        let builder = Builder::from_variables(|name| std::env::var(name).ok());
+        for name in builder.invalid() {
+            // Not with its value: there may be a password in it.
+            tracing::warn!("{name} is ignored: it is no address of a proxy such as http://proxy:3128");
         }
-        .build()
+        builder.build()
     }
 
     #[must_use]
@@ -95,6 +76,27 @@ fn is_proxy(url: &str) -> bool {
 }
 
 impl Builder {
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        // A value from a file often ends in a newline.
+        let value = |name: &str| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let either = |name: &str| value(name).or_else(|| value(&name.to_ascii_lowercase())).unwrap_or_default();
+        // Where this is set, the program answers a web request, and HTTP_PROXY may be a header of it (CVE-2016-5385).
+        let http = if variable("REQUEST_METHOD").is_some() { String::new() } else { either("HTTP_PROXY") };
+        Self {
+            all: either("ALL_PROXY"),
+            http,
+            https: either("HTTPS_PROXY"),
+            no: either("NO_PROXY"),
+            loopback_is_direct: true,
+        }
+    }
+
+    /// The variables that should hold the address of a proxy and hold something else.
+    fn invalid(&self) -> impl Iterator<Item = &'static str> {
+        let proxies = [("ALL_PROXY", &self.all), ("HTTP_PROXY", &self.http), ("HTTPS_PROXY", &self.https)];
+        proxies.into_iter().filter(|(_, url)| !url.is_empty() && !is_proxy(url)).map(|(name, _)| name)
+    }
+
     /// `ALL_PROXY`.
     #[must_use]
     pub fn all(self, url: impl Into<String>) -> Self {
@@ -130,10 +132,14 @@ impl Builder {
 mod tests {
     use super::*;
 
-    fn proxies(variables: &[(&str, &str)]) -> Proxies {
-        Proxies::from_variables(|name| {
+    fn builder(variables: &[(&str, &str)]) -> Builder {
+        Builder::from_variables(|name| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
         })
+    }
+
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
+        builder(variables).build()
     }
 
     fn to(proxies: &Proxies, url: &str) -> Option<String> {
@@ -150,6 +156,15 @@ mod tests {
         assert_eq!(to(&all, "http://loki").as_deref(), Some("http://a:3/"));
         assert_eq!(to(&all, "http://loki:3100"), None);
         assert_eq!(to(&proxies(&[]), "http://loki"), None);
+    }
+
+    #[test]
+    fn only_what_should_be_a_proxy_is_reported_as_none() {
+        for no_proxy in ["10.0.0.0/8,.svc", "*", "localhost, .cluster.local"] {
+            assert_eq!(builder(&[("NO_PROXY", no_proxy)]).invalid().count(), 0, "{no_proxy}");
+        }
+        let wrong = builder(&[("HTTPS_PROXY", "10.0.0.0/8,.svc"), ("http_proxy", "http://p:1"), ("NO_PROXY", "*")]);
+        assert_eq!(wrong.invalid().collect::<Vec<_>>(), ["HTTPS_PROXY"]);
     }
 
     #[test]

@@ -168,3 +168,49 @@ async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Ch
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{checkpoint::SavedContainer, status::Metrics};
+
+    fn snapshot(seen_at: u64) -> Snapshot {
+        Snapshot { containers: vec![SavedContainer { name: "a_b_c/d".into(), seen_at, files: Vec::new() }] }
+    }
+
+    #[tokio::test]
+    async fn a_state_disk_that_hangs_does_not_let_snapshots_pile_up_and_the_newest_is_saved_when_it_answers() {
+        const SNAPSHOTS: u64 = 100;
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        // Opening a FIFO to write blocks until there is a reader.
+        let fifo = store.unfinished();
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let (sender, snapshots) = crossbeam_channel::unbounded();
+        let (waiting, notify) = (snapshots.clone(), Arc::new(Notify::new()));
+        let (ended, tailer_ended) = mpsc::channel(1);
+        let (metrics, saving) = (
+            CheckpointMetrics::new(&mut Metrics::new()),
+            Saving { snapshots, notify: Arc::clone(&notify), tailer_ended },
+        );
+        let tailing = async {
+            for number in 1..=SNAPSHOTS {
+                sender.send(snapshot(number)).unwrap();
+                notify.notify_one();
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            let piled_up = waiting.len();
+            let hanging = fs::File::open(&fifo).unwrap();
+            fs::remove_file(&fifo).unwrap();
+            drop((hanging, ended));
+            piled_up
+        };
+        let (piled_up, ()) = tokio::join!(tailing, saving.until_the_end(Some(store.clone()), &metrics));
+        assert_eq!(piled_up, 0);
+        assert_eq!(store.load().0, snapshot(SNAPSHOTS));
+    }
+}

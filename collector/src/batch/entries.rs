@@ -6,7 +6,6 @@ use super::{Batch, BatchStream, EntryAdapter, entry::entry_len};
 
 /// An entry of a batch, encoded.
 pub struct BatchEntry<'b> {
-    /// Its stream.
     pub stream: &'b BatchStream,
     bytes: &'b [u8],
 }

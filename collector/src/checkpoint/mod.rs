@@ -66,6 +66,23 @@ impl Unclaimed {
         self.containers.remove(name).map(|saved| saved.files)
     }
 
+    /// Takes out those of which something was not acknowledged and whose folder is gone for certain. `is_gone` is asked with the
+    /// container's name, and not before this process has run for `after`: folders may come late at the start of a node.
+    pub fn take_gone(
+        &mut self,
+        after: Duration,
+        now: Instant,
+        mut is_gone: impl FnMut(&str) -> bool,
+    ) -> Vec<SavedContainer> {
+        if self.containers.is_empty() || now.saturating_duration_since(self.since) < after {
+            return Vec::new();
+        }
+        let is_lost = |name: &String, saved: &mut SavedContainer| {
+            saved.files.iter().any(|file| file.unacknowledged_bytes() > 0) && is_gone(name)
+        };
+        self.containers.extract_if(is_lost).map(|(_, saved)| saved).collect()
+    }
+
     /// Those that may come again. `now`: seconds since 1970; `running_for`: how long this process has run.
     fn kept(&self, now: u64, running_for: Duration) -> impl Iterator<Item = &SavedContainer> {
         // After the clock went back they seem to be from the future: that counts as age 0.

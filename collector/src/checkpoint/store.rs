@@ -99,6 +99,12 @@ impl Store {
         Ok(Some(kept.into()))
     }
 
+    /// The file that a save writes before it renames it.
+    #[cfg(test)]
+    pub fn unfinished(&self) -> PathBuf {
+        self.folder.join(UNFINISHED)
+    }
+
     /// Where it saves.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -154,4 +154,9 @@ impl SavedFile {
         let channels = (offsets[0] != offsets[1]).then_some(offsets);
         Self { key, fingerprint, offset, finished, channels, len: (len > offset).then_some(len) }
     }
+
+    /// Bytes that were not acknowledged, as far as the file was seen.
+    pub fn unacknowledged_bytes(&self) -> u64 {
+        if self.finished { 0 } else { self.len.unwrap_or(self.offset).saturating_sub(self.offset) }
+    }
 }

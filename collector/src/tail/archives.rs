@@ -2,22 +2,16 @@
 //!
 //! In: a unit whose current file is compressed. Out: its lines in batches. What a batch has no room for stays in the decompressor.
 
-use std::{
-    io,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{io, time::Instant};
 
 use super::{
     ROTATION_GRACE, State, Tailer,
     apart::Left,
-    chain::Source,
+    chain::{self, Source},
     read::{GzipReader, RangeReader},
     reading::Outcome,
 };
 use crate::{decode::Clock, model::UnitId, status::Reason};
-
-/// A compressed file that breaks off and was not written to for this long will not be whole any more.
-const COMPRESSION_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Decompressors that hold memory at the same time.
 const OPEN_GZIPS_MAX: usize = 4;
@@ -87,14 +81,16 @@ impl State {
     /// later. An error of the disk may pass; damaged content does not, and what came out of it is sent and counted.
     fn broke_off(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader, error: io::Error) -> Outcome {
         let is_damaged = error.raw_os_error().is_none() && Left::of(&error).is_none();
-        let is_incomplete = error.kind() == io::ErrorKind::UnexpectedEof && is_being_written(gzip);
+        let is_incomplete =
+            error.kind() == io::ErrorKind::UnexpectedEof && gzip.modified_ns().is_none_or(chain::may_grow);
         if !is_damaged || is_incomplete {
             gzip.begin_again(offset);
             return Outcome::Failed(error);
         }
         if let Some(more) = self.throttles.damaged_file.permit() {
-            let path = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file)).map(|file| file.path.clone());
-            tracing::warn!(file = ?path, %error, more,
+            let found = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file));
+            let path = found.map(|file| file.path.clone()).unwrap_or_default();
+            tracing::warn!(file = %path.display(), %error, more,
                 "a compressed log file is damaged: what could be read of it is sent, and its last lines may be altered or missing");
         }
         self.metrics.malformed_lines.get_or_create(&Reason { reason: "gzip_damaged" }).inc();
@@ -104,14 +100,4 @@ impl State {
             false => Outcome::NoRoom,
         }
     }
-}
-
-/// Whether a compressed file was written to not long ago.
-fn is_being_written(gzip: &GzipReader) -> bool {
-    gzip.modified().is_none_or(may_grow)
-}
-
-/// Whether a compressed file may not be whole yet that was last written to at this time.
-pub(super) fn may_grow(modified: SystemTime) -> bool {
-    SystemTime::now().duration_since(modified).is_ok_and(|age| age < COMPRESSION_PAUSE_MAX)
 }

@@ -250,3 +250,19 @@ pub(super) fn len_and_named(file: impl AsFd, device: u64) -> Option<(u64, bool)>
     let stat = apart::stat(file, device).ok()?;
     Some((stat.st_size as u64, stat.st_nlink > 0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_without_descriptors_closes_idle_files_for_a_while_and_does_not_lower_the_limit() {
+        let mut descriptors = Descriptors::of_process(1);
+        let before = descriptors.room();
+        assert!(before > 0);
+        descriptors.note_refused();
+        assert_eq!(descriptors.room(), 0);
+        descriptors.refused_until = Some(Instant::now());
+        assert_eq!(descriptors.room(), before);
+    }
+}

@@ -4,7 +4,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use rustix::fs::FileType;
@@ -12,7 +12,7 @@ use rustix::fs::FileType;
 use super::{
     State, Tailer,
     apart::{self, Left},
-    archives, local, survey,
+    local, survey,
 };
 use crate::{
     config::StartAt,
@@ -312,9 +312,7 @@ impl State {
         let is_incomplete = |failed: &MergeError| {
             let listed = listing.files.iter().find(|listed| listed.path == failed.path);
             failed.error.kind() == io::ErrorKind::UnexpectedEof
-                && listed.is_some_and(|listed| {
-                    archives::may_grow(SystemTime::UNIX_EPOCH + Duration::from_nanos(listed.modified_ns.max(0) as u64))
-                })
+                && listed.is_some_and(|listed| chain::may_grow(listed.modified_ns))
         };
         let (not_whole, unopened): (Vec<_>, Vec<_>) = errors.into_iter().partition(is_incomplete);
         for MergeError { path, error } in not_whole {

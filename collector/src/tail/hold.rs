@@ -4,17 +4,23 @@
 //! as it is open. Past the limits that is ended first where it loses nothing: by reading the compressed form that is still
 //! listed. Only then the files that were deleted first are given up, each with a warning and counted, never silently.
 
-use std::time::{Duration, Instant};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use super::{State, Tailer, apart};
 use crate::{
-    model::{Stream, UnitId},
+    model::{PodName, SavedFile, Stream, UnitId},
     tail::chain::{Chain, ChainFile, Source},
     tail::read::RangeReader,
 };
 
 /// A file that is neither open nor listed is given up after this time; one that is renamed or compressed is found sooner.
 const VANISHED_AFTER: Duration = Duration::from_secs(30);
+
+/// The reason for which files are given up that this run has never seen.
+const REMOVED_BEFORE: &str = "removed while Pilcrow was not running";
 
 /// A deleted file that is held open.
 #[derive(Clone, Copy, Debug)]
@@ -120,8 +126,16 @@ impl<R: RangeReader> Tailer<R> {
         let lost_bytes = end.saturating_sub(from);
         if lost_bytes > 0 {
             let pod = &unit.pod;
-            tracing::warn!(namespace = pod.namespace, pod = pod.pod, container = unit.name,
-                file = %file.path.display(), lost_bytes, why, "{}", reason(why));
+            tracing::warn!(
+                namespace = pod.namespace,
+                pod = pod.pod,
+                container = unit.name,
+                file = file.label(),
+                lost_bytes,
+                why,
+                "{}",
+                reason(why)
+            );
             self.state.metrics.abandoned_bytes.inc_by(lost_bytes);
             self.state.metrics.abandoned_files.inc();
         }
@@ -152,15 +166,50 @@ impl<R: RangeReader> Tailer<R> {
             let files = unit.chain.files().iter();
             let lost =
                 files.filter(|file| !file.is_at_hand() && file.unread_bytes() > 0 && file.is_missing_for(wait, now));
-            vanished.extend(lost.map(|file| (id, file.id)));
+            vanished.extend(lost.map(|file| (id, file.id, if file.has_name() { "gone" } else { REMOVED_BEFORE })));
         }
-        for (id, file) in vanished {
-            self.give_up(id, file, "gone");
+        for (id, file, why) in vanished {
+            self.give_up(id, file, why);
         }
+        self.state.give_up_removed_containers(now);
     }
 }
 
 impl State {
+    /// Gives up what an earlier run has left unread of containers whose folder was removed before this one began.
+    fn give_up_removed_containers(&mut self, now: Instant) {
+        if self.first_scan || !self.survey.knows_pods() {
+            return;
+        }
+        let pods = &self.config.paths.pods;
+        let is_gone =
+            |name: &str| apart::stat_path(&pods.join(name)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        let gone = self.units.unclaimed.take_gone(VANISHED_AFTER, now, is_gone);
+        // Asked again at the next sweep.
+        apart::take_left();
+        for saved in gone {
+            let (folder, container) = saved.name.split_once('/').unwrap_or((&saved.name, ""));
+            let (namespace, pod) =
+                PodName::parse(folder).map_or_else(Default::default, |name| (name.namespace, name.pod));
+            let lost = saved.files.iter().map(SavedFile::unacknowledged_bytes).filter(|&bytes| bytes > 0);
+            let (files, lost_bytes) = (lost.clone().count() as u64, lost.sum::<u64>());
+            tracing::warn!(
+                namespace,
+                pod,
+                container,
+                folder,
+                files,
+                lost_bytes,
+                why = REMOVED_BEFORE,
+                "{}",
+                reason(REMOVED_BEFORE)
+            );
+            self.metrics.abandoned_bytes.inc_by(lost_bytes);
+            self.metrics.abandoned_files.inc_by(files);
+            self.moved = true;
+        }
+    }
+
     /// The chain of a container, and where in it the file with this number is.
     fn chain_at(&mut self, id: UnitId, number: u64) -> Option<(&mut Chain, usize)> {
         let chain = &mut self.units.get_mut(id)?.chain;
@@ -186,6 +235,10 @@ fn reason(why: &str) -> &'static str {
         }
         "unreadable" => "gave up a log file that could not be read for 10 minutes; look at the disk",
         "hold.age" => "gave up a deleted log file before it was read, as it was held open for longer than hold.age",
+        REMOVED_BEFORE => {
+            "logs of which an earlier run had not sent everything are gone: they were removed while Pilcrow was not running; keep \
+             its pauses short, or have more rotated logs kept (the kubelet's containerLogMaxFiles and containerLogMaxSize)"
+        }
         _ => {
             "a log file was removed or truncated before it was read and while it was not held open; see \
              pilcrow_open_files and the limit of open files"

@@ -123,9 +123,7 @@ pub struct Links {
 
 /// What a tailer is given besides its backends.
 pub struct Setup {
-    /// The configuration.
     pub config: Arc<Config>,
-    /// The rules for labels.
     pub relabel: Relabel,
     /// `kubernetes.pod_selector`.
     pub pod_selector: Selector,

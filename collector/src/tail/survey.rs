@@ -55,6 +55,11 @@ impl Survey {
         std::mem::replace(&mut self.unlisted, !listed) && listed
     }
 
+    /// Whether the last listing of the folder of pods was that of a node: it holds pods. An empty one may be mounted over later.
+    pub fn knows_pods(&self) -> bool {
+        !self.unlisted && self.pods.is_none()
+    }
+
     /// Notes what the folder of pods holds; `wrong`: the verdict of [`names`].
     pub fn note_names(&mut self, names: &[String], wrong: Option<&'static str>) {
         self.pods = wrong;

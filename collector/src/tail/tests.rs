@@ -9,8 +9,9 @@ use std::{
 
 use super::*;
 use crate::{
+    checkpoint::SavedContainer,
     compiled::Compiled,
-    model::work,
+    model::{FileKey, Fingerprint, SavedFile, work},
     tail::{
         read::{PreadReader, Wanted},
         rig::{self, Ends},
@@ -53,10 +54,14 @@ struct Rig {
 
 impl Rig {
     fn new(meddle: impl FnMut() + 'static, folder: tempfile::TempDir) -> Self {
+        Self::resuming(Snapshot::default(), meddle, folder)
+    }
+
+    fn resuming(saved: Snapshot, meddle: impl FnMut() + 'static, folder: tempfile::TempDir) -> Self {
         let mut config = Config::default();
         config.paths.pods = folder.path().into();
         let reader = MeddlingReader { inner: PreadReader::new(), meddle: Box::new(meddle) };
-        let (side, ends) = rig::tailer(Compiled::new(config).unwrap(), Unclaimed::default(), reader);
+        let (side, ends) = rig::tailer(Compiled::new(config).unwrap(), saved.into(), reader);
         let Ends { sealed, done, snapshots, .. } = ends;
         Self { folder, side, sealed, done, snapshots }
     }
@@ -196,4 +201,87 @@ async fn a_node_that_comes_to_rest_gives_the_memory_of_its_batches_back() {
         rig.side.release_memory_if_idle();
         assert_eq!(reserved(&rig), 0);
     }
+}
+
+/// What an earlier run saved of a container: a file of 500 bytes, of which 100 were acknowledged.
+fn saved_unread(name: &str, inode: u64) -> SavedContainer {
+    let fingerprint = Fingerprint::of(b"2026-01-02T03:04:05.5Z stdout F of an earlier run");
+    let files = vec![SavedFile::new(FileKey { device: 1, inode }, fingerprint, [100, 300], false, 500)];
+    SavedContainer { name: name.into(), seen_at: 0, files }
+}
+
+#[tokio::test]
+async fn what_was_unread_of_a_pod_that_was_removed_while_nothing_ran_is_counted_once_and_leaves_the_checkpoint() {
+    let saved = Snapshot { containers: vec![saved_unread("ns_gone_uid/name", 1)] };
+    let mut rig = Rig::resuming(saved, || {}, tempfile::tempdir().unwrap());
+    let late = Instant::now() + Duration::from_secs(31);
+    rig.read_all().await;
+    let counted =
+        |rig: &Rig| (rig.side.state.metrics.abandoned_bytes.get(), rig.side.state.metrics.abandoned_files.get());
+    rig.side.give_up_vanished(late);
+    assert_eq!(counted(&rig), (0, 0), "no pod at all: the folder may not be mounted yet");
+    write(&rig.container(1).join("0.log"), "a line");
+    rig.side.state.due.rescan = Instant::now();
+    rig.read_all().await;
+    rig.side.give_up_vanished(Instant::now());
+    assert_eq!(counted(&rig), (0, 0), "not certain yet");
+    for _ in 0..2 {
+        rig.side.give_up_vanished(late);
+        assert_eq!(counted(&rig), (400, 1));
+    }
+    rig.side.snapshot();
+    let saved = rig.snapshots.try_iter().last().unwrap();
+    assert_eq!(saved.containers.iter().map(|saved| &saved.name[..]).collect::<Vec<_>>(), ["ns_pod-1_uid-1/name"]);
+}
+
+#[tokio::test]
+async fn what_was_unread_of_a_pod_that_is_there_or_cannot_be_asked_for_is_not_counted_as_removed() {
+    let saved = Snapshot { containers: vec![saved_unread("ns_file_uid/name", 1)] };
+    let mut rig = Rig::resuming(saved, || {}, tempfile::tempdir().unwrap());
+    write(&rig.container(1).join("0.log"), "a line");
+    // Its container's folder cannot be asked for: ENOTDIR.
+    fs::write(rig.folder.path().join("ns_file_uid"), "").unwrap();
+    rig.read_all().await;
+    rig.side.give_up_vanished(Instant::now() + Duration::from_secs(31));
+    assert_eq!(rig.side.state.metrics.abandoned_bytes.get(), 0);
+}
+
+#[tokio::test]
+async fn a_file_that_was_removed_while_nothing_ran_is_counted_and_named_by_its_inode() {
+    let saved = Snapshot { containers: vec![saved_unread("ns_pod-1_uid-1/name", 77)] };
+    let mut rig = Rig::resuming(saved, || {}, tempfile::tempdir().unwrap());
+    write(&rig.container(1).join("0.log"), "a line");
+    rig.read_all().await;
+    let gone = |rig: &Rig| {
+        let chain = &rig.side.state.units.iter().next().unwrap().chain;
+        let gone = chain.files().iter().find(|file| !file.has_name()).unwrap();
+        (gone.label(), gone.progress.has_ended())
+    };
+    assert_eq!(gone(&rig), ("inode 77".into(), false));
+    rig.side.give_up_vanished(Instant::now() + Duration::from_secs(31));
+    assert_eq!(gone(&rig), ("inode 77".into(), true));
+    assert_eq!(rig.side.state.metrics.abandoned_bytes.get(), 400);
+}
+
+/// A lack of descriptors (EMFILE) or a failing disk at a listing says nothing about the files.
+#[tokio::test]
+async fn a_folder_that_cannot_be_listed_is_not_taken_for_gone() {
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    let folder = rig.container(1);
+    write(&folder.join("0.log"), "a line");
+    rig.read_all().await;
+    let elsewhere = folder.with_file_name("elsewhere");
+    let state = |rig: &mut Rig| {
+        let id = rig.side.state.units.iter().find(|unit| unit.name == "name").unwrap().id;
+        rig.side.scan_container(id);
+        let unit = rig.side.state.units.get(id).unwrap();
+        (unit.gone, unit.chain.files()[0].is_listed())
+    };
+    fs::rename(&folder, &elsewhere).unwrap();
+    fs::write(&folder, "").unwrap();
+    assert_eq!(state(&mut rig), (false, true), "ENOTDIR");
+    fs::remove_file(&folder).unwrap();
+    assert_eq!(state(&mut rig), (true, false), "ENOENT");
+    fs::rename(&elsewhere, &folder).unwrap();
+    assert_eq!(state(&mut rig), (false, true));
 }

@@ -29,13 +29,9 @@ const BACKLOG_BYTES: u64 = 512 << 10;
 
 /// One container.
 pub struct Unit {
-    /// Its number.
     pub id: UnitId,
-    /// Its pod.
     pub pod: PodName,
-    /// Its name.
     pub name: String,
-    /// Its files.
     pub chain: Chain,
     /// What Loki refuses of it.
     pub channels: Channels,

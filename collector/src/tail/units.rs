@@ -42,12 +42,10 @@ impl Units {
         self.ids.contains_key(name)
     }
 
-    /// A unit.
     pub fn get(&self, id: UnitId) -> Option<&Unit> {
         self.by_id.get(&id).map(|unit| &**unit)
     }
 
-    /// A unit.
     pub fn get_mut(&mut self, id: UnitId) -> Option<&mut Unit> {
         self.by_id.get_mut(&id).map(|unit| &mut **unit)
     }

@@ -299,3 +299,38 @@ fn an_archive_of_which_next_to_nothing_is_left_is_reported() {
         assert!(program.log().lines().any(warning), "{}", program.log());
     }
 }
+
+#[test]
+fn small_archives_that_are_damaged_are_sent_as_far_as_they_go_counted_and_reported() {
+    let node = Node::new();
+    type Damage = fn(&mut Vec<u8>);
+    let cases: [(&str, Damage); 4] = [
+        ("crc", |bytes| {
+            let crc = bytes.len() - 8;
+            bytes[crc..crc + 4].fill(0);
+        }),
+        ("cut", |bytes| bytes.truncate(bytes.len() - 8)),
+        ("nuls", |bytes| bytes.extend([0; 256])),
+        ("garbage", |bytes| bytes.extend(b"trailing garbage")),
+    ];
+    for (name, damage) in cases {
+        let live = node.container(name, name).join("0.log");
+        append(&live, lines(0..10));
+        let rotated = rotate(&live, 1);
+        compress(&rotated);
+        let archive = format!("{}.gz", rotated.display());
+        let mut bytes = fs::read(&archive).unwrap();
+        damage(&mut bytes);
+        fs::write(&archive, bytes).unwrap();
+        let file = fs::File::options().write(true).open(&archive).unwrap();
+        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(60)).unwrap();
+        append(&live, lines(10..12));
+    }
+    let program = node.start();
+    for (name, _) in cases {
+        assert_all(&node, name, 12, || program.log());
+    }
+    let damaged = || program.metric("pilcrow_malformed_lines_total", &["reason=\"gzip_damaged\""]);
+    assert!(settles(Duration::from_secs(5), || damaged() == 4.0), "{}\n{}", damaged(), program.log());
+    assert!(!program.log().contains("Some("), "{}", program.log());
+}

@@ -160,7 +160,7 @@ impl Report {
 /// How collecting went.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Collected {
-    /// Its name.
+    /// [`Scenario::name`].
     pub scenario: String,
     /// What happened to the logs meanwhile, for people; empty where that is the same each time.
     pub events: String,

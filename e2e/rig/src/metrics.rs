@@ -21,7 +21,7 @@ pub struct Metrics(Vec<Sample>);
 /// A backend and why it is not a better one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// Its name.
+    /// As the info metric's label has it: `inotify`, `ebpf (…)`, `io_uring`.
     pub name: String,
     /// Empty where the first choice was taken.
     pub fallback_reason: String,

@@ -46,7 +46,6 @@ pub struct Channel {
     state: State,
 }
 
-/// A line.
 #[derive(Clone, Copy, Debug)]
 pub struct Given<'a> {
     /// Counts up; tells it from the others.

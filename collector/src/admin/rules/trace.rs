@@ -43,7 +43,6 @@ pub enum End {
 /// What a stage did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepTrace {
-    /// Its number.
     pub stage: usize,
     pub did: Did,
     pub changes: Vec<Change>,

@@ -5,7 +5,6 @@
 
 use super::Labels;
 
-/// The label.
 pub const SERVICE_NAME: &str = "service_name";
 
 /// Where pods say it: the annotation `resource.opentelemetry.io/service.name`.

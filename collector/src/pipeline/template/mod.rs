@@ -48,7 +48,6 @@ enum Operand {
 /// What `.Name` stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Field {
-    /// The line.
     Line,
     /// The value that the caller gives; where it gives none, that of a slot.
     Value(Slot),

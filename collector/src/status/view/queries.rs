@@ -23,7 +23,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Queries that may wait.
 const QUERIES_MAX: usize = 64;
 
-/// A query.
 pub enum Query {
     /// How many units there are in each state.
     States(oneshot::Sender<BTreeMap<UnitState, u64>>),

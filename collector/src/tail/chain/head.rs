@@ -11,6 +11,7 @@ use std::{
         unix::fs::OpenOptionsExt,
     },
     path::Path,
+    time::{Duration, SystemTime},
 };
 
 use flate2::read::MultiGzDecoder;
@@ -48,9 +49,8 @@ impl Inspected {
 /// Opens a log file and reads how it begins. Follows symbolic links, does not block on a FIFO.
 ///
 /// # Errors
-/// Whatever opening or reading says; `InvalidInput` where it is no regular file; `UnexpectedEof` where a `.gz`
-/// file is not whole yet; `InvalidData` where it is broken at its beginning; [`apart::Left::error`] where its file system does not
-/// answer.
+/// Whatever opening or reading says; `InvalidInput` where it is no regular file, or a `.gz` file of which nothing can be
+/// decompressed; `UnexpectedEof` where a `.gz` file is not whole yet; [`apart::Left::error`] where its file system does not answer.
 pub fn inspect(path: &Path, gzip: bool) -> Result<Inspected, Uninspected> {
     inspect_open(path, gzip, None)
 }
@@ -105,7 +105,6 @@ fn inspect_local(file: File) -> Result<Inspected, Uninspected> {
 /// Why a file could not be looked into.
 #[derive(Debug)]
 pub struct Uninspected {
-    /// What failed.
     pub error: io::Error,
     /// The file, where it could be opened and not read.
     pub file: Option<File>,
@@ -150,7 +149,8 @@ fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
     if gzip && found.st_size == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "nothing is written to it yet"));
     }
-    let head = if gzip { gzip_head(file)? } else { head_of(|len| apart::read_range_here(file, 0, len))? };
+    let head =
+        if gzip { gzip_head(file, modified_ns(&found))? } else { head_of(|len| apart::read_range_here(file, 0, len))? };
     Ok((Inspected::of(&found, head), file_system as u64))
 }
 
@@ -171,13 +171,29 @@ pub fn plain_head(file: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     head_of(|len| apart::read_range(file, 0, len))
 }
 
-fn gzip_head(file: &File) -> io::Result<Vec<u8>> {
+/// Where the content is damaged, what can be decompressed before that: the file has to be in the chain for its good lines to be
+/// sent and its damage to be counted.
+fn gzip_head(file: &File, modified_ns: i64) -> io::Result<Vec<u8>> {
     head_of(|len| {
         let mut head = Vec::with_capacity(len);
         let read = MultiGzDecoder::new(file).take(len as u64).read_to_end(&mut head);
         io::Seek::rewind(&mut &*file)?;
-        read.map(|_| head)
+        match read {
+            Err(error) if error.raw_os_error().is_some() || head.is_empty() => Err(error),
+            // A part of the beginning would not be recognised as that of the file that is being compressed.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && may_grow(modified_ns) => Err(error),
+            _ => Ok(head),
+        }
     })
+}
+
+/// A compressed file that breaks off and was not written to for this long will not be whole any more.
+const COMPRESSION_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Whether a compressed file may not be whole yet that was last written to at this time, nanoseconds since 1970.
+pub fn may_grow(modified_ns: i64) -> bool {
+    let modified = SystemTime::UNIX_EPOCH + Duration::from_nanos(modified_ns.max(0) as u64);
+    SystemTime::now().duration_since(modified).is_ok_and(|age| age < COMPRESSION_PAUSE_MAX)
 }
 
 /// What tells a file from others; `read` gives so many of its first bytes.
@@ -236,6 +252,34 @@ mod tests {
         assert_eq!(plain.head, compressed.head);
         assert_eq!(plain.head.len(), FINGERPRINT_BYTES);
         assert_ne!(plain.key, compressed.key);
+    }
+
+    #[test]
+    fn a_damaged_compressed_file_begins_with_what_came_out_of_it_unless_it_is_still_being_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.gz");
+        let text = "2026-01-02T03:04:05.000000001Z stdout F line\n".repeat(10);
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        let whole = encoder.finish().unwrap();
+        let (body, trailer) = whole.split_at(whole.len() - 8);
+        let head = |content: &[u8], age: Duration| {
+            std::fs::write(&path, content).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+            inspect(&path, true).map(|inspected| inspected.head).map_err(|failed| failed.error.kind())
+        };
+        let old = 2 * COMPRESSION_PAUSE_MAX;
+        let zeroed_crc = [body, &[0; 4], &trailer[4..]].concat();
+        let with_nuls = [&whole[..], &[0; 256]].concat();
+        let with_garbage = [&whole[..], b"trailing garbage"].concat();
+        for damaged in [body, &zeroed_crc, &with_nuls, &with_garbage] {
+            assert_eq!(head(damaged, old).as_deref(), Ok(text.as_bytes()));
+        }
+        assert_eq!(head(body, Duration::ZERO), Err(io::ErrorKind::UnexpectedEof), "more may come");
+        for nothing in [&whole[..0], &whole[..9]] {
+            assert_eq!(head(nothing, old), Err(io::ErrorKind::UnexpectedEof));
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod order;
 mod watch;
 
 pub use clock::clock_before;
-pub use head::plain_head;
+pub use head::{may_grow, plain_head};
 pub use listing::{ListedFile, Listing, OUTSIDE, list};
 pub use log_name::{Age, LogName};
 pub use order::{Chain, ChainFile, FAILING_MAX, MergeError, Progress, Source, UnknownFile};

@@ -50,9 +50,7 @@ pub enum UnknownFile {
 /// What [`Chain::merge`] could not do.
 #[derive(Debug)]
 pub struct MergeError {
-    /// The file.
     pub path: PathBuf,
-    /// Why it cannot be read.
     pub error: io::Error,
 }
 

@@ -72,13 +72,16 @@ impl Way {
                 splice(&reader, None, file, Some(&mut end), 1, SpliceFlags::empty())?;
                 Ok(())
             }
-            Self::IoUring => append_by_io_uring(file),
+            Self::IoUring => append_by_io_uring(file, thread::Builder::new().name("proof".into())),
         }
     }
 }
 
 /// On a thread of its own: `BPF_PROG_LOAD` fails with EAGAIN while io_uring has work for the calling thread.
-fn append_by_io_uring(file: &File) -> io::Result<()> {
+///
+/// # Errors
+/// `WouldBlock` where there is no thread for it: then nothing is known of this way.
+fn append_by_io_uring(file: &File, builder: thread::Builder) -> io::Result<()> {
     thread::scope(|scope| {
         let append = || {
             let mut ring = IoUring::new(1)?;
@@ -90,7 +93,11 @@ fn append_by_io_uring(file: &File) -> io::Result<()> {
             let result = ring.completion().next().map_or(0, |completion| completion.result());
             if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
         };
-        scope.spawn(append).join().unwrap_or_else(|_| Err(io::Error::other("the io_uring thread panicked")))
+        let thread = builder.spawn_scoped(scope, append).map_err(|error| {
+            let reached = "the limit of processes (pids.max of the cgroup, ulimit -u) is reached";
+            io::Error::new(io::ErrorKind::WouldBlock, format!("cannot start a thread: {reached}: {error}"))
+        })?;
+        thread.join().unwrap_or_else(|_| Err(io::Error::other("the io_uring thread panicked")))
     })
 }
 
@@ -122,7 +129,6 @@ fn names(ways: &[Way]) -> String {
 pub struct Place {
     /// The file, to read and write.
     pub file: File,
-    /// The folder.
     pub folder: PathBuf,
     /// The file system that it is on.
     pub file_system: FileSystem,
@@ -213,10 +219,11 @@ fn nameless_file(folder: &Path) -> io::Result<File> {
 pub fn prove(signal: &mut impl Signal, place: &Place) -> Result<Proof, Refusal> {
     let slot = Slot(0);
     let failed = |error: io::Error| {
-        Refusal::new(format!("cannot be tested in {}: {error}", place.folder.display()), "please report it")
+        let fix = if is_no_thread(&error) { "raise the limit of processes" } else { "please report it" };
+        Refusal::new(format!("cannot be tested in {}: {error}", place.folder.display()), fix)
     };
     signal.track(slot, place.file.as_fd(), &place.folder).map_err(failed)?;
-    let proof = try_ways(signal, slot, &place.file).map_err(failed);
+    let proof = try_ways(signal, slot, |way| way.append(&place.file)).map_err(failed);
     signal.untrack(slot);
     let proof = proof?;
     let missed: Vec<_> = proof.missed.iter().copied().filter(|way| way.is_required()).collect();
@@ -230,14 +237,14 @@ pub fn prove(signal: &mut impl Signal, place: &Place) -> Result<Proof, Refusal> 
     ))
 }
 
-fn try_ways(signal: &mut impl Signal, slot: Slot, file: &File) -> io::Result<Proof> {
+fn try_ways(signal: &mut impl Signal, slot: Slot, append: impl Fn(Way) -> io::Result<()>) -> io::Result<Proof> {
     let mut proof = Proof::default();
     let mut dirty = Vec::new();
     for way in Way::ALL {
         signal.drain(&mut dirty)?;
         dirty.clear();
-        if let Err(error) = way.append(file) {
-            if way.is_required() {
+        if let Err(error) = append(way) {
+            if way.is_required() || is_no_thread(&error) {
                 return Err(error);
             }
             // seccomp and sysctl may forbid io_uring: then nobody writes so here.
@@ -249,4 +256,38 @@ fn try_ways(signal: &mut impl Signal, slot: Slot, file: &File) -> io::Result<Pro
         list.push(way);
     }
     Ok(proof)
+}
+
+/// Whether this way was not tried for lack of a thread, which says nothing about the system.
+fn is_no_thread(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tail::notify::inotify;
+
+    #[test]
+    fn a_proof_for_which_there_is_no_thread_is_an_error_and_no_panic() {
+        let file = tempfile::tempfile().unwrap();
+        // No machine has memory for such a stack.
+        let error = append_by_io_uring(&file, thread::Builder::new().stack_size(1 << 60)).unwrap_err();
+        assert!(is_no_thread(&error) && error.to_string().contains("pids.max"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_backend_whose_proof_lacks_a_thread_is_refused_and_one_that_may_not_try_io_uring_is_taken() {
+        let Ok(mut signal) = inotify::open() else { return println!("SKIPPED: no inotify instance is left") };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("proof");
+        let file = File::create(&path).unwrap();
+        signal.track(Slot(0), file.as_fd(), &path).unwrap();
+        let mut prove = |kind: io::ErrorKind| {
+            let append = |way: Way| if way == Way::IoUring { Err(kind.into()) } else { way.append(&file) };
+            try_ways(&mut signal, Slot(0), append).map_err(|error| error.kind())
+        };
+        assert_eq!(prove(io::ErrorKind::WouldBlock), Err(io::ErrorKind::WouldBlock));
+        assert_eq!(prove(io::ErrorKind::PermissionDenied).map(|proof| proof.seen.contains(&Way::IoUring)), Ok(false));
+    }
 }

@@ -3,8 +3,8 @@
 use std::{
     fs::File,
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     sync::Arc,
-    time::SystemTime,
 };
 
 use flate2::read::MultiGzDecoder;
@@ -126,10 +126,11 @@ impl GzipReader {
         last.ok().and_then(|last| last.try_into().ok()).map_or(0, |last| u64::from(u32::from_le_bytes(last)))
     }
 
-    /// When the file was last written to; `None` where it cannot be told.
-    pub fn modified(&self) -> Option<SystemTime> {
+    /// When the file was last written to, nanoseconds since 1970; `None` where it cannot be told.
+    pub fn modified_ns(&self) -> Option<i64> {
         let file = Arc::clone(self.file());
-        apart::run(move || file.metadata()?.modified()).ok()
+        let found = apart::run(move || file.metadata()).ok()?;
+        Some(found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec()))
     }
 
     /// What [`Self::fill`] returned and was not consumed.

@@ -30,7 +30,6 @@ pub const BUFFERS: usize = 16;
 /// A range to read: as much as there is from `offset` on, at most [`BUFFER_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// The file.
     pub slot: Slot,
     /// The first byte.
     pub offset: u64,

@@ -17,7 +17,6 @@ pub struct Found {
 pub struct Module {
     /// The module that declares it.
     pub within: Vec<String>,
-    /// Its name.
     pub name: String,
 }
 

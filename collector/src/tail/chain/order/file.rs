@@ -134,8 +134,13 @@ impl ChainFile {
     }
 
     /// Whether it was listed in this run.
-    pub(super) fn has_name(&self) -> bool {
+    pub fn has_name(&self) -> bool {
         !self.path.as_os_str().is_empty()
+    }
+
+    /// What can be said of which file it is: where it lay, or its inode, which is all that an earlier run has saved.
+    pub fn label(&self) -> String {
+        if self.has_name() { self.path.display().to_string() } else { format!("inode {}", self.key.inode) }
     }
 
     /// The time of its first record, nanoseconds since 1970; `None` where it is empty or begins with none.

@@ -55,7 +55,6 @@ impl<T: Shared> Mapping<T> {
         Ok(Self { start, bytes, length, values: PhantomData })
     }
 
-    /// The values.
     pub fn values(&self) -> &[T] {
         // SAFETY: mapped for at least `length` values until the drop, page-aligned, and all bits are valid for `T`.
         unsafe { slice::from_raw_parts(self.start.as_ptr().cast(), self.length) }

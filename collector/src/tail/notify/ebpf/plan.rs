@@ -70,7 +70,6 @@ impl Argument {
 /// A function or tracepoint of the kernel.
 #[derive(Debug)]
 pub struct Hook {
-    /// Its name.
     pub target: &'static str,
     /// Where its arguments have the file.
     pub argument: Argument,
