@@ -1,6 +1,6 @@
 //! The old side: the rules and stages of an old setup as they stand, run in the order in which Promtail runs them.
 //!
-//! Of Promtail's and the Agent's files they are read anew ([`written`](super::written)); of Alloy's language and of values of charts they
+//! Of Promtail's and the Agent's files they are read anew ([`written`]); of Alloy's language and of values of charts they
 //! are what the reader found, which a note says. The conversion has no part in it.
 
 use anyhow::Context;
