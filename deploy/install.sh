@@ -334,6 +334,7 @@ fi
 case $loki in
   http://?* | https://?*) ;;
   '') usage >&2; die "say where Loki is: --loki http://loki.monitoring:3100" ;;
+  *"\${"*) die "the configuration has Loki's address in a variable ($loki): give the address by --loki" ;;
   *) die "--loki must begin with http:// or https://, it is $loki" ;;
 esac
 
@@ -348,7 +349,7 @@ make_namespace
 install
 
 if [ -n "$dry_run" ]; then
-  say "Nothing was changed: --dry-run."
+  say "Nothing was changed in the cluster: --dry-run."
   exit 0
 fi
 if [ -n "$wait" ]; then

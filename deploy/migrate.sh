@@ -45,14 +45,17 @@ migrate() {
       return
     fi
   done
-  say "(by a pod of the image $whole, as there is no program pilcrow here)" >&2
-  make_namespace >&2
-  if [ -n "$dry_run" ]; then
-    say "not possible with --dry-run: install the program pilcrow here, or get the image by docker or podman" >&2
-    return 1
-  fi
   kube -n "$namespace" run pilcrow-migrate --image "$whole" --image-pull-policy IfNotPresent --restart Never --rm --stdin \
     --quiet --pod-running-timeout 2m -- migrate --values -
+}
+
+# Whether `migrate` can run on this machine; without, it takes a pod.
+converts_here() {
+  command -v pilcrow >/dev/null && return
+  for runtime in docker podman nerdctl; do
+    command -v "$runtime" >/dev/null && "$runtime" image inspect "$(image_with_tag)" >/dev/null 2>&1 && return
+  done
+  return 1
 }
 
 # What the release's DaemonSets have mounted of one kind: names, one a line.
@@ -68,6 +71,11 @@ convert() {
   if [ -s "$converted" ]; then
     say "$converted is here already, and is used as it is; remove it to convert anew."
     return
+  fi
+  if ! converts_here; then
+    [ -z "$dry_run" ] || die "not possible with --dry-run: install the program pilcrow here, or get the image by docker or podman"
+    say "(by a pod of the image $(image_with_tag), as there is no program pilcrow here)"
+    make_namespace
   fi
   reports=$(mktemp -d)
   trap 'rm -rf "$reports"' EXIT
@@ -103,7 +111,8 @@ positions_folder() {
   volume=run
   [ "$from" = promtail ] || volume=alloy-log-positions
   kube -n "$from_namespace" get daemonsets -l "app.kubernetes.io/instance=$from_release" \
-    -o "jsonpath={.items[0].spec.template.spec.volumes[?(@.name==\"$volume\")].hostPath.path}" 2>/dev/null || true
+    -o "jsonpath={.items[*].spec.template.spec.volumes[?(@.name==\"$volume\")].hostPath.path}" 2>/dev/null |
+    awk '{ print $1 }' || true
 }
 
 tell_how_to_go_on() {

@@ -191,7 +191,7 @@ impl ContainerParser {
         scratch: &mut Scratch,
         output: &mut Output<'_, S>,
     ) {
-        while let Some((torn, next)) = torn_by_nuls(record, scratch) {
+        while let Some((torn, next)) = torn_by_nuls(record, at.offset, scratch) {
             output.counts.nul_bytes += (next - torn) as u64;
             if torn > 0 {
                 self.record(&record[..torn], valid, at, scratch, output);
@@ -318,23 +318,28 @@ fn give_out_whole<S: Sink>(line: Line<'_>, valid: bool, spare: &mut Option<Box<P
 }
 
 /// Where a record ends that a power cut tore, and where the next one begins, with NULs between them and no newline. NULs at
-/// the beginning belong to no record, whatever follows.
-fn torn_by_nuls(record: &[u8], scratch: &mut Scratch) -> Option<(usize, usize)> {
+/// the beginning belong to no record, whatever follows. What is torn within its text can only end with a block of the disk: else a
+/// container could write what passes for a record of its own. `offset`: of the record in the file.
+fn torn_by_nuls(record: &[u8], offset: u64, scratch: &mut Scratch) -> Option<(usize, usize)> {
     let mut from = 0;
     loop {
         let torn = from + memchr::memchr(0, &record[from..])?;
         let next = torn + leading_nuls(&record[torn..]);
         let rest = &record[next..];
+        let ends_block = (offset + torn as u64).is_multiple_of(DISK_BLOCK_BYTES);
         let mut is_record = || {
             cri::parse(rest, &mut scratch.timestamps).is_ok()
                 || rest.starts_with(b"{\"log\":") && memchr::memchr(0, rest).is_none()
         };
-        if torn == 0 || is_record() {
+        if torn == 0 || is_record() && (ends_block || cri::parse(&record[..torn], &mut scratch.timestamps).is_err()) {
             return Some((torn, next));
         }
         from = next;
     }
 }
+
+/// The smallest block of a file system.
+const DISK_BLOCK_BYTES: u64 = 512;
 
 /// How many NULs `bytes` begins with.
 fn leading_nuls(bytes: &[u8]) -> usize {

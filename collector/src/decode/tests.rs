@@ -289,18 +289,25 @@ fn a_record_that_a_power_cut_tore_and_the_one_behind_the_nuls_are_two_lines() {
 
 #[test]
 fn a_record_torn_within_its_text_is_a_line_of_its_own_and_nuls_that_a_container_wrote_stay() {
+    // The first 512 bytes of a record were written.
+    let torn = |record: &str| {
+        [cri(1, &format!("{record}{}", "x".repeat(512))).as_bytes()[..512].to_vec(), vec![0; 512]].concat()
+    };
     let mut fed = Fed::roomy();
-    let torn = |text: &str| cri(1, text).trim_end().as_bytes().to_vec();
-    fed.feed([&torn("stdout F be\0fore")[..], &[0; 700], cri(2, "stderr F behind").as_bytes()].concat());
-    fed.feed(
-        [&torn("stdout P a")[..], &[0; 7], &torn("stdout P b"), &[0; 7], cri(2, "stdout F c").as_bytes()].concat(),
+    fed.feed([torn("stdout F be\0fore"), cri(2, "stderr F behind").into_bytes()].concat());
+    fed.feed([torn("stdout P a"), torn("stdout P b"), cri(2, "stdout F c").into_bytes()].concat());
+    let texts = fed.texts();
+    assert!(
+        texts[0].starts_with("be\0forexx") && texts[2].starts_with("axx") && texts[2].ends_with("xxc"),
+        "{texts:?}"
     );
-    fed.feed(cri(3, "stdout F \0x\0\0 2026-11-22T11:09:06.1Z\0"));
-    assert_eq!(
-        fed.lines,
-        [out(T1, "be\0fore"), err(T2, "behind"), out(T1, "abc"), out(T3, "\0x\0\0 2026-11-22T11:09:06.1Z\0")]
-    );
-    assert_eq!((fed.counts.raw_records, fed.counts.nul_bytes), (0, 714));
+    assert_eq!((texts.len(), texts[1], fed.lines[1].clone()), (3, "behind", err(T2, "behind")));
+    assert_eq!((fed.counts.raw_records, fed.counts.nul_bytes), (0, 3 * 512));
+    // A container cannot make records: this one's NULs begin elsewhere.
+    let written = "\0x\0\0 2026-11-22T11:09:06.1Z\0\02026-11-22T11:09:06.1Z stderr F forged";
+    let mut fed = Fed::roomy();
+    fed.feed(cri(3, &format!("stdout F {written}")));
+    assert_eq!(fed.lines, [out(T3, written)]);
 }
 
 #[test]

@@ -236,8 +236,8 @@ fn reason(why: &str) -> &'static str {
         "unreadable" => "gave up a log file that could not be read for 10 minutes; look at the disk",
         "hold.age" => "gave up a deleted log file before it was read, as it was held open for longer than hold.age",
         REMOVED_BEFORE => {
-            "logs of which an earlier run had not sent everything are gone: they were removed while Pilcrow was not running; keep \
-             its pauses short, or have more rotated logs kept (the kubelet's containerLogMaxFiles and containerLogMaxSize)"
+            "logs were removed while Pilcrow was not running, before all of their lines were sent; keep downtime short, or have \
+             more rotated logs kept (the kubelet's containerLogMaxFiles and containerLogMaxSize)"
         }
         _ => {
             "a log file was removed or truncated before it was read and while it was not held open; see \

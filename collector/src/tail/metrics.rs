@@ -105,7 +105,7 @@ impl TailMetrics {
             wakeups: part.add("wakeups", "Times that the reader side woke up"),
             signals: part.add("signals", "Files that the signal reported as grown"),
             sweep_finds: part.add("sweep_finds", "Files whose growth the sweep found and the signal missed"),
-            skipped_files: part.add("skipped_files", "Names in a container's log folder that are not read, by reason"),
+            skipped_files: part.add("skipped_files", "Names in the folders of logs that are not read, by reason"),
             truncated_files: part.add("truncated_files", "Times that a file became shorter than what was read"),
             stalled_calls: part.add("stalled_calls", "Calls to the file system that did not return in time, for which a folder was set aside"),
             stalled_folders: part.add("stalled_folders", "Log folders that wait for a call to the file system that does not return"),

@@ -115,7 +115,7 @@ pub struct Links {
     pub pods: Option<crossbeam_channel::Receiver<PodUpdate>>,
     /// Woken after a pod changed.
     pub pods_notify: Arc<Notify>,
-    /// Questions of the status server.
+    /// Queries of the status server.
     pub queries: QueryReceiver,
     /// Says that it is time to drain and end.
     pub stop: Arc<Stop>,

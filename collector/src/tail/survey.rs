@@ -129,6 +129,8 @@ impl State {
         });
         // That the folder cannot be listed was reported where it was tried: nothing is known of what is in it.
         if self.survey.unlisted && !self.survey.forbidden.contains(&Folder::Pods) {
+            self.survey.said = Folders::Good;
+            self.health.folders(Folders::Good);
             return;
         }
         let found = self.verdict();

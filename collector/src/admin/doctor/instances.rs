@@ -54,7 +54,7 @@ fn pilcrow(state: &Path, running: &[u32], pods: usize) -> Finding {
     let warn = |found: String| Finding::warn("collectors", "pilcrow", format!("{found}: {TWICE}"), fix);
     match (running, is_locked(state)) {
         ([], false) if pods > 1 => warn(format!("{pods} pods of this node have logged as pilcrow")),
-        ([], false) => Finding::ok("collectors", "pilcrow", "none runs that can be seen from here"),
+        ([], false) => Finding::ok("collectors", "pilcrow", "no running Pilcrow is visible from here"),
         ([], true) => Finding::ok("collectors", "pilcrow", format!("one has the state folder {shown}")),
         ([_], true) if pods > 1 => warn(format!(
             "process {ids} runs with the state folder {shown}, and {pods} pods of this node have logged as pilcrow"
@@ -89,7 +89,7 @@ fn containers(pods: &Path) -> BTreeMap<String, Vec<String>> {
 fn others(containers: &BTreeMap<String, Vec<String>>) -> Option<Finding> {
     let found: Vec<_> =
         OTHERS.iter().filter_map(|name| Some(format!("{name} ({})", containers.get(*name)?.join(", ")))).collect();
-    let fix = "where it sends these logs, too, remove it once Pilcrow's lines arrive (docs/migration.md)";
+    let fix = "if it sends the same logs, remove it once Pilcrow's lines arrive (docs/migration.md)";
     (!found.is_empty())
         .then(|| Finding::warn("collectors", "others", format!("this node has {}: {TWICE}", found.join(", ")), fix))
 }

@@ -27,7 +27,7 @@ fn clock(ahead_s: i64) -> Finding {
         return Finding::fail(
             "loki",
             "clock",
-            format!("{found}: it refuses lines from more than 10 min in the future"),
+            format!("{found}: Loki refuses lines from more than 10 min in the future"),
             fix,
         );
     }
@@ -47,7 +47,7 @@ fn span(seconds: u64) -> String {
 /// The configuration beside what Loki tells of its limits.
 fn limits(config: &Config, limits: &PublishedLimits) -> Finding {
     if limits.is_empty() {
-        return Finding::ok("loki", "limits", "Loki does not tell its limits here");
+        return Finding::ok("loki", "limits", "Loki's limits are not available");
     }
     let (mut wrong, mut fixes) = (Vec::new(), Vec::new());
     let mut note = |found: String, fix: &'static str| {
@@ -93,13 +93,14 @@ fn is_above(rate: Rate, limit: u64) -> bool {
 fn known(limits: &PublishedLimits) -> String {
     let old = limits.is("reject_old_samples").unwrap_or(true);
     let parts = [
-        ("max_line_size", "lines up to "),
-        ("per_stream_rate_limit", "a second of a stream up to "),
-        ("ingestion_rate_mb", "MB a second of a tenant up to "),
-        ("reject_old_samples_max_age", "lines no older than "),
+        ("max_line_size", "lines up to ", ""),
+        ("per_stream_rate_limit", "", " a second of a stream"),
+        ("ingestion_rate_mb", "", " MB a second of a tenant"),
+        ("reject_old_samples_max_age", "lines no older than ", ""),
     ];
-    let parts = parts.into_iter().filter(|(name, _)| old || *name != "reject_old_samples_max_age");
-    let parts: Vec<_> = parts.filter_map(|(name, what)| Some(format!("{what}{}", limits.text(name)?))).collect();
+    let parts = parts.into_iter().filter(|(name, ..)| old || *name != "reject_old_samples_max_age");
+    let parts: Vec<_> =
+        parts.filter_map(|(name, before, behind)| Some(format!("{before}{}{behind}", limits.text(name)?))).collect();
     if parts.is_empty() {
         "nothing in them that matters here".into()
     } else {
@@ -121,7 +122,7 @@ mod tests {
             (
                 700,
                 Status::Fail,
-                "this machine's clock is 11 min ahead of Loki's: it refuses lines from more than 10 min in the future",
+                "this machine's clock is 11 min ahead of Loki's: Loki refuses lines from more than 10 min in the future",
             ),
         ] {
             let finding = clock(ahead_s);
@@ -142,9 +143,9 @@ mod tests {
         let good = finding(defaults, |_| ());
         assert_eq!(
             (good.status, good.found.as_str()),
-            (Status::Ok, "Loki takes lines up to 256KB, a second of a stream up to 3MB, lines no older than 1w")
+            (Status::Ok, "Loki takes lines up to 256KB, 3MB a second of a stream, lines no older than 1w")
         );
-        assert_eq!(finding("", |_| ()).found, "Loki does not tell its limits here");
+        assert_eq!(finding("", |_| ()).found, "Loki's limits are not available");
         let low =
             "limits_config:\n  max_line_size: 64KB\n  per_stream_rate_limit: 1MB\n  allow_structured_metadata: false\n";
         let bad = finding(low, |config| config.levels = true);

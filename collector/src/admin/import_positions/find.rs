@@ -4,7 +4,8 @@
 //! Out: the files with their entries and when they were saved. Follows no links, and goes only so deep.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -50,12 +51,16 @@ pub fn files(path: &Path) -> anyhow::Result<Found> {
     Ok(found)
 }
 
-fn look_into(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+fn look_into(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() && depth > 1 {
-            look_into(&entry.path(), depth - 1, files)?;
+            match look_into(&entry.path(), depth - 1, files) {
+                // The other collector may run: folders of its own come and go.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                looked => looked?,
+            }
         } else if kind.is_file() && NAMES.iter().any(|name| entry.file_name() == *name) {
             files.push(entry.path());
         }
@@ -80,7 +85,13 @@ impl Found {
     pub fn read(&self) -> anyhow::Result<Read> {
         let mut read = Read::default();
         for file in &self.files {
-            let (text, saved_at_ns) = text_of(file)?;
+            let (text, saved_at_ns) = match text_of(file) {
+                Err(error) if self.is_folder => {
+                    read.skipped.push(format!("skipped: {error:#}"));
+                    continue;
+                }
+                text => text?,
+            };
             match parse(&text) {
                 Ok(entries) => read.entries.extend(entries.into_iter().map(|entry| (entry, saved_at_ns))),
                 Err(error) if self.is_folder => {
@@ -98,8 +109,9 @@ impl Found {
 /// The file's text, and when it was saved, nanoseconds since 1970.
 fn text_of(file: &Path) -> anyhow::Result<(String, i64)> {
     let cannot_read = || format!("cannot read the positions file {}", file.display());
-    let text = fs::read_to_string(file).with_context(cannot_read)?;
-    let modified = fs::metadata(file).and_then(|metadata| metadata.modified()).with_context(cannot_read)?;
+    let opened = File::open(file).with_context(cannot_read)?;
+    let modified = opened.metadata().and_then(|metadata| metadata.modified()).with_context(cannot_read)?;
+    let text = io::read_to_string(opened).with_context(cannot_read)?;
     let since_1970 = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ok((text, i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)))
 }

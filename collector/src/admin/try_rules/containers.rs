@@ -91,8 +91,7 @@ impl Search<'_> {
         match pods {
             Ok(pods) => pods.map(|pods| pods.into_iter().map(|pod| (pod.folder.clone(), pod)).collect()),
             Err(why) => {
-                let lacks =
-                    "what only the Kubernetes API knows, such as the label app, is missing (--label app=NAME adds it)";
+                let lacks = "what only the Kubernetes API knows, such as the label app, is missing";
                 self.all.notes.push(format!("{lacks}: {why}"));
                 None
             }

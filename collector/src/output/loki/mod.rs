@@ -134,7 +134,7 @@ impl Sender {
             }
             hand_back(&queue, &mut schedule);
             let idle = schedule.is_idle();
-            attempts.health.waiting(!idle || schedule.parking.refuses());
+            attempts.health.waiting(!idle || schedule.refuses_all());
             schedule.pushes.outage(schedule.outage.since());
             if idle && !open {
                 return;

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::{
     answer::{Obstacle, Pace, Place},
+    failure,
     schedule::note,
 };
 
@@ -64,10 +65,8 @@ pub(super) struct Ended {
 impl Outage {
     /// An attempt failed. Reports it, if this is news.
     pub(super) fn note(&mut self, obstacle: &Obstacle, now: Instant) {
-        let Obstacle { summary, detail, advice, pace, .. } = obstacle;
-        let colon = if detail.is_empty() { "" } else { ": " };
-        let advice = advice.as_ref().map(|advice| format!("; {advice}")).unwrap_or_default();
-        let text = format!("{summary}{colon}{detail}{advice}");
+        let Obstacle { summary, pace, .. } = obstacle;
+        let text = failure::sentence(obstacle);
         let is_news = self.is_news(summary, now);
         let current = self.current.get_or_insert_with(|| Current::new(now));
         current.reported |= is_news;

@@ -144,6 +144,12 @@ impl Schedule {
         self.passed.push_back((now, bytes));
     }
 
+    /// Whether Loki refuses lines, and took no others since.
+    pub(super) fn refuses_all(&self) -> bool {
+        let passed = |since| self.passed.iter().any(|(at, bytes)| *at > since && *bytes > 0);
+        self.parking.refused_since().is_some_and(|since| !passed(since))
+    }
+
     /// Whether Loki took lines or a probe after that time.
     fn is_reached(&self, since: Instant) -> bool {
         self.passed.iter().any(|(at, _)| *at > since)
@@ -363,13 +369,9 @@ impl Schedule {
 
     /// Whether a request timed out because of its size, and not because Loki is down.
     fn halves_after_timeout(&self, piece: &Piece, all_sent: bool) -> bool {
-        let smaller_passed = self.smaller_passed(piece, piece.tries.started);
-        piece.part.encoded_bytes() > SLOW_BYTES_MIN && (all_sent || smaller_passed)
-    }
-
-    /// Whether Loki took a smaller request, or a probe, after that time.
-    fn smaller_passed(&self, piece: &Piece, since: Instant) -> bool {
-        self.passed.iter().any(|(at, bytes)| *at > since && *bytes < piece.part.encoded_bytes())
+        let bytes = piece.part.encoded_bytes();
+        let smaller_passed = self.passed.iter().any(|(at, other)| *at > piece.tries.started && *other < bytes);
+        bytes > SLOW_BYTES_MIN && (all_sent || smaller_passed)
     }
 
     fn wait(&mut self, index: usize, mut piece: Piece, obstacle: &Obstacle, now: Instant) {

@@ -78,9 +78,10 @@ impl Parking {
         self.channels.remove(&channel);
     }
 
-    /// Whether lines wait that Loki refused.
-    pub(super) fn refuses(&self) -> bool {
-        self.streams.values().any(|parked| matches!(parked.cause, Cause::Refused { .. }))
+    /// Since when lines wait that Loki refused.
+    pub(super) fn refused_since(&self) -> Option<Instant> {
+        let refused = self.streams.values().filter(|parked| matches!(parked.cause, Cause::Refused { .. }));
+        refused.map(|parked| parked.since).min()
     }
 
     fn parked_channels(&self) -> usize {

@@ -332,23 +332,22 @@ impl Schedule {
             [share] => self.streams[share.stream].bucket.burst(self.limits.in_force(), now),
             _ => None,
         };
-        let (counted_per_byte, bytes_max) = match &piece.shares[..] {
+        let (counted_per_byte, first_max) = match &piece.shares[..] {
             [share] => {
-                let bytes_max = if self.streams[share.stream].begins_small { SLOW_BYTES_MIN } else { usize::MAX };
-                (share.counted / piece.part.encoded_bytes().max(1) as f64, bytes_max)
+                let first_max = if self.streams[share.stream].begins_small { SLOW_BYTES_MIN } else { usize::MAX };
+                (share.counted / piece.part.encoded_bytes().max(1) as f64, first_max)
             }
             _ => (0.0, usize::MAX),
         };
         let too_large = |part: &Part| {
             let bytes = part.encoded_bytes();
-            bytes > bytes_max
-                || self.size.is_too_large(bytes, now)
-                || burst.is_some_and(|burst| bytes as f64 * counted_per_byte > burst)
+            self.size.is_too_large(bytes, now) || burst.is_some_and(|burst| bytes as f64 * counted_per_byte > burst)
         };
         let batch = &self.batches[index].batch;
         let (mut waiting, mut done) = (vec![piece.part.clone()], Vec::new());
         while let Some(part) = waiting.pop() {
-            match too_large(&part).then(|| batch.halve(&part)).flatten() {
+            let begins_too_large = done.is_empty() && part.encoded_bytes() > first_max;
+            match (begins_too_large || too_large(&part)).then(|| batch.halve(&part)).flatten() {
                 Some((first, second)) => waiting.extend([second, first]),
                 None => done.push(part),
             }

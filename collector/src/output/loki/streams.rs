@@ -42,7 +42,7 @@ pub(super) struct Stream {
     pub(super) parked: bool,
     /// Lines that Loki refuses because of the stream are dropped (`loki.refused_streams`).
     pub(super) dropping: bool,
-    /// One of its lines was accepted after it was parked: what larger requests with it are worth is not known.
+    /// It was parked: whether larger requests with it pass is not known.
     pub(super) begins_small: bool,
     users: usize,
     last_used: Instant,
