@@ -206,6 +206,25 @@ fn a_fault_of_the_conversion_is_a_difference_since_the_old_side_is_read_from_the
 }
 
 #[test]
+fn labels_that_a_rule_copies_by_a_pattern_are_no_difference_and_a_comparison_of_nothing_is_no_success() {
+    let folder = recorded();
+    let pods = folder.path().join("pods");
+    for regex in [
+        "__meta_kubernetes_(namespace|pod_name)",
+        "__meta_kubernetes_pod_(name|uid)",
+        "__meta_kubernetes_pod_label_(.+)",
+    ] {
+        let map = format!("      - {{action: labelmap, regex: '{regex}'}}\n");
+        let old = format!("{HEAD}{PODS}").replace("    pipeline_stages", &format!("{map}    pipeline_stages"));
+        assert_identical(regex, proof("p.yaml", &old, &pods, None));
+    }
+    let rule = "      - {source_labels: [__meta_kubernetes_pod_label_none], regex: x, action: keep}\n";
+    let old = format!("{HEAD}{PODS}").replace("    pipeline_stages", &format!("{rule}    pipeline_stages"));
+    let (text, is_same) = proof("p.yaml", &old, &pods, None);
+    assert!(!is_same && text.contains("nothing was compared"), "{text}");
+}
+
+#[test]
 fn sampling_is_no_difference_and_a_note_says_that_it_is_left_out() {
     let folder = recorded();
     let pods = folder.path().join("pods");

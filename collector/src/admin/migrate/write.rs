@@ -8,64 +8,83 @@ use super::origin::{Tree, Value};
 /// The longest line that a group or list is written in.
 const WIDTH: usize = 120;
 
+/// How a text is written in one line: [`scalar`] or [`word`].
+type Spell = fn(&str) -> String;
+
+/// The one number in those of the chart's values in which Kubernetes wants texts.
+const NUMBER: &str = "tolerationSeconds";
+
 /// Writes `key: value` at this indentation, without a newline at its end.
 pub fn pair(out: &mut String, indent: usize, key: &str, value: &Tree) {
+    pair_by(out, indent, key, value, scalar);
+}
+
+/// As [`pair`], for a value in which Kubernetes wants texts: what looks like a number or a boolean is in quotes.
+pub fn pair_of_texts(out: &mut String, indent: usize, key: &str, value: &Tree) {
+    pair_by(out, indent, key, value, word);
+}
+
+fn pair_by(out: &mut String, indent: usize, key: &str, value: &Tree, spell: Spell) {
     let head = format!("{:indent$}{}:", "", scalar(key));
     out.push_str(&head);
-    below(out, indent, head.chars().count(), value);
+    below(out, indent, head.chars().count(), value, if key == NUMBER { scalar } else { spell });
 }
 
 /// Writes `- value` at this indentation, without a newline at its end.
 pub fn item(out: &mut String, indent: usize, value: &Tree) {
+    item_by(out, indent, value, scalar);
+}
+
+fn item_by(out: &mut String, indent: usize, value: &Tree, spell: Spell) {
     out.push_str(&format!("{:indent$}-", ""));
     match &value.value {
-        Value::Group(pairs) if !pairs.is_empty() && !fits(value, indent + 2) => {
+        Value::Group(pairs) if !pairs.is_empty() && !fits(value, indent + 2, spell) => {
             for (index, entry) in pairs.iter().enumerate() {
                 if index == 0 {
                     let mut first = String::new();
-                    pair(&mut first, indent + 2, &entry.key, &entry.value);
+                    pair_by(&mut first, indent + 2, &entry.key, &entry.value, spell);
                     out.push(' ');
                     out.push_str(first.trim_start());
                 } else {
                     out.push('\n');
-                    pair(out, indent + 2, &entry.key, &entry.value);
+                    pair_by(out, indent + 2, &entry.key, &entry.value, spell);
                 }
             }
         }
-        _ => below(out, indent, indent + 1, value),
+        _ => below(out, indent, indent + 1, value, spell),
     }
 }
 
 /// What stands behind `key:` or `-`.
-fn below(out: &mut String, indent: usize, column: usize, value: &Tree) {
+fn below(out: &mut String, indent: usize, column: usize, value: &Tree, spell: Spell) {
     match &value.value {
         Value::Text(text) if is_block(text) => block(out, indent + 2, text),
         Value::Nothing => {}
-        _ if fits(value, column + 1) => {
+        _ if fits(value, column + 1, spell) => {
             out.push(' ');
-            out.push_str(&flow(value));
+            out.push_str(&flow(value, spell));
         }
         Value::List(items) => {
             for value in items {
                 out.push('\n');
-                item(out, indent + 2, value);
+                item_by(out, indent + 2, value, spell);
             }
         }
         Value::Group(pairs) => {
             for entry in pairs {
                 out.push('\n');
-                pair(out, indent + 2, &entry.key, &entry.value);
+                pair_by(out, indent + 2, &entry.key, &entry.value, spell);
             }
         }
         Value::Text(text) => {
             out.push(' ');
-            out.push_str(&scalar(text));
+            out.push_str(&spell(text));
         }
     }
 }
 
-fn fits(value: &Tree, column: usize) -> bool {
-    depth(value) <= 2 && column + flow(value).chars().count() <= WIDTH && !has_block(value)
+fn fits(value: &Tree, column: usize, spell: Spell) -> bool {
+    depth(value) <= 2 && column + flow(value, spell).chars().count() <= WIDTH && !has_block(value)
 }
 
 fn depth(value: &Tree) -> usize {
@@ -106,20 +125,28 @@ fn block(out: &mut String, indent: usize, text: &str) {
     }
 }
 
-fn flow(value: &Tree) -> String {
+fn flow(value: &Tree, spell: Spell) -> String {
     match &value.value {
         Value::Nothing => String::new(),
-        Value::Text(text) => scalar(text),
+        Value::Text(text) => spell(text),
         Value::List(items) => {
             let items: Vec<String> = items
                 .iter()
-                .map(|item| if item.value == Value::Nothing { "null".into() } else { flow(item) })
+                .map(|item| if item.value == Value::Nothing { "null".into() } else { flow(item, spell) })
                 .collect();
             format!("[{}]", items.join(", "))
         }
         Value::Group(pairs) => {
-            let pairs: Vec<String> =
-                pairs.iter().map(|pair| format!("{}: {}", scalar(&pair.key), flow(&pair.value))).collect();
+            let pairs: Vec<String> = pairs
+                .iter()
+                .map(|pair| {
+                    format!(
+                        "{}: {}",
+                        scalar(&pair.key),
+                        flow(&pair.value, if pair.key == NUMBER { scalar } else { spell })
+                    )
+                })
+                .collect();
             format!("{{{}}}", pairs.join(", "))
         }
     }

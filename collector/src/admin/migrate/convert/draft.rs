@@ -123,6 +123,9 @@ pub fn labels(out: &mut String, indent: usize, labels: &[Setting]) {
     }
 }
 
+/// Values of the chart in which Kubernetes takes texts only.
+const GROUPS_OF_TEXTS: [&str; 5] = ["podAnnotations", "podLabels", "nodeSelector", "tolerations", "extraEnv"];
+
 /// Keys whose values are texts, whatever they look like.
 const TEXTS: [&str; 4] = ["username", "tenant", "server_name", "serverName"];
 
@@ -146,6 +149,7 @@ pub fn settings(out: &mut String, indent: usize, own: &[&Setting], level: usize)
         match setting.value.as_text() {
             // The chart's schema takes a number for no text.
             Some(value) if TEXTS.contains(&part) => text = format!("{:indent$}{part}: {}", "", write::word(value)),
+            _ if GROUPS_OF_TEXTS.contains(&part) => write::pair_of_texts(&mut text, indent, part, &setting.value),
             _ => write::pair(&mut text, indent, part, &setting.value),
         }
         let comment = comment(&setting.value.place, &setting.from);

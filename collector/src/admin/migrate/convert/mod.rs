@@ -13,6 +13,7 @@ mod touch;
 use external::External;
 
 pub use draft::{Base, Draft, Item};
+pub use relabel::maps_others;
 pub use settle::{compiled, environment, settle};
 
 use super::origin::{Finding, Kind, Origin, Pipeline, Place, Setting, Source, Tree, Value};

@@ -20,6 +20,21 @@ const OF_PODS: [(&str, &str); 3] = [
     ("__meta_kubernetes_pod_container_name", "container"),
 ];
 
+/// What labels of other things than pods begin with.
+const OF_OTHERS: [&str; 4] = [
+    "__meta_kubernetes_node_",
+    "__meta_kubernetes_namespace_label",
+    "__meta_kubernetes_namespace_annotation",
+    "__meta_kubernetes_service_",
+];
+
+/// What the labels begin with that a rule `labelmap` copies, where they are none of pods.
+pub fn maps_others(rule: &Tree) -> Option<&'static str> {
+    let regex = field(rule, "regex").trim_start_matches(['^', '(']);
+    let is_map = field(rule, "action").eq_ignore_ascii_case("labelmap");
+    OF_OTHERS.into_iter().find(|prefix| is_map && regex.starts_with(prefix))
+}
+
 /// What becomes of a rule.
 enum Fate {
     /// It stays, perhaps changed.
@@ -96,15 +111,7 @@ fn fate(rule: &Tree) -> Fate {
     if keeps && goes_by_node && (regex.contains("${") || sources.contains(&"__host__") || !target.is_empty()) {
         return Fate::ByItself("Pilcrow reads the logs of its own node only");
     }
-    if let Some(prefix) = [
-        "__meta_kubernetes_node_",
-        "__meta_kubernetes_namespace_label",
-        "__meta_kubernetes_namespace_annotation",
-        "__meta_kubernetes_service_",
-    ]
-    .iter()
-    .find(|prefix| action == "labelmap" && regex.trim_start_matches('^').starts_with(**prefix))
-    {
+    if let Some(prefix) = maps_others(rule) {
         return Fate::NotPossible(format!(
             "{prefix}… is none of a pod, and Pilcrow asks the Kubernetes API for pods only; leave the labels out"
         ));

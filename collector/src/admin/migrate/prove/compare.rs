@@ -81,6 +81,12 @@ impl Comparison {
         }
     }
 
+    /// Neither side sends any line.
+    #[must_use]
+    pub fn is_of_nothing(&self) -> bool {
+        self.old_streams.is_empty() && self.new_streams.is_empty()
+    }
+
     #[must_use]
     pub fn differing_lines(&self) -> u64 {
         self.differing

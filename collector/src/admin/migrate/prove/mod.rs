@@ -200,6 +200,12 @@ impl Proof {
         if !differing.is_empty() {
             bail!("{}", differing.join(", "));
         }
+        if found.comparison.is_of_nothing() {
+            bail!(
+                "nothing was compared: both sides leave out all lines. Rules that go by labels of pods need the Kubernetes API: run \
+                 it in Pilcrow's pod"
+            );
+        }
         Ok(())
     }
 

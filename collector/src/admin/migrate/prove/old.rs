@@ -188,14 +188,11 @@ fn why_left_out(rule: &Tree) -> Option<String> {
     if text(rule, "target_label") == "__path_exclude__" {
         return Some("Pilcrow finds the files of pods by itself".into());
     }
-    let prefix: String = text(rule, "regex")
-        .trim_start_matches(['^', '('])
-        .chars()
-        .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-        .collect();
-    let mapped = text(rule, "action").eq_ignore_ascii_case("labelmap").then_some(prefix.as_str());
+    if let Some(prefix) = convert::maps_others(rule) {
+        return Some(format!("{prefix}… is none of a pod"));
+    }
     let is_assumed = |name: &str| ASSUMED.iter().any(|(known, _)| *known == name);
-    let names = texts(rule, "source_labels").into_iter().chain(mapped).filter(|name| !is_assumed(name));
+    let names = texts(rule, "source_labels").into_iter().filter(|name| !is_assumed(name));
     names.into_iter().find_map(|name| Some(format!("{name} is not known, as {}", why_unknown(name)?)))
 }
 
