@@ -161,7 +161,7 @@ fn every_conversion_in_the_corpus_makes_the_same_of_every_recorded_line_or_a_kno
         }
         compared += 1;
         let (text, is_same) = proof(&name, &text, &pods, None);
-        if ODD.contains(&case) || text.contains(NO_PODS) {
+        if ODD.contains(&case) || text.contains(NO_PODS) || text.contains("nothing was compared") {
             assert!(!is_same, "{case}\n{text}");
             continue;
         }

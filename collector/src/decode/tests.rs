@@ -304,7 +304,7 @@ fn a_record_torn_within_its_text_is_a_line_of_its_own_and_nuls_that_a_container_
     assert_eq!((texts.len(), texts[1], fed.lines[1].clone()), (3, "behind", err(T2, "behind")));
     assert_eq!((fed.counts.raw_records, fed.counts.nul_bytes), (0, 3 * 512));
     // A container cannot make records: this one's NULs begin elsewhere.
-    let written = "\0x\0\0 2026-11-22T11:09:06.1Z\0\02026-11-22T11:09:06.1Z stderr F forged";
+    let written = "\0x\0\0 2026-11-22T11:09:06.1Z\0\x002026-11-22T11:09:06.1Z stderr F forged";
     let mut fed = Fed::roomy();
     fed.feed(cri(3, &format!("stdout F {written}")));
     assert_eq!(fed.lines, [out(T3, written)]);
