@@ -35,7 +35,10 @@ fn nothing_is_acknowledged_and_missing_where_loki_allows_fewer_streams_than_ther
             write(20..40);
         }
     }
-    assert_eq!(program.metric("pilcrow_acknowledged_lines_total", &[]), 200.0);
+    let acknowledged = || program.metric("pilcrow_acknowledged_lines_total", &[]);
+    // Lines are counted when all of their batch is acknowledged or parked.
+    wait_for("the acknowledged lines", || (acknowledged() >= 200.0).then_some(()));
+    assert_eq!(acknowledged(), 200.0);
     node.receiver.set_limits(Limits::default());
     wait_for("all streams", || (complete(40) == CONTAINERS as usize).then_some(()));
     node.assert_no_violations();

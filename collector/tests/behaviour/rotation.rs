@@ -121,7 +121,8 @@ fn what_a_truncated_file_held_unread_is_read_from_its_copy() {
     node.receiver.set_down(true);
     let text = |n: u64| format!("line {n} {}", "x".repeat(250));
     append(&live, (1..=40_000).map(|n| record(n % 86_400, &text(n))).collect::<String>());
-    wait_for("a part to be read", || (program.metric("pilcrow_read_bytes_total", &[]) > 1e6).then_some(()));
+    // How much depends on how many lines come within the age of a batch.
+    wait_for("a part to be read", || (program.metric("pilcrow_read_bytes_total", &[]) > 1e4).then_some(()));
     fs::copy(&live, live.with_file_name("0.log.1")).unwrap();
     fs::File::options().write(true).open(&live).unwrap().set_len(0).unwrap();
     append(&live, record(1, "after"));

@@ -5,9 +5,6 @@
 use super::{Report, chart, layering, libtest, packages, page};
 use crate::{apt, build, chaos, conformance, cross, e2e, ebpf, image, links, process, vm, words, workflows};
 
-/// How many tests of a program libtest runs at once.
-const TEST_THREADS: &str = "RUST_TEST_THREADS";
-
 /// One step.
 pub struct Step {
     /// What `--only` takes.
@@ -134,11 +131,6 @@ fn tests() -> anyhow::Result<Report> {
     let mut cargo = process::cargo();
     // --show-output, as libtest otherwise keeps what a passing test says, its `SKIPPED:` lines among it.
     cargo.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
-    // Tests of the program wait for most of their time.
-    if std::env::var_os(TEST_THREADS).is_none() {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        cargo.env(TEST_THREADS, (2 * cores).to_string());
-    }
     libtest::follow("tests", cargo)
 }
 
