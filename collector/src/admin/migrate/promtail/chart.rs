@@ -51,6 +51,7 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
     simple_keys(&spelled, origin);
     clients(&spelled, values, origin);
     arguments(values, origin);
+    super::note_node_names(origin);
     let snippets = at(config, &["snippets"]).unwrap_or(&none);
     for pair in snippets.pairs().iter().filter(|pair| !SNIPPETS.contains(&pair.key.as_str())) {
         let what = format!("config.snippets.{}", pair.key);
@@ -131,6 +132,11 @@ fn arguments(values: &Tree, origin: &mut Origin) {
             "config.expand-env" => origin.taken(&argument.place, &what, "always on: ${NAME}, ${NAME:-default}"),
             "client.external-labels" => {
                 for (label, value) in value.split(',').filter_map(|pair| pair.split_once('=')) {
+                    // Kubernetes fills `$(NAME)` into arguments.
+                    let value = match value.strip_prefix("$(").and_then(|value| value.strip_suffix(')')) {
+                        Some(name) => format!("${{{name}}}"),
+                        None => value.to_owned(),
+                    };
                     let value = super::in_our_spelling(&Tree::text(&argument.place, value));
                     let key = format!("labels.{label}");
                     for client in &mut origin.clients {

@@ -20,6 +20,9 @@ use super::origin::{Finding, Kind, Origin, Setting, Tree, Value, spelled};
 /// Where Promtail keeps its positions if nothing says it (`-positions.file`).
 const POSITIONS: &str = "/var/log/positions.yaml";
 
+/// The variable in which Pilcrow's chart has the name of the node.
+const NODE_NAME: &str = "NODE_NAME";
+
 /// Reads a whole configuration of Promtail.
 pub fn read(root: &Tree, origin: &mut Origin) {
     let root = in_our_spelling(root);
@@ -37,6 +40,7 @@ pub fn read(root: &Tree, origin: &mut Origin) {
             _ => {}
         }
     }
+    note_node_names(origin);
     if let Some(pair) = root.get("scrape_configs") {
         scrape_configs(&pair.value, "scrape_configs", 0, origin);
     }
@@ -48,6 +52,20 @@ pub fn read(root: &Tree, origin: &mut Origin) {
     let rest = root.pairs().iter().filter(|pair| !known.contains(&pair.key.as_str())).cloned().collect();
     let Origin { settings, findings, .. } = origin;
     Walk { settings, findings }.group(&Tree { place: root.place, value: Value::Group(rest) }, "", keys::TOP);
+}
+
+/// Reports labels with the name of the node.
+pub fn note_node_names(origin: &mut Origin) {
+    for client in &mut origin.clients {
+        let variable = format!("${{{NODE_NAME}}}");
+        let names_node = |label: &&Setting| label.value.as_text().is_some_and(|text| text.contains(&variable));
+        for label in client.labels.iter().filter(names_node) {
+            client.findings.retain(|finding| finding.kind != Kind::Taken || finding.what != label.from);
+            let text =
+                format!("{}, with {variable} for HOSTNAME: Pilcrow's chart sets it to the name of the node", label.key);
+            client.findings.push(Finding::new(Kind::Changed, &label.value.place, &label.from, text));
+        }
+    }
 }
 
 /// Reads a list of clients whose texts are in Pilcrow's spelling.
@@ -189,6 +207,8 @@ fn our_variable(text: &str) -> Option<String> {
     let is_name = name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     let is_plain = default.is_none_or(|default| !default.contains(['$', '{']));
+    // Promtail's chart sets it to the name of the node; in Pilcrow's pod it is the pod's.
+    let name = if name == "HOSTNAME" { NODE_NAME } else { name };
     (is_name && is_plain).then(|| match default {
         Some(default) => format!("${{{name}:-{default}}}"),
         None => format!("${{{name}}}"),
