@@ -96,7 +96,7 @@ impl ContainerParser {
         let Some(last_newline) = memchr::memrchr(b'\n', chunk) else { return nuls };
         let records = &chunk[..=last_newline];
         let mut validity = utf8::Validity::new(records);
-        let has_nuls = memchr::memchr(0, records).is_some();
+        let is_torn = has_nul_at_a_block(records, at.offset);
         let mut output = Output { limits: self.limits, counts, sink };
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', records) {
@@ -105,7 +105,7 @@ impl ContainerParser {
             }
             let record_at = Position { offset: at.offset + start as u64, ..at };
             let (record, valid) = (&records[start..end], validity.holds(start, end));
-            if has_nuls {
+            if is_torn || record.first() == Some(&0) {
                 self.records_between_nuls(record, valid, record_at, scratch, &mut output);
             } else {
                 self.record(record, valid, record_at, scratch, &mut output);
@@ -340,6 +340,12 @@ fn torn_by_nuls(record: &[u8], offset: u64, scratch: &mut Scratch) -> Option<(us
 
 /// The smallest block of a file system.
 const DISK_BLOCK_BYTES: u64 = 512;
+
+/// Whether NULs may begin with a block of the disk, as data does that was not written. `offset`: of the bytes in the file.
+fn has_nul_at_a_block(bytes: &[u8], offset: u64) -> bool {
+    let first = offset.next_multiple_of(DISK_BLOCK_BYTES) - offset;
+    bytes.iter().skip(first as usize).step_by(DISK_BLOCK_BYTES as usize).any(|byte| *byte == 0)
+}
 
 /// How many NULs `bytes` begins with.
 fn leading_nuls(bytes: &[u8]) -> usize {
