@@ -162,42 +162,35 @@ impl Schedule {
 
     fn too_large(&mut self, index: usize, mut piece: Piece, now: Instant) {
         let since = *piece.tries.first_failure.get_or_insert(piece.tries.started);
-        match self.batches[index].batch.halve(&piece.part) {
-            Some((first, second)) => {
-                let bytes = piece.part.encoded_bytes();
-                self.size.refused(bytes, now);
-                if self.too_large_throttle.permit_at(now).is_some() {
-                    warn!(
-                        "a push request of {bytes} bytes (before compression) is too large for Loki or for a proxy before \
-                         it; it is sent in parts. To avoid the detour, set loki.batch.bytes lower or the receiver's limit \
-                         higher"
-                    );
-                }
-                let tries = self.tries_of_part(&piece.tries, now);
-                self.put_back(index, vec![first, second], &tries);
+        let bytes = piece.part.encoded_bytes();
+        if self.goes_in_halves(index, &piece, now, |_| ()) {
+            self.size.refused(bytes, now);
+            if self.too_large_throttle.permit_at(now).is_some() {
+                warn!(
+                    "a push request of {bytes} bytes (before compression) is too large for Loki or for a proxy before it; it \
+                     is sent in parts. To avoid the detour, set loki.batch.bytes lower or the receiver's limit higher"
+                );
             }
-            None => {
-                let bytes = piece.part.encoded_bytes();
-                let text = format!("a single line of {bytes} bytes is too large for Loki");
-                if bytes >= LARGE_LINE_BYTES {
-                    return self.give_up(index, &piece.part, "too_large", &text);
-                }
-                if self.others_pass(&piece, since) && !self.streams[piece.shares[0].stream].dropping {
-                    return self.park(index, &piece, "too_large", &text, now);
-                }
-                // No server has so low a limit: something is wrong with it, or on the way to it.
-                let obstacle = Obstacle {
-                    summary: "Loki answers 413 Content Too Large".into(),
-                    detail: format!("even to a request of {bytes} bytes"),
-                    advice: Some("look at the limits of a proxy before Loki".into()),
-                    pace: Pace::Fix,
-                    place: Place::Answer,
-                    retry_after: None,
-                };
-                self.outage.note(&obstacle, now);
-                self.wait(index, piece, &obstacle, now);
-            }
+            return;
         }
+        let text = format!("a single line of {bytes} bytes is too large for Loki");
+        if bytes >= LARGE_LINE_BYTES {
+            return self.give_up(index, &piece.part, "too_large", &text);
+        }
+        if self.others_pass(&piece, since) && !self.streams[piece.shares[0].stream].dropping {
+            return self.park(index, &piece, "too_large", &text, now);
+        }
+        // No server has so low a limit: something is wrong with it, or on the way to it.
+        let obstacle = Obstacle {
+            summary: "Loki answers 413 Content Too Large".into(),
+            detail: format!("even to a request of {bytes} bytes"),
+            advice: Some("look at the limits of a proxy before Loki".into()),
+            pace: Pace::Fix,
+            place: Place::Answer,
+            retry_after: None,
+        };
+        self.outage.note(&obstacle, now);
+        self.wait(index, piece, &obstacle, now);
     }
 
     fn stream_refused(&mut self, index: usize, mut piece: Piece, refusal: &StreamRefusal, now: Instant) {
@@ -238,10 +231,8 @@ impl Schedule {
         let others_pass = self.others_pass(&piece, since);
         piece.tries.unknown += 1;
         if piece.tries.unknown >= HALVE_UNKNOWN_AFTER {
-            if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
-                // Each half is tried once before it is halved.
-                let tries = Tries { unknown: HALVE_UNKNOWN_AFTER - 1, ..self.tries_of_part(&piece.tries, now) };
-                return self.put_back(index, vec![first, second], &tries);
+            if self.goes_in_halves(index, &piece, now, |tries| tries.unknown = HALVE_UNKNOWN_AFTER - 1) {
+                return;
             }
             if others_pass {
                 error!(
@@ -286,11 +277,9 @@ impl Schedule {
         }
         if let Place::Timeout { all_sent } = obstacle.place
             && self.halves_after_timeout(&piece, all_sent)
-            && let Some((first, second)) = self.batches[index].batch.halve(&piece.part)
+            && self.goes_in_halves(index, &piece, now, |tries| tries.first_failure = None)
         {
-            self.size.timed_out(piece.part.encoded_bytes());
-            let tries = Tries { first_failure: None, ..self.tries_of_part(&piece.tries, now) };
-            return self.put_back(index, vec![first, second], &tries);
+            return self.size.timed_out(piece.part.encoded_bytes());
         }
         // Lines of other tenants must not wait with it in the same batch, nor in the queue.
         let delays_others = !others_pass || obstacle.pace == Pace::Slower && self.batches[index].shared;
@@ -308,16 +297,15 @@ impl Schedule {
             Pace::Fix => (obstacle.place == Place::Answer, HALVE_AFTER),
             Pace::Slower => (false, PARK_AFTER),
         };
-        match &piece.shares[..] {
+        let halves_tried = match &piece.shares[..] {
             [share] if isolates && others_pass && piece.tries.attempts >= park_after => {
                 // Perhaps it is too large for something on the way, or one of its lines is the cause.
-                if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
-                    let tries = Tries {
-                        attempts: park_after - 1,
-                        part_of_failed: Some(piece.part.encoded_bytes()),
-                        ..self.tries_of_part(&piece.tries, now)
-                    };
-                    return self.put_back(index, vec![first, second], &tries);
+                let part_of_failed = Some(piece.part.encoded_bytes());
+                let is_halved = self.goes_in_halves(index, &piece, now, |tries| {
+                    (tries.attempts, tries.part_of_failed) = (park_after - 1, part_of_failed);
+                });
+                if is_halved {
+                    return;
                 }
                 let dropping = self.streams[share.stream].dropping;
                 if !dropping {
@@ -326,34 +314,30 @@ impl Schedule {
                 if obstacle.pace == Pace::Soon {
                     return self.give_up(index, &piece.part, "unavailable", &told(obstacle));
                 }
+                None
             }
-            [_, _, ..] if isolates && piece.tries.attempts >= HALVE_AFTER => {
-                if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
-                    // Each half is tried once before it is halved.
-                    let tries = Tries { attempts: HALVE_AFTER - 1, ..self.tries_of_part(&piece.tries, now) };
-                    return self.put_back(index, vec![first, second], &tries);
-                }
-            }
+            [_, _, ..] if isolates && piece.tries.attempts >= HALVE_AFTER => Some(HALVE_AFTER - 1),
             [_] if obstacle.pace != Pace::Slower
                 && piece.tries.attempts >= HALVE_AFTER_PROBES
                 && piece.part.encoded_bytes() > SLOW_BYTES_MIN
                 && self.is_reached(since) =>
             {
-                if let Some((first, second)) = self.batches[index].batch.halve(&piece.part) {
-                    let tries = Tries { attempts: HALVE_AFTER_PROBES - 1, ..self.tries_of_part(&piece.tries, now) };
-                    return self.put_back(index, vec![first, second], &tries);
-                }
+                Some(HALVE_AFTER_PROBES - 1)
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(attempts) = halves_tried
+            && self.goes_in_halves(index, &piece, now, |tries| tries.attempts = attempts)
+        {
+            return;
         }
         if obstacle.pace == Pace::Slower {
             piece.tries.slowdowns += 1;
             if piece.tries.slowdowns >= HALVE_AFTER_SLOWDOWNS
                 && piece.part.encoded_bytes() >= HALVE_BYTES_MIN
-                && let Some((first, second)) = self.batches[index].batch.halve(&piece.part)
+                && self.goes_in_halves(index, &piece, now, |_| ())
             {
-                let tries = self.tries_of_part(&piece.tries, now);
-                return self.put_back(index, vec![first, second], &tries);
+                return;
             }
         }
         self.wait(index, piece, obstacle, now);
@@ -385,8 +369,14 @@ impl Schedule {
         self.batches[index].pieces.push_front(piece);
     }
 
-    fn tries_of_part(&self, tries: &Tries, now: Instant) -> Tries {
-        tries.of_part(Backoff::new(&self.settings.backoff), now)
+    /// Puts back a request as two halves; `set` says what counts for them as tried, so that a half can be tried once before it is
+    /// halved. `false`: it is a single line.
+    fn goes_in_halves(&mut self, index: usize, piece: &Piece, now: Instant, set: impl FnOnce(&mut Tries)) -> bool {
+        let Some((first, second)) = self.batches[index].batch.halve(&piece.part) else { return false };
+        let mut tries = piece.tries.of_part(Backoff::new(&self.settings.backoff), now);
+        set(&mut tries);
+        self.put_back(index, vec![first, second], &tries);
+        true
     }
 
     fn give_up(&mut self, index: usize, part: &Part, reason: &'static str, text: &str) {

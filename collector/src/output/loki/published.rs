@@ -13,7 +13,7 @@ pub struct PublishedLimits(BTreeMap<String, String>);
 
 impl PublishedLimits {
     /// Those of the answer of `/config`.
-    #[must_use]
+    #[cfg(test)]
     pub fn of_config(yaml: &str) -> Self {
         let mut limits = Self::default();
         limits.add_config(yaml);

@@ -124,6 +124,7 @@ mod tests {
         size.timed_out(1);
         assert!(!size.is_too_large(SLOW_BYTES_MIN - 1, now));
     }
+
     #[test]
     fn what_passes_in_parts_only_is_tried_in_one_again_a_step_a_minute() {
         let (mut size, now, second) = (RequestSize::default(), Instant::now(), Duration::from_secs(1));
