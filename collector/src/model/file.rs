@@ -28,6 +28,11 @@ impl FileKey {
     }
 }
 
+/// When the file with this status was last written to, nanoseconds since 1970.
+pub fn modified_ns(stat: &rustix::fs::Stat) -> i64 {
+    stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(stat.st_mtime_nsec as i64)
+}
+
 /// A hash of a file's first bytes; of fewer where the file was shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {

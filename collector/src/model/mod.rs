@@ -8,11 +8,12 @@ mod time;
 #[cfg(test)]
 pub use file::work;
 pub use file::{
-    FINGERPRINT_BYTES, FileKey, Fingerprint, HEAD_BYTES_MAX, Offsets, SavedFile, is_long_docker_record, prefix_hashes,
+    FINGERPRINT_BYTES, FileKey, Fingerprint, HEAD_BYTES_MAX, Offsets, SavedFile, is_long_docker_record, modified_ns,
+    prefix_hashes,
 };
 pub use pod_name::PodName;
 pub use tenant::{TENANT_NAME_RULE, TenantName, is_tenant_name};
-pub use time::{now_ms, now_ns};
+pub use time::{now_ms, now_ns, unix_ns};
 
 /// One producer of lines, such as a container, as the tailer numbers them. Never reused while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

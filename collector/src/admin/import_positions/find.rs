@@ -7,12 +7,12 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use anyhow::Context;
 
 use super::positions::{Entry, parse};
+use crate::model::unix_ns;
 
 /// What Alloy and Promtail's chart call them.
 const NAMES: [&str; 2] = ["positions.yml", "positions.yaml"];
@@ -112,6 +112,5 @@ fn text_of(file: &Path) -> anyhow::Result<(String, i64)> {
     let opened = File::open(file).with_context(cannot_read)?;
     let modified = opened.metadata().and_then(|metadata| metadata.modified()).with_context(cannot_read)?;
     let text = io::read_to_string(opened).with_context(cannot_read)?;
-    let since_1970 = modified.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Ok((text, i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)))
+    Ok((text, unix_ns(modified)))
 }

@@ -20,7 +20,7 @@ use rustix::fs::{FileType, OFlags, Stat};
 #[cfg(test)]
 use crate::model::work;
 use crate::{
-    model::{FINGERPRINT_BYTES, FileKey, HEAD_BYTES_MAX, is_long_docker_record},
+    model::{FINGERPRINT_BYTES, FileKey, HEAD_BYTES_MAX, is_long_docker_record, modified_ns},
     tail::{apart, local},
 };
 
@@ -157,11 +157,6 @@ fn inspect_here(file: &File, gzip: bool) -> io::Result<(Inspected, u64)> {
 /// File systems whose files are made up by the kernel and may block or never end: proc, sysfs, debugfs, tracefs, securityfs,
 /// cgroup2 (include/uapi/linux/magic.h).
 const KERNELS_OWN: [i64; 6] = [0x9fa0, 0x6265_6572, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0x6367_7270];
-
-/// When a file was last written to, nanoseconds since 1970.
-pub fn modified_ns(found: &Stat) -> i64 {
-    found.st_mtime.saturating_mul(1_000_000_000).saturating_add(found.st_mtime_nsec as i64)
-}
 
 /// The first bytes of an open file.
 ///

@@ -7,11 +7,11 @@ use std::{
 
 use rustix::fs::{FileType, Stat};
 
-use super::{
-    head::modified_ns,
-    log_name::{Age, LogName},
+use super::log_name::{Age, LogName};
+use crate::{
+    model::{FileKey, modified_ns},
+    tail::local::Folder,
 };
-use crate::{model::FileKey, tail::local::Folder};
 
 /// One log file in a listing.
 #[derive(Clone, Debug)]

@@ -3,14 +3,13 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::fs::MetadataExt,
     sync::Arc,
 };
 
 use flate2::read::MultiGzDecoder;
 
 use super::BUFFER_BYTES;
-use crate::tail::apart;
+use crate::{model::modified_ns, tail::apart};
 
 /// So many decompressed bytes are passed over at one time, so that others are read in between.
 const SKIPPED_BYTES_MAX: u64 = 8 << 20;
@@ -129,8 +128,8 @@ impl GzipReader {
     /// When the file was last written to, nanoseconds since 1970; `None` where it cannot be told.
     pub fn modified_ns(&self) -> Option<i64> {
         let file = Arc::clone(self.file());
-        let found = apart::run(move || file.metadata()).ok()?;
-        Some(found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec()))
+        let found = apart::run(move || Ok(rustix::fs::fstat(&*file)?)).ok()?;
+        Some(modified_ns(&found))
     }
 
     /// What [`Self::fill`] returned and was not consumed.

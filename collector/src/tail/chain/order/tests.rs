@@ -6,11 +6,8 @@ use std::{
 
 use super::*;
 use crate::{
-    model::{FINGERPRINT_BYTES, FileKey, Fingerprint, work},
-    tail::{
-        chain::{LogName, head::modified_ns},
-        local::Folder,
-    },
+    model::{FINGERPRINT_BYTES, FileKey, Fingerprint, modified_ns, work},
+    tail::{chain::LogName, local::Folder},
 };
 
 fn listed(path: &Path) -> ListedFile {
