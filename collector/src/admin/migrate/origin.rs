@@ -285,6 +285,13 @@ impl Tree {
         Self { place: place(&self.place), value }
     }
 
+    /// A group of these keys, all at one place.
+    #[must_use]
+    pub fn group<const N: usize>(place: &Place, pairs: [(&str, Self); N]) -> Self {
+        let pairs = pairs.map(|(key, value)| Pair { key: key.to_owned(), place: place.clone(), value });
+        Self { place: place.clone(), value: Value::Group(pairs.into()) }
+    }
+
     #[must_use]
     pub fn text(place: &Place, text: impl Into<String>) -> Self {
         Self { place: place.clone(), value: Value::Text(text.into()) }
@@ -350,6 +357,16 @@ impl Tree {
             _ => &[],
         }
     }
+}
+
+/// The variable in which Pilcrow's chart has the name of the node.
+pub const NODE_NAME: &str = "NODE_NAME";
+
+/// The name of a variable where Pilcrow runs. Promtail's and Alloy's charts set HOSTNAME to the name of the node; in Pilcrow's pod it is
+/// the pod's.
+#[must_use]
+pub fn our_variable_name(name: &str) -> &str {
+    if name == "HOSTNAME" { NODE_NAME } else { name }
 }
 
 /// A text as it is written in a file of Pilcrow, where `$` may begin the name of an environment variable.

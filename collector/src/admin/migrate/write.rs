@@ -3,7 +3,7 @@
 //! In: values whose texts are spelled as in a file of Pilcrow. Out: lines, as a person would write them: short lists and groups in
 //! one line, texts without quotes where that is safe.
 
-use super::origin::{Tree, Value};
+use super::origin::{Pair, Tree, Value};
 
 /// The longest line that a group or list is written in.
 const WIDTH: usize = 120;
@@ -27,7 +27,11 @@ pub fn pair_of_texts(out: &mut String, indent: usize, key: &str, value: &Tree) {
 fn pair_by(out: &mut String, indent: usize, key: &str, value: &Tree, spell: Spell) {
     let head = format!("{:indent$}{}:", "", scalar(key));
     out.push_str(&head);
-    below(out, indent, head.chars().count(), value, if key == NUMBER { scalar } else { spell });
+    below(out, indent, head.chars().count(), value, spell_of(key, spell));
+}
+
+fn spell_of(key: &str, spell: Spell) -> Spell {
+    if key == NUMBER { scalar } else { spell }
 }
 
 /// Writes `- value` at this indentation, without a newline at its end.
@@ -137,16 +141,8 @@ fn flow(value: &Tree, spell: Spell) -> String {
             format!("[{}]", items.join(", "))
         }
         Value::Group(pairs) => {
-            let pairs: Vec<String> = pairs
-                .iter()
-                .map(|pair| {
-                    format!(
-                        "{}: {}",
-                        scalar(&pair.key),
-                        flow(&pair.value, if pair.key == NUMBER { scalar } else { spell })
-                    )
-                })
-                .collect();
+            let one = |pair: &Pair| format!("{}: {}", scalar(&pair.key), flow(&pair.value, spell_of(&pair.key, spell)));
+            let pairs: Vec<String> = pairs.iter().map(one).collect();
             format!("{{{}}}", pairs.join(", "))
         }
     }

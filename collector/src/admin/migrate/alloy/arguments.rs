@@ -4,7 +4,7 @@
 //! given back. An argument that the table does not have is a finding.
 
 use crate::admin::migrate::{
-    origin::{Finding, Kind, Pair, Place, Setting, Tree, Value as Written, spelled},
+    origin::{Finding, Kind, Pair, Place, Setting, Tree, Value as Written, our_variable_name, spelled},
     promtail::{keys::Way, walk::converted},
 };
 
@@ -167,7 +167,7 @@ impl<'a> Converter<'_, 'a> {
                 }
                 Piece::Variable { name, default } => {
                     self.uses_variable(name, place);
-                    let name = if name == "HOSTNAME" { "NODE_NAME" } else { name };
+                    let name = our_variable_name(name);
                     match default {
                         Some(default) => spelled.push_str(&format!("${{{name}:-{default}}}")),
                         None => spelled.push_str(&format!("${{{name}}}")),

@@ -5,10 +5,7 @@
 
 use crate::admin::migrate::origin::{Place, Tree, Value as Written};
 
-use super::{
-    rules::{group, texts},
-    stages::parts,
-};
+use super::{rules::texts, stages::parts};
 
 /// Where a rule goes.
 pub enum Behind {
@@ -74,13 +71,13 @@ fn as_stages(rule: &Tree) -> Option<Vec<Tree>> {
             Some(vec![match value {
                 _ if value.contains('$') => return None,
                 "" => stage(place, "labeldrop", texts(place, &[label])),
-                _ => stage(place, "static_labels", group(place, [(label, Tree::text(place, value))])),
+                _ => stage(place, "static_labels", Tree::group(place, [(label, Tree::text(place, value))])),
             }])
         }
         ("replace", [source]) if is_whole && matches!(text("replacement"), None | Some("$1" | "${1}")) => {
             let label = text("target_label")?;
             // Labels are copied to what stages can read where a match begins.
-            let copy = stage(place, "labels", group(place, [(label, Tree::text(place, *source))]));
+            let copy = stage(place, "labels", Tree::group(place, [(label, Tree::text(place, *source))]));
             let remove = stage(place, "labeldrop", texts(place, &[label]));
             Some(vec![matching(place, source, "=~", ".+", copy)?, matching(place, source, "=", "", remove)?])
         }
@@ -89,13 +86,13 @@ fn as_stages(rule: &Tree) -> Option<Vec<Tree>> {
 }
 
 fn stage(place: &Place, name: &str, settings: Tree) -> Tree {
-    group(place, [(name, settings)])
+    Tree::group(place, [(name, settings)])
 }
 
 fn matching(place: &Place, label: &str, operator: &str, value: &str, inner: Tree) -> Option<Tree> {
     let stages = Tree { place: place.clone(), value: Written::List(vec![inner]) };
     let selector = Tree::text(place, selector(label, operator, value)?);
-    Some(stage(place, "match", group(place, [("selector", selector), ("stages", stages)])))
+    Some(stage(place, "match", Tree::group(place, [("selector", selector), ("stages", stages)])))
 }
 
 fn dropping(place: &Place, label: &str, operator: &str, regex: &str) -> Option<Tree> {
@@ -104,7 +101,7 @@ fn dropping(place: &Place, label: &str, operator: &str, regex: &str) -> Option<T
     Some(stage(
         place,
         "match",
-        group(place, [("selector", selector), ("action", action), ("drop_counter_reason", reason)]),
+        Tree::group(place, [("selector", selector), ("action", action), ("drop_counter_reason", reason)]),
     ))
 }
 

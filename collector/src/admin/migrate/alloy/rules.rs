@@ -30,14 +30,8 @@ impl<'a> Converter<'_, 'a> {
 
     /// A label that is set to a fixed value.
     pub fn fixed(place: &crate::admin::migrate::origin::Place, label: &str, value: Tree) -> Tree {
-        group(place, [("target_label", Tree::text(place, label)), ("replacement", value)])
+        Tree::group(place, [("target_label", Tree::text(place, label)), ("replacement", value)])
     }
-}
-
-/// A group of these keys, all at one place.
-pub fn group<const N: usize>(place: &crate::admin::migrate::origin::Place, pairs: [(&str, Tree); N]) -> Tree {
-    let pairs = pairs.map(|(key, value)| Pair { key: key.to_owned(), place: place.clone(), value });
-    Tree { place: place.clone(), value: Written::Group(pairs.into()) }
 }
 
 /// A list of texts, all at one place.

@@ -5,7 +5,6 @@ use crate::admin::migrate::origin::{Pair, Tree, Value as Written};
 use super::{
     arguments::{InScope, Part, Table},
     converter::Converter,
-    rules::group,
     stage_tables::{METRIC, STAGES, Shape, TRUNCATE_RULE},
     tree::Block,
 };
@@ -82,7 +81,7 @@ impl<'a> Converter<'_, 'a> {
             (_, []) => Written::Nothing,
             _ => Written::Group(fields),
         };
-        vec![group(&place, [(*promtail, Tree { place: place.clone(), value: settings })])]
+        vec![Tree::group(&place, [(*promtail, Tree { place: place.clone(), value: settings })])]
     }
 
     /// The fields of a stage; nothing where one of them cannot be written.
@@ -146,7 +145,8 @@ impl<'a> Converter<'_, 'a> {
             let at = self.place(attribute.place);
             self.not_possible(&at, &format!("{what}.{}", attribute.name), "is no argument of this stage");
         }
-        let stage = |pairs| group(&place, [("metrics", Tree { place: place.clone(), value: Written::Group(pairs) })]);
+        let stage =
+            |pairs| Tree::group(&place, [("metrics", Tree { place: place.clone(), value: Written::Group(pairs) })]);
         groups.into_iter().map(stage).collect()
     }
 

@@ -245,7 +245,7 @@ impl<'a> Converter<'_, 'a> {
 /// Labels that `loki.source.kubernetes` and `loki.source.podlogs` give where the targets have none (Alloy, kubetail/target.go).
 pub fn default_labels(place: &Place, component: &str) -> Vec<Tree> {
     let rule = |label: &str, sources: &[&str], regex: &str, replacement: String| {
-        super::rules::group(
+        Tree::group(
             place,
             [
                 ("source_labels", texts(place, sources)),

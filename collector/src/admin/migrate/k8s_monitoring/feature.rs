@@ -205,12 +205,12 @@ impl<'r> Reader<'r> {
         self.pipeline.relabel.extend(by_rules.into_iter().map(promtail::fixed));
         if let (Some(pair), false) = (self.get("structuredMetadata"), metadata.is_empty()) {
             let group = Tree { place: pair.value.place.clone(), value: Value::Group(metadata.clone()) };
-            self.pipeline.stages.push(stage(&pair.place, "structured_metadata", group));
+            self.pipeline.stages.push(Tree::group(&pair.place, [("structured_metadata", group)]));
         }
         if let (Some(pair), false) = (self.get("staticLabels"), by_stage.is_empty()) {
             let labels = Value::Group(by_stage.into_iter().cloned().collect());
             let group = Tree { place: pair.value.place.clone(), value: labels };
-            self.pipeline.stages.push(stage(&pair.place, "static_labels", group));
+            self.pipeline.stages.push(Tree::group(&pair.place, [("static_labels", group)]));
         }
         if let Some(text) = self.text("extraLogProcessingStages") {
             self.pipeline.stages.extend(alloy::read_stages(&text, &mut self.origin.findings)?);
@@ -218,7 +218,7 @@ impl<'r> Reader<'r> {
         if let Some(pair) = self.get("labelsToKeep").filter(|pair| !pair.value.items().is_empty()) {
             let names = pair.value.items().iter().map(|item| Tree::text(&item.place, label_name(item)));
             let list = Tree { place: pair.value.place.clone(), value: Value::List(names.collect()) };
-            self.pipeline.stages.push(stage(&pair.place, "labelallow", list));
+            self.pipeline.stages.push(Tree::group(&pair.place, [("labelallow", list)]));
         }
         Ok(())
     }
@@ -306,22 +306,9 @@ impl<'r> Reader<'r> {
 
 /// A rule with one more field.
 fn rule(place: &Place, source: &str, regex: &str, key: &str, value: &str) -> Tree {
-    let list = Value::List(vec![Tree::text(place, source)]);
-    let source =
-        Pair { key: "source_labels".into(), place: place.clone(), value: Tree { place: place.clone(), value: list } };
-    Tree {
-        place: place.clone(),
-        value: Value::Group(vec![source, text(place, "regex", regex), text(place, key, value)]),
-    }
-}
-
-fn text(place: &Place, key: &str, value: &str) -> Pair {
-    Pair { key: key.to_owned(), place: place.clone(), value: Tree::text(place, value) }
-}
-
-fn stage(place: &Place, name: &str, settings: Tree) -> Tree {
-    let pair = Pair { key: name.to_owned(), place: place.clone(), value: settings };
-    Tree { place: place.clone(), value: Value::Group(vec![pair]) }
+    let source = Tree { place: place.clone(), value: Value::List(vec![Tree::text(place, source)]) };
+    let fields = [("source_labels", source), ("regex", Tree::text(place, regex)), (key, Tree::text(place, value))];
+    Tree::group(place, fields)
 }
 
 /// A label's name as the chart writes it.

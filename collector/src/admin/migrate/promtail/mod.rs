@@ -15,13 +15,10 @@ pub use self::{
 };
 
 use self::walk::Walk;
-use super::origin::{Finding, Kind, Origin, Setting, Tree, Value, spelled};
+use super::origin::{Finding, Kind, NODE_NAME, Origin, Setting, Tree, Value, our_variable_name, spelled};
 
 /// Where Promtail keeps its positions if nothing says it (`-positions.file`).
 const POSITIONS: &str = "/var/log/positions.yaml";
-
-/// The variable in which Pilcrow's chart has the name of the node.
-const NODE_NAME: &str = "NODE_NAME";
 
 /// Reads a whole configuration of Promtail.
 pub fn read(root: &Tree, origin: &mut Origin) {
@@ -207,8 +204,7 @@ fn our_variable(text: &str) -> Option<String> {
     let is_name = name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     let is_plain = default.is_none_or(|default| !default.contains(['$', '{']));
-    // Promtail's chart sets it to the name of the node; in Pilcrow's pod it is the pod's.
-    let name = if name == "HOSTNAME" { NODE_NAME } else { name };
+    let name = our_variable_name(name);
     (is_name && is_plain).then(|| match default {
         Some(default) => format!("${{{name}:-{default}}}"),
         None => format!("${{{name}}}"),

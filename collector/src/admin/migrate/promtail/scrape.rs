@@ -139,10 +139,6 @@ fn static_config(group: &Tree, what: &str, findings: &mut Vec<Finding>) -> Optio
 /// A rule that sets a label to a fixed value.
 pub fn fixed(label: &Pair) -> Tree {
     let place = &label.place;
-    let pair = |key: &str, value: Tree| Pair { key: key.into(), place: place.clone(), value };
-    let value = Value::Group(vec![
-        pair("target_label", Tree::text(place, label.key.clone())),
-        pair("replacement", Tree::text(&label.value.place, replacement(label.value.as_text().unwrap_or("")))),
-    ]);
-    Tree { place: place.clone(), value }
+    let value = Tree::text(&label.value.place, replacement(label.value.as_text().unwrap_or("")));
+    Tree::group(place, [("target_label", Tree::text(place, label.key.clone())), ("replacement", value)])
 }

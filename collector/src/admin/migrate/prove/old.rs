@@ -11,7 +11,7 @@ use crate::{
         migrate::{
             Source,
             convert::{self, Base, Draft, Item, Options},
-            origin::{self, Kind, Origin, Pair, Pipeline, Tree, Value},
+            origin::{self, Kind, Origin, Pipeline, Tree, Value},
             prove::Assumed,
         },
         rules::Trace,
@@ -223,18 +223,13 @@ fn at_line(place: &origin::Place) -> String {
 fn rule(source: &Tree, target: &str) -> Tree {
     let place = &source.place;
     let list = Tree { place: place.clone(), value: Value::List(vec![source.clone()]) };
-    group(place, vec![("source_labels", list), ("target_label", Tree::text(place, target))])
+    Tree::group(place, [("source_labels", list), ("target_label", Tree::text(place, target))])
 }
 
 /// A rule that sets a label.
 fn fixed((name, value): &(String, Tree)) -> Tree {
     let place = &value.place;
-    group(place, vec![("target_label", Tree::text(place, name.clone())), ("replacement", value.clone())])
-}
-
-fn group(place: &origin::Place, pairs: Vec<(&str, Tree)>) -> Tree {
-    let pairs = pairs.into_iter().map(|(key, value)| Pair { key: key.into(), place: place.clone(), value });
-    Tree { place: place.clone(), value: Value::Group(pairs.collect()) }
+    Tree::group(place, [("target_label", Tree::text(place, name.clone())), ("replacement", value.clone())])
 }
 
 fn text<'t>(tree: &'t Tree, key: &str) -> &'t str {
