@@ -32,30 +32,27 @@ with pilcrow migrate (docs/migration.md)"
   say "The release $from_release in $from_namespace is converted."
 }
 
-# `pilcrow migrate` with this configuration as its input: by the program here, by the image here, or by a pod of the image.
-migrate() {
-  whole=$(image_with_tag)
-  if command -v pilcrow >/dev/null; then
-    pilcrow migrate --values -
+# Sets `here` to the program on this machine: pilcrow, or the container runtime that has its image; to nothing where neither is here.
+find_program() {
+  for here in pilcrow docker podman nerdctl; do
+    command -v "$here" >/dev/null || continue
+    [ "$here" = pilcrow ] || "$here" image inspect "$(image_with_tag)" >/dev/null 2>&1 || continue
     return
-  fi
-  for runtime in docker podman nerdctl; do
-    if command -v "$runtime" >/dev/null && "$runtime" image inspect "$whole" >/dev/null 2>&1; then
-      "$runtime" run --rm --interactive "$whole" migrate --values -
-      return
-    fi
   done
-  kube -n "$namespace" run pilcrow-migrate --image "$whole" --image-pull-policy IfNotPresent --restart Never --rm --stdin \
-    --quiet --pod-running-timeout 2m -- migrate --values -
+  here=
 }
 
-# Whether `migrate` can run on this machine; without, it takes a pod.
-converts_here() {
-  command -v pilcrow >/dev/null && return
-  for runtime in docker podman nerdctl; do
-    command -v "$runtime" >/dev/null && "$runtime" image inspect "$(image_with_tag)" >/dev/null 2>&1 && return
-  done
-  return 1
+# `pilcrow migrate` with this configuration as its input: by what `find_program` found, else by a pod of the image.
+migrate() {
+  whole=$(image_with_tag)
+  case $here in
+  pilcrow) pilcrow migrate --values - ;;
+  ?*) "$here" run --rm --interactive "$whole" migrate --values - ;;
+  *)
+    kube -n "$namespace" run pilcrow-migrate --image "$whole" --image-pull-policy IfNotPresent --restart Never --rm --stdin \
+      --quiet --pod-running-timeout 2m -- migrate --values -
+    ;;
+  esac
 }
 
 # What the release's DaemonSets have mounted of one kind: names, one a line.
@@ -72,7 +69,8 @@ convert() {
     say "$converted is here already, and is used as it is; remove it to convert anew."
     return
   fi
-  if ! converts_here; then
+  find_program
+  if [ -z "$here" ]; then
     [ -z "$dry_run" ] || die "not possible with --dry-run: install the program pilcrow here, or get the image by docker or podman"
     say "(by a pod of the image $(image_with_tag), as there is no program pilcrow here)"
     make_namespace

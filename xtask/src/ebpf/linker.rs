@@ -5,7 +5,9 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+
+use crate::cargo_tool;
 
 /// The last version that links with the LLVM library of rustc itself. Older ones do not know LLVM 22, newer ones want an
 /// installation of LLVM.
@@ -30,7 +32,8 @@ impl Linker {
             println!("build-ebpf: using the bpf-linker on the PATH");
             return Ok(Self { path: "bpf-linker".into() });
         }
-        install(&tools)?;
+        cargo_tool::install(&tools, "bpf-linker", VERSION)
+            .context("is a C compiler there, and the crates registry?")?;
         Ok(Self { path: own })
     }
 }
@@ -38,20 +41,4 @@ impl Linker {
 fn is_right_version(program: &Path) -> bool {
     super::output(Command::new(program).arg("--version"))
         .is_ok_and(|text| text.trim_end() == format!("bpf-linker {VERSION}"))
-}
-
-fn install(tools: &Path) -> anyhow::Result<()> {
-    println!("build-ebpf: installing bpf-linker {VERSION} into {} (once, some minutes)", tools.display());
-    let status = Command::new(super::cargo())
-        // It links one small program: to optimise it takes longer than it would ever save.
-        .env("CARGO_PROFILE_DEV_DEBUG", "0")
-        .args(["install", "--debug", "--locked", "--force", "--root"])
-        .arg(tools)
-        .args(["bpf-linker", "--version", VERSION])
-        .status()
-        .context("cannot start cargo")?;
-    if !status.success() {
-        bail!("cannot install bpf-linker {VERSION}: cargo {status}; is a C compiler there, and the crates registry?");
-    }
-    Ok(())
 }
