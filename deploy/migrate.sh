@@ -256,7 +256,7 @@ choose_between_old_and_new() {
     resolve_loki
     name_loki_s_namespace
   fi
-  [ -n "$from_path" ] || [ -n "$(say "$before" | value_of migrate path)" ] || from_path=$(positions_folder)
+  [ -n "$from_path" ] || [ -n "$(say "$before" | value_of migrate path)" ] || find_positions
 }
 
 # Sets the variables in Loki's address, as the old collector has them: here it has to be known, too.
@@ -307,11 +307,32 @@ remember_conversion() {
   )
 }
 
-# The folder of the nodes with the other collector's positions, as its DaemonSet has it.
-positions_folder() {
-  volume=run
-  [ "$from" = promtail ] || volume=alloy-log-positions
-  of_old "volumes[?(@.name==\"$volume\")].hostPath.path" | awk '{ print $1 }'
+# Sets `from_path` to the folder of the nodes with the other collector's positions: what its container has mounted where they are.
+find_positions() {
+  [ -n "$old" ] || return 0
+  case $from in
+    promtail)
+      inside=$(value_of importPositions file <"$converted")
+      inside=${inside:-/run/promtail/positions.yaml}
+      inside=${inside%/*}
+      ;;
+    *)
+      inside=$(of_container "args[*]" | tr ' ' '\n' | sed -n 's/^--storage\.path=//p' | head -n 1)
+      ;;
+  esac
+  mount=$(kube -n "$from_namespace" get "$old" -o "jsonpath={range .spec.template.spec.containers[?(@.name==\"$container\")]\
+.volumeMounts[*]}{.mountPath} {.name}{\"\\n\"}{end}" 2>/dev/null | awk -v inside="$inside/" '
+    { sub(/\/$/, "", $1) }
+    index(inside, $1 "/") == 1 && length($1) > length(best) { best = $1; volume = $2 }
+    END { if (volume != "") print best, volume }')
+  volume=${mount##* } mount=${mount%% *}
+  [ -z "$volume" ] || from_path=$(of_old "volumes[?(@.name==\"$volume\")].hostPath.path")
+  if [ -n "$from_path" ]; then
+    from_path=$from_path${inside#"$mount"}
+    return 0
+  fi
+  say "The positions of $from are in no folder of the nodes (${inside:-its storage path is not known}): Pilcrow begins with all that is on the"
+  say "disk; what Loki has already with the same labels is stored once. To begin with what is written from now on: --set config.start_at=end"
 }
 
 tell_how_to_go_on() {

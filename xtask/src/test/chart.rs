@@ -35,7 +35,7 @@ const REFUSED: [(&str, &str); 33] = [
     ("config.sweep.interval=5", "/config/sweep/interval"),
     ("config.relabel_configs[0].regexp=x", "'regexp'"),
     ("config.kubernetes.namespaces.include=shop", "/config/kubernetes/namespaces/include"),
-    ("loki.url=null", "/loki/url"),
+    ("loki.url=null", "set loki.url"),
     ("hostPaths.logs=null", "/hostPaths"),
     ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
     ("image.digest=sha256:12", "/image/digest"),
@@ -51,8 +51,8 @@ const REFUSED: [(&str, &str); 33] = [
 const TAKEN: [&str; 5] = [
     "loki.url=http://l,labels=null",
     "loki.url=http://l,config=null",
-    "loki.url=http://l,config.reader=pread,config.reader.shards=2,config.labels.site=7,config.kubernetes.enabled=true",
-    "loki.url=http://l,config.loki.timeout=${TIMEOUT},config.levels=${LEVELS:-true},config.log=null,config.hold.bytes=0",
+    "loki.url=http://l,config.reader=pread,config.labels.site=7,config.kubernetes.enabled=true",
+    "loki.url=http://l,config.loki.timeout=${TIMEOUT},config.levels=${LEVELS:-true},config.log=null,config.hold.bytes=0,config.reader.shards=2",
     "loki.url=http://l,livenessProbe=null,nodeSelector=null,tolerations=null,resources=null",
 ];
 

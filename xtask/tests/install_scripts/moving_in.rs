@@ -60,11 +60,12 @@ fn the_report_s_next_steps_are_left_out_as_the_script_does_them_and_both_are_lef
 
 #[test]
 fn what_the_caller_says_of_the_move_goes_to_the_chart_and_the_folder_of_the_positions_is_that_of_the_daemonset() {
-    let folder = ("*'volumes[?(@.name==\"run\")]'*", "printf /run/loki-promtail");
+    let mounts = ("*'.volumeMounts[*]}'*", "printf '/etc/promtail config\\n/run/promtail run\\n'");
+    let folder = ("*'volumes[?(@.name==\"run\")].hostPath'*", "printf /run/loki-promtail");
     let installed =
         ("'helm get values pilcrow --namespace pilcrow -o yaml'", "printf 'labels:\\n  collector: pilcrow\\n'");
-    let cluster =
-        Cluster::new(&[RELEASES, OLD_VALUES, WORKLOAD, MIGRATE, folder, installed, LOKI, DAEMONSET]).with_pilcrow();
+    let cluster = Cluster::new(&[RELEASES, OLD_VALUES, WORKLOAD, MIGRATE, mounts, folder, installed, LOKI, DAEMONSET])
+        .with_pilcrow();
     let more = ["--from-release", "promtail", "--from-namespace", "logs", "--collector-label", "--loki", TO_LOKI[1]];
     let outcome = cluster.run("install.sh", &[&["--from", "promtail"][..], &more].concat());
     assert!(outcome.good, "{}", outcome.said);
@@ -238,9 +239,10 @@ fn a_second_run_keeps_earlier_values_also_where_the_conversion_says_something_el
         "'helm get values pilcrow --namespace pilcrow -o yaml'",
         "printf 'loki:\\n  url: http://loki.monitoring:3100/given\\nlabels:\\n  cluster: attic\\nmigrate:\\n  path: /given\\n'",
     );
-    let folder = ("*'volumes[?(@.name==\"run\")]'*", "printf /run/found");
+    let mounts = ("*'.volumeMounts[*]}'*", "echo '/run/promtail run'");
+    let folder = ("*'volumes[?(@.name==\"run\")].hostPath'*", "printf /run/found");
     let cluster =
-        Cluster::new(&[RELEASES, WORKLOAD, folder, OLD_VALUES, MIGRATE, known, LOKI, DAEMONSET]).with_pilcrow();
+        Cluster::new(&[RELEASES, WORKLOAD, mounts, folder, OLD_VALUES, MIGRATE, known, LOKI, DAEMONSET]).with_pilcrow();
     let given = ["--loki", "http://loki.monitoring:3100/given", "--cluster", "attic", "--from-path", "/given"];
     let run = |more: &[&str]| {
         let outcome = cluster.run("install.sh", &[&["--from", "promtail"], more].concat());
@@ -269,6 +271,27 @@ fn a_second_run_keeps_earlier_values_also_where_the_conversion_says_something_el
             "helm upgrade --install pilcrow CHART --namespace pilcrow --reset-then-reuse-values".into(),
         ]
     );
+}
+
+#[test]
+fn positions_are_where_alloy_s_storage_path_is_mounted_from_and_where_that_is_no_folder_of_the_node_it_is_said() {
+    let releases = (RELEASES.0, "printf 'H\\nalloy logs 1 x deployed alloy-1.2.0 v1.9\\n'");
+    let migrate = migrate_with(TO_LOKI[1]);
+    let arguments = ("*'.args[*]}'", "printf 'run /etc/alloy --storage.path=/var/lib/alloy/data --x=y'");
+    let workload = (WORKLOAD.0, "echo DaemonSet/alloy alloy");
+    let mounts = ("*'.volumeMounts[*]}'*", "printf '/etc/alloy config\\n/var/lib/ other\\n/var/lib/alloy state\\n'");
+    let folder = ("*'volumes[?(@.name==\"state\")].hostPath'*", "printf /srv/alloy");
+    let of_alloy = [releases, workload, (MIGRATE.0, &migrate), arguments, mounts];
+    let cluster = Cluster::new(&[&of_alloy[..], &[folder, LOKI, DAEMONSET]].concat()).with_pilcrow();
+    let outcome = cluster.run("install.sh", &["--from", "alloy"]);
+    assert!(outcome.good, "{}", outcome.said);
+    assert!(cluster.changes()[0].ends_with("--set-string migrate.path=/srv/alloy/data"), "{:?}", cluster.changes());
+    assert!(outcome.said.contains("only if it does nothing else"), "{}", outcome.said);
+    let without = Cluster::new(&[&of_alloy[..], &[LOKI, DAEMONSET]].concat()).with_pilcrow();
+    let outcome = without.run("install.sh", &["--from", "alloy"]);
+    assert!(outcome.good, "{}", outcome.said);
+    assert!(outcome.said.contains("are in no folder of the nodes (/var/lib/alloy/data)"), "{}", outcome.said);
+    assert!(!without.changes()[0].contains("migrate.path"), "{:?}", without.changes());
 }
 
 #[test]

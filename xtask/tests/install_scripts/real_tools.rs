@@ -13,6 +13,7 @@ const OLD: &str = r#"{"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": 
     "nodeSelector": {"logging": "true"}, "tolerations": [{"key": "0x10", "operator": "Exists", "tolerationSeconds": 30}],
     "volumes": [{"name": "config"}, {"name": "run", "hostPath": {"path": "/run/old"}}, {"name": "extra"}],
     "containers": [{"name": "config-reloader", "image": "x"}, {"name": "promtail", "image": "x",
+      "volumeMounts": [{"name": "config", "mountPath": "/etc/promtail"}, {"name": "run", "mountPath": "/run"}],
       "resources": {"limits": {"memory": "200Mi"}},
       "env": [{"name": "HOSTNAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
               {"name": "LOKI_HOST", "value": "loki.monitoring"}, {"name": "SITE", "value": "at\"tic\n"},
@@ -101,6 +102,6 @@ fn what_is_read_of_a_daemonset_is_taken_by_the_chart_and_what_its_pods_then_need
     let outcome = cluster.run("install.sh", &[&arguments[..], &["--values", town.to_str().unwrap()]].concat());
     assert!(outcome.good, "{}", outcome.said);
     let changes = cluster.changes();
-    assert!(changes[0].contains("--set-string migrate.path=/run/old "), "{changes:?}");
+    assert!(changes[0].contains("--set-string migrate.path=/run/old/promtail "), "{changes:?}");
     assert!(changes[0].contains("--set-string loki.url=http://loki.monitoring:3100 "), "{changes:?}");
 }
