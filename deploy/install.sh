@@ -119,9 +119,12 @@ change_by_kubectl() {
   show "$kubectl_text" "$@"
   [ -n "$dry_run" ] || kube "$@"
 }
+# Helm's own notes do not know of --context; what they say is printed at the end.
 change_by_helm() {
   show "$helm_text" "$@"
-  [ -n "$dry_run" ] || with_helm "$@"
+  [ -z "$dry_run" ] || return 0
+  told=$(with_helm "$@") || die "Helm could not install it: see above"
+  say "$told" | sed '/^NOTES:$/,$d'
 }
 
 check_tools() {

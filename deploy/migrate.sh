@@ -216,11 +216,25 @@ take_over() {
   fi
 }
 
+# In: variables. Out: the same but for those that are in Loki's address and nowhere else, as these are resolved here.
+without_those_of_the_address() {
+  address=$(value_of loki url <"$reports/new")
+  while IFS= read -r variable; do
+    name=${variable#'{"name":"'}
+    name=${name%%'"'*}
+    case $address in
+      *"\${$name}"* | *"\${$name:-"*) [ "$(grep -c "[$]{${name}[}:]" "$reports/new")" -gt 1 ] || continue ;;
+    esac
+    printf '%s\n' "$variable"
+  done
+}
+
 # Variables but those that the collectors' charts set themselves. One a line, as JSON; their names have no quotes in them.
 take_over_environment() {
   all=$(kube -n "$from_namespace" get "$old" -o \
     "jsonpath={range .spec.template.spec.containers[?(@.name==\"$container\")].env[*]}{@}{\"\\n\"}{end}" 2>/dev/null) || all=''
-  own=$(say "$all" | grep -v -E '"name":"(HOSTNAME|NODE_NAME|ALLOY_DEPLOY_MODE|AGENT_DEPLOY_MODE)"[,}]' | grep .) || own=''
+  own=$(say "$all" | grep -v -E '"name":"(HOSTNAME|NODE_NAME|ALLOY_DEPLOY_MODE|AGENT_DEPLOY_MODE)"[,}]' | grep . |
+    without_those_of_the_address) || own=''
   if [ -n "$own" ] && ! grep -q '^extraEnv:' "$reports/new"; then
     { say "extraEnv:"; say "$own" | sed 's/^/  - /'; } >>"$reports/new"
     names=$(say "$own" | sed 's/^{"name":"\([^"]*\)".*/\1/' | tr '\n' ' ')

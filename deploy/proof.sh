@@ -68,6 +68,10 @@ tell_how_to_look() {
   where=$(daemonset_of_release)
   values=$(with_helm get values "$release" --namespace "$namespace" --all -o yaml 2>/dev/null) || values=''
   cluster=$(say "$values" | value_of labels cluster)
+  # What a variable stands for only the pods know.
+  case $cluster in
+    *"\${"*) cluster='' ;;
+  esac
   collector=$(say "$values" | value_of labels collector)
   query="{${cluster:+cluster=\"$cluster\", }${collector:+collector=\"$collector\", }namespace=\"kube-system\"}"
   cat <<TEXT

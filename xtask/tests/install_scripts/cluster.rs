@@ -8,7 +8,7 @@ use std::{
 };
 
 /// What kubectl and helm answer, by their arguments. What is not listed succeeds and says nothing, but for Pilcrow's release: it is there
-/// once it has been installed.
+/// once it has been installed, and has a pod whose lines Loki accepts.
 pub struct Cluster {
     pub folder: tempfile::TempDir,
 }
@@ -22,10 +22,12 @@ pub struct Outcome {
     pub good: bool,
 }
 
-const RELEASE: [Answer; 3] = [
+const RELEASE: [Answer; 5] = [
     ("helm*' upgrade --install '*", "case \"$*\" in *--dry-run) ;; *) touch $here/installed ;; esac"),
     ("helm*'status '*", "[ -e $here/installed ]"),
     ("helm*'upgrade --help'", "echo --reset-then-reuse-values"),
+    ("kubectl*'get pods -l '*", "echo pilcrow-a pi-1"),
+    ("kubectl*'status --json'", "echo '{\"lines_acknowledged\":5}'"),
 ];
 
 impl Cluster {

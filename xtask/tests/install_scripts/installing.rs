@@ -210,7 +210,10 @@ fn the_end_shows_how_many_nodes_are_ready_and_what_loki_has_accepted_of_each_and
         "*'exec pilcrow-a -c pilcrow -- /pilcrow status --json'",
         r#"echo '{"totals": {"lines_acknowledged":1204, "x":1}}'"#,
     );
-    let cluster = Cluster::new(&[nodes, ready, PODS, status, LOKI, DAEMONSET]);
+    let all =
+        ("'helm get values pilcrow --namespace pilcrow --all -o yaml'", "printf 'labels:\\n  cluster: ${SITE}\\n'");
+    let silent = ("*'status --json'", "exit 1");
+    let cluster = Cluster::new(&[nodes, ready, PODS, status, silent, all, LOKI, DAEMONSET]);
     let outcome = cluster.run("install.sh", &[&TO_LOKI[..], &["--grafana", "http://grafana:3000/"]].concat());
     assert!(outcome.good, "{}", outcome.said);
     for words in [

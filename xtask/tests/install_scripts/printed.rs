@@ -15,7 +15,10 @@ fn every_printed_command_has_the_kubeconfig_the_context_and_the_release_that_wer
     );
     let migrate = ("'pilcrow migrate --values -'", "printf 'loki:\\n  url: http://loki.monitoring:3100\\n'");
     let values = ("*'get values own '*", "printf 'labels:\\n  collector: pilcrow\\n'");
-    let cluster = Cluster::new(&[releases, migrate, values, NO_NAMESPACE, LOKI, DAEMONSET]).with_pilcrow();
+    // Of Helm's own notes nothing is printed, as these know of no context.
+    let notes =
+        ("helm*' upgrade --install '*", "printf 'STATUS: deployed\\nNOTES:\\n  kubectl -n own-logs get pods\\n'");
+    let cluster = Cluster::new(&[releases, migrate, values, notes, NO_NAMESPACE, LOKI, DAEMONSET]).with_pilcrow();
     let here = ["--kubeconfig", "my pi.yaml", "--context", "pi", "--namespace", "own-logs", "--release", "own"];
     let from = ["--from", "promtail", "--collector-label"];
     for arguments in [&from[..], &TO_LOKI, &["--show-others"], &[&TO_LOKI[..], &["--dry-run"]].concat()] {

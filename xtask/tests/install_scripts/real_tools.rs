@@ -83,7 +83,7 @@ fn what_is_read_of_a_daemonset_is_taken_by_the_chart_and_what_its_pods_then_need
     assert!(!outcome.good, "{}", outcome.said);
     for words in [
         "Taken over from DaemonSet/promtail in logs: tolerations, nodeSelector, resources\n",
-        "Taken over as extraEnv: LOKI_HOST SITE USER\n",
+        "Taken over as extraEnv: SITE USER\n",
         "Not taken over: the variables of its envFrom, of shared more\n",
         "Not taken over: its volume extra (",
         "Loki's address: the variable LOKI_HOST is taken from DaemonSet/promtail.\n",
