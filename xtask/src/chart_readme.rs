@@ -95,9 +95,9 @@ mod tests {
 
     #[test]
     fn each_value_is_a_row_with_its_default_and_the_comment_above_it() {
-        let values = "# Of the file.\n\n# A group,\n# with keys.\na:\n  # One.\n  b: \"\"\nlabels:\n  x: y\nlist:\n  # No key.\n  - k: v\n";
+        let values = "# Of the file.\n\n# A group,\n# with keys.\na:\n  # One.\n  b: \"\"\nlabels:\n  x: z\nlist:\n  # No key.\n  - k: v\n";
         let expected = "| value | default | meaning |\n| --- | --- | --- |\n| `a` |  | A group, with keys. |\n| `a.b` | `\"\"` | One. |\n\
-                        | `labels` | `{\"x\":\"y\"}` |  |\n| `list` | `[{\"k\":\"v\"}]` |  |\n";
+                        | `labels` | `{\"x\":\"z\"}` |  |\n| `list` | `[{\"k\":\"v\"}]` |  |\n";
         assert_eq!(table(values).unwrap(), expected);
     }
 }
