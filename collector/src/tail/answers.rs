@@ -120,7 +120,12 @@ fn file_row(file: &ChainFile, next: [Option<Position>; 2], is_current: bool) -> 
     };
     let name =
         file.path().file_name().map_or_else(|| "(not found yet)".into(), |name| name.to_string_lossy().into_owned());
-    FileRow { name, bytes: is_plain.then_some(file.len().max(progress.seen())), position, state: state.into() }
+    FileRow {
+        name,
+        bytes: is_plain.then_some(file.bytes_on_disk().max(progress.seen())),
+        position,
+        state: state.into(),
+    }
 }
 
 fn seen(unit: &Unit, unacknowledged: &HashMap<ChannelId, Position>) -> Seen {

@@ -172,7 +172,9 @@ impl<R: RangeReader> Tailer<R> {
             container.picked = true;
             return Some(index);
         }
-        if file.len().max(file.progress().seen()) == file.progress().parsed() && !container.chain.is_superseded(index) {
+        if file.bytes_on_disk().max(file.progress().seen()) == file.progress().parsed()
+            && !container.chain.is_superseded(index)
+        {
             return None;
         }
         container.picked = true;
@@ -236,7 +238,7 @@ fn add_candidates(id: UnitId, container: &Unit, with_unread: bool, now: Instant,
         }
         if container.chain.is_superseded(index) {
             candidates.extend(with_unread.then_some((Class::Rotated, since_read, id, index)));
-        } else if container.queued || file.len() != file.progress().seen() {
+        } else if container.queued || file.bytes_on_disk() != file.progress().seen() {
             // What was read last is read again last.
             candidates.extend(with_unread.then_some((Class::Live, since_read, id, index)));
         } else {

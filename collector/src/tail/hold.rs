@@ -38,7 +38,7 @@ impl Held {
     /// The file, where it is deleted and open. To be called at each sweep, after its length and its names were looked at.
     pub fn of(unit: UnitId, file: &ChainFile) -> Option<Self> {
         let since = file.deleted_since().filter(|_| file.is_open())?;
-        Some(Self { since, unit, file: file.id(), bytes: file.len() })
+        Some(Self { since, unit, file: file.id(), bytes: file.bytes_on_disk() })
     }
 }
 
@@ -82,7 +82,8 @@ impl<R: RangeReader> Tailer<R> {
     fn end_if_read(&mut self, held: Held) {
         let Some((chain, index)) = self.state.chain_at(held.unit, held.file) else { return };
         let file = &mut chain.files_mut()[index];
-        let is_read = file.progress().parsed() == file.len() && !file.is_listed() && !file.progress().has_ended();
+        let is_read =
+            file.progress().parsed() == file.bytes_on_disk() && !file.is_listed() && !file.progress().has_ended();
         if is_read && file.slot().is_some() {
             file.progress_mut().reach_end();
             self.end_lines(held.unit, index);
@@ -118,7 +119,7 @@ impl<R: RangeReader> Tailer<R> {
         let from = owed[0].min(owed[1]).min(file.progress().parsed());
         let end = match file.source() {
             Source::Gzip(gzip) => gzip.content_bytes(),
-            _ => file.len(),
+            _ => file.bytes_on_disk(),
         };
         // One whose file system does not answer is lost all the same.
         apart::take_left();

@@ -199,7 +199,7 @@ impl<R: RangeReader> Tailer<R> {
         if is_waited_for && now - since >= FAILING_MAX {
             file.note_no_failure();
             let parsed = file.progress().parsed();
-            let end = (parsed + BUFFER_BYTES as u64).min(file.len().max(parsed));
+            let end = (parsed + BUFFER_BYTES as u64).min(file.bytes_on_disk().max(parsed));
             tracing::error!(file = %file.path().display(), %error, offset = parsed, bytes = end - parsed,
                 "passing over a part of a log file that could not be read for 10 minutes; its lines are lost");
             self.state.metrics.abandoned_bytes.inc_by(end - parsed);

@@ -133,7 +133,7 @@ impl<R: RangeReader> Tailer<R> {
                                 && stat.st_size as u64 >= file.progress().parsed() =>
                         {
                             file.note_len(stat.st_size as u64);
-                            if file.len() != file.progress().seen() {
+                            if file.bytes_on_disk() != file.progress().seen() {
                                 found.grown.push((id, None));
                             }
                         }
@@ -159,7 +159,7 @@ impl<R: RangeReader> Tailer<R> {
         let Some((container, last_file)) = self.state.units.with_last_file(id) else { return };
         let Some(before) = container.chain.file_mut(file) else { return };
         self.state.metrics.truncated_files.inc();
-        tracing::warn!(path = %before.path().display(), read = before.progress().parsed(), now = before.len(),
+        tracing::warn!(path = %before.path().display(), read = before.progress().parsed(), now = before.bytes_on_disk(),
             "a log file was truncated; it is read from its new beginning, and what was not read from a copy if there is one");
         container.chain.split_truncated(file, last_file, now);
         self.scan_container(id);

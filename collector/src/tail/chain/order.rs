@@ -73,6 +73,8 @@ pub struct Chain {
     unread: Vec<Unread>,
     /// Since when one of the folder's files cannot be read.
     failing_since: Option<Instant>,
+    /// It is waited for, as it may be one of those that are missing.
+    waits: bool,
 }
 
 impl Chain {
@@ -82,6 +84,7 @@ impl Chain {
             files: saved.iter().map(|saved| ChainFile::from_saved(take_id(next_id), saved, now)).collect(),
             unread: Vec::new(),
             failing_since: None,
+            waits: false,
         }
     }
 
@@ -100,9 +103,12 @@ impl Chain {
         self.files.iter_mut().find(|file| file.id == id)
     }
 
-    /// Index of the file to read: the first that is available and has not ended.
+    /// Index of the file to read: the first that is available and has not ended. None behind one that is missing, where a file that
+    /// cannot be read for now may be that one.
     pub fn current(&self) -> Option<usize> {
-        self.files.iter().position(|file| !file.progress.has_ended() && file.is_at_hand())
+        let mut unread = (0..).zip(&self.files).filter(|(_, file)| !file.progress.has_ended());
+        let (index, _) = unread.find(|(_, file)| self.waits || file.is_at_hand())?;
+        self.files[index].is_at_hand().then_some(index)
     }
 
     /// Whether nothing more is expected to be appended to the file at `index`: another one came after it, it was
@@ -115,7 +121,7 @@ impl Chain {
 
     /// Takes over what the container's folder holds now. Files that could not be opened are left out and come again
     /// with the next listing; where the file system does not answer nothing is taken over, and where one cannot be read for now no
-    /// other that is new, as that would be read first, see [`Unread`]. At most `keep_open` files that were
+    /// other that is new, as that would be read first, see [`Unread`] and [`Self::current`]. At most `keep_open` files that were
     /// not open stay so; the others are opened when they are read.
     pub fn merge(
         &mut self,
@@ -135,7 +141,7 @@ impl Chain {
             grown.into_iter().for_each(|id| self.reopen(id));
             return errors;
         }
-        let is_blocked = self.is_blocked_by(&errors, now);
+        self.waits = self.is_blocked_by(&errors, now);
         let known = Beginnings::of(&self.files);
         let mut newcomers: Vec<ChainFile> = Vec::new();
         let mut new_beginnings = Beginnings::default();
@@ -154,7 +160,7 @@ impl Chain {
                 None if !new_beginnings.matching(&inspected.head).is_empty() => {}
                 // A copy that is about to be written; rotated files have something in them.
                 None if matches!(listed.name.age, Age::RotatedByNumber(_)) && inspected.head.is_empty() => {}
-                None if is_blocked => self.unread.extend(Unread::of(listed, inspected.file, now, unknown)),
+                None if self.waits => self.unread.extend(Unread::of(listed, inspected.file, now, unknown)),
                 None => {
                     let newcomer = ChainFile::new(listed, inspected, unknown);
                     new_beginnings.add(newcomers.len(), newcomer.fingerprint);

@@ -177,7 +177,7 @@ impl ChainFile {
     }
 
     /// Its bytes on the disk when they were last asked for.
-    pub fn len(&self) -> u64 {
+    pub fn bytes_on_disk(&self) -> u64 {
         self.len
     }
 
