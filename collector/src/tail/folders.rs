@@ -165,8 +165,10 @@ impl<R: RangeReader> Tailer<R> {
         self.state.note_links(names.links);
         self.state.note_unnamed(names.unnamed);
         for name in names.folders {
-            if !self.state.units.contains(&format!("{folder_name}/{name}")) {
-                let id = self.state.add_container(pod.clone(), name);
+            let known = self.state.units.id_of(&format!("{folder_name}/{name}"));
+            // A folder may come back: that of a static pod has the same name each time.
+            if known.is_none_or(|id| self.state.units.get(id).is_some_and(|unit| unit.gone)) {
+                let id = known.unwrap_or_else(|| self.state.add_container(pod.clone(), name));
                 self.scan_container(id);
             }
         }

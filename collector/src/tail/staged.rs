@@ -5,24 +5,23 @@
 //! A channel has a bounded number of streams: past it, and where Loki would not take a label, labels become structured metadata, so
 //! that no line is lost. Without `pipeline_stages` and `levels` there is none of this.
 
-use std::{sync::Arc, time::Duration};
+mod streams;
+
+use std::{
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+pub use self::streams::STREAMS_MAX;
+use self::streams::Streams;
 
 use super::pipelines::{PipelineId, Pipelines};
 use crate::{
-    batch::{self, Batch, StreamSlot},
+    batch::Batch,
     config::Config,
-    model::{ChannelId, Line, Position, Stream, TenantName, is_tenant_name, now_ns},
-    pipeline::{
-        self, Annotated, Entry, LevelCounts, Origin, Pairs, Pipeline, State, TENANT_LABEL, Verdict, Which,
-        relabel::Relabelled,
-    },
+    model::{ChannelId, Line, Position, Stream, TenantName, now_ns},
+    pipeline::{Annotated, Entry, LevelCounts, Origin, Pairs, Pipeline, State, Verdict, Which, relabel::Relabelled},
 };
-
-/// Streams of one channel. Those that had no line for [`FORGET_AFTER_NS`] make room for others.
-pub const STREAMS_MAX: usize = 200;
-/// Past them so many tenants of it have one stream more each, of the channel's own labels.
-const TENANTS_MAX: usize = 50;
-const FORGET_AFTER_NS: i64 = 3600 * 1_000_000_000;
 
 /// The pipelines, with memory that all channels use by turns.
 pub struct Stages {
@@ -44,6 +43,8 @@ struct Scratch {
     now_ns: i64,
     max_bytes: usize,
     counts: StagedCounts,
+    /// Of the streams of all channels.
+    stream_bytes: Arc<AtomicUsize>,
 }
 
 /// What was counted since it was last asked for.
@@ -206,7 +207,7 @@ impl Staged {
 
     /// That of its last entry.
     pub fn tenant(&self) -> &TenantName {
-        self.streams.last.map_or(&None, |known| &self.streams.known[known].tenant)
+        self.streams.last_tenant()
     }
 
     /// Where the first line that is held back begins.
@@ -243,160 +244,5 @@ impl Staged {
     /// Goes on counting lines by level where this one did.
     pub fn continue_levels(&mut self, before: &Self) {
         self.levels = before.levels();
-    }
-}
-
-/// Sets of labels of a channel that are found without writing them.
-const RECENT_MAX: usize = 4;
-
-/// The streams of a channel.
-#[derive(Default)]
-struct Streams {
-    /// The first is that of the channel's own labels.
-    known: Vec<Known>,
-    own: Pairs,
-    /// That of the last entry.
-    last: Option<usize>,
-    /// Labels of entries, and where they led: lines of several levels take turns.
-    recent: Vec<(Pairs, Place)>,
-    /// Which of these is the next to be replaced.
-    oldest_recent: usize,
-}
-
-/// Where an entry goes.
-#[derive(Clone, Copy)]
-struct Place {
-    known: usize,
-    /// The labels that stages made become structured metadata.
-    moves_labels: bool,
-    invalid_tenant: bool,
-}
-
-struct Known {
-    tenant: TenantName,
-    /// The label set in LogQL's form.
-    labels: Arc<str>,
-    /// Of tenant and labels.
-    hash: u64,
-    used_ns: i64,
-    /// Its place in the batch of one generation.
-    slot: Option<(u64, StreamSlot)>,
-}
-
-impl Streams {
-    fn new(own: &Pairs) -> Self {
-        let mut labels = String::new();
-        batch::write_label_set(own.iter(), &mut labels);
-        let first = Known::new(None, &labels, 0);
-        Self { known: vec![first], own: own.clone(), ..Self::default() }
-    }
-
-    fn append(&mut self, entry: &Entry, channel: ChannelId, batch: &mut Batch, scratch: &mut Scratch) {
-        let recent = self.recent.iter().find(|(labels, _)| *labels == entry.labels).map(|(_, place)| *place);
-        let Some(place) = recent.or_else(|| self.find(&entry.labels, scratch)) else {
-            scratch.counts.too_many_tenants += 1;
-            return;
-        };
-        self.last = Some(place.known);
-        if recent.is_none() {
-            self.remember(&entry.labels, place);
-        }
-        scratch.metadata.clear();
-        for (name, value) in entry.metadata.iter() {
-            batch::append_structured_metadata(name, value, &mut scratch.metadata);
-        }
-        scratch.counts.invalid_tenants += u64::from(place.invalid_tenant);
-        if place.moves_labels {
-            scratch.counts.moved_labels += 1;
-            let made = entry.labels.iter().filter(|(name, value)| self.own.get(name) != Some(value));
-            for (name, value) in made.filter(|(name, _)| *name != TENANT_LABEL && !entry.metadata.contains(name)) {
-                batch::append_structured_metadata(name, value, &mut scratch.metadata);
-            }
-        }
-        let known = &mut self.known[place.known];
-        known.used_ns = scratch.now_ns;
-        let slot = match known.slot {
-            Some((generation, slot)) if generation == batch.generation() => slot,
-            _ => {
-                let slot = batch.open_stream_of(&known.tenant, &known.labels, channel);
-                known.slot = Some((batch.generation(), slot));
-                slot
-            }
-        };
-        let (turn, offset) = entry.at;
-        let at = Position { turn, offset };
-        match simdutf8::basic::from_utf8(&entry.line) {
-            Ok(text) if text.len() <= scratch.max_bytes => {
-                batch.append(slot, at, entry.timestamp_ns, text.as_bytes(), &scratch.metadata);
-            }
-            _ => {
-                let text = String::from_utf8_lossy(&entry.line);
-                let end = text.floor_char_boundary(scratch.max_bytes);
-                scratch.counts.oversize += u64::from(end < text.len());
-                batch.append(slot, at, entry.timestamp_ns, text[..end].as_bytes(), &scratch.metadata);
-            }
-        }
-    }
-
-    /// Which stream these labels are. Where they can be none of their own, the channel's own labels are, of the same tenant.
-    /// `None`: there are too many tenants.
-    fn find(&mut self, labels: &Pairs, scratch: &mut Scratch) -> Option<Place> {
-        let named = labels.get(TENANT_LABEL);
-        let tenant = named.filter(|name| is_tenant_name(name));
-        let invalid_tenant = tenant.is_none() && named.is_some();
-        batch::write_label_set(pipeline::sent(labels), &mut scratch.labels);
-        if let Some(known) = self.known(tenant, &scratch.labels) {
-            return Some(Place { known, moves_labels: false, invalid_tenant });
-        }
-        if pipeline::is_taken(labels, self.own.len())
-            && let Some(known) = self.add(tenant, STREAMS_MAX, scratch)
-        {
-            return Some(Place { known, moves_labels: false, invalid_tenant });
-        }
-        scratch.labels.clear();
-        scratch.labels.push_str(&self.known[0].labels);
-        // The tenant decides who may see a line: there is room for it whatever it takes.
-        let most = STREAMS_MAX + TENANTS_MAX;
-        let known = self.known(tenant, &scratch.labels).or_else(|| self.add(tenant, most, scratch))?;
-        Some(Place { known, moves_labels: true, invalid_tenant })
-    }
-
-    fn known(&self, tenant: Option<&str>, labels: &str) -> Option<usize> {
-        let hash = batch::stream_hash(tenant, labels);
-        self.known
-            .iter()
-            .position(|known| known.hash == hash && *known.labels == *labels && known.tenant.as_deref() == tenant)
-    }
-
-    /// Adds the stream of `scratch.labels`, in the place of one that had no line for long where there are so many.
-    fn add(&mut self, tenant: Option<&str>, most: usize, scratch: &Scratch) -> Option<usize> {
-        let new = Known::new(tenant.map(Arc::from), &scratch.labels, scratch.now_ns);
-        if self.known.len() < most {
-            self.known.push(new);
-            return Some(self.known.len() - 1);
-        }
-        let oldest = (1..self.known.len()).min_by_key(|place| self.known[*place].used_ns)?;
-        (scratch.now_ns - self.known[oldest].used_ns >= FORGET_AFTER_NS).then(|| {
-            self.known[oldest] = new;
-            self.recent.retain(|(_, place)| place.known != oldest);
-            oldest
-        })
-    }
-
-    fn remember(&mut self, labels: &Pairs, place: Place) {
-        if self.recent.len() < RECENT_MAX {
-            return self.recent.push((labels.clone(), place));
-        }
-        let (known, led_to) = &mut self.recent[self.oldest_recent];
-        known.copy_from(labels);
-        *led_to = place;
-        self.oldest_recent = (self.oldest_recent + 1) % RECENT_MAX;
-    }
-}
-
-impl Known {
-    fn new(tenant: TenantName, labels: &str, now_ns: i64) -> Self {
-        let hash = batch::stream_hash(tenant.as_deref(), labels);
-        Self { tenant, labels: labels.into(), hash, used_ns: now_ns, slot: None }
     }
 }

@@ -107,14 +107,18 @@ impl<R: RangeReader> Tailer<R> {
                     Source::Slot(slot) => {
                         let Some(descriptor) = self.reader.file(slot) else { continue };
                         let Some((len, named)) = len_and_named(descriptor, file.device()) else { continue };
-                        let was_written = file.note_len(len);
                         file.note_named(named, now);
+                        let was_written = len != file.bytes_on_disk();
                         let head = || chain::plain_head(descriptor);
-                        if len < file.progress().parsed()
-                            || (was_written && head().is_ok_and(|head| !file.begins_with(&head)))
-                        {
+                        let is_truncated = len < file.progress().parsed()
+                            || (was_written && head().is_ok_and(|head| !file.begins_with(&head)));
+                        if is_truncated {
+                            // Its length before tells what is lost of it.
                             found.truncated.push((id, file.id()));
-                        } else if file.progress().has_ended() && len > file.progress().parsed() {
+                            continue;
+                        }
+                        file.note_len(len);
+                        if file.progress().has_ended() && len > file.progress().parsed() {
                             // Written to after all, longer after it was rotated than any runtime should.
                             found.regrown.push((id, file.id()));
                         } else if is_current && len != file.progress().seen() {
@@ -159,7 +163,8 @@ impl<R: RangeReader> Tailer<R> {
         let Some((container, last_file)) = self.state.units.with_last_file(id) else { return };
         let Some(before) = container.chain.file_mut(file) else { return };
         self.state.metrics.truncated_files.inc();
-        tracing::warn!(path = %before.path().display(), read = before.progress().parsed(), now = before.bytes_on_disk(),
+        tracing::warn!(path = %before.path().display(), bytes_before = before.bytes_on_disk(),
+            read = before.progress().parsed(), unread = before.unread_bytes(),
             "a log file was truncated; it is read from its new beginning, and what was not read from a copy if there is one");
         container.chain.split_truncated(file, last_file, now);
         self.scan_container(id);

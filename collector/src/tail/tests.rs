@@ -263,6 +263,44 @@ async fn a_file_that_was_removed_while_nothing_ran_is_counted_and_named_by_its_i
     assert_eq!(rig.side.state.metrics.abandoned_bytes.get(), 400);
 }
 
+#[tokio::test]
+async fn a_folder_that_comes_back_under_its_name_is_read_when_it_is_there() {
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    let log = rig.container(1).join("0.log");
+    write(&log, "a line");
+    rig.read_all().await;
+    fs::remove_dir_all(log.parent().unwrap()).unwrap();
+    rig.side.follow_folders();
+    assert!(rig.side.state.units.iter().all(|unit| unit.gone));
+    fs::create_dir_all(log.parent().unwrap()).unwrap();
+    write(&log, "another line");
+    rig.side.scan_pod("ns_pod-1_uid-1");
+    let unit = rig.side.state.units.iter().next().unwrap();
+    assert!(!unit.gone && unit.chain.current().is_some());
+}
+
+#[tokio::test]
+async fn what_was_unread_of_a_truncated_file_is_counted_as_lost() {
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    let log = rig.container(1).join("0.log");
+    write(&log, "a line");
+    rig.read_all().await;
+    let sweep = |rig: &mut Rig| {
+        rig.side.state.due.sweep = Instant::now();
+        rig.side.sweep_if_due().unwrap();
+    };
+    let read = fs::metadata(&log).unwrap().len();
+    let more = "2026-01-02T03:04:06.5Z stdout F a line that is not read any more\n";
+    std::io::Write::write_all(&mut File::options().append(true).open(&log).unwrap(), more.as_bytes()).unwrap();
+    sweep(&mut rig);
+    let unread = fs::metadata(&log).unwrap().len() - read;
+    fs::write(&log, "").unwrap();
+    sweep(&mut rig);
+    assert_eq!(rig.side.state.metrics.truncated_files.get(), 1);
+    rig.side.give_up_vanished(Instant::now() + Duration::from_secs(31));
+    assert_eq!(rig.side.state.metrics.abandoned_bytes.get(), unread);
+}
+
 /// A lack of descriptors (EMFILE) or a failing disk at a listing says nothing about the files.
 #[tokio::test]
 async fn a_folder_that_cannot_be_listed_is_not_taken_for_gone() {

@@ -37,9 +37,9 @@ impl Units {
         id
     }
 
-    /// Whether a container is followed. `name`: see [`Unit::saved_name`].
-    pub fn contains(&self, name: &str) -> bool {
-        self.ids.contains_key(name)
+    /// The number of a container that is followed. `name`: see [`Unit::saved_name`].
+    pub fn id_of(&self, name: &str) -> Option<UnitId> {
+        self.ids.get(name).copied()
     }
 
     pub fn get(&self, id: UnitId) -> Option<&Unit> {

@@ -178,20 +178,21 @@ impl Answer {
     /// Loki's push API answers with an empty body, compatible servers may answer with JSON. Any other 2xx is from a proxy, a login
     /// page or a wrong address.
     fn is_lokis_success(&self) -> bool {
-        let text = self.text.trim_start();
-        let is_json = !self.is_html() && (self.content_type.contains("json") || text.starts_with('{'));
-        let is_empty = text.is_empty() && !self.is_html();
-        self.status == StatusCode::NO_CONTENT
-            || self.status == StatusCode::OK && (is_empty || is_json && !self.is_error())
+        let is_good = || !self.is_html() && (self.text.trim_ascii().is_empty() || self.is_good_json());
+        self.status == StatusCode::NO_CONTENT || self.status == StatusCode::OK && is_good()
     }
 
-    /// Whether a body in JSON reports an error, as gateways do with 200 in front of it.
-    fn is_error(&self) -> bool {
-        let body: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&self.text).unwrap_or_default();
-        body.get("status").is_some_and(|status| status == "error")
-            || body
-                .get("error")
-                .is_some_and(|error| error.is_object() || error.as_str().is_some_and(|text| !text.is_empty()))
+    /// Whether the body is an object in JSON that reports no error, as gateways do with 200 in front of it.
+    fn is_good_json(&self) -> bool {
+        let Ok(body) = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&self.text) else {
+            return false;
+        };
+        let has_error = |name: &str| match body.get(name) {
+            Some(serde_json::Value::String(text)) => !text.is_empty(),
+            Some(serde_json::Value::Array(errors)) => !errors.is_empty(),
+            error => error.is_some_and(serde_json::Value::is_object),
+        };
+        body.get("status").is_none_or(|status| status != "error") && !has_error("error") && !has_error("errors")
     }
 
     fn is_html(&self) -> bool {
@@ -312,6 +313,9 @@ mod tests {
             (206, "{}"),
             (200, r#"{"error": "no upstream"}"#),
             (200, r#"{"status": "error"}"#),
+            (200, r#"{"status": "error", "#),
+            (200, r#"{"errors": ["no upstream"]}"#),
+            (200, "{{ .Login }} please log in"),
         ] {
             let obstacle = obstacle(status, text);
             assert!(obstacle.pace == Pace::Fix && obstacle.advice.unwrap().contains("not Loki"), "{status} {text}");

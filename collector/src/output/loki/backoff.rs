@@ -33,7 +33,7 @@ impl Backoff {
         let wait = jittered(self.ceiling);
         self.ceiling = (self.ceiling * 2).min(self.max);
         match retry_after {
-            Some(asked) => asked.min(RETRY_AFTER_MAX) + wait.min(self.min),
+            Some(asked) => wait.max(asked.min(RETRY_AFTER_MAX) + wait.min(self.min)),
             None => wait,
         }
     }
@@ -94,6 +94,14 @@ mod tests {
         assert!(wait >= asked && wait <= asked + Duration::from_millis(100), "{wait:?}");
         assert!(backoff.next(Some(Duration::MAX)) <= RETRY_AFTER_MAX + Duration::from_secs(1));
         assert!(backoff.next_slow(Some(asked)) >= asked);
+    }
+
+    #[test]
+    fn who_asks_for_no_wait_is_not_asked_again_at_once_for_ever() {
+        let mut backoff = backoff(100, 10_000);
+        let waits: Duration = (0..100).map(|_| backoff.next(Some(Duration::ZERO))).sum();
+        // 92 of these waits are anywhere up to 10 s.
+        assert!(waits > Duration::from_secs(200), "{waits:?}");
     }
 
     #[test]

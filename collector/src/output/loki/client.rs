@@ -267,7 +267,8 @@ async fn read_answer(response: Response<Incoming>, max_bytes: usize) -> Result<A
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => text.extend_from_slice(frame.data_ref().map_or(&[], |data| &data[..])),
-            // The status decides; a success whose body breaks off is a success.
+            // What was to come may have been anything: a login page, an error behind a 200.
+            Err(error) if head.status.is_success() => return Err(failure::broken_off(head.status, &error)),
             Err(_) => break,
         }
         if text.len() >= max_bytes {

@@ -2,6 +2,7 @@
 
 use std::{error::Error, io, time::Duration};
 
+use hyper::StatusCode;
 use rustls::{AlertDescription, CertificateError};
 
 use super::{
@@ -16,6 +17,12 @@ use super::{
 pub(super) fn timed_out(after: Duration, all_sent: bool) -> Obstacle {
     let summary = format!("Loki does not answer within {after:?} (loki.timeout)");
     Obstacle { place: Place::Timeout { all_sent }, ..obstacle(summary, String::new(), None, Pace::Soon) }
+}
+
+/// The body of an answer with this status broke off.
+pub(super) fn broken_off(status: StatusCode, error: &(dyn Error + 'static)) -> Obstacle {
+    let advice = "its lines are sent again; look at what stands between Pilcrow and Loki";
+    obstacle(format!("an answer {status} broke off"), chain_text(error), Some(advice), Pace::Soon)
 }
 
 /// An obstacle in one line.

@@ -181,9 +181,9 @@ impl ChainFile {
         self.len
     }
 
-    /// Notes its bytes on the disk; returns whether they changed.
-    pub fn note_len(&mut self, len: u64) -> bool {
-        std::mem::replace(&mut self.len, len) != len
+    /// Notes its bytes on the disk.
+    pub fn note_len(&mut self, len: u64) {
+        self.len = len;
     }
 
     /// Notes whether a name leads to it.
