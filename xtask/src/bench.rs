@@ -35,6 +35,8 @@ pub struct Args {
 
 #[derive(clap::Subcommand)]
 enum Benchmark {
+    /// Only builds what the two benchmarks run
+    Build,
     /// Instructions that a line takes in each step, the same on a busy machine (-h shows the options)
     #[command(disable_help_flag = true)]
     Instructions {
@@ -53,6 +55,10 @@ enum Benchmark {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     match &args.benchmark {
+        Benchmark::Build => {
+            ebpf::ensure_built()?;
+            build::optimized(None, &[&INSTRUCTIONS[..], &PIPELINE].concat()).map(drop)
+        }
         Benchmark::Instructions { arguments } => instructions(arguments),
         Benchmark::Pipeline { arguments } => pipeline(arguments),
     }

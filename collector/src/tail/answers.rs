@@ -110,17 +110,17 @@ fn stage_row(place: &str, came: u64, dropped: u64) -> StageRow {
 }
 
 fn file_row(file: &ChainFile, next: [Option<Position>; 2], is_current: bool) -> FileRow {
-    let progress = &file.progress;
+    let progress = file.progress();
     let position = progress.saved_offsets(next).into_iter().min().unwrap_or(0);
-    let is_plain = !file.name.gzip && !matches!(file.source, Source::Gzip(_));
+    let is_plain = !file.name().gzip && !matches!(file.source(), Source::Gzip(_));
     let state = match is_current {
         true => "reading",
         false if progress.is_saved_to_its_end(next) => "done",
         false => "waiting",
     };
     let name =
-        file.path.file_name().map_or_else(|| "(not found yet)".into(), |name| name.to_string_lossy().into_owned());
-    FileRow { name, bytes: is_plain.then_some(file.len.max(progress.seen())), position, state: state.into() }
+        file.path().file_name().map_or_else(|| "(not found yet)".into(), |name| name.to_string_lossy().into_owned());
+    FileRow { name, bytes: is_plain.then_some(file.len().max(progress.seen())), position, state: state.into() }
 }
 
 fn seen(unit: &Unit, unacknowledged: &HashMap<ChannelId, Position>) -> Seen {

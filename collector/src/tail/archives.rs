@@ -21,14 +21,14 @@ impl<R: RangeReader> Tailer<R> {
     pub(super) fn read_gzip(&mut self, id: UnitId, index: usize) {
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let file = &mut unit.chain.files_mut()[index];
-        let Source::Gzip(mut gzip) = std::mem::replace(&mut file.source, Source::Closed) else { return };
+        let Source::Gzip(mut gzip) = file.replace_source(Source::Closed) else { return };
         let was_open = gzip.is_open();
         if !was_open && self.state.files.open_gzips >= OPEN_GZIPS_MAX {
-            file.source = Source::Gzip(gzip);
+            file.replace_source(Source::Gzip(gzip));
             self.state.schedule.push_later(Instant::now() + ROTATION_GRACE, id);
             return;
         }
-        let (number, offset) = (file.id, file.progress.parsed());
+        let (number, offset) = (file.id(), file.progress().parsed());
         let clock = Clock { timestamp_ns: file.first_timestamp_ns().unwrap_or(file.modified_ns()), offset: 0 };
         if unit.is_elsewhere(number) {
             self.state.enter(id, number, clock);
@@ -36,12 +36,12 @@ impl<R: RangeReader> Tailer<R> {
         let outcome = self.state.take_gzip_bytes(id, number, offset, &mut gzip);
         if matches!(outcome, Outcome::End) {
             // A line may have to be read again, but not now: the descriptor is enough.
-            let parsed = self.state.units.get(id).map_or(0, |unit| unit.chain.files()[index].progress.parsed());
+            let parsed = self.state.units.get(id).map_or(0, |unit| unit.chain.files()[index].progress().parsed());
             gzip.begin_again(parsed);
         }
         self.state.files.open_gzips = self.state.files.open_gzips + usize::from(gzip.is_open()) - usize::from(was_open);
         let Some(unit) = self.state.units.get_mut(id) else { return };
-        unit.chain.files_mut()[index].source = Source::Gzip(gzip);
+        unit.chain.files_mut()[index].replace_source(Source::Gzip(gzip));
         match outcome {
             Outcome::More | Outcome::LongRecord => self.state.queue(id),
             Outcome::NoRoom => self.state.block(id),
@@ -89,7 +89,7 @@ impl State {
         }
         if let Some(more) = self.throttles.damaged_file.permit() {
             let found = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file));
-            let path = found.map(|file| file.path.clone()).unwrap_or_default();
+            let path = found.map(|file| file.path().to_owned()).unwrap_or_default();
             tracing::warn!(file = %path.display(), %error, more,
                 "a compressed log file is damaged: what could be read of it is sent, and its last lines may be altered or missing");
         }

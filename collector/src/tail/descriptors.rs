@@ -132,15 +132,15 @@ impl<R: RangeReader> Tailer<R> {
     fn close_listed(&mut self, id: UnitId, index: usize, class: Class) -> bool {
         let Some(container) = self.state.units.get_mut(id) else { return false };
         let file = &mut container.chain.files_mut()[index];
-        let Ok(stat) = apart::stat_path(&file.path) else { return false };
+        let Ok(stat) = apart::stat_path(file.path()) else { return false };
         let key = FileKey::of(&stat);
         let len = stat.st_size as u64;
         // What was written since is found in the meantime by its mark, and after it by the sweep.
-        if key != file.listed_key() || (class == Class::Idle && len != file.progress.seen()) {
+        if key != file.listed_key() || (class == Class::Idle && len != file.progress().seen()) {
             return false;
         }
         extend_fingerprint(file, &self.reader);
-        file.len = len;
+        file.note_len(len);
         self.shut(id, index, Source::Listed);
         true
     }
@@ -150,7 +150,7 @@ impl<R: RangeReader> Tailer<R> {
         let Some(container) = self.state.units.get_mut(id) else { return };
         let file = &mut container.chain.files_mut()[index];
         self.state.files.descriptors.open -= usize::from(file.is_open());
-        let before = std::mem::replace(&mut file.source, source);
+        let before = file.replace_source(source);
         self.state.files.descriptors.open += usize::from(file.is_open());
         match before {
             Source::Slot(slot) => self.release(slot),
@@ -168,11 +168,11 @@ impl<R: RangeReader> Tailer<R> {
         }
         let index = container.chain.current()?;
         let file = &container.chain.files()[index];
-        if !matches!(file.source, Source::Listed) {
+        if !matches!(file.source(), Source::Listed) {
             container.picked = true;
             return Some(index);
         }
-        if file.len.max(file.progress.seen()) == file.progress.parsed() && !container.chain.is_superseded(index) {
+        if file.len().max(file.progress().seen()) == file.progress().parsed() && !container.chain.is_superseded(index) {
             return None;
         }
         container.picked = true;
@@ -226,17 +226,17 @@ impl<R: RangeReader> Tailer<R> {
 fn add_candidates(id: UnitId, container: &Unit, with_unread: bool, now: Instant, candidates: &mut Vec<Candidate>) {
     let since_read = now.saturating_duration_since(container.last_read);
     for (index, file) in container.chain.files().iter().enumerate() {
-        let at_rest = match &file.source {
+        let at_rest = match file.source() {
             Source::Slot(_) => true,
             Source::Gzip(gzip) => !gzip.is_open(),
             _ => false,
         };
-        if !at_rest || !file.is_listed() || file.deleted_since.is_some() {
+        if !at_rest || !file.is_listed() || file.deleted_since().is_some() {
             continue;
         }
         if container.chain.is_superseded(index) {
             candidates.extend(with_unread.then_some((Class::Rotated, since_read, id, index)));
-        } else if container.queued || file.len != file.progress.seen() {
+        } else if container.queued || file.len() != file.progress().seen() {
             // What was read last is read again last.
             candidates.extend(with_unread.then_some((Class::Live, since_read, id, index)));
         } else {

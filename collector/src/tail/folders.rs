@@ -209,19 +209,19 @@ impl<R: RangeReader> Tailer<R> {
     pub(super) fn adopt(&mut self, id: UnitId) {
         let Some(container) = self.state.units.get_mut(id) else { return };
         for chain_file in container.chain.files_mut() {
-            match std::mem::replace(&mut chain_file.source, Source::Closed) {
+            match chain_file.replace_source(Source::Closed) {
                 Source::Opened(file) => {
                     let slot = self.state.files.slots.take(id);
-                    if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), &chain_file.path)
+                    if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), chain_file.path())
                         && let Some(more) = self.state.throttles.untracked_file.permit()
                     {
-                        tracing::warn!(path = %chain_file.path.display(), %error, more,
+                        tracing::warn!(path = %chain_file.path().display(), %error, more,
                                 "cannot watch a log file; the sweep reads it every few seconds");
                     }
                     self.reader.adopt(slot, file);
-                    chain_file.source = Source::Slot(slot);
+                    chain_file.replace_source(Source::Slot(slot));
                 }
-                other => chain_file.source = other,
+                other => drop(chain_file.replace_source(other)),
             }
         }
     }

@@ -37,8 +37,8 @@ pub struct Held {
 impl Held {
     /// The file, where it is deleted and open. To be called at each sweep, after its length and its names were looked at.
     pub fn of(unit: UnitId, file: &ChainFile) -> Option<Self> {
-        let since = file.deleted_since.filter(|_| file.is_open())?;
-        Some(Self { since, unit, file: file.id, bytes: file.len })
+        let since = file.deleted_since().filter(|_| file.is_open())?;
+        Some(Self { since, unit, file: file.id(), bytes: file.len() })
     }
 }
 
@@ -82,9 +82,9 @@ impl<R: RangeReader> Tailer<R> {
     fn end_if_read(&mut self, held: Held) {
         let Some((chain, index)) = self.state.chain_at(held.unit, held.file) else { return };
         let file = &mut chain.files_mut()[index];
-        let is_read = file.progress.parsed() == file.len && !file.is_listed() && !file.progress.has_ended();
-        if is_read && matches!(file.source, Source::Slot(_)) {
-            file.progress.reach_end();
+        let is_read = file.progress().parsed() == file.len() && !file.is_listed() && !file.progress().has_ended();
+        if is_read && file.slot().is_some() {
+            file.progress_mut().reach_end();
             self.end_lines(held.unit, index);
         }
     }
@@ -103,7 +103,6 @@ impl<R: RangeReader> Tailer<R> {
         self.shut(held.unit, index, Source::Closed);
         if let Some((chain, index)) = self.state.chain_at(held.unit, held.file) {
             let file = &mut chain.files_mut()[index];
-            file.deleted_since = None;
             file.take_source(source);
             self.state.files.descriptors.open += 1;
         }
@@ -113,13 +112,13 @@ impl<R: RangeReader> Tailer<R> {
     /// Gives up what is unread or not acknowledged of a file: reports it, counts it, and goes on with the next one.
     pub(super) fn give_up(&mut self, id: UnitId, number: u64, why: &'static str) {
         let Some(unit) = self.state.units.get_mut(id) else { return };
-        let Some(index) = unit.chain.files().iter().position(|file| file.id == number) else { return };
+        let Some(index) = unit.chain.files().iter().position(|file| file.id() == number) else { return };
         let file = &unit.chain.files()[index];
-        let owed = Stream::ALL.map(|stream| file.progress.saved(stream, unit.channels.debt(stream)));
-        let from = owed[0].min(owed[1]).min(file.progress.parsed());
-        let end = match &file.source {
+        let owed = Stream::ALL.map(|stream| file.progress().saved(stream, unit.channels.debt(stream)));
+        let from = owed[0].min(owed[1]).min(file.progress().parsed());
+        let end = match file.source() {
             Source::Gzip(gzip) => gzip.content_bytes(),
-            _ => file.len,
+            _ => file.len(),
         };
         // One whose file system does not answer is lost all the same.
         apart::take_left();
@@ -142,8 +141,8 @@ impl<R: RangeReader> Tailer<R> {
         self.shut(id, index, Source::Closed);
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let file = &mut unit.chain.files_mut()[index];
-        file.progress.give_up();
-        file.ends_lines = true;
+        file.progress_mut().give_up();
+        file.set_ends_lines(true);
         self.state.moved = true;
         self.state.queue(id);
     }
@@ -151,9 +150,9 @@ impl<R: RangeReader> Tailer<R> {
     /// Nothing more is read of a file: where another run of the container follows, no line goes on there.
     fn end_lines(&mut self, id: UnitId, index: usize) {
         let Some(unit) = self.state.units.get_mut(id) else { return };
-        let restart = unit.chain.files()[index].name.restart;
-        let next = unit.chain.current().map(|next| unit.chain.files()[next].name.restart);
-        unit.chain.files_mut()[index].ends_lines = next.is_some_and(|next| next != restart);
+        let restart = unit.chain.files()[index].name().restart;
+        let next = unit.chain.current().map(|next| unit.chain.files()[next].name().restart);
+        unit.chain.files_mut()[index].set_ends_lines(next.is_some_and(|next| next != restart));
         self.state.queue(id);
     }
 
@@ -166,7 +165,7 @@ impl<R: RangeReader> Tailer<R> {
             let files = unit.chain.files().iter();
             let lost =
                 files.filter(|file| !file.is_at_hand() && file.unread_bytes() > 0 && file.is_missing_for(wait, now));
-            vanished.extend(lost.map(|file| (id, file.id, if file.has_name() { "gone" } else { REMOVED_BEFORE })));
+            vanished.extend(lost.map(|file| (id, file.id(), if file.has_name() { "gone" } else { REMOVED_BEFORE })));
         }
         for (id, file, why) in vanished {
             self.give_up(id, file, why);
@@ -213,7 +212,7 @@ impl State {
     /// The chain of a container, and where in it the file with this number is.
     fn chain_at(&mut self, id: UnitId, number: u64) -> Option<(&mut Chain, usize)> {
         let chain = &mut self.units.get_mut(id)?.chain;
-        let index = chain.files().iter().position(|file| file.id == number)?;
+        let index = chain.files().iter().position(|file| file.id() == number)?;
         Some((chain, index))
     }
 }

@@ -20,9 +20,8 @@ impl State {
         // One that waits to be read, cannot be read now, or has a further file, is not silent: the rest may be on the disk.
         let silent = silent.filter(|unit| {
             let chain = &unit.chain;
-            let is_last = chain
-                .current()
-                .is_none_or(|index| !chain.is_superseded(index) && chain.files()[index].failing_since.is_none());
+            let is_last =
+                chain.current().is_none_or(|index| !chain.is_superseded(index) && !chain.files()[index].is_failing());
             !unit.queued && !unit.stalled && unit.waits_until.is_none_or(|until| until <= now) && is_last
         });
         let silent: Vec<UnitId> = silent.map(|unit| unit.id).collect();

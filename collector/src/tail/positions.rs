@@ -77,21 +77,8 @@ impl<R: RangeReader> Tailer<R> {
     fn read_again(&mut self, id: UnitId, index: usize) {
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let file = &mut unit.chain.files_mut()[index];
-        file.at_end_since = None;
-        let offset = file.progress.parsed();
-        let was_open = matches!(&file.source, Source::Gzip(gzip) if gzip.is_open());
-        let lost = match &mut file.source {
-            Source::Gzip(gzip) => {
-                gzip.begin_again(offset);
-                false
-            }
-            // Its name may still lead to it; where not, it is found missing.
-            Source::Closed => true,
-            Source::Listed | Source::Opened(_) | Source::Slot(_) => false,
-        };
-        if lost && file.is_listed() {
-            file.source = Source::Listed;
-        }
+        let was_open = matches!(file.source(), Source::Gzip(gzip) if gzip.is_open());
+        file.read_again();
         self.state.files.open_gzips -= usize::from(was_open);
     }
 
@@ -119,10 +106,10 @@ impl<R: RangeReader> Tailer<R> {
         for unit in self.state.units.iter().filter(|unit| !unit.stalled) {
             let mut next = None;
             for (index, file) in unit.chain.files().iter().enumerate() {
-                let can_close = file.progress.has_ended() && !matches!(file.source, Source::Closed);
+                let can_close = file.progress().has_ended() && !matches!(file.source(), Source::Closed);
                 if can_close {
                     let next = *next.get_or_insert_with(|| unit.next(&unacknowledged));
-                    if file.progress.is_saved_to_its_end(next) {
+                    if file.progress().is_saved_to_its_end(next) {
                         saved.push((unit.id, index));
                     }
                 }
@@ -145,7 +132,7 @@ impl<R: RangeReader> Tailer<R> {
 
 /// A file that was short when it was first seen has more to be recognised by now, if it is open.
 pub(super) fn extend_fingerprint(file: &mut ChainFile, reader: &impl RangeReader) {
-    if let Source::Slot(slot) = file.source
+    if let Some(slot) = file.slot()
         && let Some(descriptor) = reader.file(slot)
     {
         file.extend_fingerprint(|| chain::plain_head(descriptor));

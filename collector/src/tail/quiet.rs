@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Tailer, apart, chain::Source, read::RangeReader};
+use super::{Tailer, apart, read::RangeReader};
 use crate::model::UnitId;
 
 /// A superseded file that was last written to longer ago than this needs no grace.
@@ -22,7 +22,7 @@ impl<R: RangeReader> Tailer<R> {
     /// For the file at `index` of a unit's chain.
     pub(super) fn quiet(&self, id: UnitId, index: usize) -> Quiet {
         let Some(file) = self.state.units.get(id).map(|unit| &unit.chain.files()[index]) else { return Quiet::Yes };
-        let Source::Slot(slot) = file.source else { return Quiet::Yes };
+        let Some(slot) = file.slot() else { return Quiet::Yes };
         let stat = self.reader.file(slot).and_then(|open| apart::stat(open, file.device()).ok());
         let (Some(stat), Ok(now)) = (stat, SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)) else {
             return Quiet::No;
@@ -30,7 +30,7 @@ impl<R: RangeReader> Tailer<R> {
         let modified = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
         match now.checked_sub(modified).is_some_and(|age| age > SURELY_QUIET) {
             false => Quiet::No,
-            true if u64::try_from(stat.st_size).is_ok_and(|size| size > file.progress.seen()) => Quiet::ButLonger,
+            true if u64::try_from(stat.st_size).is_ok_and(|size| size > file.progress().seen()) => Quiet::ButLonger,
             true => Quiet::Yes,
         }
     }

@@ -86,8 +86,8 @@ impl<R: RangeReader> Tailer<R> {
             picked.push(id);
             let Some(unit) = self.state.units.get(id) else { continue };
             let file = &unit.chain.files()[index];
-            let (number, offset) = (file.id, file.progress.parsed());
-            match file.source {
+            let (number, offset) = (file.id(), file.progress().parsed());
+            match *file.source() {
                 Source::Slot(slot) => {
                     if unit.is_elsewhere(number) {
                         let clock = self.reader.file(slot).map(|file| clock_before(file, offset));
@@ -138,8 +138,8 @@ impl<R: RangeReader> Tailer<R> {
             return;
         }
         let file = &mut unit.chain.files_mut()[index];
-        let since = *file.at_end_since.get_or_insert(now);
-        let is_written = matches!(file.source, Source::Slot(_));
+        let since = file.note_end(now);
+        let is_written = file.slot().is_some();
         if now - since < ROTATION_GRACE && is_written {
             match self.quiet(id, index) {
                 Quiet::No => return self.state.schedule.push_later(since + ROTATION_GRACE, id),
@@ -157,8 +157,8 @@ impl<R: RangeReader> Tailer<R> {
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let file = &mut unit.chain.files_mut()[index];
         extend_fingerprint(file, &self.reader);
-        let (number, parsed, seen) = (file.id, file.progress.parsed(), file.progress.seen());
-        if let Source::Slot(slot) = file.source
+        let (number, parsed, seen) = (file.id(), file.progress().parsed(), file.progress().seen());
+        if let Some(slot) = file.slot()
             && let Some(descriptor) = self.reader.file(slot)
             && parsed < seen
         {
@@ -170,11 +170,11 @@ impl<R: RangeReader> Tailer<R> {
         }
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let file = &mut unit.chain.files_mut()[index];
-        let restart = file.name.restart;
-        file.progress.reach_end();
-        let next = unit.chain.current().map(|next| unit.chain.files()[next].name.restart);
+        let restart = file.name().restart;
+        file.progress_mut().reach_end();
+        let next = unit.chain.current().map(|next| unit.chain.files()[next].name().restart);
         let ends_lines = next.map_or(unit.gone, |next| next != restart);
-        unit.chain.files_mut()[index].ends_lines = ends_lines;
+        unit.chain.files_mut()[index].set_ends_lines(ends_lines);
         if ends_lines {
             self.state.flush(id);
         }
@@ -195,19 +195,19 @@ impl<R: RangeReader> Tailer<R> {
         let Some(index) = unit.chain.current() else { return };
         let is_waited_for = unit.chain.is_superseded(index);
         let file = &mut unit.chain.files_mut()[index];
-        let since = *file.failing_since.get_or_insert(now);
+        let since = file.note_failure(now);
         if is_waited_for && now - since >= FAILING_MAX {
-            file.failing_since = None;
-            let parsed = file.progress.parsed();
-            let end = (parsed + BUFFER_BYTES as u64).min(file.len.max(parsed));
-            tracing::error!(file = %file.path.display(), %error, offset = parsed, bytes = end - parsed,
+            file.note_no_failure();
+            let parsed = file.progress().parsed();
+            let end = (parsed + BUFFER_BYTES as u64).min(file.len().max(parsed));
+            tracing::error!(file = %file.path().display(), %error, offset = parsed, bytes = end - parsed,
                 "passing over a part of a log file that could not be read for 10 minutes; its lines are lost");
             self.state.metrics.abandoned_bytes.inc_by(end - parsed);
-            if end == parsed || matches!(file.source, Source::Gzip(_)) {
-                let number = file.id;
+            if end == parsed || matches!(file.source(), Source::Gzip(_)) {
+                let number = file.id();
                 return self.give_up(id, number, "unreadable");
             }
-            file.progress.advance(end, end);
+            file.advance(end, end);
             self.state.flush(id);
         }
         self.state.schedule.push_later(now + READ_AGAIN_AFTER, id);
@@ -219,8 +219,8 @@ impl<R: RangeReader> Tailer<R> {
         let Some(unit) = self.state.units.get_mut(id) else { return };
         let Some(index) = unit.chain.current() else { return };
         let file = &unit.chain.files()[index];
-        let (number, offset, seen) = (file.id, file.progress.parsed(), file.progress.seen());
-        let Source::Slot(slot) = file.source else { return };
+        let (number, offset, seen) = (file.id(), file.progress().parsed(), file.progress().seen());
+        let Some(slot) = file.slot() else { return };
         let Some(descriptor) = self.reader.file(slot) else { return };
         let mut record = match read_range(descriptor, offset, limit) {
             Ok(record) => record,
@@ -289,7 +289,7 @@ impl State {
             }
         };
         if let Some(file) = self.units.get_mut(pick.id).and_then(|unit| unit.chain.file_mut(pick.file)) {
-            file.failing_since = None;
+            file.note_no_failure();
         }
         if bytes.is_empty() {
             return;
@@ -438,10 +438,7 @@ impl State {
     /// Notes how far a file is parsed and seen.
     fn advance(&mut self, id: UnitId, file: u64, parsed: u64, seen: u64) {
         if let Some(file) = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file)) {
-            if parsed > file.progress.parsed() {
-                file.at_end_since = None;
-            }
-            file.progress.advance(parsed, seen);
+            file.advance(parsed, seen);
         }
     }
 }

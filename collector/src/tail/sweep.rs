@@ -20,7 +20,7 @@ use crate::{
     model::FileKey,
     model::UnitId,
     status::Reason,
-    tail::chain::{self, ChainFile, Source},
+    tail::chain::{self, Source},
     tail::notify::{Signal, Slot},
     tail::read::RangeReader,
 };
@@ -103,46 +103,45 @@ impl<R: RangeReader> Tailer<R> {
             let current = unit.chain.current().filter(|_| !unit.queued && unit.is_readable());
             for (index, file) in unit.chain.files_mut().iter_mut().enumerate() {
                 let is_current = Some(index) == current;
-                match &file.source {
+                match *file.source() {
                     Source::Slot(slot) => {
-                        let slot = *slot;
                         let Some(descriptor) = self.reader.file(slot) else { continue };
                         let Some((len, named)) = len_and_named(descriptor, file.device()) else { continue };
-                        let was_written = len != std::mem::replace(&mut file.len, len);
-                        note_name(file, named, now);
+                        let was_written = file.note_len(len);
+                        file.note_named(named, now);
                         let head = || chain::plain_head(descriptor);
-                        if len < file.progress.parsed()
+                        if len < file.progress().parsed()
                             || (was_written && head().is_ok_and(|head| !file.begins_with(&head)))
                         {
-                            found.truncated.push((id, file.id));
-                        } else if file.progress.has_ended() && len > file.progress.parsed() {
+                            found.truncated.push((id, file.id()));
+                        } else if file.progress().has_ended() && len > file.progress().parsed() {
                             // Written to after all, longer after it was rotated than any runtime should.
-                            found.regrown.push((id, file.id));
-                        } else if is_current && len != file.progress.seen() {
+                            found.regrown.push((id, file.id()));
+                        } else if is_current && len != file.progress().seen() {
                             found.grown.push((id, Some(slot)));
                         }
                     }
-                    Source::Gzip(gzip) => {
+                    Source::Gzip(ref gzip) => {
                         if let Some((len, named)) = len_and_named(gzip.file(), file.device()) {
-                            file.len = len;
-                            note_name(file, named, now);
+                            file.note_len(len);
+                            file.note_named(named, now);
                         }
                     }
-                    Source::Listed if is_current => match apart::stat_path(&file.path) {
+                    Source::Listed if is_current => match apart::stat_path(file.path()) {
                         Ok(stat)
                             if file.listed_key() == FileKey::of(&stat)
-                                && stat.st_size as u64 >= file.progress.parsed() =>
+                                && stat.st_size as u64 >= file.progress().parsed() =>
                         {
-                            file.len = stat.st_size as u64;
-                            if file.len != file.progress.seen() {
+                            file.note_len(stat.st_size as u64);
+                            if file.len() != file.progress().seen() {
                                 found.grown.push((id, None));
                             }
                         }
                         _ => found.moved.push(id),
                     },
-                    Source::Closed if file.may_be_written_again() => match apart::stat_path(&file.path) {
+                    Source::Closed if file.may_be_written_again() => match apart::stat_path(file.path()) {
                         Err(error) if Left::of(&error).is_some() => {}
-                        Ok(stat) if stat.st_size as u64 <= file.progress.parsed() => {}
+                        Ok(stat) if stat.st_size as u64 <= file.progress().parsed() => {}
                         _ => found.moved.push(id),
                     },
                     Source::Listed | Source::Opened(_) | Source::Closed => {}
@@ -160,7 +159,7 @@ impl<R: RangeReader> Tailer<R> {
         let Some((container, last_file)) = self.state.units.with_last_file(id) else { return };
         let Some(before) = container.chain.file_mut(file) else { return };
         self.state.metrics.truncated_files.inc();
-        tracing::warn!(path = %before.path.display(), read = before.progress.parsed(), now = before.len,
+        tracing::warn!(path = %before.path().display(), read = before.progress().parsed(), now = before.len(),
             "a log file was truncated; it is read from its new beginning, and what was not read from a copy if there is one");
         container.chain.split_truncated(file, last_file, now);
         self.scan_container(id);
@@ -195,13 +194,5 @@ impl<R: RangeReader> Tailer<R> {
             self.state.lanes.release_spare();
             memory::give_back();
         }
-    }
-}
-
-fn note_name(file: &mut ChainFile, named: bool, now: Instant) {
-    if named {
-        file.deleted_since = None;
-    } else {
-        file.deleted_since.get_or_insert(now);
     }
 }

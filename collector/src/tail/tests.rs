@@ -117,7 +117,7 @@ async fn folders_that_change_while_they_are_scanned_are_scanned_until_they_are_a
     let mut rig = Rig::new(meddle, folder);
     rig.side.follow_folders();
     let container = rig.side.state.units.iter().next().unwrap();
-    let names: Vec<_> = container.chain.files().iter().map(|file| file.path.file_name().unwrap()).collect();
+    let names: Vec<_> = container.chain.files().iter().map(|file| file.path().file_name().unwrap()).collect();
     assert_eq!(names, ["0.log.20260102-000001", "0.log.20260102-000002", "0.log.20260102-000003", "0.log"]);
 }
 
@@ -255,7 +255,7 @@ async fn a_file_that_was_removed_while_nothing_ran_is_counted_and_named_by_its_i
     let gone = |rig: &Rig| {
         let chain = &rig.side.state.units.iter().next().unwrap().chain;
         let gone = chain.files().iter().find(|file| !file.has_name()).unwrap();
-        (gone.label(), gone.progress.has_ended())
+        (gone.label(), gone.progress().has_ended())
     };
     assert_eq!(gone(&rig), ("inode 77".into(), false));
     rig.side.give_up_vanished(Instant::now() + Duration::from_secs(31));

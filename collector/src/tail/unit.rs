@@ -253,7 +253,7 @@ impl Unit {
     fn has_backlog(&self) -> bool {
         let current = self.chain.current().map(|index| &self.chain.files()[index]);
         self.unbroken_bytes >= BACKLOG_BYTES
-            || current.is_some_and(|file| file.name.gzip || file.unread_bytes() >= BACKLOG_BYTES)
+            || current.is_some_and(|file| file.name().gzip || file.unread_bytes() >= BACKLOG_BYTES)
     }
 
     /// Whether the cursor is in another file than this one.
@@ -267,16 +267,16 @@ impl Unit {
         self.cursor = Some(file);
         self.parser.enter(clock);
         if let Some(file) = self.chain.file_mut(file) {
-            file.progress.enter(self.turn);
+            file.progress_mut().enter(self.turn);
         }
     }
 
     /// Whether a file before `next` ends its lines: what is held back must be flushed before that one is read.
     pub fn take_end_of_lines(&mut self, next: u64) -> bool {
         let mut ends = false;
-        let before = self.chain.files_mut().iter_mut().take_while(|file| file.id != next);
-        for file in before.filter(|file| file.progress.has_ended()) {
-            ends |= std::mem::take(&mut file.ends_lines);
+        let before = self.chain.files_mut().iter_mut().take_while(|file| file.id() != next);
+        for file in before.filter(|file| file.progress().has_ended()) {
+            ends |= file.take_ends_lines();
         }
         ends
     }
@@ -353,7 +353,7 @@ impl Unit {
         let file = self.cursor.and_then(|cursor| self.chain.file_mut(cursor));
         let from = Stream::ALL.map(|stream| match self.channels.is_passed_over(stream) {
             true => u64::MAX,
-            false => file.as_ref().map_or(0, |file| file.progress.from(stream)),
+            false => file.as_ref().map_or(0, |file| file.progress().from(stream)),
         });
         self.parser.pass_over(from);
         Position { turn: self.turn, offset }

@@ -12,7 +12,7 @@ use rig::receiver::Options;
 use crate::program::{Node, Program, append, record, wait_for};
 
 /// Longer than for other tests, as much is made, and everything by a debug build.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 fn wait_for_texts(node: &Node, program: &Program, count: usize, what: &str) {
     let deadline = Instant::now() + PATIENCE;

@@ -2,6 +2,8 @@
 //!
 //! A step says what is wrong by an error or by its [`Report`]; it must not print a verdict of its own.
 
+use std::thread;
+
 use super::{Report, chart, layering, libtest, packages, page};
 use crate::{apt, build, chaos, conformance, cross, e2e, ebpf, image, links, process, vm, words, workflows};
 
@@ -131,6 +133,9 @@ fn tests() -> anyhow::Result<Report> {
     let mut cargo = process::cargo();
     // --show-output, as libtest otherwise keeps what a passing test says, its `SKIPPED:` lines among it.
     cargo.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    // Most of them wait for something most of the time.
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    cargo.arg(format!("--test-threads={}", 2 * cores));
     libtest::follow("tests", cargo)
 }
 

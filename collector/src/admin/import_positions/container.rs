@@ -52,7 +52,7 @@ pub(super) fn take_wanted(chain: &Chain, offsets: &mut HashMap<PathBuf, Offset>)
     let files = chain.files().iter().enumerate();
     files
         .filter_map(|(index, file)| {
-            let path = fs::canonicalize(&file.path).ok()?;
+            let path = fs::canonicalize(file.path()).ok()?;
             Some((index, offsets.remove(&path)?))
         })
         .collect()
@@ -64,7 +64,7 @@ pub(super) fn decide(chain: &Chain, wanted: &Wanted) -> Outcome {
     let saved: Vec<_> = chain.saved([None; 2]).collect();
     let files = chain.files();
     for &(named, Offset { bytes: offset, saved_at_ns }) in wanted {
-        let path = files[named].path.display();
+        let path = files[named].path().display();
         let Some((meant, note)) = meant(files, named, offset, saved_at_ns) else {
             outcome.skipped.push(format!(
                 "skipped {path}: the file began after the positions were saved, and the one before is gone; it is read \
@@ -72,9 +72,10 @@ pub(super) fn decide(chain: &Chain, wanted: &Wanted) -> Outcome {
             ));
             continue;
         };
-        match line_start(&files[meant].path, files[meant].name.gzip, offset) {
+        match line_start(files[meant].path(), files[meant].name().gzip, offset) {
             Ok(start) => {
-                let is_older = |index: usize| index < meant && files[index].name.restart == files[meant].name.restart;
+                let is_older =
+                    |index: usize| index < meant && files[index].name().restart == files[meant].name().restart;
                 let unnamed = |index: &usize| wanted.iter().all(|(named, _)| named != index);
                 if outcome.files.iter().any(|file| file.key == saved[meant].key) {
                     outcome.skipped.push(format!("skipped {path}: another position is of the same file"));
@@ -82,8 +83,8 @@ pub(super) fn decide(chain: &Chain, wanted: &Wanted) -> Outcome {
                 }
                 for index in (0..meant).filter(|&index| is_older(index)).filter(unnamed) {
                     // A compressed one has no offset: that it is finished says it all.
-                    let len = fs::metadata(&files[index].path).map_or(0, |metadata| metadata.len());
-                    let offset = if files[index].name.gzip { 0 } else { len };
+                    let len = fs::metadata(files[index].path()).map_or(0, |metadata| metadata.len());
+                    let offset = if files[index].name().gzip { 0 } else { len };
                     outcome.files.push(SavedFile { offset, finished: true, ..saved[index] });
                 }
                 outcome.files.push(SavedFile { offset: start, finished: false, ..saved[meant] });
@@ -91,7 +92,7 @@ pub(super) fn decide(chain: &Chain, wanted: &Wanted) -> Outcome {
                     0 => String::new(),
                     back => format!(", {back} bytes before the position, where a line begins"),
                 };
-                let path = files[meant].path.display();
+                let path = files[meant].path().display();
                 outcome.imported.push(format!("imported {path} at {start}{moved}{note}"));
             }
             Err(reason) => {
@@ -107,14 +108,14 @@ pub(super) fn decide(chain: &Chain, wanted: &Wanted) -> Outcome {
 fn meant(files: &[ChainFile], named: usize, offset: u64, saved_at_ns: i64) -> Option<(usize, &'static str)> {
     let had_begun = |file: &ChainFile| file.first_timestamp_ns().is_some_and(|at| at < saved_at_ns - SAVED_LATE_NS);
     let file = &files[named];
-    let is_empty = fs::metadata(&file.path).is_ok_and(|metadata| metadata.len() == 0);
+    let is_empty = fs::metadata(file.path()).is_ok_and(|metadata| metadata.len() == 0);
     // A log that begins with no timestamp is no kubelet's; it is taken as it is.
     let is_younger = file.first_timestamp_ns().is_some() && !had_begun(file);
-    if file.name.age != Age::Live || !(is_younger || (is_empty && offset > 0)) {
+    if file.name().age != Age::Live || !(is_younger || (is_empty && offset > 0)) {
         return Some((named, ""));
     }
     let before =
-        (0..named).rev().find(|&index| files[index].name.restart == file.name.restart && had_begun(&files[index]));
+        (0..named).rev().find(|&index| files[index].name().restart == file.name().restart && had_begun(&files[index]));
     before.map(|index| (index, ", as it was rotated since; what came after is read from its beginning"))
 }
 

@@ -6,8 +6,10 @@
 //! Guarantees: a file is finished only at its end; the next one is not begun before.
 
 mod file;
+mod identity;
 mod index;
 mod progress;
+mod sequence;
 mod unread;
 
 use std::{
@@ -16,13 +18,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::file::{Copy, began_anew};
-use self::index::{Beginnings, ByKey};
 pub use self::unread::FAILING_MAX;
-use self::unread::Unread;
 pub use self::{
     file::{ChainFile, Source},
     progress::Progress,
+};
+use self::{
+    identity::Copy,
+    index::{Beginnings, ByKey},
+    sequence::began_anew,
+    unread::Unread,
 };
 use super::{
     head::{self, Inspected},

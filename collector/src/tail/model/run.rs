@@ -195,7 +195,7 @@ impl Run {
         let mut units = self.tailer.state.units.iter().peekable();
         units.peek().is_some()
             && units.all(|unit| match unit.chain.files() {
-                [before @ .., last] => last.path == newest && before.iter().all(|file| file.progress.has_ended()),
+                [before @ .., last] => last.path() == newest && before.iter().all(|file| file.progress().has_ended()),
                 [] => false,
             })
     }
@@ -204,7 +204,7 @@ impl Run {
     pub fn holds(&self, path: &Path) -> bool {
         let key = FileKey::of(&rustix::fs::stat(path).unwrap());
         let mut files = self.tailer.state.units.iter().flat_map(|unit| unit.chain.files());
-        files.any(|file| matches!(file.source, Source::Slot(_) | Source::Gzip(_)) && file.listed_key() == key)
+        files.any(|file| matches!(file.source(), Source::Slot(_) | Source::Gzip(_)) && file.listed_key() == key)
     }
 
     /// Bytes of each batch that is being filled or did not come back.

@@ -1,14 +1,13 @@
-//! One file of a container's chain: which it is, how its bytes are had and how far it is done.
+//! One file of a container's chain: which it is, how its bytes are read and how far.
 
 use std::{
-    cmp::{Ordering, Reverse},
     fs::File,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use super::{UnknownFile, progress::Progress};
+use super::{UnknownFile, identity::Copy, progress::Progress};
 use crate::{
     model::{FileKey, Fingerprint, SavedFile},
     tail::chain::{
@@ -20,7 +19,7 @@ use crate::{
     tail::read::GzipReader,
 };
 
-/// How a file's bytes are had.
+/// How a file's bytes are read.
 #[derive(Debug)]
 pub enum Source {
     /// Not available: finished, remembered from an earlier run and not seen yet, or gone.
@@ -39,25 +38,25 @@ pub enum Source {
 #[derive(Debug)]
 pub struct ChainFile {
     /// The number that acknowledgements carry; unique while the program runs, and in the chain's order.
-    pub id: u64,
+    pub(super) id: u64,
     /// Where it lay when it was last listed.
-    pub path: PathBuf,
+    pub(super) path: PathBuf,
     /// What its name said then.
-    pub name: LogName,
-    /// How its bytes are had.
-    pub source: Source,
+    pub(super) name: LogName,
+    /// How its bytes are read.
+    pub(super) source: Source,
     /// How far it is read.
-    pub progress: Progress,
+    pub(super) progress: Progress,
     /// Its bytes on the disk when they were last asked for.
-    pub len: u64,
+    pub(super) len: u64,
     /// Since when its end is reached and nothing came.
-    pub at_end_since: Option<Instant>,
+    at_end_since: Option<Instant>,
     /// Since when every read of it has failed.
-    pub failing_since: Option<Instant>,
+    failing_since: Option<Instant>,
     /// A line does not go on after its end: what follows was given up, or belongs to another run of the container.
-    pub ends_lines: bool,
+    ends_lines: bool,
     /// Since when no name leads to it any more, so that only its being open keeps it on the disk.
-    pub deleted_since: Option<Instant>,
+    deleted_since: Option<Instant>,
     pub(super) key: FileKey,
     /// A listed file with the same beginning: its compressed form, or the copy that is made before it is truncated.
     pub(super) copy: Option<Box<Copy>>,
@@ -65,21 +64,6 @@ pub struct ChainFile {
     pub(super) first_timestamp_ns: Option<i64>,
     pub(super) modified_ns: i64,
     pub(super) missing_since: Option<Instant>,
-}
-
-/// A second file with the same content.
-#[derive(Debug)]
-pub(super) struct Copy {
-    pub(super) key: FileKey,
-    path: PathBuf,
-    modified_ns: i64,
-}
-
-impl Copy {
-    /// What was found under a listed name.
-    pub(super) fn of(listed: &ListedFile, inspected: &Inspected) -> Box<Self> {
-        Box::new(Self { key: inspected.key, path: listed.path.clone(), modified_ns: inspected.modified_ns })
-    }
 }
 
 impl ChainFile {
@@ -131,6 +115,119 @@ impl ChainFile {
             file.source = source(listed.name, inspected.file, start);
         }
         file
+    }
+
+    /// The number that acknowledgements carry; unique while the program runs, and in the chain's order.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Where it lay when it was last listed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What its name said when it was last listed.
+    pub fn name(&self) -> LogName {
+        self.name
+    }
+
+    /// How its bytes are read.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The reader's slot that has it open.
+    pub fn slot(&self) -> Option<Slot> {
+        if let Source::Slot(slot) = self.source { Some(slot) } else { None }
+    }
+
+    /// It is read by other means from now on. Returns those of before.
+    pub fn replace_source(&mut self, source: Source) -> Source {
+        std::mem::replace(&mut self.source, source)
+    }
+
+    /// How far it is read.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// For the moves of the cursor and of its end.
+    pub fn progress_mut(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    /// The bytes before `parsed` are parsed; the file was seen to reach to `seen`.
+    pub fn advance(&mut self, parsed: u64, seen: u64) {
+        if parsed > self.progress.parsed() {
+            self.at_end_since = None;
+        }
+        self.progress.advance(parsed, seen);
+    }
+
+    /// It is read again from where its cursor stands.
+    pub fn read_again(&mut self) {
+        self.at_end_since = None;
+        match &mut self.source {
+            Source::Gzip(gzip) => gzip.begin_again(self.progress.parsed()),
+            // Its name may still lead to it; where not, it is found missing.
+            Source::Closed if self.missing_since.is_none() => self.source = Source::Listed,
+            Source::Closed | Source::Listed | Source::Opened(_) | Source::Slot(_) => {}
+        }
+    }
+
+    /// Its bytes on the disk when they were last asked for.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Notes its bytes on the disk; returns whether they changed.
+    pub fn note_len(&mut self, len: u64) -> bool {
+        std::mem::replace(&mut self.len, len) != len
+    }
+
+    /// Notes whether a name leads to it.
+    pub fn note_named(&mut self, named: bool, now: Instant) {
+        if named {
+            self.deleted_since = None;
+        } else {
+            self.deleted_since.get_or_insert(now);
+        }
+    }
+
+    /// Since when no name leads to it any more, so that only its being open keeps it on the disk.
+    pub fn deleted_since(&self) -> Option<Instant> {
+        self.deleted_since
+    }
+
+    /// Its end is reached, now or as before. Returns since when nothing came.
+    pub fn note_end(&mut self, now: Instant) -> Instant {
+        *self.at_end_since.get_or_insert(now)
+    }
+
+    /// A read of it failed. Returns since when every one has.
+    pub fn note_failure(&mut self, now: Instant) -> Instant {
+        *self.failing_since.get_or_insert(now)
+    }
+
+    /// Whether its last read failed.
+    pub fn is_failing(&self) -> bool {
+        self.failing_since.is_some()
+    }
+
+    /// It could be read, or what could not be is passed over.
+    pub fn note_no_failure(&mut self) {
+        self.failing_since = None;
+    }
+
+    /// Whether a line may go on after its end: not where what follows was given up, or belongs to another run of the container.
+    pub fn set_ends_lines(&mut self, ends_lines: bool) {
+        self.ends_lines = ends_lines;
+    }
+
+    /// Whether a line that is held must be given out at its end. True once.
+    pub fn take_ends_lines(&mut self) -> bool {
+        std::mem::take(&mut self.ends_lines)
     }
 
     /// Whether it was listed in this run.
@@ -218,99 +315,19 @@ impl ChainFile {
         Ok(source(self.name, inspected.file, self.progress.parsed()))
     }
 
+    /// It is so long now, and read by `source`.
+    pub(super) fn go_on(&mut self, len: u64, source: Source) {
+        self.len = len;
+        self.at_end_since = None;
+        self.source = source;
+    }
+
     /// From now on it is read from `source`, which [`Self::open`] made.
     pub fn take_source(&mut self, source: Source) {
         self.key = self.listed_key();
         self.copy = None;
         self.source = source;
-    }
-
-    /// The file is one that is known: renamed, compressed, or seen by an earlier run. Returns its number where it had ended and has
-    /// grown since.
-    pub(super) fn recognise(&mut self, listed: &ListedFile, inspected: Inspected) -> Option<u64> {
-        self.path.clone_from(&listed.path);
-        self.name = listed.name;
-        self.first_timestamp_ns = crate::decode::first_timestamp_ns(&inspected.head);
-        self.modified_ns = inspected.modified_ns;
-        if self.is_open() {
-            // It is being read under its old inode, which the open file keeps alive.
-            self.copy = Some(Copy::of(listed, &inspected));
-            return None;
-        }
-        // Also that of a compressed copy: the old inode is free, and a new log file may have it already.
-        self.key = inspected.key;
-        self.copy = None;
-        let has_grown = !listed.name.gzip && inspected.len > self.progress.parsed();
-        let had_ended = self.progress.has_ended();
-        if has_grown || !had_ended {
-            self.len = inspected.len;
-            self.at_end_since = None;
-            self.source = source(listed.name, inspected.file, self.progress.parsed());
-        }
-        (has_grown && had_ended).then_some(self.id)
-    }
-
-    /// The file is certainly this one.
-    pub(super) fn take_name(&mut self, listed: &ListedFile) {
-        self.path.clone_from(&listed.path);
-        self.name = listed.name;
-        if !listed.name.gzip {
-            self.modified_ns = listed.modified_ns;
-        }
-        if !self.is_open() {
-            self.key = listed.key;
-            self.copy = None;
-            if matches!(self.source, Source::Listed) {
-                self.len = listed.len;
-            }
-        }
-    }
-
-    /// Whether a listed file is certainly this one, without looking into it: one that is held open has a key that no other
-    /// file can take; one that is not must lie where it lay and be as long as it may be.
-    pub(super) fn is_certainly(&self, listed: &ListedFile) -> bool {
-        if self.key != listed.key {
-            return false;
-        }
-        self.is_open() || (self.path == listed.path && self.is_listed() && self.may_be_unchanged(listed))
-    }
-
-    /// Whether a listed file was found to have the same content before.
-    pub(super) fn has_copy(&self, listed: &ListedFile) -> bool {
-        self.copy.as_ref().is_some_and(|copy| {
-            copy.key == listed.key && copy.path == listed.path && copy.modified_ns == listed.modified_ns
-        })
-    }
-
-    /// Whether a file that is not open can be the one that was left: by its length, or where that is of the compressed form,
-    /// or it is empty, by the time of its writing. Docker's next compressed file may have both the name and the freed inode of this
-    /// one, and so may the next log of a restart count.
-    fn may_be_unchanged(&self, listed: &ListedFile) -> bool {
-        match self.source {
-            _ if self.name.gzip || self.fingerprint.len == 0 => listed.modified_ns == self.modified_ns,
-            Source::Listed => listed.len >= self.progress.parsed(),
-            _ => listed.len == self.progress.parsed() && listed.modified_ns == self.modified_ns,
-        }
-    }
-
-    /// Takes the fingerprint again where the file was shorter than one when it was taken, read or not: while Loki is away a
-    /// file may be rotated and compressed before its first byte is parsed. `head`: its first bytes now.
-    pub fn extend_fingerprint(&mut self, head: impl FnOnce() -> io::Result<Vec<u8>>) {
-        let covers_all = u64::from(self.fingerprint.len) >= self.len.max(self.progress.seen());
-        if self.fingerprint.is_full() || self.fingerprint.len > 0 && covers_all {
-            return;
-        }
-        if let Ok(head) = head()
-            && self.begins_with(&head)
-        {
-            self.fingerprint = Fingerprint::of(&head);
-            self.first_timestamp_ns = self.first_timestamp_ns.or_else(|| crate::decode::first_timestamp_ns(&head));
-        }
-    }
-
-    /// Whether a file that begins with `head` may be this one; false where it was truncated and written anew.
-    pub fn begins_with(&self, head: &[u8]) -> bool {
-        self.fingerprint.len == 0 || self.fingerprint.matches(head)
+        self.deleted_since = None;
     }
 
     /// The file was truncated: what is in it from now on, under the number `id`, goes on with the open file. What was in it
@@ -345,61 +362,10 @@ impl ChainFile {
     pub fn is_missing_for(&self, least: Duration, now: Instant) -> bool {
         self.missing_since.is_some_and(|since| now.saturating_duration_since(since) >= least)
     }
-
-    /// When it began: its first record's time, or where it has none yet, when it was last touched.
-    pub(super) fn began_ns(&self) -> i64 {
-        self.first_timestamp_ns.unwrap_or(self.modified_ns)
-    }
-
-    /// Whether it comes after another file whose present name is not known: by the times of their first records.
-    pub(super) fn begins_after(&self, other: &Self) -> bool {
-        let key = |file: &Self| (file.name.restart, file.first_timestamp_ns.unwrap_or(i64::MAX));
-        key(self) > key(other)
-    }
-
-    /// Whether it comes after another file of its container, by this machine's clock: restart counts tell, unless they began
-    /// again at 0.
-    pub(super) fn is_after(&self, other: &Self, wall_ns: i64) -> bool {
-        match self.name.restart.cmp(&other.name.restart) {
-            Ordering::Equal => self.order() > other.order(),
-            Ordering::Less => began_anew(self.began_ns(), other.modified_ns, wall_ns),
-            Ordering::Greater => !began_anew(other.began_ns(), self.modified_ns, wall_ns),
-        }
-    }
-
-    /// The place in the chain: by restart, then rotated ones before the live one, Docker's by their number, the kubelet's by
-    /// what they begin with (its names run backwards when daylight saving ends). A file that began with no timestamp is
-    /// put by its time of modification, an empty one last.
-    pub(super) fn order(&self) -> (u32, bool, Reverse<u32>, i64, u64) {
-        let number = match self.name.age {
-            Age::RotatedByNumber(number) => number,
-            Age::RotatedByTime | Age::Live => 0,
-        };
-        let time = match self.first_timestamp_ns {
-            Some(timestamp_ns) => timestamp_ns,
-            None if self.len > 0 => self.modified_ns,
-            None => i64::MAX,
-        };
-        (self.name.restart, self.name.age == Age::Live, Reverse(number), time, self.id)
-    }
-}
-
-/// Whether restart counts began again at 0 between two logs: the one with the lower count began after the other one was last
-/// written to. Where it began in the future the clock was set back since, as a machine's without a battery is when the power
-/// fails, and times tell nothing.
-pub(super) fn began_anew(lower_began_ns: i64, higher_last_write_ns: i64, wall_ns: i64) -> bool {
-    const SECOND_NS: i64 = 1_000_000_000;
-    // The kernel stamps files by its last tick, up to 10 ms ago (`current_time` in fs/inode.c), the runtime its records by the
-    // exact time: a log may begin "after" the next one was made, if the container ended at once.
-    const TICK_NS: i64 = SECOND_NS / 10;
-    // Some file systems and archives keep whole seconds.
-    let keeps_seconds = higher_last_write_ns % SECOND_NS == 0;
-    let inexact_ns = if keeps_seconds { SECOND_NS } else { TICK_NS };
-    higher_last_write_ns.saturating_add(inexact_ns) < lower_began_ns && lower_began_ns <= wall_ns
 }
 
 /// `file`: none where it is not to be kept open.
-fn source(name: LogName, file: Option<File>, offset: u64) -> Source {
+pub(super) fn source(name: LogName, file: Option<File>, offset: u64) -> Source {
     match file {
         None => Source::Listed,
         Some(file) if name.gzip => Source::Gzip(Box::new(GzipReader::new(file, offset))),
