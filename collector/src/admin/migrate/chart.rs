@@ -49,6 +49,10 @@ const BY_ITSELF: [(&str, &str); 21] = [
 /// Values of Alloy's or the Agent's chart: those of the container lie in a group of their own, those of the pod in another.
 /// `prefix`: where they stand, `alloy-logs.`.
 pub fn of_alloy(values: &Tree, prefix: &str, origin: &mut Origin) {
+    let storage = Storage::of(values);
+    if let Some(storage) = &storage {
+        origin.positions_folder = Some(storage.folder.clone());
+    }
     read(values, prefix, &["alloy", "agent", "controller"], origin);
     for (group, others) in
         [("alloy", OF_ALLOY), ("agent", OF_ALLOY), ("controller", &["type", "podDisruptionBudget", "volumes"][..])]
@@ -57,9 +61,45 @@ pub fn of_alloy(values: &Tree, prefix: &str, origin: &mut Origin) {
         let group = &format!("{prefix}{group}");
         read(&pair.value, &format!("{group}."), others, origin);
         for own in pair.value.pairs().iter().filter(|own| others.contains(&own.key.as_str())) {
-            of_alloy_own(group, own, origin);
+            of_alloy_own(group, own, storage.as_ref(), origin);
         }
     }
+}
+
+/// What Alloy's storage path is mounted from, which has its positions.
+struct Storage {
+    /// The name of the volume.
+    volume: String,
+    /// The folder of the nodes.
+    folder: Tree,
+}
+
+impl Storage {
+    fn of(values: &Tree) -> Option<Self> {
+        let text =
+            |tree: &Tree, key: &str| tree.get(key)?.value.as_text().map(|text| text.trim_end_matches('/').to_owned());
+        let own = ["alloy", "agent"].into_iter().find_map(|group| Some((group, &values.get(group)?.value)));
+        let (group, own) = own?;
+        let path = text(own, "storagePath").unwrap_or_else(|| format!("/tmp/{group}"));
+        let mounts = own.get("mounts")?.value.get("extra")?.value.items();
+        let mount = mounts.iter().find(|mount| text(mount, "mountPath").is_some_and(|mounted| mounted == path))?;
+        let volume = text(mount, "name")?;
+        let volumes = values.get("controller")?.value.get("volumes")?.value.get("extra")?.value.items();
+        let found = volumes.iter().find(|item| text(item, "name").as_ref() == Some(&volume))?;
+        let folder = found.get("hostPath")?.value.get("path")?.value.clone();
+        Some(Self { volume, folder })
+    }
+}
+
+/// A list without the volume, or its mount, that holds Alloy's positions.
+fn without(storage: Option<&Storage>, list: &Tree, what: &str, origin: &mut Origin) -> Tree {
+    let Some(storage) = storage else { return list.clone() };
+    let is_it = |item: &&Tree| item.get("name").is_some_and(|pair| pair.value.as_text() == Some(&storage.volume));
+    let (own, others): (Vec<&Tree>, Vec<&Tree>) = list.items().iter().partition(is_it);
+    for item in own {
+        origin.taken(&item.place, what, "migrate.path: it holds Alloy's positions, which are taken over");
+    }
+    Tree { place: list.place.clone(), value: Value::List(others.into_iter().cloned().collect()) }
 }
 
 /// Values in the group of the container that have no counterpart of the same name.
@@ -75,19 +115,23 @@ const OF_ALLOY: &[&str] = &[
     "stabilityLevel",
 ];
 
-fn of_alloy_own(group: &str, pair: &Pair, origin: &mut Origin) {
+fn of_alloy_own(group: &str, pair: &Pair, storage: Option<&Storage>, origin: &mut Origin) {
     let what = format!("{group}.{}", pair.key);
     match pair.key.as_str() {
         "configMap" | "mode" => {}
         "mounts" => {
             origin.taken(&pair.place, &what, "mounted by Pilcrow's chart itself (hostPaths.logs, hostPaths.docker)");
             if let Some(extra) = pair.value.get("extra") {
-                volumes("extraVolumeMounts", &format!("{what}.extra"), &extra.value, origin);
+                let what = format!("{what}.extra");
+                let others = without(storage, &extra.value, &what, origin);
+                volumes("extraVolumeMounts", &what, &others, origin);
             }
         }
         "volumes" => {
             if let Some(extra) = pair.value.get("extra") {
-                volumes("extraVolumes", &format!("{what}.extra"), &extra.value, origin);
+                let what = format!("{what}.extra");
+                let others = without(storage, &extra.value, &what, origin);
+                volumes("extraVolumes", &what, &others, origin);
             }
         }
         "type" if pair.value.as_text() == Some("daemonset") => {

@@ -164,8 +164,14 @@ impl Import {
     /// Of a draft whose old collector's positions have a place on the node.
     #[must_use]
     pub fn of(draft: &Draft) -> Option<Self> {
-        let file = draft.positions.as_ref().filter(|positions| is_absolute(positions))?.value.as_text()?;
+        let positions = draft.positions.as_ref()?;
+        let file = positions.value.as_text()?;
         let folder = draft.positions_folder.as_ref().and_then(Tree::as_text);
+        if !is_absolute(positions) {
+            // Alloy's, below its storage path.
+            let (from, usual) = USUAL[1];
+            return folder.map(|folder| Self::From(from, Some(folder.to_owned()).filter(|folder| folder != usual)));
+        }
         if let Some((from, _)) = USUAL.iter().find(|(_, usual)| *usual == file) {
             return Some(Self::From(from, None));
         }

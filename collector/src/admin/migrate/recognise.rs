@@ -155,7 +155,7 @@ fn of_document(root: &Tree, text: &Text<'_>, depth: usize, pieces: &mut Vec<Piec
 
 /// A chart of charts, such as loki-stack, has the values of each under its name.
 fn of_charts(root: &Tree, text: &Text<'_>, depth: usize, pieces: &mut Vec<Piece>) -> Result<(), Vec<Fault>> {
-    for key in ["promtail", "alloy", "grafana-agent", "k8s-monitoring"] {
+    for key in ["promtail", "alloy", "grafana-agent", "k8s-monitoring", "loki-stack"] {
         let Some(values) = at(root, &[key]).filter(|values| !values.pairs().is_empty()) else { continue };
         if at(values, &["enabled"]).and_then(Tree::as_text) == Some("false") {
             continue;
@@ -222,11 +222,38 @@ fn of_installation(
             None => of_document(values, text, depth + 1, pieces)?,
         }
     }
+    of_workload(root, pieces);
     // Other installations have nothing to do with it.
     if pieces.len() > before || is_of_collector(root) {
         beside(root, pieces);
     }
     Ok(())
+}
+
+/// Arguments of a collector's own pods, which change what its file says.
+fn of_workload(root: &Tree, pieces: &mut Vec<Piece>) {
+    const COLLECTORS: [&str; 3] = ["promtail", "alloy", "agent"];
+    let kind = root.get("kind").and_then(|pair| pair.value.as_text()).unwrap_or("");
+    let containers = at(root, &["spec", "template", "spec", "containers"]).map(Tree::items).unwrap_or_default();
+    for container in containers {
+        let image = at(container, &["image"]).and_then(Tree::as_text).unwrap_or("");
+        let name = image.rsplit('/').next().and_then(|name| name.split([':', '@']).next()).unwrap_or("");
+        if !COLLECTORS.contains(&name) {
+            continue;
+        }
+        for argument in at(container, &["args"]).map(Tree::items).unwrap_or_default() {
+            let text = argument.as_text().unwrap_or("");
+            let word = text.trim_start_matches('-').split('=').next().unwrap_or("");
+            let is_of_file = ["config.file", "config.expand-env", "server.http", "storage.path"];
+            if !text.starts_with('-') || is_of_file.iter().any(|own| word.starts_with(own)) {
+                continue;
+            }
+            let text = format!(
+                "{word} is an argument of the {kind}, and not read here: write what it says into the file that is converted"
+            );
+            note(pieces, &argument.place, &format!("{kind} args"), text);
+        }
+    }
 }
 
 /// What an Application of Argo CD is made of.
@@ -253,8 +280,9 @@ fn beside(root: &Tree, pieces: &mut Vec<Piece>) {
     for item in at(root, &["spec", "valuesFrom"]).map(Tree::items).unwrap_or_default() {
         let text = |key: &str| at(item, &[key]).and_then(Tree::as_text).unwrap_or("");
         let (kind, name) = (text("kind"), text("name"));
+        let of = if text("targetPath").is_empty() { String::new() } else { format!(" ({})", text("targetPath")) };
         let text = format!(
-            "values that are in the {kind} {name} count too, and are not read here: convert what is installed, helm get values RELEASE | \
+            "values that are in the {kind} {name} count too{of}, and are not read here: convert what is installed, helm get values RELEASE | \
              pilcrow migrate --values -"
         );
         note(pieces, &item.place, "spec.valuesFrom", text);

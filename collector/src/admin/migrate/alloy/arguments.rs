@@ -121,7 +121,14 @@ impl<'a> Converter<'_, 'a> {
 
     fn unknown_argument(&mut self, place: &Place, name: &str, meant: Option<&str>) {
         let text = "is not known, neither here nor in Alloy's documentation when this was written; left out";
-        let text = meant.map_or_else(|| text.to_owned(), |meant| format!("{text}; did you mean {meant}?"));
+        let text = match meant {
+            None => text.to_owned(),
+            // A block where Alloy has an argument, or the other way round.
+            Some(meant) if name.rsplit(['.', ' ']).next() == Some(meant) => {
+                format!("is of another form than Alloy's {meant} (a block or an argument), and left out")
+            }
+            Some(meant) => format!("{text}; did you mean {meant}?"),
+        };
         self.not_possible(place, name, &text);
     }
 

@@ -98,7 +98,7 @@ fn take_out(draft: &mut Draft, problem: &Problem) -> bool {
             }
             let missing = if is_it(&setting.key) { String::new() } else { format!("{} ", problem.key) };
             let text = format!("{}: {missing}{}", setting.key, problem.message);
-            findings.retain(|finding| finding.kind != Kind::Taken || finding.what != setting.from);
+            findings.retain(|finding| finding.kind == Kind::NotPossible || finding.what != setting.from);
             findings.push(Finding::new(Kind::NotPossible, &setting.value.place, setting.from, text));
             true
         }

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::{
     defaults,
     metadata::{self, Made, Step},
+    others,
     version::Version,
 };
 use crate::{
@@ -366,59 +367,10 @@ impl<'r> Reader<'r> {
 
     /// Everything else.
     fn rest(&mut self) {
-        const READ: [&str; 16] = [
-            "annotationSelector",
-            "annotations",
-            "collector",
-            "destinations",
-            "discoveryMethod",
-            "enabled",
-            "excludeNamespaces",
-            "extraDiscoveryRules",
-            "extraLogProcessingStages",
-            "labelSelectors",
-            "labels",
-            "labelsToKeep",
-            "namespaces",
-            "onlyGatherNewLogLines",
-            "staticLabels",
-            "structuredMetadata",
-        ];
-        let is_set = |pair: &&Pair| match &pair.value.value {
-            Value::Nothing => false,
-            Value::Group(pairs) => !pairs.iter().all(|pair| pair.value.as_text() == Some("false")),
-            Value::List(items) => !items.is_empty(),
-            Value::Text(text) => !text.is_empty(),
-        };
-        for pair in self.feature.values.pairs().iter().filter(is_set).filter(|pair| !READ.contains(&pair.key.as_str()))
-        {
-            let (kind, text) = match pair.key.as_str() {
-                "gatherMethod" | "volumeGatherSettings" | "nodeSelectors" => {
-                    (Kind::Taken, "each Pilcrow reads the files of its own node, never the API")
-                }
-                "defaultLogFormat" => (Kind::Taken, "Pilcrow detects by itself which runtime wrote a log"),
-                "cri" => (Kind::Changed, "Pilcrow joins pieces of lines itself, up to lines.max_bytes"),
-                "attachNamespaceMetadata"
-                | "attachNodeMetadata"
-                | "namespaceLabels"
-                | "namespaceAnnotations"
-                | "nodeLabels"
-                | "nodeAnnotations" => (
-                    Kind::NotPossible,
-                    "cannot be told: Pilcrow asks the Kubernetes API for pods only; write fixed values to labels",
-                ),
-                "staticLabelsFrom" => (
-                    Kind::NotPossible,
-                    "has expressions of Alloy, which only Alloy knows the values of: write the values themselves to labels",
-                ),
-                "secretFilter" if at(&pair.value, &["enabled"]).and_then(Tree::as_text) != Some("true") => continue,
-                "secretFilter" => (
-                    Kind::NotPossible,
-                    "Pilcrow finds no secrets by itself: write a replace stage for each kind, or keep Alloy for these pods",
-                ),
-                _ => (Kind::Changed, "has no counterpart; left out"),
-            };
-            self.find(kind, &pair.place, &pair.key, text);
+        for pair in self.feature.values.pairs() {
+            if let Some((kind, text)) = others::told(pair) {
+                self.find(kind, &pair.place, &pair.key, &text);
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ mod defaults;
 mod destinations;
 mod feature;
 mod metadata;
+mod others;
 mod version;
 
 use self::{feature::Feature, version::Version};
@@ -73,6 +74,9 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
         let (kind, text) = match OTHER_LOGS.iter().find(|(name, _)| *name == key) {
             _ if known || is_off => continue,
             Some((_, text)) if is_on(key) => (Kind::NotPossible, *text),
+            _ if ["logs", "externalServices"].contains(&key) => {
+                (Kind::Changed, "is of the chart 1.x, and does nothing beside keys of later versions; left out")
+            }
             _ if is_on(key) => {
                 (Kind::Changed, "stays with the chart, as it collects no pod logs; turn the pod logs off there")
             }

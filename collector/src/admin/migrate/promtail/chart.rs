@@ -60,7 +60,7 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
     if let Some(file) =
         at(config, &["file"]).filter(|file| file.as_text().is_some_and(|text| text.contains("scrape_configs:\n  -")))
     {
-        for root in template::filled(outer, file, values)?.documents()? {
+        for root in template::filled(outer, file, &with_defaults(values)?)?.documents()? {
             super::read(&root, origin);
         }
         return Ok(());
@@ -90,7 +90,7 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
         let Some(value) = at(snippets, &[key]) else { continue };
         let what = format!("config.snippets.{key}");
         let lists = match value.as_text() {
-            Some(_) => template::filled(outer, value, values)?.documents()?,
+            Some(_) => template::filled(outer, value, &with_defaults(values)?)?.documents()?,
             None => vec![value.clone()],
         };
         for list in lists {
@@ -275,6 +275,45 @@ fn default_job(snippets: &Tree, origin: &mut Origin) -> Result<(), Vec<Fault>> {
     let pipeline = Pipeline { name, place, source, relabel, stages, clients, settings, positions, findings };
     origin.pipelines.push(pipeline);
     Ok(())
+}
+
+/// The values with those of the chart that its own templates name.
+fn with_defaults(values: &Tree) -> Result<Tree, Vec<Fault>> {
+    let place = &values.place;
+    let defaults = "{serverPort: 3101, logLevel: info, logFormat: logfmt, snippets: {pipelineStages: [{cri: {}}], addScrapeJobLabel: false}}";
+    let mut defaults = yaml::documents(&Text { place: place.clone(), text: defaults })?;
+    let built_in =
+        yaml::documents(&Text { place: place.clone(), text: relabel::built_in_yaml(Preset::PromtailChart) })?;
+    let is_ours = |rule: &&Tree| {
+        !rule
+            .get("source_labels")
+            .is_some_and(|pair| pair.value.items().iter().any(|name| name.as_text() == Some("__meta_pilcrow_stream")))
+    };
+    let common = built_in.iter().flat_map(|list| list.items().iter().skip(4)).filter(is_ours).cloned().collect();
+    let Some(mut config) = defaults.pop() else { return Ok(values.clone()) };
+    let common = Pair {
+        key: "common".into(),
+        place: place.clone(),
+        value: Tree { place: place.clone(), value: Value::List(common) },
+    };
+    add(
+        &mut config,
+        Tree::group(place, [("snippets", Tree { place: place.clone(), value: Value::Group(vec![common]) })]),
+    );
+    let mut values = values.clone();
+    add(&mut values, Tree::group(place, [("config", config.with_place(place))]));
+    Ok(values)
+}
+
+/// Adds keys that are not there.
+fn add(to: &mut Tree, defaults: Tree) {
+    let (Value::Group(own), Value::Group(more)) = (&mut to.value, defaults.value) else { return };
+    for pair in more {
+        match own.iter_mut().find(|known| known.key == pair.key) {
+            None => own.push(pair),
+            Some(known) => add(&mut known.value, pair.value),
+        }
+    }
 }
 
 /// The rules that the chart puts before `common`: those of the preset up to the component. They have no place in the values.

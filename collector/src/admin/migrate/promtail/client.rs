@@ -4,7 +4,7 @@ use super::{
     keys,
     walk::{ToRead, Walk},
 };
-use crate::admin::migrate::origin::{Client, Finding, Kind, Origin, Pair, Setting, Tree, Value};
+use crate::admin::migrate::origin::{Client, Finding, Kind, Origin, Pair, Setting, Tree, Value, our_variable_name};
 
 /// Where a secret that stood in the old file is expected now.
 pub const PASSWORD_FILE: &str = "/etc/pilcrow/password";
@@ -23,6 +23,7 @@ pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
     if !group.is_group(what, &mut origin.findings) {
         return;
     }
+    let group = &group.map_texts(&braced);
     let (name, place) = (what.to_owned(), group.place.clone());
     let (settings, labels, chart, findings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut client = Client { name, place, settings, labels, chart, findings };
@@ -71,6 +72,28 @@ pub fn without_user(address: &Address) -> String {
         Password::Variable(variable) => format!("the password that {variable} stands for"),
     };
     format!("loki.url without the user, who is in loki.basic_auth: write {password} to the file {PASSWORD_FILE}")
+}
+
+/// `$NAME` as `${NAME}`: for Promtail with `-config.expand-env` both are variables.
+pub fn braced(text: &str) -> String {
+    let mut new = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('$') {
+        new.push_str(before);
+        let name: String =
+            behind.chars().take_while(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_').collect();
+        let ends = !behind[name.len()..].starts_with(|c: char| c.is_ascii_alphabetic());
+        if name.len() > 1 && ends && name.starts_with(|c: char| c.is_ascii_uppercase()) {
+            new.push_str(&format!("${{{}}}", our_variable_name(&name)));
+            rest = &behind[name.len()..];
+        } else {
+            // Two are a plain one.
+            let doubled = usize::from(behind.starts_with('$'));
+            new.push_str(&"$$"[..1 + doubled]);
+            rest = &behind[doubled..];
+        }
+    }
+    new + rest
 }
 
 /// The text with what stands in braces of variables hidden; each byte stays where it is.
@@ -195,6 +218,20 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_without_braces_get_them() {
+        for (text, expected) in [
+            ("http://$LOKI_HOST:3100/x", "http://${LOKI_HOST}:3100/x"),
+            ("$HOSTNAME", "${NODE_NAME}"),
+            ("${A}$B", "${A}$B"),
+            ("$$LOKI_HOST", "$$LOKI_HOST"),
+            ("a$", "a$"),
+            ("$Ab", "$Ab"),
+        ] {
+            assert_eq!(braced(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_user_is_taken_out_of_an_address_also_where_variables_have_defaults() {

@@ -10,7 +10,7 @@ pub mod template;
 pub mod walk;
 
 pub use self::{
-    client::{PASSWORD_FILE, TOKEN_FILE, secret_variable, with_user, without_user},
+    client::{PASSWORD_FILE, TOKEN_FILE, braced, secret_variable, with_user, without_user},
     scrape::fixed,
 };
 
