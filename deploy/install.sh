@@ -4,9 +4,9 @@
 #   deploy/install.sh --loki http://loki.monitoring:3100 --cluster home-k8s
 #   deploy/install.sh --from promtail
 #
-# It checks first (kubectl, helm, rights, Loki, other collectors), then installs, waits until every node's pod is ready, and
-# prints how to look at it. With --from it converts the configuration of a Promtail or an Alloy, installs beside it, and goes on
-# where that one is. `--help` lists all options.
+# It checks first (kubectl, helm, rights, Loki, Secrets, other collectors), then installs, waits until every node's pod is ready, and
+# shows what Loki has accepted. With --from it converts the configuration of a Promtail or an Alloy, installs beside it, and goes on
+# where that one is. `--help` lists all options. It needs the files beside it: run it in a clone of the repository.
 set -eu
 
 usage() {
@@ -25,7 +25,9 @@ A second run keeps the values of the first one, but for those that it is given.
   --image NAME[:TAG]  the image [the chart's default: localhost/pilcrow, which every node must have]
   --values FILE       more values for the chart; may be repeated
   --set KEY=VALUE     one more value; may be repeated
+  --kubeconfig FILE   the cluster's kubeconfig [that of kubectl]
   --context NAME      the kubeconfig's context [the current one]
+  --grafana URL       Grafana's address, for a link to the lines in its data source Loki
   --timeout DURATION  how long to wait for the pods [3m]
   --no-wait           do not wait for the pods
   --skip-loki-check   do not check whether Loki answers
@@ -48,8 +50,9 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 folder=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 chart=$folder/helm/pilcrow
+[ -r "$chart/Chart.yaml" ] || die "the chart is not beside this script: run it in a clone of the repository, as deploy/install.sh"
 loki=${LOKI_URL:-}
-namespace=pilcrow release=pilcrow cluster='' image='' context='' timeout=3m
+namespace=pilcrow release=pilcrow cluster='' image='' kubeconfig='' context='' grafana='' timeout=3m
 wait=yes check_loki=yes dry_run='' show_others=''
 from='' from_release='' from_namespace='' from_path='' collector_label=''
 # Helm's further arguments, one a line: a POSIX shell has one list only, and that holds our own.
@@ -67,7 +70,9 @@ while [ $# -gt 0 ]; do
     --image) needs_value "$@"; image=$2; shift ;;
     --values) needs_value "$@"; [ -r "$2" ] || die "cannot read the values file $2"; add "--values=$2"; shift ;;
     --set) needs_value "$@"; add "--set=$2"; shift ;;
+    --kubeconfig) needs_value "$@"; kubeconfig=$2; shift ;;
     --context) needs_value "$@"; context=$2; shift ;;
+    --grafana) needs_value "$@"; grafana=${2%/}; shift ;;
     --timeout) needs_value "$@"; timeout=$2; shift ;;
     --no-wait) wait='' ;;
     --skip-loki-check) check_loki='' ;;
@@ -84,17 +89,42 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-kube() { kubectl ${context:+--context "$context"} "$@"; }
-with_helm() { helm ${context:+--kube-context "$context"} "$@"; }
+# One word of a command, as a shell takes it.
+word() {
+  case $1 in
+    '' | *[!A-Za-z0-9_./:=@%+,-]*) printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")" ;;
+    *) printf '%s' "$1" ;;
+  esac
+}
+# For commands that are printed: they must find the same cluster and release.
+to_cluster=${kubeconfig:+ --kubeconfig $(word "$kubeconfig")}
+kubectl_text="kubectl$to_cluster${context:+ --context $(word "$context")}"
+helm_text="helm$to_cluster${context:+ --kube-context $(word "$context")}"
+to_release=$to_cluster${context:+ --context $(word "$context")}
+[ "$namespace" = pilcrow ] || to_release="$to_release --namespace $namespace"
+[ "$release" = pilcrow ] || to_release="$to_release --release $release"
+again="$0$to_release"
+
+kube() { kubectl ${kubeconfig:+--kubeconfig "$kubeconfig"} ${context:+--context "$context"} "$@"; }
+with_helm() { helm ${kubeconfig:+--kubeconfig "$kubeconfig"} ${context:+--kube-context "$context"} "$@"; }
 
 # Commands that change something; with --dry-run they are only printed.
+show() {
+  printf '$ %s' "$1"
+  shift
+  for argument in "$@"; do printf ' %s' "$(word "$argument")"; done
+  printf '\n'
+}
 change_by_kubectl() {
-  say "\$ kubectl $*"
+  show "$kubectl_text" "$@"
   [ -n "$dry_run" ] || kube "$@"
 }
+# Helm's own notes do not know of --context; what they say is printed at the end.
 change_by_helm() {
-  say "\$ helm $*"
-  [ -n "$dry_run" ] || with_helm "$@"
+  show "$helm_text" "$@"
+  [ -z "$dry_run" ] || return 0
+  told=$(with_helm "$@") || die "Helm could not install it: see above"
+  say "$told" | sed '/^NOTES:$/,$d'
 }
 
 check_tools() {
@@ -102,7 +132,7 @@ check_tools() {
   command -v helm >/dev/null ||
     die "helm is not installed: https://helm.sh/docs/intro/install/ (or: kubectl apply -f deploy/manifests/pilcrow.yaml)"
   kube get --raw /version >/dev/null ||
-    die "the cluster does not answer; is this the right kubeconfig and context? (kubectl config get-contexts)"
+    die "the cluster does not answer; is this the right kubeconfig and context? ($kubectl_text config get-contexts)"
 }
 
 check_rights() {
@@ -149,19 +179,19 @@ tell_of_others() {
     case $kind in
       release)
         say "  Helm release $name in $ns ($what)"
-        say "    what it does:  helm -n $ns get values $name"
-        say "    to remove it:  helm -n $ns uninstall $name"
+        say "    what it does:  $helm_text -n $ns get values $name"
+        say "    to remove it:  $helm_text -n $ns uninstall $name"
         ;;
       daemonset)
         say "  DaemonSet $name in $ns, not by Helm"
-        say "    what it does:  kubectl -n $ns describe daemonset $name"
-        say "    to remove it:  kubectl -n $ns delete daemonset $name"
+        say "    what it does:  $kubectl_text -n $ns describe daemonset $name"
+        say "    to remove it:  $kubectl_text -n $ns delete daemonset $name"
         ;;
     esac
   done
-  cat <<'TEXT'
+  cat <<TEXT
 Two collectors side by side do no harm, but every line is stored once for each set of labels. To migrate:
-  1. install.sh --from promtail (or alloy) converts its configuration, installs Pilcrow beside it and goes on where it is.
+  1. $again --from promtail (or alloy) converts its configuration, installs Pilcrow beside it and goes on where it is.
      docs/migration.md has each step by hand. Pilcrow collects logs only; keep Alloy for metrics, traces and profiles.
   2. Check Pilcrow's lines in Grafana, and then remove the other one.
 TEXT
@@ -169,6 +199,12 @@ TEXT
 
 # A name of this cluster (NAME.NAMESPACE, NAME.NAMESPACE.svc…) is looked up as a Service, anything else is asked from here.
 check_that_loki_answers() {
+  case $loki in
+    *"\${"*)
+      say "Whether Loki answers was not checked: its address has a variable in it."
+      return
+      ;;
+  esac
   rest=${loki#*://}
   host=${rest%%/*}
   name=${host%%:*}
@@ -181,10 +217,10 @@ check_that_loki_answers() {
   esac
   if [ "$service" != "$name" ] && kube get namespace "$in_namespace" >/dev/null 2>&1; then
     kube -n "$in_namespace" get service "$service" >/dev/null 2>&1 ||
-      die "there is no Service $service in the namespace $in_namespace (--loki $loki); kubectl -n $in_namespace get services"
+      die "there is no Service $service in the namespace $in_namespace (--loki $loki); $kubectl_text -n $in_namespace get services"
     addresses=$(kube -n "$in_namespace" get endpoints "$service" -o 'jsonpath={.subsets[*].addresses[*].ip}' 2>/dev/null)
     [ -n "$addresses" ] ||
-      die "the Service $service in $in_namespace has no ready pod; see kubectl -n $in_namespace get pods, or --skip-loki-check"
+      die "the Service $service in $in_namespace has no ready pod; see $kubectl_text -n $in_namespace get pods, or --skip-loki-check"
     say "Loki is the Service $service in $in_namespace, and has ready pods."
     return
   fi
@@ -205,7 +241,7 @@ make_namespace() {
     case $enforced in
       baseline | restricted)
         die "the namespace $namespace enforces pod security $enforced, which forbids hostPath volumes; take another with \
---namespace, or: kubectl label --overwrite namespace $namespace pod-security.kubernetes.io/enforce=privileged"
+--namespace, or: $kubectl_text label --overwrite namespace $namespace pod-security.kubernetes.io/enforce=privileged"
         ;;
     esac
     return
@@ -215,21 +251,25 @@ make_namespace() {
   change_by_kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=privileged
 }
 
-# Whether the release is there already. Helm before 3.14 cannot keep its values and take new defaults from the chart.
-keeps_values() {
-  with_helm status "$release" --namespace "$namespace" >/dev/null 2>&1 || return 1
-  with_helm upgrade --help 2>/dev/null | grep -q -- --reset-then-reuse-values
+# Sets `is_installed`, and `before` to the values that the release was given. Helm before 3.14 cannot keep these and take new defaults
+# from the chart.
+look_at_release() {
+  is_installed='' before=''
+  with_helm status "$release" --namespace "$namespace" >/dev/null 2>&1 || return 0
+  is_installed=yes
+  before=$(with_helm get values "$release" --namespace "$namespace" -o yaml 2>/dev/null) || before=''
+  with_helm upgrade --help 2>/dev/null | grep -q -- --reset-then-reuse-values ||
+    die "the release $release is there already, and this Helm cannot keep its values: update Helm to 3.14 or newer"
 }
 
-install() {
+# Calls $1 with the arguments of Helm.
+install_by() {
+  how=$1
   set -- upgrade --install "$release" "$chart" --namespace "$namespace"
-  if keeps_values; then
-    set -- "$@" --reset-then-reuse-values
-  elif [ -z "$from" ]; then
-    loki_given=$loki
-  fi
+  [ -z "$is_installed" ] || set -- "$@" --reset-then-reuse-values
   if [ -n "$from" ]; then
-    set -- "$@" "--values=$converted" --set-string "migrate.from=$from" --set-string importPositions.file=
+    [ -z "$conversion_is_new" ] || set -- "$@" "--values=$converted"
+    set -- "$@" --set-string "migrate.from=$from" --set-string importPositions.file=
     [ -z "$from_path" ] || set -- "$@" --set-string "migrate.path=$from_path"
     [ -z "$collector_label" ] || set -- "$@" --set-string labels.collector=pilcrow
   fi
@@ -248,7 +288,7 @@ install() {
   done <<MORE
 $more
 MORE
-  change_by_helm "$@"
+  "$how" "$@"
 }
 
 # An image without a registry must be on every node. A node lists its 50 largest images only, so that this is no more than a hint.
@@ -267,47 +307,6 @@ check_that_nodes_have_the_image() {
     done
 }
 
-# daemonset.apps/NAME
-daemonset_of_release() {
-  kube -n "$namespace" get daemonsets -o name \
-    -l "app.kubernetes.io/instance=$release,app.kubernetes.io/name=pilcrow"
-}
-
-wait_until_ready() {
-  daemonset=$(daemonset_of_release)
-  [ -n "$daemonset" ] || die "the release $release has no DaemonSet in $namespace; helm -n $namespace status $release"
-  if ! kube -n "$namespace" rollout status "$daemonset" --timeout "$timeout"; then
-    kube -n "$namespace" get pods -o wide -l "app.kubernetes.io/instance=$release" >&2 || true
-    kube -n "$namespace" logs "$daemonset" --tail 20 >&2 || true
-    die "not every pod is ready after $timeout. ErrImagePull: the node has no such image (docs/install.md). Running but not \
-ready: its log says what Loki answers (docs/operations.md)"
-  fi
-}
-
-# What is proved of the installation: its nodes, and what one of them has sent.
-show_proof() {
-  daemonset=$(daemonset_of_release)
-  ready=$(kube -n "$namespace" get "$daemonset" -o 'jsonpath={.status.numberReady} of {.status.desiredNumberScheduled}' 2>/dev/null)
-  say "Nodes with a ready pod: ${ready:-not known}"
-  say "On one of them:"
-  kube -n "$namespace" exec "$daemonset" -- /pilcrow status 2>&1 | sed 's/^/  /' || true
-}
-
-tell_how_to_look() {
-  where=$(daemonset_of_release)
-  cluster=$(with_helm get values "$release" --namespace "$namespace" --all -o yaml 2>/dev/null | value_of labels cluster)
-  cat <<TEXT
-
-What each node uses, what it fell back to, and why:
-  kubectl -n $namespace logs -l app.kubernetes.io/instance=$release --prefix --tail 20
-What a node offers, and how to fix what is missing:
-  kubectl -n $namespace exec $where -- /pilcrow doctor --config /etc/pilcrow/pilcrow.yaml
-The lines, in Grafana:
-  {${cluster:+cluster=\"$cluster\", }namespace="kube-system"}
-If something is wrong: docs/operations.md. To remove it all: deploy/uninstall.sh
-TEXT
-}
-
 check_tools
 if [ -n "$show_others" ]; then
   tell_of_others
@@ -318,24 +317,29 @@ case $from in
   *) usage >&2; die "--from must be promtail or alloy, it is $from" ;;
 esac
 loki_given=$loki
+# shellcheck source=deploy/needs.sh
+. "$folder/needs.sh"
+# shellcheck source=deploy/proof.sh
+. "$folder/proof.sh"
 
+look_at_release
 if [ -n "$from" ]; then
   # shellcheck source=deploy/migrate.sh
   . "$folder/migrate.sh"
   step "Converting the configuration of $from"
   find_release
+  find_workload
   convert
-  [ -n "$from_path" ] || from_path=$(positions_folder)
-  [ -n "$loki" ] || loki=$(value_of loki url <"$converted")
+  choose_between_old_and_new
 fi
-if [ -z "$loki" ]; then
-  loki=$(with_helm get values "$release" --namespace "$namespace" -o yaml 2>/dev/null | value_of loki url)
-fi
+[ -n "$loki" ] || loki=$(say "$before" | value_of loki url)
 case $loki in
-  http://?* | https://?*) ;;
+  http://?* | https://?* | *"\${"*) ;;
   '') usage >&2; die "say where Loki is: --loki http://loki.monitoring:3100" ;;
-  *"\${"*) die "the configuration has Loki's address in a variable ($loki): give the address by --loki" ;;
   *) die "--loki must begin with http:// or https://, it is $loki" ;;
+esac
+case ${loki#*://} in
+  *@*) die "Loki's address has a user in it: give it without by --loki, and make a Secret for loki.basicAuth (docs/install.md, Secrets)" ;;
 esac
 
 step "Checking the cluster"
@@ -346,12 +350,14 @@ check_that_nodes_have_the_image
 
 step "Installing"
 make_namespace
-install
+check_needs
+install_by change_by_helm
 
 if [ -n "$dry_run" ]; then
   say "Nothing was changed in the cluster: --dry-run."
   exit 0
 fi
+[ -z "$from" ] || remember_conversion
 if [ -n "$wait" ]; then
   step "Waiting for the pods"
   wait_until_ready

@@ -8,6 +8,7 @@ Usage: uninstall.sh [options]
 
   --namespace NAME    where it is [pilcrow]
   --release NAME      Helm's name for it [pilcrow]
+  --kubeconfig FILE   the cluster's kubeconfig [that of kubectl]
   --context NAME      the kubeconfig's context [the current one]
   --delete-namespace  also delete the namespace, with everything in it
   --dry-run           print what would be done
@@ -17,12 +18,13 @@ USAGE
 say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-namespace=pilcrow release=pilcrow context='' dry_run='' delete_namespace=''
+namespace=pilcrow release=pilcrow kubeconfig='' context='' dry_run='' delete_namespace=''
 needs_value() { [ -n "${2:-}" ] || die "$1 needs a value; see --help"; }
 while [ $# -gt 0 ]; do
   case $1 in
     --namespace) needs_value "$@"; namespace=$2; shift ;;
     --release) needs_value "$@"; release=$2; shift ;;
+    --kubeconfig) needs_value "$@"; kubeconfig=$2; shift ;;
     --context) needs_value "$@"; context=$2; shift ;;
     --delete-namespace) delete_namespace=yes ;;
     --dry-run) dry_run=yes ;;
@@ -32,16 +34,17 @@ while [ $# -gt 0 ]; do
   shift
 done
 
-kube() { kubectl ${context:+--context "$context"} "$@"; }
-with_helm() { helm ${context:+--kube-context "$context"} "$@"; }
+kube() { kubectl ${kubeconfig:+--kubeconfig "$kubeconfig"} ${context:+--context "$context"} "$@"; }
+with_helm() { helm ${kubeconfig:+--kubeconfig "$kubeconfig"} ${context:+--kube-context "$context"} "$@"; }
+of_cluster=${kubeconfig:+ --kubeconfig $kubeconfig}
 
 # Commands that change something; with --dry-run they are only printed.
 change_by_kubectl() {
-  say "\$ kubectl $*"
+  say "\$ kubectl$of_cluster${context:+ --context $context} $*"
   [ -n "$dry_run" ] || kube "$@"
 }
 change_by_helm() {
-  say "\$ helm $*"
+  say "\$ helm$of_cluster${context:+ --kube-context $context} $*"
   [ -n "$dry_run" ] || with_helm "$@"
 }
 

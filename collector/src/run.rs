@@ -57,15 +57,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let standby = Standby { status: &status, served: &served, signals: &mut signals };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
-    let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
-    let notifier = Backend::new(&opened.backend, opened.fallback_reason.clone());
-    metrics.tail.signal_backend.get_or_create(&notifier).set(1);
-    if config.debug.drop_signals > 0.0 {
-        tracing::warn!(
-            share = config.debug.drop_signals,
-            "debug.drop_signals: signals are dropped on purpose; the sweep finds those files later"
-        );
-    }
+    let (signal, notifier) = open_notifier(&config, &metrics)?;
     let access = open_kubernetes(&runtime, &config, &metrics.watch)?;
     let annotations = config.kubernetes.annotations.allow.clone();
     let annotated = (!annotations.is_empty()).then(|| compiled::annotated(Arc::clone(&config), pipeline.as_ref()));
@@ -82,7 +74,7 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         health: Arc::clone(&health),
         watches_pods: access.is_some(),
     };
-    let (reader, ends) = Reader::start(common, opened.signal, saved)?;
+    let (reader, ends) = Reader::start(common, signal, saved)?;
     let stop = ends.stop;
     let Backend { backend, fallback_reason } = notifier;
     let facts = Facts { notifier: BackendRow { backend, fallback_reason }, ..Facts::of(&config) };
@@ -122,6 +114,20 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     }
     tracing::info!("pilcrow ends");
     Ok(())
+}
+
+/// What tells that files grew, and what it is.
+fn open_notifier(config: &Config, metrics: &PartMetrics) -> anyhow::Result<(notify::AnySignal, Backend)> {
+    let opened = notify::open(config.signal, &config.paths.pods, &config.paths.state)?;
+    let backend = Backend::new(&opened.backend, opened.fallback_reason);
+    metrics.tail.signal_backend.get_or_create(&backend).set(1);
+    if config.debug.drop_signals > 0.0 {
+        tracing::warn!(
+            share = config.debug.drop_signals,
+            "debug.drop_signals: signals are dropped on purpose; the sweep finds those files later"
+        );
+    }
+    Ok((opened.signal, backend))
 }
 
 /// Access to the Kubernetes API, where the configuration wants it and it works.

@@ -6,6 +6,7 @@ mod book;
 mod build;
 mod cargo_tool;
 mod chaos;
+mod chart_readme;
 mod conformance;
 mod cross;
 mod demo;

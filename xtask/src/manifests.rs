@@ -1,13 +1,13 @@
 //! `cargo xtask manifests`: deploy/manifests, rendered from the chart for those who use kubectl or kustomize.
 //!
-//! In: the chart. Out: pilcrow.yaml and monitoring.yaml there, and deploy/k3s/pilcrow.yaml, or with `--check` an error when they
-//! are not what the chart makes today. kustomization.yaml beside them is written by hand.
+//! In: the chart. Out: pilcrow.yaml and monitoring.yaml there, deploy/k3s/pilcrow.yaml and the values in the chart's README.md, or with
+//! `--check` an error when they are not what the chart makes today. kustomization.yaml beside them is written by hand.
 
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, bail};
 
-use crate::{helm::Helm, image, k3s, process};
+use crate::{chart_readme, helm::Helm, image, k3s, process};
 
 /// What `cargo xtask manifests` takes.
 #[derive(clap::Args)]
@@ -74,6 +74,11 @@ const OF_HELM: [&str; 3] = ["# Source: ", "helm.sh/chart: ", "app.kubernetes.io/
 /// Writes or compares them.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let helm = Helm::find_or_build()?;
+    let (readme, text) = chart_readme::rendered()?;
+    if !args.check {
+        // The chart is packed with it.
+        fs::write(readme, text)?;
+    }
     for (path, text) in render(&helm)? {
         if args.check {
             check(&path, &text)?;
@@ -112,6 +117,7 @@ fn render(helm: &Helm) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let mut rendered = FILES.iter().map(render_one).collect::<anyhow::Result<Vec<_>>>()?;
     let for_k3s = process::workspace_root().join("deploy/k3s");
     fs::create_dir_all(&for_k3s)?;
+    rendered.push(chart_readme::rendered()?);
     rendered.push((for_k3s.join("pilcrow.yaml"), k3s::manifest(image::NAME)?));
     Ok(rendered)
 }

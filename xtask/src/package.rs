@@ -49,6 +49,11 @@ Collects container logs and sends them to Grafana Loki.
 Follows the logs of a Kubernetes node by eBPF or inotify and saves a
 position only when Loki has acknowledged every line up to it.";
 
+/// The JSON schema of the configuration.
+pub fn schema() -> PathBuf {
+    process::workspace_root().join("deploy/pilcrow.schema.json")
+}
+
 /// Builds the program and packs it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let program = args.program.clone().map_or_else(|| build::build(Some(&args.target), false), Ok)?;
@@ -99,6 +104,7 @@ fn configuration(target: &str, program: &Path, version: &str, work: &Path) -> an
     }
     let licence = process::workspace_root().join("LICENSE");
     contents.push(content(&licence, "/usr/share/doc/pilcrow/copyright", 0o644, false));
+    contents.push(content(&schema(), "/usr/share/pilcrow/pilcrow.schema.json", 0o644, false));
     for (number, page) in manual::pages()?.into_iter().enumerate() {
         let path = work.join(number.to_string());
         fs::write(&path, page.content)?;

@@ -90,6 +90,7 @@ fn make(programs: &Programs<'_>, name: &str, folder: &Path) -> anyhow::Result<()
     fs::write(folder.join("pilcrow-kubectl.yaml"), for_kubectl)?;
     fs::write(folder.join("pilcrow-k3s.yaml"), k3s::manifest(name)?)?;
     fs::copy(process::workspace_root().join("deploy/seccomp/pilcrow.json"), folder.join("pilcrow-seccomp.json"))?;
+    fs::copy(package::schema(), folder.join("pilcrow.schema.json"))?;
     for sbom in SBOMS {
         fs::write(folder.join(format!("pilcrow-{VERSION}.{}", sbom.extension)), artefacts::sbom(&sbom)?)?;
     }

@@ -222,6 +222,10 @@ fn an_unknown_key_is_answered_with_the_nearest_known_one() {
     for (text, error) in [
         ("loki:\n  tennant: a\n", "p.yaml:2:3: loki.tennant: unknown key; did you mean tenant?"),
         ("lables: {a: b}\n", "p.yaml:1:1: lables: unknown key; did you mean labels?"),
+        (
+            "scrape_configs: []\n",
+            "p.yaml:1:1: scrape_configs: a key of Promtail or Grafana Agent; `pilcrow migrate FILE` converts their configurations",
+        ),
         ("loki: {tls: {caFile: x}}\n", "p.yaml:1:14: loki.tls.caFile: unknown key; did you mean ca_file?"),
         ("loki: {basic-auth: {}}\n", "p.yaml:1:8: loki.basic-auth: unknown key; did you mean basic_auth?"),
         ("node_name: pi\n", "p.yaml:1:1: node_name: unknown key here; did you mean kubernetes.node_name?"),

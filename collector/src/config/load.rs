@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Config, ConfigError, Origin, Problem,
     decode::decode,
+    nearest,
     rule_test::{self, RuleTest},
     tree::{self, Node},
 };
@@ -201,17 +202,18 @@ fn origin(key: &str, root: &Node, filled_in: &[(&'static str, String)]) -> Origi
     (1..=path.len()).rev().find_map(|n| root.place_of(&path[..n])).map_or(Origin::Default, Origin::File)
 }
 
+/// Keys of what others read.
+const FOREIGN: [&str; 3] = ["scrape_configs", "clients", "positions"];
+
 /// Says what may be meant by a key that is not among the `known` ones of its place.
 fn unknown_key(key: &str, known: &'static [&'static str]) -> String {
-    let normal = key.to_ascii_lowercase().replace('-', "_");
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::osa_distance(&normal, candidate), *candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 3);
-    if let Some((_, nearest)) = nearest {
+    if FOREIGN.contains(&key) {
+        return "a key of Promtail or Grafana Agent; `pilcrow migrate FILE` converts their configurations".into();
+    }
+    if let Some(nearest) = nearest(key, known.iter().copied()) {
         return format!("unknown key; did you mean {nearest}?");
     }
+    let normal = key.to_ascii_lowercase().replace('-', "_");
     let elsewhere: Vec<String> =
         Config::keys().into_iter().filter(|path| path.ends_with(&format!(".{normal}"))).collect();
     match &elsewhere[..] {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::Serialize
 use super::{
     Place, Problem,
     decode::decode,
+    nearest,
     tree::{self, Entry, Node, Value},
 };
 
@@ -65,7 +66,7 @@ impl StageValue {
         T: for<'de> Deserialize<'de> + Default,
     {
         let root = self.node(&mut 0);
-        let (decoded, problems) = decode(&root, &nearest);
+        let (decoded, problems) = decode(&root, &unknown_key);
         if problems.is_empty() {
             return Ok(decoded);
         }
@@ -116,11 +117,9 @@ impl StageValue {
 }
 
 /// Which of the known keys may be meant by an unknown one.
-fn nearest(key: &str, known: &'static [&'static str]) -> String {
-    let normal = key.to_ascii_lowercase().replace('-', "_");
-    let candidates = known.iter().map(|candidate| (strsim::osa_distance(&normal, candidate), *candidate));
-    match candidates.min().filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 3) {
-        Some((_, nearest)) => format!("unknown key; did you mean {nearest}?"),
+fn unknown_key(key: &str, known: &'static [&'static str]) -> String {
+    match nearest(key, known.iter().copied()) {
+        Some(nearest) => format!("unknown key; did you mean {nearest}?"),
         None => format!("unknown key; known here: {}", known.join(", ")),
     }
 }

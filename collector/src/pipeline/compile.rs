@@ -195,7 +195,15 @@ fn list(configs: &[StageConfig], prefix: &str, base: usize, compiled: &mut Vec<B
     for (i, config) in configs.iter().enumerate() {
         let key = format!("{prefix}[{i}]");
         let Some((name, settings)) = config.parts() else {
-            let message = "expected a stage's name as the only key".to_owned();
+            let keys: Vec<_> = config.0.entries().iter().map(|(key, _)| key.as_str()).collect();
+            let message = match keys[..] {
+                [] => "expected a stage's name as the only key".to_owned(),
+                [first, ..] => format!(
+                    "expected a stage's name as the only key, found {}; the fields of a stage are indented further than its \
+                     name: `- {first}:`, and below it, four spaces further in than the dash, its fields",
+                    keys.join(", ")
+                ),
+            };
             shared.errors.push(CompileError { key, message });
             continue;
         };

@@ -39,6 +39,11 @@ impl Observed {
         self.present = METRICS.map(|metric| (metric, metrics.sum(metric))).into();
     }
 
+    /// Whether the running one sends every stream. An error where it does not answer.
+    pub fn sends_all_streams(collector: &Collector) -> anyhow::Result<bool> {
+        Ok(Metrics::fetch(collector.status_address())?.sum("pilcrow_parked_channels") == 0)
+    }
+
     /// What the running one reported at the last look.
     pub fn now(&self, metric: &str) -> u64 {
         self.present.get(metric).copied().unwrap_or(0)

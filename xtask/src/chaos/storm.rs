@@ -229,6 +229,12 @@ impl<'a> Storm<'a> {
             // In fair weather: over a slow line owed lines may never all arrive, as more are written than it takes.
             self.read_by_system_calls(episode)?;
         }
+        if weather == Weather::Refusing {
+            // A line that is refused in the trial of a parked stream is sent, and may be refused, once more.
+            self.wait_until("no stream to be parked", |storm| {
+                Ok(Observed::sends_all_streams(storm.collector()?).unwrap_or(false))
+            })?;
+        }
         let fair_at = Instant::now() + episode.weather_for;
         let pid = self.running_pid();
         self.memory.enter(format!("{weather:?}"), pid);

@@ -5,12 +5,13 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context, ensure};
+use serde_json::Value;
 
 use super::Report;
 use crate::{apt, build, helm, helm::Helm, k3s, manifests, process};
 
 /// Values that the chart must refuse, as `--set` takes them, and what it must name.
-const REFUSED: [(&str, &str); 24] = [
+const REFUSED: [(&str, &str); 33] = [
     ("labels.cluster=x", "set loki.url"),
     ("loki.ulr=http://loki", "'ulr'"),
     ("loki.url=loki:3100", "/loki/url"),
@@ -27,6 +28,15 @@ const REFUSED: [(&str, &str); 24] = [
     ("labels.a-b=x", "/labels"),
     ("config.http.listen=[::]:1", "/config/http"),
     ("config.paths.log=/x", "/config/paths"),
+    ("config.leevls=true", "'leevls'"),
+    ("config.loki.timeout=ten", "/config/loki/timeout"),
+    ("config.loki.batch.bytes=1TiB", "/config/loki/batch/bytes"),
+    ("config.signal=epbf", "/config/signal"),
+    ("config.sweep.interval=5", "/config/sweep/interval"),
+    ("config.relabel_configs[0].regexp=x", "'regexp'"),
+    ("config.kubernetes.namespaces.include=shop", "/config/kubernetes/namespaces/include"),
+    ("loki.url=null", "set loki.url"),
+    ("hostPaths.logs=null", "/hostPaths"),
     ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
     ("image.digest=sha256:12", "/image/digest"),
     ("migrate.from=vector", "/migrate/from"),
@@ -38,11 +48,16 @@ const REFUSED: [(&str, &str); 24] = [
 ];
 
 /// Values that leave something out, and that the chart must take.
-const TAKEN: [&str; 3] = [
+const TAKEN: [&str; 5] = [
     "loki.url=http://l,labels=null",
     "loki.url=http://l,config=null",
+    "loki.url=http://l,config.reader=pread,config.labels.site=7,config.kubernetes.enabled=true",
+    "loki.url=http://l,config.loki.timeout=${TIMEOUT},config.levels=${LEVELS:-true},config.log=null,config.hold.bytes=0,config.reader.shards=2",
     "loki.url=http://l,livenessProbe=null,nodeSelector=null,tolerations=null,resources=null",
 ];
+
+/// Pages whose examples are configurations, which `config` must take.
+const PAGES: [&str; 4] = ["configuration.md", "labels.md", "migration.md", "pipeline.md"];
 
 /// Values, with the folder of the node that an init container reads and what it imports.
 const IMPORTED: [(&str, Option<(&str, &str)>); 6] = [
@@ -76,6 +91,9 @@ pub fn run() -> anyhow::Result<Report> {
         let values = ["--set", values];
         report.note("helm", &format!("{} is taken", values[1]), helm.template(&values).map(drop));
     }
+    report.note("helm", "the pages' configurations are taken as config", examples_are_taken(&helm));
+    report.note("helm", "ci/ sets every value", every_value_is_tried());
+    report.note("helm", "a value that is set to null is refused, or nothing needs it", no_null_is_rendered(&helm));
     for (values, expected) in IMPORTED {
         report.note("helm", &format!("{values} imports {expected:?}"), imports(&helm, values, expected));
     }
@@ -85,20 +103,93 @@ pub fn run() -> anyhow::Result<Report> {
     report.note("helm", "deploy/manifests is current", manifests::are_current(&helm));
     report.note("helm", "k3s can install deploy/k3s", k3s::is_installable(&helm));
     match apt::ensure(&[apt::Package { name: "shellcheck", program: "shellcheck" }]) {
-        Ok(()) => report.note(
-            "helm",
-            "install.sh, migrate.sh, uninstall.sh and the chart's test pass shellcheck",
-            scripts_are_clean(),
-        ),
+        Ok(()) => {
+            report.note("helm", "the scripts in deploy and the chart's test pass shellcheck", scripts_are_clean())
+        }
         Err(error) => report.add(Report::one_skipped("shellcheck", error.to_string())),
     }
     Ok(report)
 }
 
 fn scripts_are_clean() -> anyhow::Result<()> {
-    let scripts = ["install.sh", "migrate.sh", "uninstall.sh", "helm/pilcrow/files/test.sh"];
+    let scripts = ["install.sh", "migrate.sh", "needs.sh", "proof.sh", "uninstall.sh", "helm/pilcrow/files/test.sh"];
     let scripts = scripts.map(|name| process::workspace_root().join("deploy").join(name));
     process::output_of(Command::new("shellcheck").args(scripts)).map(drop)
+}
+
+/// The collector's own tests have these examples decoded.
+fn examples_are_taken(helm: &Helm) -> anyhow::Result<()> {
+    let mut count = 0;
+    for page in PAGES {
+        let text = fs::read_to_string(process::workspace_root().join("docs").join(page))?;
+        for example in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            let mut config: Value = serde_saphyr::from_str(example).with_context(|| page.to_owned())?;
+            // The chart has values of its own for it.
+            config.as_object_mut().context("an example is no group of keys")?.remove("http");
+            let file = tempfile::NamedTempFile::new()?;
+            fs::write(file.path(), serde_json::json!({"loki": {"url": "http://l"}, "config": config}).to_string())?;
+            let arguments = ["--values".as_ref(), file.path().as_os_str()];
+            helm.template(&arguments).with_context(|| format!("{page}:\n{example}"))?;
+            count += 1;
+        }
+    }
+    ensure!(count > 5, "only {count} examples were found");
+    Ok(())
+}
+
+/// Each value is set by a file in ci/ to something else than its default.
+fn every_value_is_tried() -> anyhow::Result<()> {
+    let read = |path: &Path| -> anyhow::Result<Value> { Ok(serde_saphyr::from_str(&fs::read_to_string(path)?)?) };
+    let files = helm::values_files()?.iter().map(|path| read(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut untried = Vec::new();
+    not_set(&read(&helm::chart().join("values.yaml"))?, &files.iter().collect::<Vec<_>>(), "", &mut untried);
+    ensure!(untried.is_empty(), "no file in ci/ sets {}", untried.join(", "));
+    Ok(())
+}
+
+fn not_set(default: &Value, set: &[&Value], path: &str, untried: &mut Vec<String>) {
+    let Some(group) = default.as_object().filter(|group| !group.is_empty()) else {
+        if set.iter().all(|value| *value == default) {
+            untried.push(path.to_owned());
+        }
+        return;
+    };
+    for (key, default) in group {
+        // What a file sets to null it sets.
+        let set: Vec<&Value> =
+            set.iter().filter_map(|value| if value.is_null() { Some(*value) } else { value.get(key) }).collect();
+        not_set(default, &set, &format!("{path}.{key}"), untried);
+    }
+}
+
+/// Every value as null, one after the other: where the chart takes it, no object that matters has an empty field.
+fn no_null_is_rendered(helm: &Helm) -> anyhow::Result<()> {
+    const ALL: &str = "loki.url=http://l,serviceMonitor.enabled=true,migrate.from=alloy,loki.basicAuth.existingSecret=a,\
+                       loki.tls.existingSecret=b";
+    let values: Value = serde_saphyr::from_str(&fs::read_to_string(helm::chart().join("values.yaml"))?)?;
+    let mut paths = Vec::new();
+    each_path(&values, "", &mut paths);
+    for path in paths {
+        let Ok(rendered) = helm.template(&["--set", ALL, "--set", &format!("{path}=null")]) else { continue };
+        let objects = helm::objects(&rendered)?;
+        let own = objects
+            .iter()
+            .filter(|object| ["DaemonSet", "ConfigMap", "Service"].iter().any(|kind| object["kind"] == *kind));
+        for object in own {
+            let text = object.to_string();
+            let empty = [":null", "<nil>", "<no value>"].into_iter().find(|empty| text.contains(empty));
+            ensure!(empty.is_none(), "{path}=null is taken, and makes a {} with {empty:?} in it", object["kind"]);
+        }
+    }
+    Ok(())
+}
+
+fn each_path(values: &Value, path: &str, paths: &mut Vec<String>) {
+    for (key, value) in values.as_object().into_iter().flatten() {
+        let path = format!("{path}{}{}", if path.is_empty() { "" } else { "." }, key.replace('.', "\\."));
+        each_path(value, &path, paths);
+        paths.push(path);
+    }
 }
 
 fn configuration_is_good(helm: &Helm, program: &Path, values: &[std::ffi::OsString]) -> anyhow::Result<()> {

@@ -75,11 +75,12 @@ fn configuration_is_good() -> anyhow::Result<()> {
 }
 
 /// Of both kinds of packages.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "/usr/bin/pilcrow",
     "/etc/pilcrow/pilcrow.yaml",
     "/usr/lib/systemd/system/pilcrow.service",
     "/usr/share/man/man1/pilcrow.1",
+    "/usr/share/pilcrow/pilcrow.schema.json",
     "/usr/share/man/man1/pilcrow-import-positions.1",
     "/usr/share/bash-completion/completions/pilcrow",
     "/usr/share/zsh/vendor-completions/_pilcrow",

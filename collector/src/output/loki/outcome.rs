@@ -15,6 +15,7 @@ use super::{
     refusal::Refusal,
     schedule::{InFlight, Schedule},
     size::SLOW_BYTES_MIN,
+    streams::StreamId,
 };
 use crate::batch::Part;
 
@@ -289,46 +290,7 @@ impl Schedule {
         if may_be_of_tenant && !others_pass {
             return self.wait(index, piece, &Obstacle { pace: Pace::Soon, ..obstacle.clone() }, now);
         }
-        let (isolates, park_after) = match obstacle.pace {
-            // Something on the way may break each connection that has a certain line on it; a probe without lines tells.
-            Pace::Soon if obstacle.place == Place::Connection => (self.is_reached(since), PARK_AFTER),
-            Pace::Soon => (others_pass, PARK_AFTER),
-            // A firewall for web pages may dislike one line: the others must not wait for it, and only halves tell which.
-            Pace::Fix => (obstacle.place == Place::Answer, HALVE_AFTER),
-            Pace::Slower => (false, PARK_AFTER),
-        };
-        let halves_tried = match &piece.shares[..] {
-            [share] if isolates && others_pass && piece.tries.attempts >= park_after => {
-                // Perhaps it is too large for something on the way, or one of its lines is the cause.
-                let part_of_failed = Some(piece.part.encoded_bytes());
-                let is_halved = self.goes_in_halves(index, &piece, now, |tries| {
-                    (tries.attempts, tries.part_of_failed) = (park_after - 1, part_of_failed);
-                });
-                if is_halved {
-                    return;
-                }
-                let dropping = self.streams[share.stream].dropping;
-                if !dropping {
-                    return self.park(index, &piece, "unavailable", &told(obstacle), now);
-                }
-                if obstacle.pace == Pace::Soon {
-                    return self.give_up(index, &piece.part, "unavailable", &told(obstacle));
-                }
-                None
-            }
-            [_, _, ..] if isolates && piece.tries.attempts >= HALVE_AFTER => Some(HALVE_AFTER - 1),
-            [_] if obstacle.pace != Pace::Slower
-                && piece.tries.attempts >= HALVE_AFTER_PROBES
-                && piece.part.encoded_bytes() > SLOW_BYTES_MIN
-                && self.is_reached(since) =>
-            {
-                Some(HALVE_AFTER_PROBES - 1)
-            }
-            _ => None,
-        };
-        if let Some(attempts) = halves_tried
-            && self.goes_in_halves(index, &piece, now, |tries| tries.attempts = attempts)
-        {
+        if self.isolates(index, &piece, obstacle, others_pass, now) {
             return;
         }
         if obstacle.pace == Pace::Slower {
@@ -341,6 +303,55 @@ impl Schedule {
             }
         }
         self.wait(index, piece, obstacle, now);
+    }
+
+    /// Takes a request that fails while something else passes apart from the others, where it was tried often enough: its streams
+    /// from each other, then its lines, then it is parked. Returns whether it was.
+    fn isolates(&mut self, index: usize, piece: &Piece, obstacle: &Obstacle, others_pass: bool, now: Instant) -> bool {
+        let since = piece.tries.first_failure.unwrap_or(piece.tries.started);
+        let attempts = piece.tries.attempts;
+        let (may_be_cause, park_after) = match obstacle.pace {
+            // Something on the way may break each connection that has a certain line on it; a probe without lines tells.
+            Pace::Soon if obstacle.place == Place::Connection => (self.is_reached(since), PARK_AFTER),
+            Pace::Soon => (others_pass, PARK_AFTER),
+            // A firewall for web pages may dislike one line: the others must not wait for it, and only halves tell which.
+            Pace::Fix => (obstacle.place == Place::Answer, HALVE_AFTER),
+            Pace::Slower => return false,
+        };
+        let halve_after = match &piece.shares[..] {
+            [share] if may_be_cause && others_pass && attempts >= park_after => {
+                return self.isolates_stream(index, piece, share.stream, park_after, obstacle, now);
+            }
+            [_] if self.is_reached(since) && piece.part.encoded_bytes() > SLOW_BYTES_MIN => HALVE_AFTER_PROBES,
+            [_, _, ..] if may_be_cause => HALVE_AFTER,
+            _ => return false,
+        };
+        attempts >= halve_after && self.goes_in_halves(index, piece, now, |tries| tries.attempts = halve_after - 1)
+    }
+
+    /// Of a request with one stream: perhaps it is too large for something on the way, or one of its lines is the cause.
+    fn isolates_stream(
+        &mut self,
+        index: usize,
+        piece: &Piece,
+        stream: StreamId,
+        park_after: u32,
+        obstacle: &Obstacle,
+        now: Instant,
+    ) -> bool {
+        let part_of_failed = Some(piece.part.encoded_bytes());
+        let is_halved = self.goes_in_halves(index, piece, now, |tries| {
+            (tries.attempts, tries.part_of_failed) = (park_after - 1, part_of_failed);
+        });
+        if is_halved {
+            return true;
+        }
+        match (self.streams[stream].dropping, obstacle.pace) {
+            (false, _) => self.park(index, piece, "unavailable", &told(obstacle), now),
+            (true, Pace::Soon) => self.give_up(index, &piece.part, "unavailable", &told(obstacle)),
+            (true, _) => return false,
+        }
+        true
     }
 
     /// Loki refuses a tenant's lines while it takes those of others.

@@ -1,13 +1,20 @@
 //! What a stage reads and changes, as far as its settings tell.
 
+use std::borrow::Cow;
+
 use super::shape;
-use crate::config::StageValue;
+use crate::{
+    config::StageValue,
+    pipeline::template::{Field, Template},
+};
 
 /// Of one stage, those nested in a `match` left out.
 #[derive(Debug, Default)]
 pub struct Effects<'s> {
     /// Extracted values that it needs: the key at which each is named, and the name.
-    pub reads: Vec<(String, &'s str)>,
+    pub reads: Vec<(String, Cow<'s, str>)>,
+    /// Labels that it needs, likewise.
+    pub reads_labels: Vec<(String, &'s str)>,
     /// Extracted values that it may write.
     pub writes: Vec<Written<'s>>,
     /// It may write values of any name.
@@ -49,8 +56,16 @@ impl<'s> Effects<'s> {
                 effects.needs("source", source);
                 effects.writes_groups(settings);
             }
-            "template" => effects.writes.extend(source.map(|name| Written { name, shape: None })),
-            "timestamp" | "tenant" => effects.needs("source", source),
+            "template" => {
+                effects.needs_fields(settings);
+                effects.writes.extend(source.map(|name| Written { name, shape: None }));
+            }
+            "timestamp" => effects.needs("source", source),
+            "tenant" => {
+                effects.needs("source", source);
+                let label = settings.get("label").and_then(StageValue::text);
+                effects.reads_labels.extend(label.map(|label| ("label".to_owned(), label)));
+            }
             "output" => {
                 effects.changes_line = true;
                 effects.needs("source", source);
@@ -85,7 +100,21 @@ impl<'s> Effects<'s> {
     }
 
     fn needs(&mut self, key: &str, name: Option<&'s str>) {
-        self.reads.extend(name.map(|name| (key.to_owned(), name)));
+        self.reads.extend(name.map(|name| (key.to_owned(), name.into())));
+    }
+
+    /// What stands behind points in a template.
+    fn needs_fields(&mut self, settings: &StageValue) {
+        let text = settings.get("template").and_then(StageValue::text).unwrap_or_default();
+        let mut fields = Vec::new();
+        // Where it does not compile, that is reported.
+        let _ = Template::parse(text, &mut |name| {
+            if !matches!(name, "Entry" | "Value") && !fields.iter().any(|known| known == name) {
+                fields.push(name.to_owned());
+            }
+            Field::Line
+        });
+        self.reads.extend(fields.into_iter().map(|name| ("template".to_owned(), name.into())));
     }
 
     /// One name, or a list of them.
@@ -140,7 +169,7 @@ impl<'s> Effects<'s> {
             let source = source.text().unwrap_or(label);
             let key = if values.is_some() { format!("values.{label}") } else { label.clone() };
             if !(values.is_some() && from_metadata) {
-                self.reads.push((key.clone(), source));
+                self.reads.push((key.clone(), source.into()));
             }
             self.labels.push(LabelChange::From { label, source, key });
         }
@@ -157,7 +186,7 @@ impl<'s> Effects<'s> {
         for (name, source) in values.unwrap_or(settings).entries() {
             let source = source.text().unwrap_or(name);
             let key = if values.is_some() { format!("values.{name}") } else { name.clone() };
-            self.reads.push((key, source));
+            self.reads.push((key, source.into()));
             self.labels.push(LabelChange::Removed(source));
         }
     }
@@ -167,7 +196,7 @@ impl<'s> Effects<'s> {
             let all = metric.get("config").and_then(|config| config.get("match_all")).and_then(StageValue::text);
             if all.is_none_or(|text| !text.eq_ignore_ascii_case("true")) {
                 let source = metric.get("source").and_then(StageValue::text).unwrap_or(name);
-                self.reads.push((format!("{name}.source"), source));
+                self.reads.push((format!("{name}.source"), source.into()));
             }
         }
     }

@@ -20,7 +20,7 @@ use super::{
     compile::CompileError,
     selector::{Possible, Selector, contradiction, imply},
 };
-use crate::config::{StageConfig, StageValue};
+use crate::config::{StageConfig, StageValue, nearest};
 
 /// Labels before the stages, with what is known of their values; `None`: there may be any.
 pub type Labels = Option<BTreeMap<String, Possible>>;
@@ -85,7 +85,12 @@ impl Walk {
             for (field, read) in &effects.reads {
                 let is_there = scope.has_value(read) || name.ends_with("metadata") && scope.may_have_label(read);
                 if !is_there {
-                    self.missing(&format!("{key}.{field}"), read);
+                    self.missing(&format!("{key}.{field}"), read, scope);
+                }
+            }
+            for (field, label) in &effects.reads_labels {
+                if !scope.may_have_label(label) {
+                    self.no_label(&format!("{key}.{field}"), label, scope);
                 }
             }
             for change in &effects.labels {
@@ -123,8 +128,19 @@ impl Walk {
         scope.merge(inner);
     }
 
-    fn missing(&mut self, key: &str, name: &str) {
+    fn no_label(&mut self, key: &str, name: &str, scope: &Scope) {
+        let known = scope.labels.iter().flatten().map(|(label, _)| label.as_str());
+        let meant = nearest(name, known).map(|nearest| format!("; did you mean {nearest}?")).unwrap_or_default();
+        self.warn(key, format!("no label has the name {name}{meant}"));
+    }
+
+    fn missing(&mut self, key: &str, name: &str, scope: &Scope) {
         let message = match self.written.get(name) {
+            None if scope.labels.is_some() && scope.may_have_label(name) => {
+                format!(
+                    "nothing extracts {name}, and the label of this name was made by a stage, which extracts nothing"
+                )
+            }
             Some(by) => format!("{name} is not extracted before, only by {}", place(by)),
             None => format!("nothing extracts {name}, and no label has this name"),
         };

@@ -51,6 +51,20 @@ fn sources_that_nothing_extracts_or_only_what_comes_later_are_reported() {
 }
 
 #[test]
+fn names_in_templates_and_labels_that_are_not_there_are_reported() {
+    assert_warns(
+        "- template: {source: new, template: '{{ .levl }} {{ .Value }} {{ .Entry }} {{ .app }}'}\n- tenant: {label: namespce}\n\
+         - static_labels: {env: prod}\n- labels: {copy: env}\n- tenant: {label: env}\n",
+        &[
+            "pipeline_stages[0].template.template: nothing extracts levl, and no label has this name",
+            "pipeline_stages[1].tenant.label: no label has the name namespce; did you mean namespace?",
+            "pipeline_stages[3].labels.copy: nothing extracts env, and the label of this name was made by a stage, which extracts \
+             nothing",
+        ],
+    );
+}
+
+#[test]
 fn selectors_that_contradict_labels_or_themselves_never_match() {
     let never = |selector: &str, why: &str| {
         let stages = format!("- match: {{selector: '{selector}', stages: [{{decolorize: }}]}}\n");

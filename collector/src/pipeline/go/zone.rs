@@ -1,6 +1,6 @@
 //! Time zones by their IANA names, from the system's files or else from those that are built in.
 
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 
 /// A time zone.
 #[derive(Clone, Debug)]
@@ -20,14 +20,15 @@ impl Zone {
         }
     }
 
-    /// Seconds since 1970 of a local time that is given as if it were UTC. Of two possible ones the first; a time that a
-    /// change of clocks passes over is read by the clock before the change.
+    /// Seconds since 1970 of a local time that is given as if it were UTC. Where the clocks change, one of two possible ones, as
+    /// `Date` in Go's time/time.go chooses it: by the offset at that time in UTC, and once more by that at what it makes.
     pub fn utc_of(&self, local: i64) -> i64 {
-        if self.0 == TimeZone::UTC {
-            return local;
-        }
-        let Some(civil) = civil_of(local) else { return local };
-        self.0.to_ambiguous_timestamp(civil).compatible().map_or(local, Timestamp::as_second)
+        let offset = |second| self.offset_at(second).unwrap_or(0);
+        local - offset(local - offset(local))
+    }
+
+    fn offset_at(&self, second: i64) -> Option<i64> {
+        Some(self.0.to_offset(Timestamp::from_second(second).ok()?).seconds().into())
     }
 
     /// Seconds that a zone's abbreviation stands for at this local time, if this zone uses it.
@@ -40,6 +41,22 @@ impl Zone {
     }
 }
 
-fn civil_of(local: i64) -> Option<civil::DateTime> {
-    Some(TimeZone::UTC.to_datetime(Timestamp::from_second(local).ok()?))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_clocks_change_a_local_time_is_what_go_takes_it_for() {
+        let cases = [
+            ("Europe/Berlin", "2026-10-25T02:30:00Z", "2026-10-25T01:30:00Z"),
+            ("Europe/Berlin", "2026-03-29T02:30:00Z", "2026-03-29T01:30:00Z"),
+            ("America/New_York", "2026-03-08T02:30:00Z", "2026-03-08T06:30:00Z"),
+            ("America/New_York", "2026-11-01T01:30:00Z", "2026-11-01T05:30:00Z"),
+            ("Europe/Berlin", "2026-07-01T12:00:00Z", "2026-07-01T10:00:00Z"),
+        ];
+        let second = |text: &str| text.parse::<Timestamp>().unwrap().as_second();
+        for (zone, local, utc) in cases {
+            assert_eq!(Zone::named(zone).unwrap().utc_of(second(local)), second(utc), "{zone} {local}");
+        }
+    }
 }

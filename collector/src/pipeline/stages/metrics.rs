@@ -117,10 +117,7 @@ fn metric(compiler: &mut Compiler<'_>, name: &str, settings: MetricSettings) -> 
         },
     };
     let prefix = if settings.prefix.is_empty() { "promtail_custom_" } else { &settings.prefix };
-    let full_name = format!("{prefix}{name}");
-    if !super::is_label_name(&full_name.replace(':', "_")) {
-        return Err(compiler.error(&key("prefix"), format!("{full_name:?} is not the name of a metric")));
-    }
+    let full_name = metric_name(&format!("{prefix}{name}"));
     let buckets = if kind == Kind::Histogram { config.buckets } else { Vec::new() };
     let custom = compiler.metrics().clone();
     let known = compiler.limits().metrics.is_some().then(|| custom.find(&full_name)).flatten();
@@ -128,6 +125,16 @@ fn metric(compiler: &mut Compiler<'_>, name: &str, settings: MetricSettings) -> 
     let id = id.map_err(|message| compiler.error(name, message))?;
     let source = compiler.slot(settings.source.as_deref().unwrap_or(name));
     Ok(Metric { id, source, action, value: config.value.map(String::into_bytes) })
+}
+
+/// As Prometheus' client for Go writes a name that scrapers of text may not take.
+fn metric_name(text: &str) -> String {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':');
+    let mut name: String = text.chars().map(|c| if is_allowed(c) { c } else { '_' }).collect();
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        name.replace_range(..1, "_");
+    }
+    name
 }
 
 /// What a metric does, from its kind and its `config`.

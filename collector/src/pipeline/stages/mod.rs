@@ -29,6 +29,7 @@ pub mod timestamp;
 pub mod truncate;
 
 use super::stage::Compile;
+use crate::config::nearest;
 
 /// Every stage: the names under which it is written, Promtail's first, then Alloy's.
 const STAGES: [(&[&str], Compile); 26] = [
@@ -78,9 +79,8 @@ pub fn find(name: &str) -> Result<Compile, String> {
     if let Some(why) = refused::why(name) {
         return Err(why.into());
     }
-    let nearest = names().map(|known| (strsim::osa_distance(name, known), known)).min();
-    match nearest.filter(|(distance, known)| *distance <= 1 + known.len() / 3) {
-        Some((_, nearest)) => Err(format!("unknown stage; did you mean {nearest}?")),
+    match nearest(name, names()) {
+        Some(nearest) => Err(format!("unknown stage; did you mean {nearest}?")),
         None => Err(format!("unknown stage; known are: {}", names().collect::<Vec<_>>().join(", "))),
     }
 }

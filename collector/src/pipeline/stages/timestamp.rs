@@ -4,12 +4,15 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::pipeline::{
-    compile::Compiler,
-    entry::Entry,
-    extracted::Slot,
-    go::{time, zone::Zone},
-    stage::{Context, Failed, Stage, Step},
+use crate::{
+    config::nearest,
+    pipeline::{
+        compile::Compiler,
+        entry::Entry,
+        extracted::Slot,
+        go::{layout, time, zone::Zone},
+        stage::{Context, Failed, Stage, Step},
+    },
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -99,6 +102,14 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
             return Err(compiler.error("action_on_duplicate_timestamp", message));
         }
     };
+    let fallbacks = (0..).zip(&settings.fallback_formats);
+    for (key, text) in std::iter::once(("format".to_owned(), &settings.format))
+        .chain(fallbacks.map(|(index, text): (usize, _)| (format!("fallback_formats.[{index}]"), text)))
+    {
+        if let Some(why) = never_matches(text) {
+            compiler.warn(&key, why);
+        }
+    }
     let formats =
         std::iter::once(&settings.format).chain(&settings.fallback_formats).map(|text| format(text)).collect();
     let known = Known::default();
@@ -116,6 +127,30 @@ fn format(text: &str) -> Format {
             None => Format::Layout(text.to_owned(), text.contains("06")),
         },
     }
+}
+
+/// Why no time is written so, where the layout is likely one of another language or a misspelt name.
+fn never_matches(text: &str) -> Option<String> {
+    let Format::Layout(layout, _) = format(text) else { return None };
+    let mut rest = layout.as_str();
+    let mut parts = Vec::new();
+    while let Some((_, part, after)) = layout::next(rest) {
+        rest = after;
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    // A digit in a word is a part already.
+    if parts.len() >= 2 {
+        return None;
+    }
+    let names = NAMED.iter().map(|(name, _)| *name).chain(["Unix", "UnixMs", "UnixUs", "UnixNs"]);
+    Some(match nearest(text, names) {
+        Some(nearest) => format!("no time is written as {text:?}; did you mean {nearest}?"),
+        None => format!(
+            "no time is written as {text:?}: a layout shows how Mon Jan 2 15:04:05 2006 is written, such as \"2006-01-02 15:04:05\""
+        ),
+    })
 }
 
 impl Stage for Timestamp {
@@ -213,5 +248,29 @@ impl Known {
             self.newer.insert(labels, last);
         }
         self.newer.entry(labels).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::never_matches;
+
+    #[test]
+    fn layouts_of_other_languages_and_misspelt_names_are_told_from_layouts() {
+        for good in
+            ["2006-01-02 15:04:05", "02/Jan/2006:15:04:05 -0700", "15:04", "Unix", "RFC3339Nano", "Jan _2 15:04:05"]
+        {
+            assert_eq!(never_matches(good), None, "{good}");
+        }
+        for (wrong, what) in [
+            ("RFC339", "did you mean RFC3339?"),
+            ("unix", "did you mean Unix?"),
+            ("yyyy-MM-dd HH:mm:ss", "a layout shows how"),
+            ("%Y-%m-%dT%H:%M:%S", "a layout shows how"),
+            ("ISO8601", "a layout shows how"),
+        ] {
+            let found = never_matches(wrong);
+            assert!(found.as_ref().is_some_and(|found| found.contains(what)), "{wrong}: {found:?}");
+        }
     }
 }

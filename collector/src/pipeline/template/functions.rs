@@ -71,6 +71,22 @@ const FUNCTIONS: [(&str, Name, usize, usize); 23] = [
     ("not", Name::Not, 1, 1),
 ];
 
+/// Whether there is a function of this name.
+///
+/// # Errors
+/// There is none, and the message says so.
+pub fn exists(name: &str) -> Result<(), String> {
+    let mut plain = FUNCTIONS.iter().map(|(known, ..)| *known);
+    match plain.any(|known| known == name) || matches!(name, "regexReplaceAll" | "regexReplaceAllLiteral" | "printf") {
+        true => Ok(()),
+        false => Err(not_supported(name)),
+    }
+}
+
+fn not_supported(name: &str) -> String {
+    format!("the function {name} is not supported in templates")
+}
+
 /// # Errors
 /// It is not known, or the arguments do not fit.
 pub fn find(name: &str, operands: &[Operand], piped: bool) -> Result<Function, String> {
@@ -97,7 +113,7 @@ pub fn find(name: &str, operands: &[Operand], piped: bool) -> Result<Function, S
         _ => match FUNCTIONS.iter().find(|(known, ..)| *known == name) {
             Some((_, _, least, most)) if count < *least || count > *most => wrong_count(*least),
             Some((_, function, ..)) => Ok(Function::Plain(*function)),
-            None => Err(format!("the function {name} is not supported in templates")),
+            None => Err(not_supported(name)),
         },
     }
 }

@@ -254,6 +254,7 @@ mod tests {
             ("{{ range .a }}{{ end }}", "range is not supported"),
             ("{{ $x := .a }}", "variables ($) are not supported"),
             ("{{ env \"HOME\" }}", "the function env is not supported"),
+            ("{{ gt .d 1000.0 }}", "the function gt is not supported"),
             ("{{ .a.b }}", "a value has no fields: .a.b"),
             ("{{ .a", "{{ without }}"),
             ("{{ if .a }}x", "if without end"),

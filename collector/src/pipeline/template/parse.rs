@@ -188,6 +188,8 @@ impl<'a> Parser<'a, '_> {
         let name = self.peek();
         if !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && !matches!(name, "true" | "false") {
             self.word();
+            // Before its arguments, which may be of kinds that are not supported either.
+            functions::exists(name)?;
             let mut operands = Vec::new();
             while !self.at_end() {
                 operands.push(self.operand()?);
