@@ -114,6 +114,17 @@ fn what_works_but_is_likely_not_meant_is_warned_of() {
 }
 
 #[test]
+fn more_labels_by_rules_and_stages_together_than_loki_accepts_are_warned_of() {
+    let labels: Vec<String> = (0..10).map(|index| format!("l{index}: x")).collect();
+    let stages = format!("pipeline_stages: [{{static_labels: {{{}}}}}]\n", labels.join(", "));
+    let (out, _, code) = check(&format!("loki: {{url: http://a}}\n{stages}"), &[]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("warning: lines may have 16 labels (app, container, job, l0, "), "{out}");
+    let (out, _, _) = check("loki: {url: http://a}\npipeline_stages: [{static_labels: {l: x}}]\n", &[]);
+    assert!(!out.contains("warning: lines may have"), "{out}");
+}
+
+#[test]
 fn the_rules_are_printed_so_that_they_can_stand_in_the_place_of_the_built_in_ones() {
     let yaml = "labels: {cluster: home}\nrelabel_configs:\n\
                 - {action: LabelDrop, regex: pod}\n\

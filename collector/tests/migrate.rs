@@ -187,6 +187,49 @@ fn the_next_steps_name_the_files_that_were_given() {
     }
 }
 
+#[test]
+fn the_report_ends_with_the_steps_of_the_page_about_migration() {
+    let case = cases().into_iter().find(|case| case.name == "chart-defaults").unwrap();
+    let (_, report, _) = convert(&case).unwrap();
+    let page = fs::read_to_string(page()).unwrap();
+    let (_, page) = page.split_once("\n## Steps\n").unwrap();
+    let (page, _) = page.split_once("\n### ").unwrap();
+    let page = page.replace("\n   ", " ");
+    let (_, steps) = report.split_once("\nNext:\n").unwrap();
+    for text in [steps, &page] {
+        let mut rest = text;
+        for words in [
+            "helm template pilcrow deploy/helm/pilcrow --values",
+            "Prove it on a node, with its own pods and lines: ",
+            "old collector's ",
+            "Both may run side by side: Loki stores a line only once where labels, time and text are the same",
+            "every line is stored twice, so stop the old collector first",
+            "on every node, and that dashboards and alerts find their labels; then remove the old collector",
+        ] {
+            let at = rest.find(words).unwrap_or_else(|| panic!("{words}\n{text}"));
+            rest = &rest[at..];
+        }
+    }
+}
+
+#[test]
+fn standard_input_is_named_in_words() {
+    let text = "clients:\n- url: http://l\n\ttenant_id: a\n";
+    let error = migrate::converted(&[read(migrate::STANDARD_INPUT, text)], &Options::default()).unwrap_err();
+    assert!(error.to_string().starts_with("standard input:3:1: not valid YAML"), "{error:#}");
+}
+
+#[test]
+fn a_job_whose_name_has_blanks_is_quoted_in_commands() {
+    let job = "kubernetes_sd_configs: [{role: pod}], pipeline_stages: [{cri: {}}]";
+    let text = format!(
+        "clients: [{{url: 'http://l'}}]\nscrape_configs:\n- {{job_name: one, {job}}}\n- {{job_name: the other, {job}}}\n"
+    );
+    let (_, draft) = migrate::converted(&[read("p.yaml", &text)], &Options::default()).unwrap();
+    let told = draft.findings.iter().find(|finding| finding.what == "job the other").unwrap();
+    assert!(told.text.contains("--job 'the other' for a second release"), "{}", told.text);
+}
+
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/migration.md")
 }

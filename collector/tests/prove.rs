@@ -117,8 +117,28 @@ fn the_default_rules_of_both_charts_make_of_every_recorded_line_what_the_convers
     }
 }
 
+#[test]
+fn values_of_the_chart_3_make_of_every_recorded_line_what_the_chart_has_rendered() {
+    let folder = recorded();
+    let pods = folder.path().join("pods");
+    let values = fs::read_to_string(tests().join("migrate/k8s-monitoring-3-defaults.new.yaml")).unwrap();
+    let name = "k8s-monitoring-3.alloy";
+    assert_identical(name, proof(name, &file(name), &pods, Some(&values)));
+    assert_identical(name, proof(name, &file(name), &pods, None));
+}
+
+#[test]
+fn more_labels_than_loki_accepts_are_noted() {
+    let folder = recorded();
+    let pods = folder.path().join("pods");
+    let labels: Vec<String> = (0..16).map(|index| format!("l{index}: x")).collect();
+    let old = format!("{HEAD}{PODS}      - static_labels: {{{}}}\n", labels.join(", "));
+    let (text, _) = proof("p.yaml", &old, &pods, None);
+    assert!(text.contains("note: lines may have 19 labels (l0, l1, "), "{text}");
+}
+
 /// Old configurations that are converted to something else, with what differs; their reports say it.
-const DIFFERENT: [(&str, &str); 12] = [
+const DIFFERENT: [(&str, &str); 16] = [
     // Without the stages cri and docker lines keep the runtime's head.
     ("alloy-all-telemetry", "another text"),
     ("alloy-docker-only", "another text"),
@@ -133,6 +153,12 @@ const DIFFERENT: [(&str, &str); 12] = [
     // Which runtime writes a container's log is not known.
     ("alloy-grafana-docs-kubernetes-api", "other labels: container_runtime"),
     ("wrong-types", "another text"),
+    // Texts that somebody else fills in are left out.
+    ("chart-alloy-templates", "other labels: cluster"),
+    ("k8s-monitoring-template", "other labels: region"),
+    ("url-unfilled", "other labels: cluster"),
+    // With more labels than Loki takes another one becomes structured metadata.
+    ("many-labels", "other structured metadata: stream"),
 ];
 
 /// Old configurations whose last stages leave no label, which Loki would refuse; and one whose second `cri` reads lines as records.

@@ -118,6 +118,7 @@ const DEPTH_MAX: usize = 32;
 
 struct Composer<'a, 'e> {
     parser: Parser<'a, serde_saphyr::granit_parser::StrInput<'a>>,
+    text: &'a str,
     /// What `${VAR}` is looked up in; `None`: it stays as it is.
     environment: Option<Environment<'e>>,
     next_id: usize,
@@ -128,7 +129,7 @@ struct Composer<'a, 'e> {
 
 impl<'a, 'e> Composer<'a, 'e> {
     fn new(text: &'a str, environment: Option<Environment<'e>>) -> Self {
-        Self { parser: Parser::new_from_str(text), environment, next_id: 0, depth: 0, problems: Vec::new() }
+        Self { parser: Parser::new_from_str(text), text, environment, next_id: 0, depth: 0, problems: Vec::new() }
     }
 
     fn documents(&mut self, max: usize) -> Result<Vec<Node>, Problem> {
@@ -155,6 +156,7 @@ impl<'a, 'e> Composer<'a, 'e> {
                 Some(Ok((event, span))) => Ok((event, place(&span))),
                 Some(Err(error)) => {
                     let at = Place { line: error.marker().line(), column: error.marker().col() + 1 };
+                    let at = if error.info().contains("tab") { first_tab(self.text, at) } else { at };
                     Err(problem(at, &format!("not valid YAML: {}", error.info())))
                 }
                 None => Ok((Event::StreamEnd, Place { line: 1, column: 1 })),
@@ -278,6 +280,14 @@ fn expand(text: &str, environment: Environment<'_>) -> Result<String, String> {
 /// A variable is not set, or is none.
 pub fn expanded(text: &str, environment: Environment<'_>) -> Result<String, String> {
     expand(text, environment)
+}
+
+/// The tab that indents a line, at or behind a place: a parser tells where the value begins that it stands in.
+fn first_tab(text: &str, from: Place) -> Place {
+    let behind = text.lines().enumerate().skip(from.line.saturating_sub(1));
+    let tab = |line: &str| line[..line.len() - line.trim_start().len()].find('\t');
+    let found = behind.filter_map(|(index, line)| Some((index, tab(line)?))).next();
+    found.map_or(from, |(index, column)| Place { line: index + 1, column: column + 1 })
 }
 
 fn is_number(text: &str) -> bool {

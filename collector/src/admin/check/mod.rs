@@ -5,13 +5,14 @@
 //! `pilcrow doctor`'s.
 
 mod estimate;
+mod labels;
 mod processing;
 mod relabelling;
 
 use std::{io, path::Path};
 
 use self::relabelling::Relabelling;
-pub use self::relabelling::write_rules;
+pub use self::{labels::too_many_labels, relabelling::write_rules};
 use crate::{
     compiled::Compiled,
     config::{
@@ -41,6 +42,7 @@ pub fn write(compiled: &Compiled, out: &mut impl io::Write) -> anyhow::Result<()
     }
     let retired = compiled.warnings.iter().map(ToString::to_string);
     let others = warnings(config).into_iter().chain(relabelling.warnings(config)).chain(estimate::warnings(compiled));
+    let others = others.chain(too_many_labels(compiled).filter(|_| !relabelling.has_problem()));
     for warning in retired.chain(others) {
         writeln!(out, "warning: {warning}")?;
     }

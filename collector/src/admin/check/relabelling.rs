@@ -81,6 +81,11 @@ impl<'c> Relabelling<'c> {
         sentence + " (`pilcrow check --show-relabel` prints the rules)."
     }
 
+    /// Whether Loki would not take what the rules make of the example.
+    pub fn has_problem(&self) -> bool {
+        self.example.as_ref().and_then(Relabelled::problem).is_some()
+    }
+
     /// Mistakes that make no rule a wrong one.
     pub fn warnings(&self, config: &Config) -> Vec<String> {
         let mut warnings = Vec::new();

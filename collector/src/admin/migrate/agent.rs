@@ -48,7 +48,13 @@ fn logs(group: &Tree, what: &str, origin: &mut Origin) {
     for (index, config) in group.get("configs").map(|pair| pair.value.items()).unwrap_or_default().iter().enumerate() {
         let what = format!("{what}.configs[{index}]");
         let (first, settings) = (origin.pipelines.len(), origin.settings.len());
+        let findings = origin.findings.len();
         instance(config, &what, global, origin);
+        if origin.pipelines.len() > first {
+            // What is told of it matters where one of its jobs is converted.
+            let own = origin.findings.split_off(findings);
+            origin.pipelines[first..].iter_mut().for_each(|pipeline| pipeline.findings.extend(own.iter().cloned()));
+        }
         let settings = origin.settings.split_off(settings);
         let name = config.get("name").and_then(|pair| pair.value.as_text());
         let in_directory = directory.zip(name).map(|(directory, name)| {

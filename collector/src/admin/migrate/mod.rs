@@ -15,6 +15,7 @@ pub mod promtail;
 pub mod prove;
 pub mod recognise;
 pub mod report;
+pub mod words;
 mod write;
 pub mod yaml;
 
@@ -48,6 +49,9 @@ pub struct Request {
     pub json: bool,
     pub job: Option<String>,
 }
+
+/// What the file `-` is called in messages.
+pub const STANDARD_INPUT: &str = "standard input";
 
 /// A text with its name, as it was read.
 #[derive(Clone, Debug)]
@@ -98,7 +102,8 @@ pub fn sources(files: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
             false => fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)),
         };
         read.with_context(|| format!("cannot read {}", file.display()))?;
-        source(&file.display().to_string(), bytes)
+        let name = if file.as_os_str() == "-" { STANDARD_INPUT.to_owned() } else { file.display().to_string() };
+        source(&name, bytes)
     };
     files.iter().map(read).collect()
 }
@@ -165,6 +170,7 @@ pub fn origin(sources: &[Source]) -> Result<Origin, Vec<Fault>> {
                 }
                 Piece::AlloyChart(values) => chart::of_alloy(&values, "", &mut part),
                 Piece::Alloy(place, text) => of_alloy.push((place, text)),
+                Piece::Beside(finding) => part.findings.push(finding),
                 Piece::K8sMonitoring(values, place, text) => {
                     k8s_monitoring::read(&values, &Text { place, text: &text }, &mut part)?;
                 }

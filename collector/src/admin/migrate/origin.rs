@@ -89,6 +89,8 @@ pub struct Origin {
     pub chart: Vec<Setting>,
     /// Where the old collector keeps its positions, for the pipelines that say nothing else: Promtail's file.
     pub positions: Option<Setting>,
+    /// The nodes' folder that it is mounted from, where the chart says it.
+    pub positions_folder: Option<Tree>,
     /// But for those of pipelines and clients.
     pub findings: Vec<Finding>,
 }
@@ -217,6 +219,7 @@ impl Origin {
             pipeline.name = self.free_name(&pipeline.name);
             self.pipelines.push(pipeline);
         }
+        self.positions_folder = self.positions_folder.take().or(other.positions_folder);
         self.clients.append(&mut other.clients);
         self.chart.append(&mut other.chart);
         self.findings.append(&mut other.findings);

@@ -6,6 +6,7 @@ use super::{
     convert::{
         Draft,
         draft::{labels, settings},
+        has_placeholder,
     },
     origin::{Setting, Tree},
     write,
@@ -32,13 +33,27 @@ pub fn text(draft: &Draft, form: Form, files: &[String]) -> String {
     match form {
         Form::Config => {
             format!(
-                "# Made by `pilcrow migrate` from {from}; its report says what was changed and what is not possible.\n{}",
+                "# Made by `pilcrow migrate` from {from}; its report says what was changed and what is not possible.\n{}{}",
+                not_ready(draft),
                 draft.yaml(0, &|_| false)
             )
         }
         Form::Values => {
-            format!("# Values of Pilcrow's chart, made by `pilcrow migrate --values` from {from}.\n{}", values(draft))
+            let head = format!(
+                "# Values of Pilcrow's chart, made by `pilcrow migrate --values` from {from}.\n{}",
+                not_ready(draft)
+            );
+            head + &values(draft)
         }
+    }
+}
+
+/// What stands at the head of a result that cannot be used yet.
+fn not_ready(draft: &Draft) -> &'static str {
+    if has_placeholder(draft) {
+        "# NOT READY: write the address of Loki to loki.url, in the place of the PLACEHOLDER.\n"
+    } else {
+        ""
     }
 }
 
@@ -68,7 +83,10 @@ fn values(draft: &Draft) -> String {
     };
     for setting in &draft.settings {
         let Setting { key, value, from } = setting;
-        if let Some((_, new)) = MOVED.iter().find(|(old, _)| old == key) {
+        if key == "loki.url" && has_placeholder(draft) {
+            // The chart asks for it.
+            add(key, Tree::text(&value.place, ""), from);
+        } else if let Some((_, new)) = MOVED.iter().find(|(old, _)| old == key) {
             add(new, value.clone(), from);
         } else if let Some((_, news)) = SECRETS.iter().find(|(old, _)| old == key) {
             for (new, text) in *news {
@@ -123,14 +141,79 @@ fn values(draft: &Draft) -> String {
         out.push_str("config:\n");
         out.push_str(&config);
     }
-    // Alloy's lie below its storage path, which the chart does not keep on the node.
-    if let Some(positions) = draft.positions.as_ref().filter(|positions| is_absolute(positions)) {
-        let file = write::scalar(positions.value.as_text().unwrap_or(""));
-        let place = &positions.value.place;
-        let comment = format!("{}:{} {}", place.file, place.line, positions.from);
-        out.push_str(&format!("importPositions:\n  file: {file}  # {comment}\n"));
-    }
+    import(draft, &mut out);
     out
+}
+
+/// How the chart takes positions over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Import {
+    /// `migrate.from`, and `migrate.path` where it is not the usual one.
+    From(&'static str, Option<String>),
+    /// `importPositions.file`.
+    File(String),
+}
+
+/// The folders that the chart looks into by itself.
+const USUAL: [(&str, &str); 2] = [("promtail", "/run/promtail"), ("alloy", ALLOY_POSITIONS)];
+
+/// The folder of the nodes in which the chart k8s-monitoring keeps Alloy's positions.
+pub const ALLOY_POSITIONS: &str = "/var/alloy-log-storage";
+
+impl Import {
+    /// Of a draft whose old collector's positions have a place on the node.
+    #[must_use]
+    pub fn of(draft: &Draft) -> Option<Self> {
+        let positions = draft.positions.as_ref()?;
+        let file = positions.value.as_text()?;
+        let folder = draft.positions_folder.as_ref().and_then(Tree::as_text);
+        if !is_absolute(positions) {
+            // Alloy's, below its storage path.
+            let (from, usual) = USUAL[1];
+            return folder.map(|folder| Self::From(from, Some(folder.to_owned()).filter(|folder| folder != usual)));
+        }
+        if let Some((from, _)) = USUAL.iter().find(|(_, usual)| *usual == file) {
+            return Some(Self::From(from, None));
+        }
+        let usual = USUAL[0].1;
+        match folder {
+            Some(folder) => Some(Self::From("promtail", Some(folder.to_owned()).filter(|folder| folder != usual))),
+            // Other folders may hold all kinds of things.
+            None if file.strip_prefix(usual).is_some_and(|file| file.starts_with('/')) => {
+                Some(Self::From("promtail", None))
+            }
+            None => Some(Self::File(file.to_owned())),
+        }
+    }
+
+    /// The folder or file on the nodes.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        match self {
+            Self::From(_, Some(folder)) => folder,
+            Self::From(from, None) => USUAL.iter().find(|(name, _)| name == from).map_or("", |(_, folder)| folder),
+            Self::File(file) => file,
+        }
+    }
+}
+
+/// The value with which each pod takes the node's positions over. Alloy's lie below its storage path, which its chart does not keep on
+/// the node.
+fn import(draft: &Draft, out: &mut String) {
+    let (Some(import), Some(positions)) = (Import::of(draft), &draft.positions) else { return };
+    let place = draft.positions_folder.as_ref().map_or(&positions.value.place, |folder| &folder.place);
+    let comment = format!("{}:{} {}", place.file, place.line, positions.from);
+    match import {
+        Import::From(from, folder) => {
+            out.push_str(&format!("migrate:\n  from: {from}  # {comment}\n"));
+            if let Some(folder) = folder {
+                out.push_str(&format!("  path: {}\n", write::scalar(&folder)));
+            }
+        }
+        Import::File(file) => {
+            out.push_str(&format!("importPositions:\n  file: {}  # {comment}\n", write::scalar(&file)))
+        }
+    }
 }
 
 /// Whether it is known where the old collector's positions are on the node.

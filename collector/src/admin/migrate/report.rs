@@ -8,9 +8,10 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    convert::Draft,
+    convert::{Draft, has_placeholder},
     origin::{Finding, Kind},
-    output::{Form, SECRET, TLS_SECRET, is_absolute},
+    output::{Form, Import, SECRET, TLS_SECRET},
+    words::quoted,
 };
 use crate::admin::terminal::{Kind as Colour, Paint};
 
@@ -91,6 +92,9 @@ fn steps(draft: &Draft, form: Form, next: &Next<'_>) -> Vec<String> {
         Form::Config => "pilcrow.yaml".to_owned(),
         Form::Values => "values.yaml".to_owned(),
     };
+    if has_placeholder(draft) {
+        steps.push(format!("Write the address of Loki to loki.url in {output}: there is a placeholder now."));
+    }
     if count(draft, Kind::NotPossible) > 0 {
         steps.push("Decide on what is not possible: each line above says what to do instead.".to_owned());
     }
@@ -120,39 +124,52 @@ fn steps(draft: &Draft, form: Form, next: &Next<'_>) -> Vec<String> {
     let files: Vec<String> = next.files.iter().map(|file| name_of(file)).collect();
     let files = if files.is_empty() { "FILE".to_owned() } else { files.join(" ") };
     steps.push(format!("Prove it on a node, with its own pods and lines: pilcrow migrate --prove{job} {files}"));
-    let begins_at_end = draft.get("start_at").is_some_and(|setting| setting.value.as_text() == Some("end"));
-    if begins_at_end && draft.positions.is_none() {
+    steps.extend(positions(draft, form, &output));
+    steps.extend([INSTALL.to_owned(), REMOVE.to_owned()]);
+    steps
+}
+
+/// As in docs/migration.md, whose steps are the same.
+const INSTALL: &str = "Install Pilcrow. Both may run side by side: Loki stores a line only once where labels, time and text are the same; \
+                       where labels differ (a label filename, for one) every line is stored twice, so stop the old collector first";
+const REMOVE: &str = "Check that Pilcrow runs on every node, and that dashboards and alerts find their labels; then remove the old collector";
+
+/// How to go on where the old collector stopped.
+fn positions(draft: &Draft, form: Form, output: &str) -> Option<String> {
+    let Some(positions) = &draft.positions else {
+        let begins_at_end = draft.get("start_at").is_some_and(|setting| setting.value.as_text() == Some("end"));
         let text = "Start Pilcrow before you stop the old collector: with start_at: end it sends what is written from then on, and Loki \
                     stores a line only once that both send with the same labels";
-        steps.push(text.to_owned());
-    }
-    if let Some(positions) = &draft.positions {
+        return begins_at_end.then(|| text.to_owned());
+    };
+    let Some(import) = Import::of(draft) else {
         let file = positions.value.as_text().unwrap_or("");
-        steps.push(match form {
-            _ if !is_absolute(positions) => format!(
-                "Take the positions over, if Alloy's storage path is a folder of the node: its file {file} is for pilcrow \
-                 import-positions, or the chart's importPositions.file; else choose start_at"
-            ),
-            Form::Config => format!(
-                "Stop the old collector, then take its positions over on each node: pilcrow import-positions --config {output} {file}"
-            ),
-            Form::Values => format!(
-                "Stop the old collector, then install: each pod takes the positions in the node's {file} over at its first start \
-                 (importPositions.file; correct it if the old chart mounts that folder from elsewhere on the node)"
-            ),
-        });
-    }
-    steps
+        return Some(format!(
+            "Take the positions over, if Alloy's storage path is a folder of the node (its chart: a volume of hostPath): migrate.from: alloy \
+             with migrate.path, that folder, in which it has {file}; else choose start_at"
+        ));
+    };
+    let place = import.place();
+    Some(match (form, &import) {
+        (Form::Config, _) => {
+            let file = positions.value.as_text().filter(|_| draft.positions_folder.is_none());
+            let place = quoted(file.unwrap_or(place));
+            format!(
+                "Take the old collector's positions over on each node, before Pilcrow's first start: pilcrow import-positions --config {output} {place}"
+            )
+        }
+        (Form::Values, Import::From(from, _)) => format!(
+            "The old collector's positions are taken over by each pod at its first start, from {place} of the node (migrate.from: {from}; migrate.path is for \
+             another folder)"
+        ),
+        (Form::Values, Import::File(_)) => format!(
+            "The old collector's positions are taken over by each pod at its first start, from {place} of the node (importPositions.file; correct it if the \
+             old chart mounts that folder from elsewhere on the node)"
+        ),
+    })
 }
 
 /// A file in a command; what was read from standard input has to be named anew.
 fn name_of(file: &Path) -> String {
     if file.as_os_str() == "-" { "FILE".to_owned() } else { quoted(&file.display().to_string()) }
-}
-
-/// A word as a shell takes it for one.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    let is_word = !word.is_empty() && word.chars().all(is_plain);
-    if is_word { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }

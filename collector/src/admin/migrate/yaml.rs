@@ -18,6 +18,8 @@ pub fn documents(text: &Text<'_>) -> Result<Vec<Tree>, Vec<Fault>> {
                 config::Origin::File(at) => text.place.at(at.line, at.column),
                 _ => text.place.clone(),
             };
+            let is_reference = message.contains("YAML aliases") || message.contains("merge keys");
+            let message = if is_reference { format!("{message} (yq 'explode(.)' FILE does it)") } else { message };
             Err(vec![Fault { place, message }])
         }
     }

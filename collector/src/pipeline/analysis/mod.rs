@@ -5,12 +5,15 @@
 //! known when lines come, nothing is said. Looks at settings alone, at no line.
 
 mod effects;
+mod names;
 mod shape;
 
 use std::{
     collections::{BTreeMap, HashMap},
     rc::Rc,
 };
+
+pub use self::names::labels_behind;
 
 use self::effects::{Effects, LabelChange, Written};
 use super::{

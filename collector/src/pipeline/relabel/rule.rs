@@ -83,6 +83,15 @@ impl Rule {
         &self.sentence
     }
 
+    /// Whether the rule leaves a label of this name, whatever its value is.
+    pub(super) fn leaves(&self, name: &str) -> bool {
+        match &self.step {
+            Step::LabelDrop(pattern) => !pattern.is_match(name),
+            Step::LabelKeep(pattern) => pattern.is_match(name),
+            _ => true,
+        }
+    }
+
     /// Applies the rule; returns whether the labels are kept.
     pub fn apply(&self, labels: &mut Labels) -> bool {
         match &self.step {

@@ -1,7 +1,7 @@
 //! All rules, one after the other: from what is known of a container to the labels of its streams.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -170,6 +170,23 @@ impl Relabel {
             possible.insert(SERVICE_NAME, None);
         }
         Some(possible)
+    }
+
+    /// The names of labels that the rules may leave a stream, but for those that depend on values.
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&str> {
+        let mut names: BTreeSet<&str> = self.fixed.keys().map(String::as_str).collect();
+        for rule in &self.rules {
+            match rule.writes() {
+                Writes::Label(name) => {
+                    names.insert(name);
+                }
+                Writes::Nothing | Writes::Any => {}
+            }
+            names.retain(|name| rule.leaves(name));
+        }
+        names.retain(|name| !name.starts_with("__"));
+        names
     }
 
     /// The rules, in their order.

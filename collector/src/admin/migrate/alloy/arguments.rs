@@ -6,6 +6,7 @@
 use crate::admin::migrate::{
     origin::{Finding, Kind, Pair, Place, Setting, Tree, Value as Written, our_variable_name, spelled},
     promtail::{keys::Way, walk::converted},
+    words::nearest,
 };
 
 use super::{
@@ -39,6 +40,11 @@ pub enum Part<'a> {
     Block(InScope<'a>),
 }
 
+/// The names at this level of a table.
+fn known(table: Table, above: &str) -> impl Iterator<Item = &'static str> {
+    table.iter().filter_map(move |(key, _)| key.strip_prefix(above)?.split('.').next())
+}
+
 impl<'a> Converter<'_, 'a> {
     /// Goes through a block. `what` is how it is called in findings, with what separates it from the name of an argument.
     pub fn walk(&mut self, block: InScope<'a>, what: &str, table: Table, settings: &mut Vec<Setting>) -> Vec<Read<'a>> {
@@ -68,7 +74,7 @@ impl<'a> Converter<'_, 'a> {
                 Some((new, Way::To(..))) => self.set(new, &value, name, table, settings),
                 Some((key, Way::Read(_))) => to_read.push(Read { key, place, what: name, part: Part::Value(value) }),
                 Some((_, way)) => self.tell(*way, &place, &name),
-                None => self.unknown_argument(&place, &name),
+                None => self.unknown_argument(&place, &name, nearest(&attribute.name, known(table, above))),
             }
         }
         for inner in &block.body.blocks {
@@ -87,7 +93,7 @@ impl<'a> Converter<'_, 'a> {
                 {
                     self.level(inner, what, &format!("{path}."), table, settings, to_read);
                 }
-                None => self.unknown_argument(&place, &name),
+                None => self.unknown_argument(&place, &name, nearest(&inner.block.name, known(table, above))),
             }
         }
     }
@@ -113,12 +119,17 @@ impl<'a> Converter<'_, 'a> {
         }
     }
 
-    fn unknown_argument(&mut self, place: &Place, name: &str) {
-        self.not_possible(
-            place,
-            name,
-            "is not known, neither here nor in Alloy's documentation when this was written; left out",
-        );
+    fn unknown_argument(&mut self, place: &Place, name: &str, meant: Option<&str>) {
+        let text = "is not known, neither here nor in Alloy's documentation when this was written; left out";
+        let text = match meant {
+            None => text.to_owned(),
+            // A block where Alloy has an argument, or the other way round.
+            Some(meant) if name.rsplit(['.', ' ']).next() == Some(meant) => {
+                format!("is of another form than Alloy's {meant} (a block or an argument), and left out")
+            }
+            Some(meant) => format!("{text}; did you mean {meant}?"),
+        };
+        self.not_possible(place, name, &text);
     }
 
     /// A value as the converted configuration writes it; what cannot be written is a finding.

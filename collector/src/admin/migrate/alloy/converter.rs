@@ -64,6 +64,19 @@ impl<'w, 'a> Converter<'w, 'a> {
         InScope { block, scope: *scope }
     }
 
+    /// Takes out what was told since then, so that it can be told again of another pipeline; variables are told once, of all.
+    pub fn take_findings(&mut self, since: usize) -> Vec<Finding> {
+        let is_of_all = |finding: &Finding| {
+            finding.what.starts_with("sys.env(") || ["constants.hostname", "HOSTNAME"].contains(&finding.what.as_str())
+        };
+        let (of_all, own): (Vec<_>, Vec<_>) = self.origin.findings.split_off(since).into_iter().partition(is_of_all);
+        self.origin.findings.extend(of_all);
+        for finding in &own {
+            self.told.remove(finding);
+        }
+        own
+    }
+
     pub fn find(&mut self, finding: Finding) {
         if self.told.insert(finding.clone()) {
             self.origin.findings.push(finding);

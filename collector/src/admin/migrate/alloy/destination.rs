@@ -2,7 +2,7 @@
 
 use crate::admin::migrate::{
     origin::{Client, Finding, Pair, Setting, Tree, Value as Written},
-    promtail::{PASSWORD_FILE, TOKEN_FILE, secret_variable},
+    promtail::{PASSWORD_FILE, TOKEN_FILE, secret_variable, with_user, without_user},
 };
 
 use super::{
@@ -33,7 +33,8 @@ impl<'a> Converter<'_, 'a> {
         let first = self.origin.clients.len();
         let of_all = self.own_findings(before, &id);
         for endpoint in endpoints {
-            let settings = self.endpoint(endpoint, &id);
+            let mut settings = self.endpoint(endpoint, &id);
+            self.user_of_url(&mut settings);
             let place = self.place(endpoint.block.place);
             let (name, labels) = (id.clone(), labels.clone());
             let findings = of_all.iter().cloned().chain(self.own_findings(before, &id)).collect();
@@ -106,6 +107,21 @@ impl<'a> Converter<'_, 'a> {
             }
         }
         settings
+    }
+
+    /// Takes the user out of the address.
+    fn user_of_url(&mut self, settings: &mut Vec<Setting>) {
+        let Some(index) = settings.iter().position(|setting| setting.key == "loki.url") else { return };
+        let Setting { value, from, .. } = settings[index].clone();
+        let Some(address) = value.as_text().and_then(with_user) else { return };
+        let text = without_user(&address);
+        settings[index].value = Tree::text(&value.place, address.url);
+        for (key, text) in
+            [("loki.basic_auth.username", &*address.user), ("loki.basic_auth.password_file", PASSWORD_FILE)]
+        {
+            settings.push(Setting::new(key, Tree::text(&value.place, text), &from));
+        }
+        self.changed(&value.place, &from, &text);
     }
 
     /// A secret, which Pilcrow reads from a file, as Alloy may do too by a component.

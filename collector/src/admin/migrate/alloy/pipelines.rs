@@ -41,7 +41,19 @@ impl<'a> Converter<'_, 'a> {
         }
     }
 
+    /// The pipelines of a source, with what is told of them: it matters where one of them is converted.
     fn source(&mut self, index: usize, table: Table) {
+        let (findings, pipelines) = (self.origin.findings.len(), self.origin.pipelines.len());
+        self.read_source(index, table);
+        if self.origin.pipelines.len() > pipelines {
+            let own = self.take_findings(findings);
+            for pipeline in &mut self.origin.pipelines[pipelines..] {
+                pipeline.findings.splice(0..0, own.iter().cloned());
+            }
+        }
+    }
+
+    fn read_source(&mut self, index: usize, table: Table) {
         let component = self.reach(index);
         let id = component.block.id();
         let place = self.place(component.block.place);
@@ -222,6 +234,7 @@ impl<'a> Converter<'_, 'a> {
                 steps.last().or(ends.first()).map_or_else(String::new, |index| self.component(*index).block.id());
             let name = if is_forked { format!("{id}/{last}") } else { id.clone() };
             let name = self.origin.free_name(&name);
+            let findings = self.origin.findings.len();
             let (relabel, stages) = self.steps(steps, rules, from_api);
             let mut clients = Vec::new();
             for end in ends {
@@ -230,7 +243,7 @@ impl<'a> Converter<'_, 'a> {
             let source = if from_api { Source::ApiLines } else { targets.source };
             let settings = targets.settings.iter().chain(settings).cloned().collect();
             let (place, positions) = (place.clone(), self.positions(index, &place));
-            let findings = Vec::new();
+            let findings = self.take_findings(findings);
             let pipeline = Pipeline { name, place, source, relabel, stages, clients, settings, positions, findings };
             self.origin.pipelines.push(pipeline);
         }

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::tree::{Block, Body, Expression, Place};
+use super::{
+    tables,
+    tree::{Block, Body, Expression, Place},
+};
+use crate::admin::migrate::promtail::keys::Way;
 
 /// More components than any real configuration has.
 const COMPONENTS_MAX: usize = 10_000;
@@ -79,6 +83,13 @@ impl<'a> World<'a> {
                     }
                     _ => None,
                 };
+                if imported.is_none() {
+                    let text = match tables::of_component(&block.name) {
+                        Some(Way::NotPossible(text)) => text,
+                        _ => "its text is not at hand; name its file beside this one: pilcrow migrate FILE FILE",
+                    };
+                    self.problems.push((block.place, block.id(), text.into()));
+                }
                 self.definitions[id].imported.insert(&block.label, imported);
             }
         }

@@ -55,10 +55,11 @@ fn flowed(tree: &Tree) -> String {
     }
 }
 
-/// Findings of a kind as `line what: text`.
+/// Findings of a kind, also those of pipelines, as `line what: text`.
 fn findings(origin: &Origin, kind: Kind) -> String {
     let mut told = String::new();
-    for finding in origin.findings.iter().filter(|finding| finding.kind == kind) {
+    let of_pipelines = origin.pipelines.iter().flat_map(|pipeline| &pipeline.findings);
+    for finding in origin.findings.iter().chain(of_pipelines).filter(|finding| finding.kind == kind) {
         writeln!(told, "{} {}: {}", finding.place.line, finding.what, finding.text).unwrap();
     }
     told

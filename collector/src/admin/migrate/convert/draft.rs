@@ -41,11 +41,13 @@ pub struct Draft {
     /// Values of Pilcrow's chart.
     pub chart: Vec<Setting>,
     pub positions: Option<Setting>,
+    /// The nodes' folder that it is mounted from.
+    pub positions_folder: Option<Tree>,
     pub findings: Vec<Finding>,
 }
 
 /// The order of groups in a file.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "loki",
     "labels",
     "preset",
@@ -53,6 +55,7 @@ const ORDER: [&str; 12] = [
     "relabel_configs",
     "pipeline_stages",
     "kubernetes",
+    "paths",
     "start_at",
     "lines",
     "checkpoint",

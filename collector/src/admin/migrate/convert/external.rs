@@ -76,8 +76,9 @@ impl External {
                 Way::Labels => external.labels.push(label),
                 Way::Rules => external.rules.push(label),
                 Way::Behind => {
-                    let is_made =
-                        is_set(pipeline, base, &name) || is_copied(pipeline) || is_made_by_stages(pipeline, &name);
+                    let is_made = is_set(pipeline, base, &name)
+                        || is_copied(pipeline, &name)
+                        || is_made_by_stages(pipeline, &name);
                     let touching = pipeline.stages.iter().enumerate().find(|(_, stage)| touch::touches(stage, &name));
                     let Some((index, stage)) = touching else { continue };
                     external.behind.push(Behind { label, is_made, because: (index, stage.clone()) });
@@ -111,7 +112,7 @@ impl External {
 fn way(pipeline: &Pipeline, base: Base, name: &str, is_of_cluster: bool) -> Way {
     let touching: Vec<&Tree> = pipeline.stages.iter().filter(|stage| touch::touches(stage, name)).collect();
     let is_set = !is_of_cluster && is_set(pipeline, base, name);
-    let is_made = is_set || is_copied(pipeline) || is_made_by_stages(pipeline, name);
+    let is_made = is_set || is_copied(pipeline, name) || is_made_by_stages(pipeline, name);
     // A list of what stays can have one name more.
     let is_behind = touching.iter().any(|stage| is_made || !touch::keeps_labels(stage));
     match () {
@@ -126,9 +127,20 @@ fn is_made_by_stages(pipeline: &Pipeline, name: &str) -> bool {
     pipeline.stages.iter().any(|stage| touch::makes(stage, name))
 }
 
-/// Whether rules copy labels of any name. They take none away: what is there before stays, or has the copied value.
-fn is_copied(pipeline: &Pipeline) -> bool {
-    pipeline.relabel.iter().any(|rule| field(rule, "action").eq_ignore_ascii_case("labelmap"))
+/// Whether a rule may copy a label to one of this name. It takes none away: what is there before stays, or has the copied value.
+fn is_copied(pipeline: &Pipeline, name: &str) -> bool {
+    pipeline.relabel.iter().filter(|rule| field(rule, "action").eq_ignore_ascii_case("labelmap")).any(|rule| {
+        let regex = field(rule, "regex");
+        // `PREFIX(a|b)` copies to a and b only.
+        let (prefix, names) = regex.split_once('(').unwrap_or((regex, ""));
+        let is_plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '|');
+        match names.strip_suffix(')') {
+            Some(names) if is_plain(prefix) && is_plain(names) && field(rule, "replacement").is_empty() => {
+                names.split('|').any(|own| own == name)
+            }
+            _ => true,
+        }
+    })
 }
 
 /// Whether a rule sets the label of this name, which it may also take away.

@@ -5,18 +5,24 @@
 
 pub mod draft;
 mod external;
+mod needs;
 mod relabel;
 mod settle;
 mod stages;
 mod touch;
+mod unfilled;
 
 use external::External;
 
 pub use draft::{Base, Draft, Item};
 pub use relabel::maps_others;
 pub use settle::{compiled, environment, settle};
+pub use touch::names_read;
 
-use super::origin::{Finding, Kind, Origin, Pipeline, Place, Setting, Source, Tree, Value};
+use super::{
+    origin::{Finding, Kind, Origin, Pipeline, Place, Setting, Source, Tree, Value},
+    words::quoted,
+};
 use crate::{config::Preset, pipeline::relabel::why_unknown};
 
 /// What a conversion is asked for.
@@ -39,10 +45,12 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     };
     draft.findings.extend(pipeline.findings.iter().cloned());
     let labels = client(origin, pipeline, &mut draft);
+    let labels = unfilled::take_out_of(labels, &mut draft.findings);
     let external = External::new(pipeline, draft.base, labels);
     origin.settings.iter().chain(&pipeline.settings).for_each(|setting| draft.set(setting.clone()));
     draft.chart.extend(origin.chart.iter().cloned());
     draft.positions = pipeline.positions.clone().or_else(|| origin.positions.clone());
+    draft.positions_folder.clone_from(&origin.positions_folder);
     let without = [Source::ApiLines, Source::Preset(Preset::K8sMonitoring)];
     let had_filename = !without.contains(&pipeline.source) && !stages::drop_file_name(&pipeline.stages);
     if had_filename {
@@ -58,7 +66,9 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     let stream = stages::convert(pipeline, &external.kept, &mut draft);
     relabel::convert(pipeline, stream, &mut draft);
     external.put(&mut draft);
+    unfilled::take_out(&mut draft);
     settle(&mut draft)?;
+    needs::tell(&mut draft);
     draft.findings.sort_by(|a, b| (a.kind, &a.place).cmp(&(b.kind, &b.place)));
     draft.findings.dedup();
     Ok(draft)
@@ -88,7 +98,8 @@ pub fn chosen<'o>(origin: &'o Origin, options: &Options, findings: &mut Vec<Find
         let text = format!(
             "Pilcrow has one set of rules and stages, which is that of {}; if this one collects other pods, convert it with \
              --job {} for a second release, and let each leave out what the other collects",
-            chosen.name, other.name
+            chosen.name,
+            quoted(&other.name)
         );
         let kind = if options.job.is_some() { Kind::Changed } else { Kind::NotPossible };
         findings.push(Finding::new(kind, &other.place, format!("job {}", other.name), text));
@@ -114,12 +125,31 @@ fn client(origin: &Origin, pipeline: &Pipeline, draft: &mut Draft) -> Vec<Settin
     let Some(client) = chosen.and_then(|index| origin.clients.get(index)) else {
         let text = "no address of Loki is named here; set loki.url";
         draft.findings.push(Finding::new(Kind::NotPossible, &pipeline.place, "loki.url", text));
+        draft.set(placeholder(&pipeline.place, "loki.url"));
         return Vec::new();
     };
     client.settings.iter().for_each(|setting| draft.set(setting.clone()));
+    if draft.get("loki.url").is_none() {
+        draft.set(placeholder(&client.place, "loki.url"));
+    }
     draft.findings.extend(client.findings.iter().cloned());
     draft.chart.extend(client.chart.iter().cloned());
     client.labels.clone()
+}
+
+/// What stands for an address of Loki that is not known: nothing starts with it by mistake.
+const NO_URL: &str = "${LOKI_URL}";
+
+/// The place of an address that somebody has to write.
+fn placeholder(place: &Place, from: &str) -> Setting {
+    let from = format!("{from} PLACEHOLDER: write the address of Loki here");
+    Setting::new("loki.url", Tree::text(place, NO_URL), from)
+}
+
+/// Whether the address of Loki has still to be written.
+#[must_use]
+pub fn has_placeholder(draft: &Draft) -> bool {
+    draft.get("loki.url").is_some_and(|setting| setting.from.contains(" PLACEHOLDER: "))
 }
 
 /// Why the value of a label of discovery is not known.

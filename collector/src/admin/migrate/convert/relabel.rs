@@ -50,12 +50,17 @@ pub fn convert(pipeline: &Pipeline, stream: Option<Place>, draft: &mut Draft) {
     if pipeline.source == Source::Path {
         draft.relabel.extend(OF_PODS.iter().map(|(source, target)| label_rule(&pipeline.place, source, target)));
     }
+    let mut of_chart = 0;
     for (index, rule) in pipeline.relabel.iter().enumerate() {
         let what = format!("{}: relabel_configs[{index}]", pipeline.name);
         let mut find = |kind, text: &str| draft.findings.push(Finding::new(kind, &rule.place, &what, text));
         match fate(rule) {
             Fate::Stays(tree) => {
-                find(Kind::Taken, "relabel_configs");
+                if rule.place == pipeline.place {
+                    of_chart += 1;
+                } else {
+                    find(Kind::Taken, "relabel_configs");
+                }
                 draft.relabel.push(Item { tree: Some(tree), what, comment: origin_of(&rule.place) });
             }
             Fate::ByItself(text) => find(Kind::Taken, text),
@@ -66,6 +71,12 @@ pub fn convert(pipeline: &Pipeline, stream: Option<Place>, draft: &mut Draft) {
                 draft.relabel.push(Item { tree: None, what, comment });
             }
         }
+    }
+    if of_chart > 0 {
+        // They have no place of their own in the old file.
+        let (what, text) =
+            (format!("{}: labels", pipeline.name), format!("relabel_configs: {of_chart} rules that it has by default"));
+        draft.findings.push(Finding::new(Kind::Taken, &pipeline.place, what, text));
     }
     if let Some(place) = stream {
         draft.relabel.push(label_rule(&place, "__meta_pilcrow_stream", "stream"));

@@ -74,8 +74,8 @@ fn take_out(draft: &mut Draft, problem: &Problem) -> bool {
     let Draft { relabel, stages, findings, settings, labels, .. } = draft;
     let path: Vec<&str> = problem.key.split('.').collect();
     match path.first() {
-        Some(&"relabel_configs") => from_items(relabel, &path[1..], &problem.message, findings),
-        Some(&"pipeline_stages") => from_items(stages, &path[1..], &problem.message, findings),
+        Some(&"relabel_configs") => from_items(relabel, true, &path[1..], &problem.message, findings),
+        Some(&"pipeline_stages") => from_items(stages, false, &path[1..], &problem.message, findings),
         Some(&list) => {
             let list = if list == "labels" { labels } else { settings };
             // A problem of a group, or of a part of a value.
@@ -84,10 +84,21 @@ fn take_out(draft: &mut Draft, problem: &Problem) -> bool {
                     || key.starts_with(&format!("{}.", problem.key))
                     || problem.key.starts_with(&format!("{key}."))
             };
-            let Some(index) = list.iter().position(|setting| is_it(&setting.key)) else { return false };
+            // What is missing leaves what needs it without a use.
+            let needs_it = |key: &str| {
+                problem.key.rsplit_once('.').is_some_and(|(group, _)| key.starts_with(&format!("{group}.")))
+            };
+            let index = list.iter().position(|setting| is_it(&setting.key));
+            let Some(index) = index.or_else(|| list.iter().position(|setting| needs_it(&setting.key))) else {
+                return false;
+            };
             let setting = list.remove(index);
-            let text = format!("{}: {}", setting.key, problem.message);
-            findings.retain(|finding| finding.kind != Kind::Taken || finding.what != setting.from);
+            if setting.key == "loki.url" {
+                list.insert(index, super::placeholder(&setting.value.place, &setting.from));
+            }
+            let missing = if is_it(&setting.key) { String::new() } else { format!("{} ", problem.key) };
+            let text = format!("{}: {missing}{}", setting.key, problem.message);
+            findings.retain(|finding| finding.kind == Kind::NotPossible || finding.what != setting.from);
             findings.push(Finding::new(Kind::NotPossible, &setting.value.place, setting.from, text));
             true
         }
@@ -95,16 +106,23 @@ fn take_out(draft: &mut Draft, problem: &Problem) -> bool {
     }
 }
 
-fn from_items(items: &mut [Item], path: &[&str], message: &str, findings: &mut Vec<Finding>) -> bool {
+fn from_items(items: &mut [Item], are_rules: bool, path: &[&str], message: &str, findings: &mut Vec<Finding>) -> bool {
     let Some((index, path)) = split_index(path) else { return false };
     // The list of the file has only those that are there.
     let Some(item) = items.iter_mut().filter(|item| item.tree.is_some()).nth(index) else { return false };
     let Some(tree) = &mut item.tree else { return false };
+    let nearest = message.split_once("did you mean ").map(|(_, nearest)| nearest);
+    // Without a field that is only misspelt a rule would do something else.
     if message.starts_with("unknown key")
+        && !(are_rules && nearest.is_some())
         && let Some(pair) = remove_key(tree, path)
     {
         let text = format!("the field {} is not known to Pilcrow and left out", pair.key);
-        findings.push(Finding::new(Kind::Changed, &pair.place, &item.what, text));
+        let (kind, text) = match nearest {
+            Some(nearest) => (Kind::NotPossible, format!("{text}; did you mean {nearest}")),
+            None => (Kind::Changed, text),
+        };
+        findings.push(Finding::new(kind, &pair.place, &item.what, text));
         return true;
     }
     if let [.., "expressions", key] = path

@@ -46,6 +46,43 @@ fn touches_in(stage: &Tree, name: &str, is_nested: bool) -> bool {
     }
 }
 
+/// The names of all labels that a stage may read; also of some that it does not.
+pub fn names_read(stage: &Tree) -> Vec<String> {
+    let mut names = Vec::new();
+    collect_names(stage, &mut names);
+    names
+}
+
+fn collect_names(tree: &Tree, names: &mut Vec<String>) {
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words
+            .filter(|word| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_'))
+            .map(str::to_owned)
+            .collect()
+    };
+    match &tree.value {
+        Value::Nothing => {}
+        Value::Text(text) => names.extend(words(text)),
+        Value::List(items) => items.iter().for_each(|item| collect_names(item, names)),
+        Value::Group(pairs) => {
+            for pair in pairs.iter().filter(|pair| !OF_LINES.contains(&pair.key.as_str())) {
+                match (&pair.value.value, pair.key.as_str()) {
+                    // `{name="value", …} |= "text"`: what stands before an operator.
+                    (Value::Text(text), "selector") => {
+                        let matchers = text.split_once('}').map_or(text.as_str(), |(matchers, _)| matchers);
+                        let before = matchers.split(',').filter_map(|part| part.split(['=', '!']).next());
+                        names.extend(before.flat_map(words));
+                    }
+                    (Value::Nothing, key) => names.push(key.to_owned()),
+                    (Value::Text(text), key) if text.is_empty() => names.push(key.to_owned()),
+                    _ => collect_names(&pair.value, names),
+                }
+            }
+        }
+    }
+}
+
 /// Whether all that it does to labels is to remove those that are not in its list.
 pub fn keeps_labels(stage: &Tree) -> bool {
     matches!(stage.pairs(), [Pair { key, .. }] if key == "labelallow" || key == "label_keep")

@@ -1,13 +1,24 @@
 //! The feature that collects pod logs.
 //!
-//! In: its values. Out: a pipeline whose stages come in the order of the chart's template: structured metadata, static labels, extra
-//! stages, and last the list of labels to keep. The labels of the destination are added behind all of them.
+//! In: its values. Out: a pipeline in the order of the chart's templates: rules for the labels, structured metadata, static labels,
+//! extra stages, and last the list of labels to keep. The labels of the destination are added behind all of them. What needs no
+//! stage is a rule, which costs nothing for each line.
 
+use std::collections::BTreeSet;
+
+use super::{
+    defaults,
+    metadata::{self, Made, Step},
+    others,
+    version::Version,
+};
 use crate::{
     admin::migrate::{
         alloy,
+        convert::names_read,
         origin::{Fault, Kind, Origin, Pair, Pipeline, Place, Setting, Source, Text, Tree, Value},
-        promtail,
+        output::ALLOY_POSITIONS,
+        promtail::{self, template},
         recognise::at,
         yaml,
     },
@@ -15,69 +26,83 @@ use crate::{
     pipeline::relabel,
 };
 
-/// Structured metadata that the preset makes, as the chart does by default.
-const BY_DEFAULT: [&str; 3] = ["k8s_pod_name", "pod", "service_instance_id"];
-
 /// The annotation by which the preset leaves pods out.
 const ANNOTATION: &str = "logs.grafana.com/pods.enabled";
 
-/// Reads the feature of this name; `raw` has its texts as they are written.
+/// A feature in a values file.
+pub struct Feature<'r> {
+    /// Its name.
+    pub key: &'r str,
+    pub values: &'r Tree,
+    /// With its texts as they are written.
+    pub raw: &'r Tree,
+    /// The whole file.
+    pub outer: &'r Text<'r>,
+    pub version: Version,
+}
+
+/// Reads a feature.
 ///
 /// # Errors
-/// Rules or stages in it are not Alloy's language.
+/// Rules or stages in it are not Alloy's language, or have a template that is not known.
 pub fn read(
-    key: &str,
-    values: &Tree,
-    raw: &Tree,
-    outer: &Text<'_>,
+    feature: &Feature<'_>,
     destinations: &[(String, Option<usize>)],
     origin: &mut Origin,
 ) -> Result<(), Vec<Fault>> {
-    let place = &values.place;
+    let place = &feature.values.place;
+    let (source, stages) = match feature.version {
+        Version::Four => {
+            (Source::Preset(Preset::K8sMonitoring), yaml::documents(&Text { place: place.clone(), text: "cri: {}" })?)
+        }
+        // Its stages take records apart; what they make is made by rules here.
+        Version::UpToThree => (Source::ApiLines, Vec::new()),
+    };
     let mut reader = Reader {
-        key,
-        values,
-        raw,
-        outer,
+        feature,
         pipeline: Pipeline {
-            name: key.to_owned(),
+            name: feature.key.to_owned(),
             place: place.clone(),
-            source: Source::Preset(Preset::K8sMonitoring),
+            source,
             relabel: Vec::new(),
-            stages: yaml::documents(&Text { place: place.clone(), text: "cri: {}" })?,
+            stages,
             clients: Vec::new(),
             settings: Vec::new(),
-            positions: None,
+            positions: positions(feature),
             findings: Vec::new(),
         },
         origin,
     };
     reader.destinations(destinations);
     reader.selection();
-    reader.rules()?;
-    reader.stages()?;
+    reader.processing()?;
     reader.rest();
     let Reader { pipeline, .. } = reader;
     origin.pipelines.push(pipeline);
     Ok(())
 }
 
+/// Where its collector keeps them on the node; the Kubernetes API has none.
+fn positions(feature: &Feature<'_>) -> Option<Setting> {
+    let by_api = feature.key == "podLogsViaKubernetesApi"
+        || at(feature.values, &["gatherMethod"]).and_then(Tree::as_text) == Some("kubernetesApi");
+    let folder = Tree::text(&feature.values.place, ALLOY_POSITIONS);
+    (!by_api).then(|| Setting::new("positions", folder, "the chart's default"))
+}
+
 struct Reader<'r> {
-    key: &'r str,
-    values: &'r Tree,
-    raw: &'r Tree,
-    outer: &'r Text<'r>,
+    feature: &'r Feature<'r>,
     pipeline: Pipeline,
     origin: &'r mut Origin,
 }
 
 impl<'r> Reader<'r> {
     fn get(&self, key: &str) -> Option<&'r Pair> {
-        self.values.get(key)
+        self.feature.values.get(key)
     }
 
     fn what(&self, key: &str) -> String {
-        format!("{}.{key}", self.key)
+        format!("{}.{key}", self.feature.key)
     }
 
     fn find(&mut self, kind: Kind, place: &Place, key: &str, text: &str) {
@@ -139,8 +164,8 @@ impl<'r> Reader<'r> {
             let selector = pair.value.pairs().iter().map(one).collect::<Vec<_>>().join(",");
             self.set("labelSelectors", "kubernetes.pod_selector", Tree::text(&pair.value.place, selector));
         }
-        let inner = at(self.values, &["volumeGatherSettings", "onlyGatherNewLogLines"]);
-        match inner.or(at(self.values, &["onlyGatherNewLogLines"])) {
+        let inner = at(self.feature.values, &["volumeGatherSettings", "onlyGatherNewLogLines"]);
+        match inner.or(at(self.feature.values, &["onlyGatherNewLogLines"])) {
             Some(value) if value.as_text() == Some("false") => {
                 self.find(
                     Kind::Taken,
@@ -150,9 +175,15 @@ impl<'r> Reader<'r> {
                 );
             }
             Some(value) => self.set("onlyGatherNewLogLines", "start_at", Tree::text(&value.place, "end")),
+            // Before version 4 the default is false.
+            None if self.feature.version == Version::UpToThree => {}
             None => {
-                let from = format!("{}: files that are there already", self.key);
-                self.pipeline.settings.push(Setting::new("start_at", Tree::text(&self.values.place, "end"), from));
+                let from = format!("{}: files that are there already", self.feature.key);
+                self.pipeline.settings.push(Setting::new(
+                    "start_at",
+                    Tree::text(&self.feature.values.place, "end"),
+                    from,
+                ));
             }
         }
         let selector = self.get("annotationSelector").and_then(|pair| Some((&pair.place, pair.value.as_text()?)));
@@ -168,138 +199,178 @@ impl<'r> Reader<'r> {
         }
     }
 
-    fn rules(&mut self) -> Result<(), Vec<Fault>> {
-        for key in ["labels", "annotations"] {
-            let Some(pair) = self.get(key) else { continue };
-            self.find(Kind::Taken, &pair.place, key, "relabel_configs");
-            for label in pair.value.pairs() {
-                let source = label.value.as_text().unwrap_or("");
-                let names =
-                    if key == "labels" { relabel::label_names(source) } else { relabel::annotation_names(source) };
-                self.pipeline.relabel.push(rule(&label.place, &names[0], "(.+)", "target_label", &label.key));
-            }
-        }
-        if let Some(text) = self.text("extraDiscoveryRules") {
-            self.pipeline.relabel.extend(alloy::read_rules(&text, &mut self.origin.findings)?);
-        }
-        Ok(())
-    }
-
-    /// A text in Alloy's language, with its place.
-    fn text(&self, key: &str) -> Option<Text<'r>> {
-        yaml::inner(self.outer, at(self.raw, &[key])?)
-    }
-
-    fn stages(&mut self) -> Result<(), Vec<Fault>> {
-        let metadata = self.metadata();
-        // A rule costs nothing for each line, and does the same where no stage before takes such a label away.
-        let is_read =
-            |label: &&Pair| metadata.iter().any(|own| own.key == label.key || own.value.as_text() == Some(&label.key));
-        let labels = self.get("staticLabels").map(|pair| pair.value.pairs()).unwrap_or_default();
-        let (by_stage, by_rules): (Vec<&Pair>, Vec<&Pair>) = labels.iter().partition(is_read);
-        for (labels, to) in [(&by_rules, "relabel_configs"), (&by_stage, "pipeline_stages")] {
-            for label in labels {
-                self.find(Kind::Taken, &label.place, &format!("staticLabels.{}", label.key), to);
-            }
-        }
-        self.pipeline.relabel.extend(by_rules.into_iter().map(promtail::fixed));
-        if let (Some(pair), false) = (self.get("structuredMetadata"), metadata.is_empty()) {
-            let group = Tree { place: pair.value.place.clone(), value: Value::Group(metadata.clone()) };
-            self.pipeline.stages.push(Tree::group(&pair.place, [("structured_metadata", group)]));
-        }
-        if let (Some(pair), false) = (self.get("staticLabels"), by_stage.is_empty()) {
-            let labels = Value::Group(by_stage.into_iter().cloned().collect());
-            let group = Tree { place: pair.value.place.clone(), value: labels };
-            self.pipeline.stages.push(Tree::group(&pair.place, [("static_labels", group)]));
-        }
-        if let Some(text) = self.text("extraLogProcessingStages") {
-            self.pipeline.stages.extend(alloy::read_stages(&text, &mut self.origin.findings)?);
-        }
-        if let Some(pair) = self.get("labelsToKeep").filter(|pair| !pair.value.items().is_empty()) {
-            let names = pair.value.items().iter().map(|item| Tree::text(&item.place, label_name(item)));
-            let list = Tree { place: pair.value.place.clone(), value: Value::List(names.collect()) };
-            self.pipeline.stages.push(Tree::group(&pair.place, [("labelallow", list)]));
-        }
-        Ok(())
-    }
-
-    /// What the values add to the structured metadata that the preset makes.
-    fn metadata(&mut self) -> Vec<Pair> {
-        let Some(Pair { value: Tree { value: Value::Group(pairs), .. }, .. }) = self.get("structuredMetadata") else {
-            return Vec::new();
+    /// Labels, structured metadata and lines.
+    fn processing(&mut self) -> Result<(), Vec<Fault>> {
+        let extra_rules = match at(self.feature.raw, &["extraDiscoveryRules"]) {
+            Some(value) => match yaml::inner(self.feature.outer, value) {
+                Some(text) => alloy::read_rules(&text, &mut self.origin.findings)?,
+                None => Vec::new(),
+            },
+            None => Vec::new(),
         };
-        let mut added = Vec::new();
-        for pair in pairs {
-            let key = escaped(&pair.key);
-            let source = pair.value.as_text().filter(|text| !text.is_empty()).map(escaped);
-            if !BY_DEFAULT.contains(&key.as_str()) {
-                // What has no value is taken by its own name in older versions of the chart, and left out in newer ones.
-                let value = source.unwrap_or_else(|| key.clone());
-                added.push(Pair { key, place: pair.place.clone(), value: Tree::text(&pair.place, value) });
-            } else if source.is_none() && key.ends_with("pod") {
-                let text = "relabel_configs, for the label; the preset makes structured metadata of it as well";
-                self.find(Kind::Changed, &pair.place, &format!("structuredMetadata.{}", pair.key), text);
-                let name = "__meta_kubernetes_pod_name";
-                self.pipeline.relabel.push(rule(&pair.place, name, "(.+)", "target_label", "pod"));
-            } else if source.as_ref() != Some(&key) {
-                let text = "is what the preset makes of it all the same; for a label of this name write a rule (docs/labels.md)";
-                self.find(Kind::Changed, &pair.place, &format!("structuredMetadata.{}", pair.key), text);
+        let extra_stages = self.extra_stages()?;
+        let metadata = metadata::effective(self.feature.version, self.get("structuredMetadata"));
+        let read: BTreeSet<String> = extra_stages.iter().flat_map(names_read).collect();
+        let keeps = self.kept();
+        if self.feature.version == Version::UpToThree {
+            let copied = keeps.as_ref().map(|keeps| {
+                let by_rules = extra_rules.iter().flat_map(metadata::sources);
+                let sources = metadata.iter().map(|(_, source)| source.clone());
+                let names = keeps.iter().cloned().chain(by_rules).chain(sources).chain(read.iter().cloned());
+                // Words in stages may be anything.
+                names.filter(|name| escaped(name) == *name && !name.starts_with("__") && !name.is_empty()).collect()
+            });
+            self.pipeline.relabel = defaults::rules(&self.pipeline.place, copied.as_ref())?;
+            let is_wanted = |name: &str| copied.as_ref().is_none_or(|names: &BTreeSet<String>| names.contains(name));
+            self.pipeline.relabel.extend(metadata::of_records(&self.pipeline.place, &is_wanted)?);
+        }
+        self.copied("annotations", &defaults::ANNOTATIONS, |name| relabel::annotation_names(name)[0].clone());
+        self.copied("labels", &defaults::LABELS, |name| relabel::label_names(name)[0].clone());
+        self.pipeline.relabel.extend(extra_rules);
+        let steps = metadata::steps(self.feature.version, &metadata, &self.pipeline.place, &read);
+        let by_stage: Vec<Made> = steps.iter().filter_map(Step::as_stage).collect();
+        self.pipeline.relabel.extend(steps.into_iter().filter_map(Step::into_rule));
+        if let Some(pair) = self.get("structuredMetadata").filter(|pair| !pair.value.pairs().is_empty()) {
+            self.find(Kind::Taken, &pair.place, "structuredMetadata", "structured metadata, by rules");
+        }
+        self.metadata_stage(&by_stage);
+        self.static_labels(&by_stage, keeps.as_ref().filter(|_| extra_stages.is_empty()));
+        let has_stages = !extra_stages.is_empty();
+        self.pipeline.stages.extend(extra_stages);
+        if let Some(keeps) = keeps {
+            self.keep(keeps, has_stages);
+        }
+        Ok(())
+    }
+
+    /// Labels of a pod's labels or annotations; the values are added to the defaults, and those without a value take one away.
+    fn copied(&mut self, key: &str, defaults: &[(&str, &str)], name_of: impl Fn(&str) -> String) {
+        let given = self.get(key).map(|pair| pair.value.pairs()).unwrap_or_default();
+        for (label, source) in defaults.iter().filter(|(label, _)| given.iter().all(|pair| pair.key != *label)) {
+            if self.feature.version == Version::UpToThree {
+                self.pipeline.relabel.push(rule(&self.pipeline.place, &name_of(source), "(.+)", "target_label", label));
             }
         }
-        added
+        if let Some(pair) = self.get(key) {
+            self.find(Kind::Taken, &pair.place, key, "relabel_configs");
+        }
+        for label in given {
+            let source = label.value.as_text().unwrap_or("");
+            if !source.is_empty() {
+                let new = rule(&label.place, &name_of(source), "(.+)", "target_label", &label.key);
+                self.pipeline.relabel.push(new);
+            } else if self.feature.version == Version::Four
+                && defaults.iter().any(|(name, _)| *name == label.key)
+                && key == "labels"
+            {
+                // The preset makes it; job is made in another way as well.
+                self.pipeline.relabel.push(metadata::label_drop(&label.place, &[&label.key]));
+            }
+        }
+    }
+
+    /// The labels that stay at the end; nothing: all.
+    fn kept(&mut self) -> Option<BTreeSet<String>> {
+        let given = self.get("labelsToKeep");
+        if self.feature.version == Version::Four {
+            if let Some(pair) = given {
+                let text = "is no value of the chart 4.x, which keeps all labels: left out; for a list of labels write a rule labelkeep";
+                self.find(Kind::Changed, &pair.place, "labelsToKeep", text);
+            }
+            return None;
+        }
+        match given {
+            None => Some(defaults::KEPT.map(str::to_owned).into()),
+            Some(pair) if pair.value.items().is_empty() => None,
+            Some(pair) => {
+                self.find(
+                    Kind::Taken,
+                    &pair.place,
+                    "labelsToKeep",
+                    "these labels stay, all others are left out at the end",
+                );
+                Some(pair.value.items().iter().map(label_name).collect())
+            }
+        }
+    }
+
+    /// Leaves all other labels out: by a rule where no stage comes behind it.
+    fn keep(&mut self, mut names: BTreeSet<String>, has_stages: bool) {
+        let place = self.get("labelsToKeep").map_or_else(|| self.pipeline.place.clone(), |pair| pair.place.clone());
+        let texts = |names: &BTreeSet<String>| names.iter().map(|name| Tree::text(&place, name)).collect();
+        if has_stages {
+            let list = Tree { place: place.clone(), value: Value::List(texts(&names)) };
+            return self.pipeline.stages.push(Tree::group(&place, [("labelallow", list)]));
+        }
+        // The destination adds them behind everything.
+        let client = self.pipeline.clients.first().and_then(|index| self.origin.clients.get(*index));
+        let external = client.map(|client| client.labels.as_slice()).unwrap_or_default().iter();
+        names.extend(external.map(|label| label.key.trim_start_matches("labels.").to_owned()));
+        let regex = names.into_iter().collect::<Vec<_>>().join("|") + "|__structured_metadata_.+";
+        let fields = [("regex", Tree::text(&place, regex)), ("action", Tree::text(&place, "labelkeep"))];
+        self.pipeline.relabel.push(Tree::group(&place, fields));
+    }
+
+    /// Stages in Alloy's language. Helm fills in the templates in them, with the values of the feature.
+    fn extra_stages(&mut self) -> Result<Vec<Tree>, Vec<Fault>> {
+        const KEY: &str = "extraLogProcessingStages";
+        let Some(value) = at(self.feature.raw, &[KEY]).filter(|value| value.as_text() != Some("")) else {
+            return Ok(Vec::new());
+        };
+        match template::filled(self.feature.outer, value, self.feature.raw) {
+            Ok(filled) => alloy::read_stages(&filled.as_text(), &mut self.origin.findings),
+            Err(faults) => {
+                for Fault { place, message } in faults {
+                    self.find(Kind::NotPossible, &place, KEY, &format!("all its stages are left out: {message}"));
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// The stage for structured metadata of labels that later stages read.
+    fn metadata_stage(&mut self, made: &[Made]) {
+        if made.is_empty() {
+            return;
+        }
+        let place = &self.pipeline.place.clone();
+        let pair =
+            |(key, source): &Made| Pair { key: key.clone(), place: place.clone(), value: Tree::text(place, source) };
+        let group = Tree { place: place.clone(), value: Value::Group(made.iter().map(pair).collect()) };
+        self.pipeline.stages.push(Tree::group(place, [("structured_metadata", group)]));
+    }
+
+    /// Fixed labels: stages where they would hide a label that `by_stage` reads. `kept`: those that no list at the end takes away.
+    fn static_labels(&mut self, by_stage: &[Made], kept: Option<&BTreeSet<String>>) {
+        let labels = self.get("staticLabels").map(|pair| pair.value.pairs()).unwrap_or_default();
+        let place = &self.pipeline.place.clone();
+        let (mut rules, mut stage) = (Vec::new(), Vec::new());
+        for label in labels {
+            let what = format!("staticLabels.{}", label.key);
+            if kept.is_some_and(|kept| !kept.contains(&label.key)) {
+                let text = "left out: labelsToKeep does not name it, so that the chart takes it away again";
+                self.find(Kind::Changed, &label.place, &what, text);
+            } else if by_stage.iter().any(|(key, source)| *key == label.key || *source == label.key) {
+                self.find(Kind::Taken, &label.place, &what, "pipeline_stages");
+                stage.push(label.clone());
+            } else {
+                self.find(Kind::Taken, &label.place, &what, "relabel_configs");
+                rules.push(promtail::fixed(label));
+            }
+        }
+        self.pipeline.relabel.extend(rules);
+        if !stage.is_empty() {
+            let group = Tree { place: place.clone(), value: Value::Group(stage) };
+            self.pipeline.stages.push(Tree::group(place, [("static_labels", group)]));
+        }
     }
 
     /// Everything else.
     fn rest(&mut self) {
-        const READ: [&str; 16] = [
-            "annotationSelector",
-            "annotations",
-            "collector",
-            "destinations",
-            "discoveryMethod",
-            "enabled",
-            "excludeNamespaces",
-            "extraDiscoveryRules",
-            "extraLogProcessingStages",
-            "labelSelectors",
-            "labels",
-            "labelsToKeep",
-            "namespaces",
-            "onlyGatherNewLogLines",
-            "staticLabels",
-            "structuredMetadata",
-        ];
-        let is_set = |pair: &&Pair| match &pair.value.value {
-            Value::Nothing => false,
-            Value::Group(pairs) => !pairs.iter().all(|pair| pair.value.as_text() == Some("false")),
-            Value::List(items) => !items.is_empty(),
-            Value::Text(text) => !text.is_empty(),
-        };
-        for pair in self.values.pairs().iter().filter(is_set).filter(|pair| !READ.contains(&pair.key.as_str())) {
-            let (kind, text) = match pair.key.as_str() {
-                "gatherMethod" | "volumeGatherSettings" | "nodeSelectors" => {
-                    (Kind::Taken, "each Pilcrow reads the files of its own node, never the API")
-                }
-                "defaultLogFormat" => (Kind::Taken, "Pilcrow detects by itself which runtime wrote a log"),
-                "cri" => (Kind::Changed, "Pilcrow joins pieces of lines itself, up to lines.max_bytes"),
-                "attachNamespaceMetadata"
-                | "attachNodeMetadata"
-                | "namespaceLabels"
-                | "namespaceAnnotations"
-                | "nodeLabels"
-                | "nodeAnnotations"
-                | "staticLabelsFrom" => (
-                    Kind::NotPossible,
-                    "cannot be told: Pilcrow asks the Kubernetes API for pods only; write fixed values to labels",
-                ),
-                "secretFilter" if at(&pair.value, &["enabled"]).and_then(Tree::as_text) != Some("true") => continue,
-                "secretFilter" => (
-                    Kind::NotPossible,
-                    "Pilcrow finds no secrets by itself: write a replace stage for each kind, or keep Alloy for these pods",
-                ),
-                _ => (Kind::Changed, "has no counterpart; left out"),
-            };
-            self.find(kind, &pair.place, &pair.key, text);
+        for pair in self.feature.values.pairs() {
+            if let Some((kind, text)) = others::told(pair) {
+                self.find(kind, &pair.place, &pair.key, &text);
+            }
         }
     }
 }
@@ -316,6 +387,6 @@ fn label_name(item: &Tree) -> String {
     escaped(item.as_text().unwrap_or(""))
 }
 
-fn escaped(name: &str) -> String {
+pub fn escaped(name: &str) -> String {
     name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '_', "_")
 }

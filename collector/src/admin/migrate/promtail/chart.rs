@@ -2,12 +2,13 @@
 //!
 //! In: the tree of a values file and its text. Out: [`Origin`]. Templates in its texts are filled in by [`super::template`].
 
-use super::template;
+use super::{client, template};
 use crate::{
     admin::migrate::{
         chart,
         origin::{Client, Fault, Finding, Kind, Origin, Pair, Pipeline, Place, Setting, Source, Text, Tree, Value},
         recognise::at,
+        words::nearest,
         yaml,
     },
     config::Preset,
@@ -16,6 +17,9 @@ use crate::{
 
 /// Where the chart sends lines by default.
 const DEFAULT_URL: &str = "http://loki-gateway/loki/api/v1/push";
+
+/// Where a value comes from that the values do not have.
+const BY_DEFAULT: &str = "the chart's default";
 
 /// Where the chart keeps positions on the node.
 const POSITIONS: &str = "/run/promtail/positions.yaml";
@@ -31,6 +35,20 @@ const SNIPPETS: [&str; 8] = [
     "extraRelabelConfigs",
 ];
 
+/// The values below `config`.
+const CONFIG: [&str; 10] = [
+    "clients",
+    "enableTracing",
+    "enabled",
+    "file",
+    "logFormat",
+    "logLevel",
+    "lokiAddress",
+    "positions",
+    "serverPort",
+    "snippets",
+];
+
 /// Reads a values file.
 ///
 /// # Errors
@@ -42,7 +60,7 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
     if let Some(file) =
         at(config, &["file"]).filter(|file| file.as_text().is_some_and(|text| text.contains("scrape_configs:\n  -")))
     {
-        for root in template::filled(outer, file, values)?.documents()? {
+        for root in template::filled(outer, file, &with_defaults(values)?)?.documents()? {
             super::read(&root, origin);
         }
         return Ok(());
@@ -54,8 +72,7 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
     super::note_node_names(origin);
     let snippets = at(config, &["snippets"]).unwrap_or(&none);
     for pair in snippets.pairs().iter().filter(|pair| !SNIPPETS.contains(&pair.key.as_str())) {
-        let what = format!("config.snippets.{}", pair.key);
-        origin.changed(&pair.place, &what, "is no value of the chart that is known; left out");
+        unknown_value(pair, "config.snippets", &SNIPPETS, origin);
     }
     for (key, read) in
         [("extraLimitsConfig", super::limits as fn(&Tree, &mut Origin)), ("extraServerConfigs", super::server)]
@@ -73,7 +90,7 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
         let Some(value) = at(snippets, &[key]) else { continue };
         let what = format!("config.snippets.{key}");
         let lists = match value.as_text() {
-            Some(_) => template::filled(outer, value, values)?.documents()?,
+            Some(_) => template::filled(outer, value, &with_defaults(values)?)?.documents()?,
             None => vec![value.clone()],
         };
         for list in lists {
@@ -82,7 +99,7 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
     }
     if origin.positions.is_none() {
         let file = Tree::text(&values.place, POSITIONS);
-        origin.positions = Some(Setting::new("positions", file, "the chart's default"));
+        origin.positions = Some(Setting::new("positions", file, BY_DEFAULT));
     }
     Ok(())
 }
@@ -103,8 +120,20 @@ fn simple_keys(config: &Tree, origin: &mut Origin) {
             "clients" | "snippets" | "file" | "lokiAddress" => {}
             "enabled" => origin.taken(&pair.place, &what, "there is always a configuration"),
             "enableTracing" => origin.changed(&pair.place, &what, "Pilcrow makes no traces of itself"),
-            _ => origin.changed(&pair.place, &what, "is no value of the chart that is known; left out"),
+            _ => unknown_value(pair, "config", &CONFIG, origin),
         }
+    }
+}
+
+/// A value that the chart does not have; one that is only misspelt was meant to do something.
+fn unknown_value(pair: &Pair, above: &str, known: &[&str], origin: &mut Origin) {
+    let what = format!("{above}.{}", pair.key);
+    match nearest(&pair.key, known.iter().copied()) {
+        Some(nearest) => {
+            let text = format!("is no value of the chart, and left out; did you mean {nearest}?");
+            origin.not_possible(&pair.place, &what, text);
+        }
+        None => origin.changed(&pair.place, &what, "is no value of the chart that is known; left out"),
     }
 }
 
@@ -114,7 +143,7 @@ fn clients(config: &Tree, values: &Tree, origin: &mut Origin) {
     }
     let given = at(config, &["lokiAddress"]);
     let place = given.map_or(&values.place, |value| &value.place).clone();
-    let from = if given.is_some() { "config.lokiAddress" } else { "the chart's default" };
+    let from = if given.is_some() { "config.lokiAddress" } else { BY_DEFAULT };
     let text = format!("loki.url from {from}, as no client is named");
     let findings = vec![Finding::new(Kind::Changed, &place, "config.clients", text)];
     let url = Tree::text(&place, given.and_then(Tree::as_text).unwrap_or(DEFAULT_URL));
@@ -124,7 +153,11 @@ fn clients(config: &Tree, values: &Tree, origin: &mut Origin) {
 }
 
 fn arguments(values: &Tree, origin: &mut Origin) {
-    for argument in at(values, &["extraArgs"]).map(Tree::items).unwrap_or_default() {
+    let list = at(values, &["extraArgs"]);
+    if let Some(list) = list {
+        list.is_list("extraArgs", &mut origin.findings);
+    }
+    for argument in list.map(Tree::items).unwrap_or_default() {
         let text = argument.as_text().unwrap_or("").trim_start_matches('-').to_owned();
         let (name, value) = text.split_once('=').unwrap_or((&text, ""));
         let what = format!("extraArgs {name}");
@@ -132,12 +165,7 @@ fn arguments(values: &Tree, origin: &mut Origin) {
             "config.expand-env" => origin.taken(&argument.place, &what, "always on: ${NAME}, ${NAME:-default}"),
             "client.external-labels" => {
                 for (label, value) in value.split(',').filter_map(|pair| pair.split_once('=')) {
-                    // Kubernetes fills `$(NAME)` into arguments.
-                    let value = match value.strip_prefix("$(").and_then(|value| value.strip_suffix(')')) {
-                        Some(name) => format!("${{{name}}}"),
-                        None => value.to_owned(),
-                    };
-                    let value = super::in_our_spelling(&Tree::text(&argument.place, value));
+                    let value = super::in_our_spelling(&Tree::text(&argument.place, filled(value)));
                     let key = format!("labels.{label}");
                     for client in &mut origin.clients {
                         // What the client itself says counts more.
@@ -148,12 +176,66 @@ fn arguments(values: &Tree, origin: &mut Origin) {
                     }
                 }
             }
+            "client.url" | "client.tenant-id" => {
+                let (key, new) = if name == "client.url" { ("url", "loki.url") } else { ("tenant_id", "loki.tenant") };
+                let value = super::in_our_spelling(&Tree::text(&argument.place, filled(value)));
+                let client = Tree::group(&argument.place, [(key, value)]);
+                if name == "client.url" {
+                    // Promtail sends to it beside those of its file.
+                    client::read(&client, "extraArgs client", origin);
+                    own_client_first(origin);
+                } else {
+                    let text = "is of the client that -client.url names: set loki.tenant if that is the one";
+                    origin.changed(&argument.place, &what, format!("{text} ({new})"));
+                }
+            }
+            "log.level" | "server.log-level" => {
+                super::server(
+                    &Tree::group(&argument.place, [("log_level", Tree::text(&argument.place, value))]),
+                    origin,
+                );
+            }
+            "log.format" | "server.log-format" => {
+                super::server(
+                    &Tree::group(&argument.place, [("log_format", Tree::text(&argument.place, value))]),
+                    origin,
+                );
+            }
+            "positions.file" => {
+                super::positions(
+                    &Tree::group(&argument.place, [("filename", Tree::text(&argument.place, value))]),
+                    origin,
+                );
+            }
+            "config.file" | "config.expand-env-vars" => {
+                origin.taken(&argument.place, &what, "Pilcrow's chart names the file itself");
+            }
             _ => {
                 let text = "Pilcrow has no such argument: look for a key that does it in docs/configuration.md";
                 origin.not_possible(&argument.place, &what, text);
             }
         }
     }
+}
+
+/// A client of the arguments is one more; where the values have none of their own it takes the place of the chart's default.
+fn own_client_first(origin: &mut Origin) {
+    let is_default = |client: &Client| client.settings.iter().any(|setting| setting.from == BY_DEFAULT);
+    if origin.clients.len() > 1 && is_default(&origin.clients[0]) {
+        origin.clients.remove(0);
+    }
+}
+
+/// Kubernetes fills `$(NAME)` into arguments.
+fn filled(value: &str) -> String {
+    let mut text = String::new();
+    let mut rest = value;
+    while let Some((before, behind)) = rest.split_once("$(") {
+        let Some((name, tail)) = behind.split_once(')') else { break };
+        text.push_str(&format!("{before}${{{name}}}"));
+        rest = tail;
+    }
+    text + rest
 }
 
 /// What the chart makes where nobody gives it jobs: its preset, or the same rules with other ones in their middle.
@@ -193,6 +275,45 @@ fn default_job(snippets: &Tree, origin: &mut Origin) -> Result<(), Vec<Fault>> {
     let pipeline = Pipeline { name, place, source, relabel, stages, clients, settings, positions, findings };
     origin.pipelines.push(pipeline);
     Ok(())
+}
+
+/// The values with those of the chart that its own templates name.
+fn with_defaults(values: &Tree) -> Result<Tree, Vec<Fault>> {
+    let place = &values.place;
+    let defaults = "{serverPort: 3101, logLevel: info, logFormat: logfmt, snippets: {pipelineStages: [{cri: {}}], addScrapeJobLabel: false}}";
+    let mut defaults = yaml::documents(&Text { place: place.clone(), text: defaults })?;
+    let built_in =
+        yaml::documents(&Text { place: place.clone(), text: relabel::built_in_yaml(Preset::PromtailChart) })?;
+    let is_ours = |rule: &&Tree| {
+        !rule
+            .get("source_labels")
+            .is_some_and(|pair| pair.value.items().iter().any(|name| name.as_text() == Some("__meta_pilcrow_stream")))
+    };
+    let common = built_in.iter().flat_map(|list| list.items().iter().skip(4)).filter(is_ours).cloned().collect();
+    let Some(mut config) = defaults.pop() else { return Ok(values.clone()) };
+    let common = Pair {
+        key: "common".into(),
+        place: place.clone(),
+        value: Tree { place: place.clone(), value: Value::List(common) },
+    };
+    add(
+        &mut config,
+        Tree::group(place, [("snippets", Tree { place: place.clone(), value: Value::Group(vec![common]) })]),
+    );
+    let mut values = values.clone();
+    add(&mut values, Tree::group(place, [("config", config.with_place(place))]));
+    Ok(values)
+}
+
+/// Adds keys that are not there.
+fn add(to: &mut Tree, defaults: Tree) {
+    let (Value::Group(own), Value::Group(more)) = (&mut to.value, defaults.value) else { return };
+    for pair in more {
+        match own.iter_mut().find(|known| known.key == pair.key) {
+            None => own.push(pair),
+            Some(known) => add(&mut known.value, pair.value),
+        }
+    }
 }
 
 /// The rules that the chart puts before `common`: those of the preset up to the component. They have no place in the values.

@@ -4,7 +4,7 @@ use super::{
     keys,
     walk::{ToRead, Walk},
 };
-use crate::admin::migrate::origin::{Client, Finding, Kind, Origin, Pair, Setting, Tree, Value};
+use crate::admin::migrate::origin::{Client, Finding, Kind, Origin, Pair, Setting, Tree, Value, our_variable_name};
 
 /// Where a secret that stood in the old file is expected now.
 pub const PASSWORD_FILE: &str = "/etc/pilcrow/password";
@@ -23,6 +23,7 @@ pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
     if !group.is_group(what, &mut origin.findings) {
         return;
     }
+    let group = &group.map_texts(&braced);
     let (name, place) = (what.to_owned(), group.place.clone());
     let (settings, labels, chart, findings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut client = Client { name, place, settings, labels, chart, findings };
@@ -30,6 +31,82 @@ pub fn read(group: &Tree, what: &str, origin: &mut Origin) {
     let to_read = Walk { settings, findings }.group(group, what, keys::CLIENT);
     Reader { client: &mut client, what }.all(&to_read);
     origin.clients.push(client);
+}
+
+/// An address in which a user was named.
+pub struct Address {
+    pub user: String,
+    password: Password,
+    /// Without the user.
+    pub url: String,
+}
+
+/// Where the password stood.
+enum Password {
+    Nowhere,
+    InUrl,
+    Variable(String),
+}
+
+/// Takes the user out of an address. In the braces of a variable nothing separates.
+pub fn with_user(text: &str) -> Option<Address> {
+    let masked = masked(text);
+    let start = masked.find("://")? + 3;
+    let host_end = masked[start..].find('/').map_or(text.len(), |at| start + at);
+    let at = start + masked[start..host_end].rfind('@')?;
+    let colon = masked[start..at].find(':').map(|colon| start + colon);
+    let password = match colon.map(|colon| &text[colon + 1..at]) {
+        None | Some("") => Password::Nowhere,
+        Some(password) if password.starts_with("${") => Password::Variable(password.to_owned()),
+        Some(_) => Password::InUrl,
+    };
+    let url = format!("{}{}", &text[..start], &text[at + 1..]);
+    Some(Address { user: text[start..colon.unwrap_or(at)].to_owned(), password, url })
+}
+
+/// What is said where the user was taken out.
+pub fn without_user(address: &Address) -> String {
+    let password = match &address.password {
+        Password::Nowhere => "the password".to_owned(),
+        Password::InUrl => "the password that stands in the URL".to_owned(),
+        Password::Variable(variable) => format!("the password that {variable} stands for"),
+    };
+    format!("loki.url without the user, who is in loki.basic_auth: write {password} to the file {PASSWORD_FILE}")
+}
+
+/// `$NAME` as `${NAME}`: for Promtail with `-config.expand-env` both are variables.
+pub fn braced(text: &str) -> String {
+    let mut new = String::new();
+    let mut rest = text;
+    while let Some((before, behind)) = rest.split_once('$') {
+        new.push_str(before);
+        let name: String =
+            behind.chars().take_while(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == '_').collect();
+        let ends = !behind[name.len()..].starts_with(|c: char| c.is_ascii_alphabetic());
+        if name.len() > 1 && ends && name.starts_with(|c: char| c.is_ascii_uppercase()) {
+            new.push_str(&format!("${{{}}}", our_variable_name(&name)));
+            rest = &behind[name.len()..];
+        } else {
+            // Two are a plain one.
+            let doubled = usize::from(behind.starts_with('$'));
+            new.push_str(&"$$"[..1 + doubled]);
+            rest = &behind[doubled..];
+        }
+    }
+    new + rest
+}
+
+/// The text with what stands in braces of variables hidden; each byte stays where it is.
+fn masked(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    let mut from = 0;
+    while let Some(at) = text[from..].find("${").map(|at| from + at) {
+        let Some(end) = text[at..].find('}').map(|end| at + end) else { break };
+        bytes[at..=end].fill(b'x');
+        from = end + 1;
+    }
+    // All that was written over is whole texts in braces.
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 struct Reader<'r> {
@@ -76,28 +153,14 @@ impl Reader<'_> {
 
     fn url(&mut self, pair: &Pair) {
         let text = pair.value.as_text().unwrap_or("");
-        let with_user = text.split_once("://").and_then(|(scheme, rest)| {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            let (user, host) = rest[..host_end].rsplit_once('@')?;
-            Some((user, format!("{scheme}://{host}{}", &rest[host_end..])))
-        });
-        let Some((user, url)) = with_user else {
+        let Some(address) = with_user(text) else {
             self.set("loki.url", pair.value.clone(), "url");
             return self.find(Kind::Taken, pair, "url", "loki.url");
         };
-        let (name, password) = user.split_once(':').unwrap_or((user, ""));
-        self.set("loki.url", Tree::text(&pair.value.place, url), "url");
-        self.set("loki.basic_auth.username", Tree::text(&pair.value.place, name), "url");
+        self.set("loki.url", Tree::text(&pair.value.place, address.url.as_str()), "url");
+        self.set("loki.basic_auth.username", Tree::text(&pair.value.place, address.user.as_str()), "url");
         self.set("loki.basic_auth.password_file", Tree::text(&pair.value.place, PASSWORD_FILE), "url");
-        let password = if password.is_empty() { "the password" } else { "the password that stands in the URL" };
-        self.find(
-            Kind::Changed,
-            pair,
-            "url",
-            format!(
-                "loki.url without the user, who is in loki.basic_auth: write {password} to the file {PASSWORD_FILE}"
-            ),
-        );
+        self.find(Kind::Changed, pair, "url", without_user(&address));
     }
 
     fn secret(&mut self, key: &str, pair: &Pair, new: &str, file: &str) {
@@ -148,6 +211,40 @@ impl Reader<'_> {
         }
         if !kept.is_empty() {
             self.set("loki.headers", Tree { place: pair.value.place.clone(), value: Value::Group(kept) }, "headers");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_without_braces_get_them() {
+        for (text, expected) in [
+            ("http://$LOKI_HOST:3100/x", "http://${LOKI_HOST}:3100/x"),
+            ("$HOSTNAME", "${NODE_NAME}"),
+            ("${A}$B", "${A}$B"),
+            ("$$LOKI_HOST", "$$LOKI_HOST"),
+            ("a$", "a$"),
+            ("$Ab", "$Ab"),
+        ] {
+            assert_eq!(braced(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_is_taken_out_of_an_address_also_where_variables_have_defaults() {
+        for (text, user, url) in [
+            ("http://u:p@loki:3100/x", "u", "http://loki:3100/x"),
+            ("http://${U:-a}:${P}@${H:-loki}:3100/x", "${U:-a}", "http://${H:-loki}:3100/x"),
+            ("https://${U}@loki", "${U}", "https://loki"),
+        ] {
+            let address = with_user(text).unwrap();
+            assert_eq!((address.user.as_str(), address.url.as_str()), (user, url), "{text}");
+        }
+        for text in ["http://loki/a@b", "${URL:-http://a:b@c/}", "http://loki:3100", "loki"] {
+            assert!(with_user(text).is_none(), "{text}");
         }
     }
 }

@@ -6,11 +6,11 @@ pub mod chart;
 mod client;
 pub mod keys;
 mod scrape;
-mod template;
+pub mod template;
 pub mod walk;
 
 pub use self::{
-    client::{PASSWORD_FILE, TOKEN_FILE, secret_variable},
+    client::{PASSWORD_FILE, TOKEN_FILE, braced, secret_variable, with_user, without_user},
     scrape::fixed,
 };
 
@@ -19,6 +19,10 @@ use super::origin::{Finding, Kind, NODE_NAME, Origin, Setting, Tree, Value, our_
 
 /// Where Promtail keeps its positions if nothing says it (`-positions.file`).
 const POSITIONS: &str = "/var/log/positions.yaml";
+
+/// The keys at the top that have readers of their own.
+const READ: [&str; 7] =
+    ["server", "client", "clients", "positions", "limits_config", "target_config", "scrape_configs"];
 
 /// Reads a whole configuration of Promtail.
 pub fn read(root: &Tree, origin: &mut Origin) {
@@ -45,8 +49,16 @@ pub fn read(root: &Tree, origin: &mut Origin) {
         let file = Tree::text(&root.place, POSITIONS);
         origin.positions = Some(Setting::new("positions", file, "Promtail's default"));
     }
-    let known = ["server", "client", "clients", "positions", "limits_config", "target_config", "scrape_configs"];
-    let rest = root.pairs().iter().filter(|pair| !known.contains(&pair.key.as_str())).cloned().collect();
+    let in_table = |key: &str| keys::TOP.iter().any(|(known, _)| known.split('.').next() == Some(key));
+    let mut rest = Vec::new();
+    for pair in root.pairs().iter().filter(|pair| !READ.contains(&pair.key.as_str())) {
+        if in_table(&pair.key) || pair.value.value == Value::Nothing {
+            rest.push(pair.clone());
+        } else {
+            let known = READ.into_iter().chain(keys::TOP.iter().filter_map(|(key, _)| key.split('.').next()));
+            origin.not_possible(&pair.place, &pair.key, walk::unknown_key(&pair.key, known));
+        }
+    }
     let Origin { settings, findings, .. } = origin;
     Walk { settings, findings }.group(&Tree { place: root.place, value: Value::Group(rest) }, "", keys::TOP);
 }

@@ -33,6 +33,12 @@ impl Filled {
         }
     }
 
+    /// The text, with the place of its first line: as good as all where every line of the old text is one of the new.
+    #[must_use]
+    pub fn as_text(&self) -> Text<'_> {
+        Text { place: self.lines.first().cloned().unwrap_or_else(|| Place::start_of("")), text: &self.text }
+    }
+
     fn push(&mut self, line: &str, place: &Place) {
         self.text.push_str(line);
         self.text.push('\n');
@@ -83,7 +89,7 @@ fn action_of(line: &str) -> Option<&str> {
 
 fn unknown(place: &Place, line: &str) -> Fault {
     let message = format!(
-        "the template in {:?} is not known here; let Helm fill it in: helm template RELEASE grafana/promtail --values FILE > \
+        "the template in {:?} is not known here; let Helm fill it in: helm template RELEASE CHART --values FILE > \
          rendered.yaml, then pilcrow migrate rendered.yaml",
         line.trim()
     );

@@ -2,7 +2,10 @@
 
 use super::keys::{Unit, Way};
 use crate::{
-    admin::migrate::origin::{Finding, Kind, Pair, Setting, Tree, Value},
+    admin::migrate::{
+        origin::{Finding, Kind, Pair, Setting, Tree, Value},
+        words::nearest,
+    },
     config::{ByteSize, HumanDuration},
     pipeline::go,
 };
@@ -44,8 +47,13 @@ impl Walk<'_> {
                     self.level(&pair.value, what, &below, table, to_read);
                 }
                 None => {
-                    let text = "is no key that Promtail's documentation knows; left out";
-                    self.findings.push(Finding::new(Kind::Changed, &pair.place, name, text));
+                    let known = table.iter().filter_map(|(key, _)| key.strip_prefix(above)?.split('.').next());
+                    self.findings.push(Finding::new(
+                        Kind::NotPossible,
+                        &pair.place,
+                        name,
+                        unknown_key(&pair.key, known),
+                    ));
                 }
             }
         }
@@ -66,6 +74,14 @@ impl Walk<'_> {
             Way::NotPossible(text) => find(Kind::NotPossible, text),
             Way::Read(_) => to_read.push((key, pair)),
         }
+    }
+}
+
+/// What is said of a key that Promtail does not have, which refuses to start with it.
+pub fn unknown_key<'k>(key: &str, known: impl IntoIterator<Item = &'k str>) -> String {
+    match nearest(key, known) {
+        Some(nearest) => format!("is no key of Promtail, and left out; did you mean {nearest}?"),
+        None => "is no key that Promtail's documentation knows; left out".to_owned(),
     }
 }
 

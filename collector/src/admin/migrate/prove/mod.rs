@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     admin::{
+        check,
         rules::{Channel, Given, Rules, Trace},
         try_rules::{self, LastLines, Pods},
     },
@@ -153,7 +154,12 @@ impl Proof {
         if has_sampling(&config.pipeline_stages) {
             notes.push("sampling is left out on both sides: which lines it takes is chance".into());
         }
-        Ok(Self { old: Old::new(sources, &origin, options, &assumed)?, new: assumed.applied(config)?, notes })
+        let (old, new) = (Old::new(sources, &origin, options, &assumed)?, assumed.applied(config)?);
+        // With more the labels that stages add are moved on both sides, and the comparison does not show it.
+        if let Some(text) = check::too_many_labels(&new).or_else(|| check::too_many_labels(&old.compiled)) {
+            notes.push(text);
+        }
+        Ok(Self { old, new, notes })
     }
 
     /// What both sides want to know of pods.

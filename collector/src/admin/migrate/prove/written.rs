@@ -56,7 +56,9 @@ fn in_file(root: &Tree, shared: Option<&Tree>, job: &Place) -> Option<Written> {
         path: path.map(str::to_owned),
         rules: list("relabel_configs"),
         stages: list("pipeline_stages"),
-        external: client.map(|client| pairs(client, "external_labels")).unwrap_or_default(),
+        external: client
+            .map(|client| pairs(&client.map_texts(&promtail::braced), "external_labels"))
+            .unwrap_or_default(),
         fixed: of_files.into_iter().filter(|(name, _)| !name.starts_with("__")).collect(),
     })
 }
