@@ -113,8 +113,8 @@ fn seal(criterion: &mut Criterion) {
                 request.len()
             });
         });
-        let mut snappy = snap::raw::Encoder::new();
-        let mut compressed = vec![0; snap::raw::max_compress_len(request.len())];
+        let mut snappy = snappy::Encoder::default();
+        let mut compressed = vec![0; snappy::max_compressed_len(request.len())];
         group.bench_function("snappy", |b| b.iter(|| snappy.compress(black_box(&request), &mut compressed)));
         group.finish();
     }

@@ -102,14 +102,14 @@ fn gather(records: &Records, rounds: u32) {
     }
 }
 
-/// A push request's bytes to a body. Not the collector's code, and the floor's as well.
+/// A push request's bytes to a body.
 fn snappy(records: &Records, rounds: u32) {
     let mut batch = Batch::new(0);
     fill(&mut batch, &mut Warm::default(), records, 0);
     let mut request = Vec::new();
     RequestEncoder::default().encode(&batch, &batch.whole(), &mut request);
-    let mut compressed = vec![0; snap::raw::max_compress_len(request.len())];
-    let mut encoder = snap::raw::Encoder::new();
+    let mut compressed = vec![0; snappy::max_compressed_len(request.len())];
+    let mut encoder = snappy::Encoder::default();
     for _ in 0..rounds {
         // Cannot fail: the memory is as long as the longest output.
         let _ = black_box(encoder.compress(black_box(&request), &mut compressed));

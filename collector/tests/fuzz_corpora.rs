@@ -18,6 +18,8 @@ mod lines;
 mod parser;
 #[path = "../fuzz/src/positions.rs"]
 mod positions;
+#[path = "../fuzz/src/snappy.rs"]
+mod snappy;
 #[path = "../fuzz/src/timestamps.rs"]
 mod timestamps;
 
@@ -49,6 +51,7 @@ replays! {
     every_kept_log_gives_the_same_lines_in_any_chunks_and_after_a_restart: lines;
     every_kept_checkpoint_is_refused_or_written_as_it_was_read: checkpoint;
     every_kept_positions_file_is_refused_with_a_line_or_read_as_it_was_written: positions;
+    every_kept_content_is_compressed_to_what_two_decoders_read: snappy;
     every_kept_alloy_configuration_is_refused_with_a_place_or_read_with_places: alloy;
     every_kept_configuration_is_refused_with_a_place_or_printed_with_the_same_meaning: config;
 }

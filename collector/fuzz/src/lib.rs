@@ -11,4 +11,5 @@ pub mod docker;
 pub mod lines;
 mod parser;
 pub mod positions;
+pub mod snappy;
 pub mod timestamps;

@@ -90,7 +90,7 @@ pub(super) struct BodyMaker {
     /// The push request before compression. Shared by all requests: it is needed only while one body is made. Without compression it
     /// becomes the body, and begins with room for the block's head.
     request: Vec<u8>,
-    snappy: snap::raw::Encoder,
+    snappy: snappy::Encoder,
     /// Memory of bodies that are sent. At most as many as requests were in flight at once.
     spare: Vec<Vec<u8>>,
 }
@@ -117,7 +117,7 @@ impl BodyMaker {
             encoder: RequestEncoder::default(),
             compression,
             request: Vec::new(),
-            snappy: snap::raw::Encoder::new(),
+            snappy: snappy::Encoder::default(),
             spare: Vec::new(),
         }
     }
@@ -160,12 +160,12 @@ impl BodyMaker {
 
     fn compress(&mut self) -> Option<Body> {
         let mut storage = self.spare.pop().unwrap_or_default();
-        let len_max = snap::raw::max_compress_len(self.request.len());
+        let len_max = snappy::max_compressed_len(self.request.len());
         if storage.len() < len_max {
             // Fresh zeros cost nothing until they are written over, growing a vector would write them.
             storage = vec![0; len_max.next_multiple_of(STORAGE_STEP_BYTES)];
         }
-        let len = self.snappy.compress(&self.request, &mut storage).ok()?;
+        let len = self.snappy.compress(&self.request, &mut storage)?;
         Some(Body { storage: Arc::new(storage), block: 0..len })
     }
 
