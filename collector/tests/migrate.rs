@@ -6,7 +6,9 @@
 use std::{
     fmt::Write,
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 use collector::{
@@ -110,6 +112,51 @@ fn every_conversion_is_accepted_by_check_as_it_is_printed() {
         let compiled = Compiled::parse(&printed, &convert::environment(&draft));
         assert!(compiled.is_ok(), "{}: {:?}\n{printed}", case.name, compiled.unwrap_err());
     }
+}
+
+/// Reads JSON, a list of names and texts of YAML 1.1, and prints what is wrong with them.
+const PYTHON: &str = r#"
+import json, sys, yaml
+def check(name, node):
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            check(name, key)
+            check(name, value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            check(name, value)
+    elif not node.style:
+        value = yaml.safe_load("- " + node.value) if node.value else [None]
+        same = [node.value] == value or value == [None] or node.value in ("true", "false") or [node.value] == [str(v) for v in value]
+        if not same or node.tag.endswith((":timestamp", ":float")):
+            print(f"{name}: {node.value!r} is {node.tag}")
+for name, text in json.load(sys.stdin):
+    try:
+        for node in yaml.compose_all(text):
+            check(name, node)
+    except yaml.YAMLError as error:
+        print(f"{name}: {error}")
+"#;
+
+#[test]
+fn every_conversion_is_valid_to_another_reader_of_yaml_which_reads_the_same_texts() {
+    let mut texts = Vec::new();
+    for case in cases() {
+        let Ok((_, _, draft)) = convert(&case) else { continue };
+        for form in [Form::Config, Form::Values] {
+            texts.push((case.name.clone(), output::text(&draft, form, std::slice::from_ref(&case.source.name))));
+        }
+    }
+    let has_it = Command::new("python3").args(["-c", "import yaml"]).stderr(Stdio::null()).status();
+    if !has_it.is_ok_and(|status| status.success()) {
+        return println!("SKIPPED: python3 with PyYAML is not available");
+    }
+    let mut python = Command::new("python3");
+    let mut python = python.args(["-c", PYTHON]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    python.stdin.take().unwrap().write_all(&serde_json::to_vec(&texts).unwrap()).unwrap();
+    let output = python.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{} texts", texts.len());
 }
 
 #[test]

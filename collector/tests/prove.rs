@@ -138,7 +138,7 @@ fn more_labels_than_loki_accepts_are_noted() {
 }
 
 /// Old configurations that are converted to something else, with what differs; their reports say it.
-const DIFFERENT: [(&str, &str); 16] = [
+const DIFFERENT: [(&str, &str); 18] = [
     // Without the stages cri and docker lines keep the runtime's head.
     ("alloy-all-telemetry", "another text"),
     ("alloy-docker-only", "another text"),
@@ -152,7 +152,10 @@ const DIFFERENT: [(&str, &str); 16] = [
     ("alloy-write-oauth2", "another text"),
     // Which runtime writes a container's log is not known.
     ("alloy-grafana-docs-kubernetes-api", "other labels: container_runtime"),
+    ("static-without-runtime-stage", "another text"),
     ("wrong-types", "another text"),
+    // Globs that no rule can say: more is read.
+    ("static-not-possible", "sent by the new rules, and not by the old ones"),
     // Texts that somebody else fills in are left out.
     ("chart-alloy-templates", "other labels: cluster"),
     ("k8s-monitoring-template", "other labels: region"),
@@ -278,6 +281,57 @@ fn labels_that_a_stage_takes_from_the_name_of_the_file_are_the_same_whatever_fol
              - labels: {{namespace: , pod: , container: }}\n"
         );
         assert_identical(path, proof("p.yaml", &old, &pods, None));
+    }
+}
+
+/// A job with this target, whose stages name pods by the file.
+fn static_job(labels: &str) -> String {
+    let expression = match labels.contains("containers") {
+        true => "/var/log/containers/(?P<pod>[^_]+)_(?P<namespace>[^_]+)_(?P<container>.+)-[0-9a-f]{64}",
+        false => "/var/log/pods/(?P<namespace>[^_]+)_(?P<pod>[^_]+)_[^/]+/(?P<container>[^/]+)/",
+    };
+    format!(
+        "{HEAD}  - job_name: pods\n    static_configs: [{{labels: {{{labels}}}}}]\n    pipeline_stages:\n      - cri: {{}}\n      \
+         - regex: {{source: filename, expression: '{expression}'}}\n      - labels: {{namespace: , pod: , container: }}\n"
+    )
+}
+
+#[test]
+fn globs_select_the_same_pods_on_both_sides() {
+    let folder = recorded();
+    let pods = folder.path().join("pods");
+    for labels in [
+        "__path__: '/var/log/pods/batch_*/*/*.log'",
+        "__path__: '/var/log/pods/batch_crash*/**/*.log'",
+        "__path__: '/var/log/pods/*/x/*.log', job: x",
+        "__path__: '/var/log/pods/{shop,batch}_*/[a-s]*/*.log'",
+        "__path__: '/var/log/pods/**/*.log', __path_exclude__: '/var/log/pods/*/{dead,flaky}/*.log'",
+        "__path__: '/var/log/pods/*/*/*.log', __path_exclude__: '/var/log/pods/batch_*/worker/**'",
+        "__path__: '/var/log/containers/*_batch_*.log'",
+        "__path__: '/var/log/containers/crashloop-*.log'",
+        "__path__: '/var/log/containers/*_shop_s*.log', __path_exclude__: '/var/log/pods/shop_*/*/*.log'",
+    ] {
+        let (text, is_same) = proof("p.yaml", &static_job(labels), &pods, None);
+        assert!(is_same, "{labels}\n{text}");
+    }
+}
+
+#[test]
+fn a_glob_or_an_exclude_that_a_conversion_loses_is_a_difference() {
+    let folder = recorded();
+    let pods = folder.path().join("pods");
+    let rules = "loki: {url: http://loki}\nrelabel_defaults: false\nrelabel_configs:\n  \
+                 - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}\n  \
+                 - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}\n  \
+                 - {source_labels: [__meta_kubernetes_pod_container_name], target_label: container}\n  \
+                 - {source_labels: [__meta_pilcrow_stream], target_label: stream}\n";
+    for labels in [
+        "__path__: '/var/log/pods/batch_*/*/*.log'",
+        "__path__: '/var/log/containers/*_batch_*.log'",
+        "__path__: '/var/log/pods/*/*/*.log', __path_exclude__: '/var/log/pods/batch_*/*/*.log'",
+    ] {
+        let (text, is_same) = proof("p.yaml", &static_job(labels), &pods, Some(rules));
+        assert!(!is_same, "{labels}\n{text}");
     }
 }
 

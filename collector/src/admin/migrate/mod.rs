@@ -11,6 +11,7 @@ pub mod convert;
 mod k8s_monitoring;
 pub mod origin;
 pub mod output;
+mod pod_files;
 pub mod promtail;
 pub mod prove;
 pub mod recognise;

@@ -27,11 +27,6 @@ impl<'a> Converter<'_, 'a> {
         }
         Some(Tree { place, value: Written::Group(fields) })
     }
-
-    /// A label that is set to a fixed value.
-    pub fn fixed(place: &crate::admin::migrate::origin::Place, label: &str, value: Tree) -> Tree {
-        Tree::group(place, [("target_label", Tree::text(place, label)), ("replacement", value)])
-    }
 }
 
 /// A list of texts, all at one place.

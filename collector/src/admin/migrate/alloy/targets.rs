@@ -2,6 +2,7 @@
 
 use crate::admin::migrate::{
     origin::{Place, Setting, Source, Tree},
+    pod_files,
     promtail::keys::Way,
 };
 
@@ -12,9 +13,6 @@ use super::{
     tables,
     value::{Located, Text, Value},
 };
-
-/// Folders whose files are the logs of pods.
-const POD_FOLDERS: [&str; 2] = ["/var/log/pods/", "/var/log/containers/"];
 
 /// How many components may lie between a source and what finds its targets.
 const DEPTH_MAX: usize = 50;
@@ -217,28 +215,25 @@ impl<'a> Converter<'_, 'a> {
     fn fixed_target(&mut self, place: &Place, fields: &[(String, Located)], what: &str) -> Option<Targets> {
         let path = fields.iter().find(|(key, _)| key == "__path__").and_then(|(_, value)| value.value.plain());
         let shown = path.unwrap_or("this target").to_owned();
-        if !POD_FOLDERS.iter().any(|folder| shown.starts_with(folder)) {
+        if !pod_files::are_of_pods(&shown) {
             let text = format!("{shown} is no log of a pod, and Pilcrow collects nothing else: keep Alloy for it");
             self.not_possible(place, what, &text);
             return None;
         }
-        let text = format!(
-            "{shown}: all logs of pods are read from /var/log/pods, and their names make the labels namespace, pod and container"
-        );
-        self.changed(place, what, &text);
-        let mut rules = Vec::new();
+        let mut labels = Vec::new();
         for (key, value) in fields.iter().filter(|(key, _)| !key.starts_with("__")) {
             if let Some(value) = self.tree(value, what) {
-                rules.push(Self::fixed(&value.place.clone(), key, value));
+                labels.push((value.place.clone(), key.clone(), value));
             }
         }
-        if let Some((_, excluded)) = fields.iter().find(|(key, _)| key == "__path_exclude__") {
-            let excluded = self.place(excluded.place);
-            let text =
-                "leave pods out by kubernetes.namespaces.exclude, kubernetes.pod_selector or a rule with action: drop";
-            self.not_possible(&excluded, &format!("{what}.__path_exclude__"), text);
-        }
-        Some(Targets { source: Source::Path, rules, settings: Vec::new() })
+        let exclude = fields.iter().find(|(key, _)| key == "__path_exclude__");
+        let exclude =
+            exclude.map(|(_, value)| (self.place(value.place), value.value.plain().unwrap_or("$").to_owned()));
+        let exclude = exclude.as_ref().map(|(place, glob)| (place, glob.as_str()));
+        let mut findings = Vec::new();
+        let target = pod_files::target(&shown, exclude, labels, (place, what), &mut findings);
+        findings.into_iter().for_each(|finding| self.find(finding));
+        Some(Targets { source: Source::Path, rules: pod_files::rules(&[target?]), settings: Vec::new() })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Source
 /// Converts the stages of a pipeline; `labels` are those of the client that no stage may remove. Returns the place of the stage that makes the label
 /// `stream`, where a rule has to make it now.
 pub fn convert(pipeline: &Pipeline, labels: &[String], draft: &mut Draft) -> Option<Place> {
-    let mut reader = Reader { pipeline, labels, draft, reads_format: false };
+    let mut reader = Reader { pipeline, labels, draft, reads_format: false, time: None };
     let mut rest = pipeline.stages.iter().enumerate().peekable();
     while let Some((index, stage)) = rest.next() {
         let behind = &pipeline.stages[index + 1..];
@@ -28,6 +28,8 @@ struct Reader<'r> {
     draft: &'r mut Draft,
     /// Whether a stage reads the runtime's format.
     reads_format: bool,
+    /// What that stage extracts a line's own time as.
+    time: Option<&'static str>,
 }
 
 impl Reader<'_> {
@@ -47,11 +49,13 @@ impl Reader<'_> {
         let what = self.what(index, name);
         match name.as_str() {
             "cri" | "docker" => self.runtime(stage, name, settings, behind, &what),
-            "timestamp" if settings.get("action_on_failure").is_none() => {
-                let text = "action_on_failure: fudge, Promtail's default, is written out; skip (Pilcrow's) is safer, as lines that are \
-                            sent again after a restart then have the same time";
-                self.find(Kind::Changed, stage, &what, text);
-                self.keep(&with(stage, "action_on_failure", "fudge"), &what);
+            "timestamp" | "metrics" | "match" => {
+                let before = self.draft.findings.len();
+                let stage = self.as_promtail(stage, &what);
+                if name != "timestamp" || before == self.draft.findings.len() {
+                    self.find(Kind::Taken, &stage, &what, "pipeline_stages");
+                }
+                self.keep(&stage, &what);
             }
             "sampling" => {
                 self.find(Kind::Changed, stage, &what, "decided by a hash of labels, time and text, not at random: a line that is sent again is decided the same");
@@ -113,6 +117,49 @@ impl Reader<'_> {
         }
     }
 
+    /// A stage, with those in it, as Promtail runs it: with its default where Pilcrow has another one.
+    fn as_promtail(&mut self, stage: &Tree, what: &str) -> Tree {
+        let [Pair { key: name, value: settings, .. }] = stage.pairs() else { return stage.clone() };
+        match name.as_str() {
+            "timestamp" => self.timestamp(stage, settings, what),
+            _ => {
+                let mut stage = stage.clone();
+                if let Value::Group(pairs) = &mut stage.value
+                    && let Some(Value::Group(fields)) = pairs.first_mut().map(|pair| &mut pair.value.value)
+                    && let Some(Value::List(nested)) =
+                        fields.iter_mut().find(|field| field.key == "stages").map(|field| &mut field.value.value)
+                {
+                    for (index, nested) in nested.iter_mut().enumerate() {
+                        let name = nested.pairs().first().map_or("", |pair| &pair.key);
+                        let what = format!("{what}.stages[{index}].{name}");
+                        *nested = self.as_promtail(nested, &what);
+                    }
+                }
+                stage
+            }
+        }
+    }
+
+    fn timestamp(&mut self, stage: &Tree, settings: &Tree, what: &str) -> Tree {
+        let action = field(settings, "action_on_failure");
+        if matches!(action, "" | "fudge")
+            && self.time == Some(field(settings, "source"))
+            && ["RFC3339", "RFC3339Nano"].contains(&field(settings, "format"))
+        {
+            let text = "action_on_failure: skip, not fudge: where no stage extracts a time from the line, Promtail reads the time that the \
+                        runtime wrote, and skip keeps this very time; of a line with a time that cannot be read it is kept too";
+            self.find(Kind::Changed, stage, what, text);
+            return with(stage, "action_on_failure", "skip");
+        }
+        if !action.is_empty() {
+            return stage.clone();
+        }
+        let text = "action_on_failure: fudge, Promtail's default, is written out; skip (Pilcrow's) is safer, as lines that are \
+                    sent again after a restart then have the same time";
+        self.find(Kind::Changed, stage, what, text);
+        with(stage, "action_on_failure", "fudge")
+    }
+
     /// A stage that takes the path of a pod's log apart: rules make these labels.
     fn of_file_name(&mut self, stage: &Tree, settings: &Tree, what: &str) {
         let mut unknown = Vec::new();
@@ -162,6 +209,7 @@ impl Reader<'_> {
     /// A stage that reads what the container runtime writes.
     fn runtime(&mut self, stage: &Tree, name: &str, settings: &Tree, behind: &[Tree], what: &str) {
         self.reads_format = true;
+        self.time = Some(if name == "cri" { "time" } else { "timestamp" });
         let sized = settings.pairs().iter().any(|pair| pair.key.starts_with("max_partial"));
         if sized {
             self.find(
@@ -226,7 +274,7 @@ impl Reader<'_> {
 
     fn end(self) -> Option<Place> {
         let place = self.pipeline.stages.first().map_or(&self.pipeline.place, |stage| &stage.place);
-        if !self.reads_format && !matches!(self.pipeline.source, Source::Path | Source::ApiLines) {
+        if !self.reads_format && self.pipeline.source != Source::ApiLines {
             let text = "no stage cri or docker: Pilcrow always reads the runtime's format, so that lines come without its head";
             let what = format!("{}: pipeline_stages", self.pipeline.name);
             self.draft.findings.push(Finding::new(Kind::Changed, &self.pipeline.place, what, text));
@@ -287,7 +335,7 @@ fn field_is(tree: &Tree, key: &str, value: &str) -> bool {
     }
 }
 
-/// A stage with one more field.
+/// A stage with this field.
 fn with(stage: &Tree, key: &str, value: &str) -> Tree {
     let mut stage = stage.clone();
     if let Value::Group(pairs) = &mut stage.value
@@ -295,6 +343,7 @@ fn with(stage: &Tree, key: &str, value: &str) -> Tree {
         && let Value::Group(fields) = &mut pair.value.value
     {
         let place = pair.place.clone();
+        fields.retain(|field| field.key != key);
         fields.push(Pair { key: key.to_owned(), place: place.clone(), value: Tree::text(&place, value) });
     }
     stage

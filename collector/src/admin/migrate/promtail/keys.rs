@@ -282,7 +282,7 @@ const NOTES: &[(&str, &str)] = &[
     ("kubernetes_sd_configs", "the role `pod`"),
     (
         "static_configs",
-        "paths in `/var/log/pods` and `/var/log/containers`: Pilcrow finds all pods by itself; other files: no",
+        "paths in `/var/log/pods` and `/var/log/containers`: rules keep the pods that `__path__` and `__path_exclude__` name; other files: no",
     ),
     ("role", "`pod`; the others have no logs"),
     ("selectors", "`kubernetes.pod_selector`; fields: the node, and the namespace"),

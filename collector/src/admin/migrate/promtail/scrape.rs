@@ -1,10 +1,10 @@
 //! One job: what is collected, by which rules and stages.
 
 use super::{keys, walk::Walk};
-use crate::admin::migrate::origin::{Finding, Kind, Origin, Pair, Pipeline, Setting, Source, Tree, Value, replacement};
-
-/// Folders whose files are the logs of pods.
-const POD_FOLDERS: [&str; 2] = ["/var/log/pods/", "/var/log/containers/"];
+use crate::admin::migrate::{
+    origin::{Finding, Kind, Origin, Pair, Pipeline, Setting, Source, Tree, Value, replacement},
+    pod_files::{self, Target},
+};
 
 /// Reads a job; `what`: `scrape_configs[0]`; `clients`: where its lines go.
 pub fn read(group: &Tree, what: &str, clients: &[usize], origin: &mut Origin) {
@@ -35,28 +35,36 @@ pub fn read(group: &Tree, what: &str, clients: &[usize], origin: &mut Origin) {
                 for (index, item) in pair.value.items().iter().enumerate() {
                     let what = format!("{what}.kubernetes_sd_configs[{index}]");
                     if discovery(item, &what, &mut pipeline.settings, findings) {
-                        sources.push((Source::Api, Vec::new()));
+                        sources.push(None);
                     }
                 }
             }
             _ => {
                 for item in pair.value.items() {
                     item.is_group(&format!("{what}.static_configs"), findings);
-                    sources.extend(static_config(item, what, findings).map(|labels| (Source::Path, labels)));
+                    sources.extend(static_config(item, what, findings).map(Some));
                 }
             }
         }
     }
-    let Some((source, labels)) = sources.first() else {
+    let Some(first) = sources.first() else {
         if group.get("kubernetes_sd_configs").is_some() || group.get("static_configs").is_some() {
             let text = "collects no logs of pods, so that its rules and stages are left out";
             findings.push(Finding::new(Kind::Changed, &group.place, what, text));
         }
         return origin.findings.append(findings);
     };
-    pipeline.source = *source;
-    pipeline.relabel.splice(0..0, labels.iter().cloned());
-    if sources.len() > 1 {
+    let (are_files, count) = (first.is_some(), sources.len());
+    let targets: Vec<Target> = if are_files { sources.into_iter().flatten().collect() } else { Vec::new() };
+    if are_files {
+        pipeline.source = Source::Path;
+        pipeline.relabel.splice(0..0, pod_files::rules(&targets));
+    }
+    if targets.len() > 1 {
+        let text = "has several targets: where two of them name the same container, its lines are sent once, with the labels of both";
+        findings.push(Finding::new(Kind::Changed, &group.place, format!("{what}.static_configs"), text));
+    }
+    if count > 1 && targets.len() < count {
         let text = "has several sources of pod logs; the first one counts, as Pilcrow reads every pod's log once";
         findings.push(Finding::new(Kind::Changed, &group.place, what, text));
     }
@@ -114,31 +122,33 @@ fn select(selector: &Tree, what: &str, settings: &mut Vec<Setting>, findings: &m
     }
 }
 
-/// The labels of files that are logs of pods, as rules; nothing where they are other files.
-fn static_config(group: &Tree, what: &str, findings: &mut Vec<Finding>) -> Option<Vec<Tree>> {
+/// The files of a target with their labels; nothing where they are no logs of pods.
+fn static_config(group: &Tree, what: &str, findings: &mut Vec<Finding>) -> Option<Target> {
     let labels = group.get("labels").map(|pair| pair.value.pairs()).unwrap_or_default();
-    let path = labels.iter().find(|label| label.key == "__path__");
+    let named = |name: &str| labels.iter().find(|label| label.key == name);
+    let path = named("__path__");
     let name = format!("{what}.static_configs");
     let shown = path.and_then(|label| label.value.as_text()).unwrap_or("nothing");
     let place = path.map_or(&group.place, |label| &label.place);
-    if !POD_FOLDERS.iter().any(|folder| shown.starts_with(folder)) {
+    if !pod_files::are_of_pods(shown) {
         let text = format!(
             "{shown} is no log of a pod, and Pilcrow collects nothing else: keep Promtail, or run Grafana Alloy, for it"
         );
         findings.push(Finding::new(Kind::NotPossible, place, name, text));
         return None;
     }
-    let text = format!(
-        "{shown}: all logs of pods are read from /var/log/pods, and their names make the labels namespace, pod and container"
-    );
-    findings.push(Finding::new(Kind::Changed, place, &name, text));
+    let exclude = named("__path_exclude__").and_then(|label| Some((&label.place, label.value.as_text()?)));
     let made = labels.iter().filter(|label| !label.key.starts_with("__"));
-    Some(made.map(fixed).collect())
+    let made = made.map(|label| (label.place.clone(), label.key.clone(), fixed_value(label))).collect();
+    pod_files::target(shown, exclude, made, (place, &name), findings)
 }
 
 /// A rule that sets a label to a fixed value.
 pub fn fixed(label: &Pair) -> Tree {
     let place = &label.place;
-    let value = Tree::text(&label.value.place, replacement(label.value.as_text().unwrap_or("")));
-    Tree::group(place, [("target_label", Tree::text(place, label.key.clone())), ("replacement", value)])
+    Tree::group(place, [("target_label", Tree::text(place, label.key.clone())), ("replacement", fixed_value(label))])
+}
+
+fn fixed_value(label: &Pair) -> Tree {
+    Tree::text(&label.value.place, replacement(label.value.as_text().unwrap_or("")))
 }

@@ -6,6 +6,7 @@
 //! new configuration is the text that `migrate` prints. Sends nothing.
 
 mod compare;
+mod glob;
 mod in_loki;
 mod old;
 mod record;
@@ -18,7 +19,7 @@ use anyhow::{Context, bail};
 use self::{
     compare::{Comparison, Outcome},
     in_loki::{OWN, Streams, Verdict, Whose},
-    old::{ASSUMED, Old},
+    old::{ASSUMED, Files, Old},
 };
 use super::{
     Source,
@@ -221,8 +222,10 @@ impl Proof {
         for read in containers {
             let first = old.channels.len();
             let assumed = ASSUMED.map(|(name, value)| (name.into(), value.into()));
-            let known: Vec<(Box<str>, Box<str>)> = read.origin.from_api.iter().cloned().chain(assumed).collect();
-            let given = self.old.given(read);
+            let files = self.old.files_of(read);
+            let known = read.origin.from_api.iter().cloned().chain(assumed).chain(files.as_ref().map(Files::label));
+            let known: Vec<(Box<str>, Box<str>)> = known.collect();
+            let given = self.old.given(read, files);
             let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
             for stream in Stream::ALL {
                 let folder = read.origin.folder.display().to_string();

@@ -5,13 +5,13 @@
 
 use anyhow::Context;
 
-use super::{compare::Outcome, record, record::Format, written};
+use super::{compare::Outcome, glob, record, record::Format, written};
 use crate::{
     admin::{
         migrate::{
             Source,
             convert::{self, Base, Draft, Item, Options},
-            origin::{self, Kind, Origin, Pipeline, Tree, Value},
+            origin::{self, Kind, Origin, Pipeline, Tree, Value, replacement},
             prove::Assumed,
         },
         rules::Trace,
@@ -43,8 +43,24 @@ pub struct Old {
     external: Vec<(String, String)>,
     /// Whether lines have the label `filename`.
     has_file_name: bool,
-    /// Whether it reads the links in `/var/log/containers`.
-    reads_links: bool,
+    /// The files that it names; empty where the API names pods.
+    files: Vec<written::Files>,
+}
+
+/// Says which of an old setup's files a container's log is, by their number.
+const FILES: &str = "__old_files";
+
+/// A container's log among the files that an old setup names.
+pub struct Files {
+    number: usize,
+    path: String,
+}
+
+impl Files {
+    /// What the rules go by.
+    pub fn label(&self) -> (Box<str>, Box<str>) {
+        (FILES.into(), self.number.to_string().into())
+    }
 }
 
 /// What an old setup consists of.
@@ -52,7 +68,7 @@ struct Parts {
     rules: Vec<Tree>,
     stages: Vec<Tree>,
     external: Vec<(String, Tree)>,
-    path: Option<String>,
+    files: Vec<written::Files>,
 }
 
 impl Old {
@@ -66,10 +82,10 @@ impl Old {
         notes.extend(left_out(origin, pipeline));
         let parts = match written::find(sources, &pipeline.place) {
             Some(written) => Parts {
-                rules: written.fixed.iter().map(fixed).chain(written.rules).collect(),
+                rules: written.rules,
                 stages: written.stages,
                 external: written.external,
-                path: written.path,
+                files: if pipeline.source == origin::Source::Path { written.files } else { Vec::new() },
             },
             None => {
                 notes.push("the old rules and stages are those that were read for the conversion".into());
@@ -96,22 +112,26 @@ impl Old {
             notes,
             external,
             has_file_name: pipeline.source != origin::Source::ApiLines,
-            reads_links: parts.path.is_some_and(|path| path.starts_with("/var/log/containers/")),
+            files: parts.files,
         })
+    }
+
+    /// Which of the files that it names a container's log is; the first ones count.
+    #[must_use]
+    pub fn files_of(&self, read: &LastLines) -> Option<Files> {
+        let (paths, files) = (paths(read), self.files.iter());
+        let named = |files: &written::Files| {
+            let is_named = |path: &&String| glob::matches(&files.path, path) && !glob::matches(&files.exclude, path);
+            paths.iter().find(is_named).cloned()
+        };
+        files.enumerate().find_map(|(number, files)| Some(Files { number, path: named(files)? }))
     }
 
     /// What Promtail adds to a line's labels before its stages: its file, where that lies on every node.
     #[must_use]
-    pub fn given(&self, read: &LastLines) -> Option<(&'static str, String)> {
-        let (pod, container) = (&read.origin.pod, &read.origin.container);
-        let path = if self.reads_links {
-            // The number of the container is not known; it has 64 digits.
-            format!("/var/log/containers/{}_{}_{container}-{:064}.log", pod.pod, pod.namespace, 0)
-        } else {
-            let file = read.file.file_name().unwrap_or_default().to_string_lossy();
-            format!("/var/log/pods/{}/{container}/{file}", pod.folder_name())
-        };
-        self.has_file_name.then_some((FILE_NAME, path))
+    pub fn given(&self, read: &LastLines, files: Option<Files>) -> Option<(&'static str, String)> {
+        let path = || files.map_or_else(|| paths(read)[0].clone(), |files| files.path);
+        self.has_file_name.then(|| (FILE_NAME, path()))
     }
 
     /// What Promtail sends of an entry: with the labels of the client where there are none of these names.
@@ -139,8 +159,19 @@ impl Parts {
         let external = client.map(|client| client.labels.as_slice()).unwrap_or_default().iter();
         let external =
             external.map(|label| (label.key.trim_start_matches("labels.").to_owned(), label.value.clone())).collect();
-        Self { rules: pipeline.relabel.clone(), stages: pipeline.stages.clone(), external, path: None }
+        Self { rules: pipeline.relabel.clone(), stages: pipeline.stages.clone(), external, files: Vec::new() }
     }
+}
+
+/// The paths of a container's log: the file, and the link to it.
+fn paths(read: &LastLines) -> [String; 2] {
+    let (pod, container) = (&read.origin.pod, &read.origin.container);
+    let file = read.file.file_name().unwrap_or_default().to_string_lossy();
+    // The number of the container is not known; it has 64 digits.
+    [
+        format!("/var/log/pods/{}/{container}/{file}", pod.folder_name()),
+        format!("/var/log/containers/{}_{}_{container}-{:064}.log", pod.pod, pod.namespace, 0),
+    ]
 }
 
 /// What else the old setup does with these lines, or with others.
@@ -163,6 +194,11 @@ fn draft(pipeline: &Pipeline, parts: &Parts, format: Format, notes: &mut Vec<Str
     };
     let mut draft = Draft { base, ..Draft::default() };
     let item = |tree: &Tree, what: String| Item { tree: Some(tree.clone()), what, comment: at_line(&tree.place) };
+    draft.relabel = parts.files.iter().enumerate().flat_map(|(number, files)| of_files(number, files)).collect();
+    if !parts.files.is_empty() {
+        let keep = [("action", Tree::text(&pipeline.place, "keep"))];
+        draft.relabel.push(item(&by_files(&pipeline.place, ".+", keep), FILES.into()));
+    }
     for (index, rule) in parts.rules.iter().enumerate() {
         match why_left_out(rule) {
             Some(why) => notes.push(format!("not compared: {}: {why}", at_line(&rule.place))),
@@ -226,10 +262,23 @@ fn rule(source: &Tree, target: &str) -> Tree {
     Tree::group(place, [("source_labels", list), ("target_label", Tree::text(place, target))])
 }
 
-/// A rule that sets a label.
-fn fixed((name, value): &(String, Tree)) -> Tree {
-    let place = &value.place;
-    Tree::group(place, [("target_label", Tree::text(place, name.clone())), ("replacement", value.clone())])
+/// Rules that give files their labels.
+fn of_files(number: usize, files: &written::Files) -> impl Iterator<Item = Item> {
+    files.labels.iter().map(move |(name, value)| {
+        let place = &value.place;
+        let value = Tree::text(place, replacement(value.as_text().unwrap_or("")));
+        let set = [("target_label", Tree::text(place, name.clone())), ("replacement", value)];
+        Item { tree: Some(by_files(place, &number.to_string(), set)), what: name.clone(), comment: at_line(place) }
+    })
+}
+
+/// A rule for files whose number matches.
+fn by_files<const N: usize>(place: &origin::Place, number: &str, rest: [(&str, Tree); N]) -> Tree {
+    let list = Tree { place: place.clone(), value: Value::List(vec![Tree::text(place, FILES)]) };
+    let condition = Tree::group(place, [("source_labels", list), ("regex", Tree::text(place, number))]);
+    let rest = Tree::group(place, rest);
+    let pairs = condition.pairs().iter().chain(rest.pairs()).cloned().collect();
+    Tree { place: place.clone(), value: Value::Group(pairs) }
 }
 
 fn text<'t>(tree: &'t Tree, key: &str) -> &'t str {

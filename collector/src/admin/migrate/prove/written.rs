@@ -12,14 +12,22 @@ use crate::admin::migrate::{
 
 /// A job.
 pub struct Written {
-    /// Labels that are the same for all its files.
-    pub fixed: Vec<(String, Tree)>,
+    /// The files that it names, in their order.
+    pub files: Vec<Files>,
     pub rules: Vec<Tree>,
     pub stages: Vec<Tree>,
     /// What its client adds.
     pub external: Vec<(String, Tree)>,
-    /// `__path__` of the files that it names.
-    pub path: Option<String>,
+}
+
+/// Files that a job names.
+pub struct Files {
+    /// `__path__`.
+    pub path: String,
+    /// `__path_exclude__`; nothing where none is.
+    pub exclude: String,
+    /// Labels that they have.
+    pub labels: Vec<(String, Tree)>,
 }
 
 /// The job that begins at this place, and where its texts are those of a file: in values of charts, templates are between.
@@ -45,21 +53,24 @@ pub fn find(sources: &[Source], job: &Place) -> Option<Written> {
 fn in_file(root: &Tree, shared: Option<&Tree>, job: &Place) -> Option<Written> {
     let job = at(root, &["scrape_configs"])?.items().iter().find(|item| item.place == *job)?;
     let list = |key: &str| at(job, &[key]).map(Tree::items).unwrap_or_default().to_vec();
-    let files = at(job, &["static_configs"]).map(Tree::items).unwrap_or_default().first();
-    let of_files = files.map(|files| pairs(files, "labels")).unwrap_or_default();
-    let path = of_files.iter().find(|(name, _)| name == "__path__").and_then(|(_, path)| path.as_text());
+    let files = at(job, &["static_configs"]).map(Tree::items).unwrap_or_default().iter().map(|files| {
+        let (own, labels): (Vec<_>, Vec<_>) =
+            pairs(files, "labels").into_iter().partition(|(name, _)| name.starts_with("__"));
+        let text = |key: &str| own.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_text());
+        let text = |key: &str| text(key).unwrap_or("").to_owned();
+        Files { path: text("__path__"), exclude: text("__path_exclude__"), labels }
+    });
     let client = [Some(root), shared].into_iter().flatten().find_map(|root| {
         let first = at(root, &["clients"]).and_then(|clients| clients.items().first());
         first.or(at(root, &["client"]))
     });
     Some(Written {
-        path: path.map(str::to_owned),
+        files: files.collect(),
         rules: list("relabel_configs"),
         stages: list("pipeline_stages"),
         external: client
             .map(|client| pairs(&client.map_texts(&promtail::braced), "external_labels"))
             .unwrap_or_default(),
-        fixed: of_files.into_iter().filter(|(name, _)| !name.starts_with("__")).collect(),
     })
 }
 

@@ -57,7 +57,7 @@ fn receivers_and_targets_that_go_in_circles_end() {
     let text = "loki.process \"a\" {\n forward_to = [loki.process.b.receiver, loki.process.b.receiver]\n}\n\
                 loki.process \"b\" {\n forward_to = [loki.process.a.receiver]\n}\n\
                 discovery.relabel \"r\" {\n targets = concat(discovery.relabel.r.output, discovery.relabel.r.output)\n}\n\
-                loki.source.file \"f\" {\n targets = concat(discovery.relabel.r.output, [{__path__ = \"/var/log/pods/*\"}])\n \
+                loki.source.file \"f\" {\n targets = concat(discovery.relabel.r.output, [{__path__ = \"/var/log/pods/*/*/*.log\"}])\n \
                 forward_to = [loki.process.a.receiver]\n}\n";
     let told = findings(&origin(text), Kind::NotPossible);
     assert!(told.contains("lines go round in a circle"), "{told}");
@@ -93,7 +93,7 @@ fn what_is_deep_in_many_components_ends() {
             &format!("d{n} \"i\" {{\n v = {}\n}}\n", value.replace(&format!("d.i{}", n + 1), &format!("d{}.i", n + 1)));
     }
     text += "loki.source.file \"f\" {\n targets = discovery.relabel.r0.output\n forward_to = concat(d0.i.v, loki.process.p0.receiver)\n}\n";
-    text += "loki.source.file \"g\" {\n targets = [{__path__ = \"/var/log/pods/*\"}]\n forward_to = [loki.process.p0.receiver, d0.i.v]\n}\n";
+    text += "loki.source.file \"g\" {\n targets = [{__path__ = \"/var/log/pods/*/*/*.log\"}]\n forward_to = [loki.process.p0.receiver, d0.i.v]\n}\n";
     read_all(&text);
 }
 
