@@ -2,7 +2,7 @@
 
 use ::snappy::{Encoder, max_compressed_len};
 
-#[path = "../../../snappy/tests/decoder/mod.rs"]
+#[path = "../../snappy/tests/decoder/mod.rs"]
 mod decoder;
 
 /// Bytes as they are, and repeated with a difference each time: enough of them for every path of the encoder.
