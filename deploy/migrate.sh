@@ -267,6 +267,10 @@ choose_between_old_and_new() {
   fi
   if [ -z "$loki" ]; then
     loki=$of_file
+    case $loki in
+      '' | "''"*) die "the old configuration has Loki's address where it cannot be read: give it by --loki, or write it to loki.url in \
+$converted" ;;
+    esac
     resolve_loki
     name_loki_s_namespace
   fi

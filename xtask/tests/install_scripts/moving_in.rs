@@ -193,6 +193,15 @@ fn a_variable_in_lokis_address_is_taken_from_the_old_environment() {
 }
 
 #[test]
+fn an_address_that_could_not_be_converted_is_asked_for() {
+    let migrate = migrate_with("");
+    let cluster = Cluster::new(&[RELEASES, WORKLOAD, OLD_VALUES, (MIGRATE.0, &migrate)]).with_pilcrow();
+    let outcome = cluster.run("install.sh", &["--from", "promtail"]);
+    assert!(!outcome.good && outcome.said.contains("where it cannot be read: give it by --loki"), "{}", outcome.said);
+    assert_eq!(cluster.changes(), [""; 0]);
+}
+
+#[test]
 fn a_variable_that_is_in_a_secret_or_nowhere_or_has_a_user_in_it_is_asked_for_and_never_printed() {
     let in_secret = ("*'.env[?(@.name==\"LOKI_URL\")].valueFrom.secretKeyRef.name}'", "printf login");
     let in_group = ("*'.envFrom[*]'*", "printf login");
