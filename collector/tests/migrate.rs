@@ -147,11 +147,15 @@ fn every_conversion_is_valid_to_another_reader_of_yaml_which_reads_the_same_text
             texts.push((case.name.clone(), output::text(&draft, form, std::slice::from_ref(&case.source.name))));
         }
     }
-    let has_it = Command::new("python3").args(["-c", "import yaml"]).stderr(Stdio::null()).status();
-    if !has_it.is_ok_and(|status| status.success()) {
-        return println!("SKIPPED: python3 with PyYAML is not available");
-    }
-    let mut python = Command::new("python3");
+    // Debian's python3-yaml is for Debian's Python, before which another one may stand in PATH.
+    let has_yaml = |python: &&str| {
+        let imported = Command::new(python).args(["-c", "import yaml"]).stderr(Stdio::null()).status();
+        imported.is_ok_and(|status| status.success())
+    };
+    let Some(python) = ["/usr/bin/python3", "python3"].into_iter().find(has_yaml) else {
+        return println!("SKIPPED: python3 with PyYAML is not available (Debian: python3-yaml)");
+    };
+    let mut python = Command::new(python);
     let mut python = python.args(["-c", PYTHON]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     python.stdin.take().unwrap().write_all(&serde_json::to_vec(&texts).unwrap()).unwrap();
     let output = python.wait_with_output().unwrap();
