@@ -50,25 +50,10 @@ impl UringReader {
     /// Where the kernel has no `io_uring` (`ENOSYS`) or forbids it (`EPERM`: sysctl kernel.io_uring_disabled, seccomp), or
     /// RLIMIT_MEMLOCK does not allow the pool (`ENOMEM`). [`uring_refusal`] has the fixes.
     pub fn open() -> io::Result<(tokio_uring::Runtime, Self)> {
-        let runtime = new_runtime()?;
+        let runtime = tokio_uring::Runtime::new(tokio_uring::builder().entries(2 * BUFFERS as u32))?;
         let buffers = FixedBufRegistry::new((0..BUFFERS).map(|_| Vec::with_capacity(BUFFER_BYTES)));
         runtime.block_on(async { buffers.register() })?;
         Ok((runtime, Self { files: SlotTable(Vec::new()), buffers, left: array::from_fn(|_| None) }))
-    }
-}
-
-/// Completions wait for this thread's next system call, instead of interrupting it, where the kernel can do that (5.19, 6.0).
-/// `IORING_SETUP_DEFER_TASKRUN` is not for tokio-uring, which waits by epoll and then looks without a call of its own.
-fn new_runtime() -> io::Result<tokio_uring::Runtime> {
-    let mut cooperative = tokio_uring::uring_builder();
-    cooperative.setup_coop_taskrun().setup_single_issuer();
-    let mut builder = tokio_uring::builder();
-    builder.entries(2 * BUFFERS as u32).uring_builder(&cooperative);
-    match tokio_uring::Runtime::new(&builder) {
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {
-            tokio_uring::Runtime::new(builder.uring_builder(&tokio_uring::uring_builder()))
-        }
-        result => result,
     }
 }
 
