@@ -59,8 +59,8 @@ fn more_files_than_descriptors(signal: &str, files: usize) {
 }
 
 #[test]
-fn ten_thousand_files_are_followed_with_a_thousand_descriptors_by_inotify() {
-    more_files_than_descriptors("inotify", 10_000);
+fn three_thousand_files_are_followed_with_a_thousand_descriptors_by_inotify() {
+    more_files_than_descriptors("inotify", 3000);
 }
 
 #[test]
