@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Compression, Headers, Loki, RefusedStreams, Tls};
-pub use nearest::nearest;
+pub use nearest::{closest, nearest};
 pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};
 pub use relabel::{RelabelAction, RelabelConfig};
 pub use reporting::{Http, Log, LogFormat, LogLevel, Ready};

@@ -115,14 +115,14 @@ impl<R: RangeReader> Tailer<R> {
                         if is_truncated {
                             // Its length before tells what is lost of it.
                             found.truncated.push((id, file.id()));
-                            continue;
-                        }
-                        file.note_len(len);
-                        if file.progress().has_ended() && len > file.progress().parsed() {
-                            // Written to after all, longer after it was rotated than any runtime should.
-                            found.regrown.push((id, file.id()));
-                        } else if is_current && len != file.progress().seen() {
-                            found.grown.push((id, Some(slot)));
+                        } else {
+                            file.note_len(len);
+                            if file.progress().has_ended() && len > file.progress().parsed() {
+                                // Written to after all, longer after it was rotated than any runtime should.
+                                found.regrown.push((id, file.id()));
+                            } else if is_current && len != file.progress().seen() {
+                                found.grown.push((id, Some(slot)));
+                            }
                         }
                     }
                     Source::Gzip(ref gzip) => {

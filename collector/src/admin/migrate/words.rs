@@ -1,13 +1,12 @@
 //! Words in messages: what may be meant by one that is not known, and how a shell takes one.
 
+use crate::config::closest;
+
 /// The known word that is nearest to one that is not known; nothing where none is near.
 #[must_use]
 pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let normal = |text: &str| text.to_ascii_lowercase().replace('-', "_");
-    let wanted = normal(word);
-    let distances = known.into_iter().map(|known| (strsim::osa_distance(&wanted, &normal(known)), known));
-    let (distance, nearest) = distances.min()?;
-    (distance <= 1 + nearest.len() / 4 && distance < wanted.len()).then_some(nearest)
+    let (distance, nearest) = closest(word, known)?;
+    (distance <= 1 + nearest.len() / 4 && distance < word.len()).then_some(nearest)
 }
 
 /// A word as a shell takes it for one.

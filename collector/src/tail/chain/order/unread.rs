@@ -104,21 +104,26 @@ mod tests {
         ChainFile::new(listed, head::inspect(&path, false).unwrap(), UnknownFile::Beginning)
     }
 
+    /// What an earlier run saved of two unread files, and their listing, in which the older one cannot be looked into.
+    fn two_of_which_the_older_fails(folder: &Path, now: Instant) -> (Chain, Vec<ListedFile>) {
+        let (older, newer) = (newcomer(folder, "0.log.1", 3), newcomer(folder, "0.log", 4));
+        let saved = |file: &ChainFile| SavedFile::new(file.key, file.fingerprint, [0, 0], false, file.len);
+        let chain = Chain::from_saved(&[saved(&older), saved(&newer)], &mut 0, now);
+        let mut files = list(&Folder::open(folder).unwrap(), |_| {}).unwrap().files;
+        // A name that the system refuses stands for a disk that fails.
+        let older = files.iter_mut().find(|listed| listed.path.ends_with("0.log.1")).unwrap();
+        older.path = folder.join("x".repeat(300));
+        (chain, files)
+    }
+
     #[test]
     fn a_file_that_an_earlier_run_knew_is_waited_for_while_one_that_may_be_it_cannot_be_read() {
         let folder = tempfile::tempdir().unwrap();
-        let (older, newer) = (newcomer(folder.path(), "0.log.1", 3), newcomer(folder.path(), "0.log", 4));
-        let saved = |file: &ChainFile| SavedFile::new(file.key, file.fingerprint, [0, 0], false, file.len);
-        let mut next_id = 0;
         let now = Instant::now();
-        let mut chain = Chain::from_saved(&[saved(&older), saved(&newer)], &mut next_id, now);
+        let (mut chain, failing) = two_of_which_the_older_fails(folder.path(), now);
         let files = list(&Folder::open(folder.path()).unwrap(), |_| {}).unwrap().files;
-        // A name that the system refuses stands for a disk that fails.
-        let mut failing = files.clone();
-        let older = failing.iter_mut().find(|listed| listed.path.ends_with("0.log.1")).unwrap();
-        older.path = folder.path().join("x".repeat(300));
         let mut merge = |files: &[ListedFile], now| {
-            let errors = chain.merge(files, UnknownFile::Beginning, usize::MAX, &mut next_id, now);
+            let errors = chain.merge(files, UnknownFile::Beginning, usize::MAX, &mut 2, now);
             (errors.len(), chain.current().map(|index| chain.files()[index].name().age))
         };
         assert_eq!(merge(&failing, now), (1, None));
@@ -129,13 +134,8 @@ mod tests {
     #[test]
     fn a_missing_file_is_not_waited_for_for_ever() {
         let folder = tempfile::tempdir().unwrap();
-        let (older, newer) = (newcomer(folder.path(), "0.log.1", 3), newcomer(folder.path(), "0.log", 4));
-        let saved = |file: &ChainFile| SavedFile::new(file.key, file.fingerprint, [0, 0], false, file.len);
         let now = Instant::now();
-        let mut chain = Chain::from_saved(&[saved(&older), saved(&newer)], &mut 0, now);
-        let mut files = list(&Folder::open(folder.path()).unwrap(), |_| {}).unwrap().files;
-        let older = files.iter_mut().find(|listed| listed.path.ends_with("0.log.1")).unwrap();
-        older.path = folder.path().join("x".repeat(300));
+        let (mut chain, files) = two_of_which_the_older_fails(folder.path(), now);
         let mut current_at = |now| {
             chain.merge(&files, UnknownFile::Beginning, usize::MAX, &mut 2, now);
             chain.current()
