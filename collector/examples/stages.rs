@@ -1,5 +1,5 @@
 //! Pilcrow's pipeline stages behind standard input and output, by the protocol of e2e/stages: what `cargo xtask conformance`
-//! compares with Promtail's own.
+//! compares with Promtail's own. An old configuration is converted, and its lines go through the conversion's rules and stages.
 
 use std::{
     collections::BTreeMap,
@@ -9,15 +9,38 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use collector::{
-    config::StageConfig,
-    pipeline::{Entry, Origin, Pairs, Pipeline, Value, stages::metrics::Measure},
+    admin::migrate::{
+        self, Source, convert,
+        convert::Options,
+        origin,
+        output::{self, Form},
+    },
+    compiled::Compiled,
+    config::{Preset, StageConfig},
+    model::PodName,
+    pipeline::{
+        Entry, Origin, Pairs, Pipeline, Value,
+        relabel::{Labels, Outcome, Target},
+        stages::metrics::Measure,
+    },
 };
 use serde::{Deserialize, Serialize};
 
 #[derive(Deserialize)]
 struct Request {
+    /// A list of stages; with `migration` an old configuration.
     stages: String,
     entries: Vec<Input>,
+    migration: Option<Migration>,
+}
+
+/// A container, and which part of an old configuration is meant.
+#[derive(Deserialize)]
+struct Migration {
+    file: String,
+    job: Option<String>,
+    discovered: BTreeMap<String, String>,
+    stream: String,
 }
 
 #[derive(Deserialize)]
@@ -37,6 +60,23 @@ struct Answer {
     metrics: Vec<Series>,
     /// The names that were looked at.
     names: Vec<String>,
+    /// Of a migration: whether the rules keep the container.
+    selected: bool,
+    converted: Converted,
+}
+
+/// What was converted.
+#[derive(Default, Serialize)]
+struct Converted {
+    jobs: Vec<Job>,
+    all: Vec<String>,
+    is_of_chart: bool,
+}
+
+#[derive(Serialize)]
+struct Job {
+    number: usize,
+    name: String,
 }
 
 #[derive(Serialize)]
@@ -77,6 +117,10 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn answer(request: &Request) -> anyhow::Result<Answer> {
+    if let Some(migration) = &request.migration {
+        let answer = converted(&request.stages, migration, &request.entries);
+        return Ok(answer.unwrap_or_else(|error| Answer { error: format!("{error:#}"), ..Answer::default() }));
+    }
     let compiled = match StageConfig::list(&request.stages) {
         Ok(stages) => Pipeline::compile(&stages).map_err(|errors| format!("{errors:?}")),
         Err(problems) => Err(format!("{problems:?}")),
@@ -85,23 +129,83 @@ fn answer(request: &Request) -> anyhow::Result<Answer> {
         Ok(pipeline) => pipeline,
         Err(error) => return Ok(Answer { error, ..Answer::default() }),
     };
+    let own = |input: &Input| (pairs(input.labels.iter()), pairs(input.metadata.iter().map(|(name, value)| (name, value))));
+    run(&mut pipeline, &request.entries, &own)
+}
+
+/// Takes entries through stages; `given`: with which labels and metadata they come.
+fn run(
+    pipeline: &mut Pipeline,
+    inputs: &[Input],
+    given: &dyn Fn(&Input) -> (Pairs, Pairs),
+) -> anyhow::Result<Answer> {
     let names: Vec<(String, usize)> = pipeline.names().map(|(name, slot)| (name.to_owned(), slot)).collect();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let now_ns = i64::try_from(now.as_nanos())?;
     let (mut state, mut entry, mut entries) = (pipeline.new_state(Origin::default()), Entry::default(), Vec::new());
     let mut out = |entry: &Entry| entries.push(output(entry, &names));
-    for (number, input) in (0_u64..).zip(&request.entries) {
+    for (number, input) in (0_u64..).zip(inputs) {
         entry.at = (0, number);
         (entry.timestamp_ns, entry.logged_ns) = (input.time, i64::try_from(number)? * STEP_NS);
         entry.line = BASE64_STANDARD.decode(&input.line)?;
-        entry.labels.copy_from(&pairs(input.labels.iter()));
-        entry.metadata.copy_from(&pairs(input.metadata.iter().map(|(name, value)| (name, value))));
+        let (labels, metadata) = given(input);
+        entry.labels.copy_from(&labels);
+        entry.metadata.copy_from(&metadata);
         pipeline.process(&mut state, &mut entry, now_ns, &mut out);
     }
     pipeline.finish(&mut state, now_ns, &mut out);
     entries.sort_by_key(|output| output.id);
     let names = names.into_iter().map(|(name, _)| name).collect();
-    Ok(Answer { error: String::new(), entries, metrics: metrics(&pipeline, now_ns), names })
+    Ok(Answer { entries, metrics: metrics(pipeline, now_ns), names, ..Answer::default() })
+}
+
+/// Converts an old configuration, and takes a container's lines through what is printed.
+fn converted(old: &str, migration: &Migration, inputs: &[Input]) -> anyhow::Result<Answer> {
+    let source = Source { name: migration.file.clone(), text: old.to_owned() };
+    let (origin, draft) = migrate::converted(&[source], &Options { job: migration.job.clone() })?;
+    let names = std::slice::from_ref(&migration.file);
+    let compiled = Compiled::parse(&output::text(&draft, Form::Config, names), &convert::environment(&draft))
+        .map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    let converted = Converted {
+        jobs: draft.jobs.iter().map(|&number| Job { number, name: origin.pipelines[number].name.clone() }).collect(),
+        all: origin.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect(),
+        is_of_chart: origin.pipelines[draft.jobs[0]].source == origin::Source::Preset(Preset::PromtailChart),
+    };
+    let Some((labels, metadata)) = labels_of(migration, &compiled) else {
+        return Ok(Answer { converted, ..Answer::default() });
+    };
+    let given = |_: &Input| (pairs(labels.iter()), pairs(metadata.iter()));
+    let answer = run(&mut compiled.fresh_pipeline()?, inputs, &given)?;
+    // What stages extract is not compared: those of the runtime's records are not there.
+    Ok(Answer { names: Vec::new(), selected: true, converted, ..answer })
+}
+
+/// What the rules make of a container; `None`: they leave it out.
+fn labels_of(migration: &Migration, compiled: &Compiled) -> Option<(Labels, Labels)> {
+    let known = |name: &str| migration.discovered.get(&format!("__meta_kubernetes_{name}")).cloned().unwrap_or_default();
+    let pod = PodName { namespace: known("namespace"), pod: known("pod_name"), uid: known("pod_uid") };
+    let is_from_api = |name: &str| {
+        ["label", "annotation", "controller"].iter().any(|kind| name.starts_with(&format!("__meta_kubernetes_pod_{kind}")))
+    };
+    let from_api = migration.discovered.iter().filter(|(name, _)| is_from_api(name));
+    let from_api: Vec<(Box<str>, Box<str>)> =
+        from_api.map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect();
+    let kubernetes = &compiled.config.kubernetes.namespaces;
+    if !(kubernetes.include.is_empty() || kubernetes.include.contains(&pod.namespace)) {
+        return None;
+    }
+    let target = Target {
+        pod: &pod,
+        container: &known("pod_container_name"),
+        folder: &format!("/var/log/pods/{}/{}", pod.folder_name(), known("pod_container_name")),
+        stream: &migration.stream,
+        from_api: &from_api,
+    };
+    match compiled.relabel.apply(&target) {
+        // A stopgap is Pilcrow's alone.
+        Outcome::Keep(kept) => Some((kept.labels, kept.metadata)),
+        Outcome::Drop { .. } => None,
+    }
 }
 
 fn pairs<'a>(pairs: impl Iterator<Item = (&'a String, &'a String)>) -> Pairs {

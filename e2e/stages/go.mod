@@ -3,11 +3,13 @@ module pilcrow.dev/e2e/stages
 go 1.26.5
 
 require (
+	github.com/bmatcuk/doublestar/v4 v4.10.0
 	github.com/go-kit/log v0.2.1
 	github.com/grafana/loki/v3 v3.7.8
 	github.com/prometheus/client_golang v1.23.2
 	github.com/prometheus/client_model v0.6.2
 	github.com/prometheus/common v0.67.5
+	github.com/prometheus/prometheus v0.312.1-0.20260612131846-2ad3a8717015
 	gopkg.in/yaml.v2 v2.4.0
 )
 
@@ -164,7 +166,6 @@ require (
 	github.com/prometheus/exporter-toolkit v0.16.0 // indirect
 	github.com/prometheus/otlptranslator v1.0.0 // indirect
 	github.com/prometheus/procfs v0.19.2 // indirect
-	github.com/prometheus/prometheus v0.312.1-0.20260612131846-2ad3a8717015 // indirect
 	github.com/prometheus/sigv4 v0.4.1 // indirect
 	github.com/puzpuzpuz/xsync/v4 v4.5.0 // indirect
 	github.com/redis/go-redis/v9 v9.18.0 // indirect

@@ -1,6 +1,6 @@
 // Promtail's own pipeline stages behind standard input and output: what they make of entries is what Pilcrow's are compared with.
 //
-// In: one JSON object a line, a pipeline as YAML and the entries for it. Out: one JSON object a line, in the same order: the
+// In: one JSON object a line, a pipeline as YAML (or an old configuration, migration.go) and the entries for it. Out: one JSON object a line, in the same order: the
 // error of the pipeline, or the entries that left it with everything about them, and all metrics. Each request has a pipeline,
 // a registry and a state of its own. Knows nothing of Pilcrow.
 package main
@@ -37,8 +37,10 @@ type input struct {
 }
 
 type request struct {
-	Stages  string  `json:"stages"`
-	Entries []input `json:"entries"`
+	// A list of stages; with `migration` an old configuration.
+	Stages    string     `json:"stages"`
+	Entries   []input    `json:"entries"`
+	Migration *migration `json:"migration"`
 }
 
 type value struct {
@@ -65,6 +67,8 @@ type answer struct {
 	Error   string   `json:"error,omitempty"`
 	Entries []output `json:"entries"`
 	Metrics []series `json:"metrics"`
+	// Of a migration: whether the rules keep the container.
+	Selected bool `json:"selected"`
 }
 
 func main() {
@@ -94,9 +98,16 @@ func main() {
 	}
 }
 
-func run(asked request) (result answer) {
+func run(asked request) answer {
+	if asked.Migration != nil {
+		return runMigration(asked)
+	}
+	return runStages(asked.Stages, asked.Entries)
+}
+
+func runStages(list string, entries []input) (result answer) {
 	registry := prometheus.NewRegistry()
-	pipeline, err := compile(asked.Stages, registry)
+	pipeline, err := compile(list, registry)
 	if err != nil {
 		return answer{Error: err.Error()}
 	}
@@ -104,7 +115,7 @@ func run(asked request) (result answer) {
 	out := pipeline.Run(in)
 	go func() {
 		defer close(in)
-		for id, entry := range asked.Entries {
+		for id, entry := range entries {
 			in <- asEntry(id, entry)
 		}
 	}()

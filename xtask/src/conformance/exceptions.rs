@@ -10,13 +10,32 @@ use super::{
 /// A deliberate difference.
 pub struct Exception {
     pub name: &'static str,
+    whose: Whose,
+    applies: fn(&Request, &Difference) -> bool,
+}
+
+/// What may differ.
+#[derive(Clone, Copy, PartialEq)]
+enum Whose {
+    /// A list of stages; a conversion makes up for it.
+    Stages,
+    /// The conversion of an old configuration, whose report says it.
+    Conversions,
+    Both,
+}
+
+impl Exception {
     /// Whether it explains this difference.
-    pub applies: fn(&Request, &Difference) -> bool,
+    pub fn explains(&self, request: &Request, difference: &Difference) -> bool {
+        let other = if request.migration.is_some() { Whose::Stages } else { Whose::Conversions };
+        self.whose != other && (self.applies)(request, difference)
+    }
 }
 
 static EXCEPTIONS: [Exception; 12] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
+        whose: Whose::Stages,
         applies: |request, difference| {
             difference.field == Field::Time
                 && request.stages.contains("timestamp")
@@ -25,12 +44,14 @@ static EXCEPTIONS: [Exception; 12] = [
     },
     Exception {
         name: "multiline: a block keeps its first line's structured metadata",
+        whose: Whose::Both,
         applies: |request, difference| {
             difference.field == Field::Metadata && request.stages.contains("multiline") && difference.promtail == "[]"
         },
     },
     Exception {
         name: "sampling: decided by a hash instead of at random",
+        whose: Whose::Both,
         applies: |request, difference| {
             request.stages.contains("sampling: {rate: 0.")
                 && matches!(difference.field, Field::Entries | Field::Metrics)
@@ -38,6 +59,7 @@ static EXCEPTIONS: [Exception; 12] = [
     },
     Exception {
         name: "json: members of extracted objects keep their order",
+        whose: Whose::Both,
         applies: |_, difference| {
             let json =
                 |text: &str| -> Option<serde_json::Value> { serde_json::from_str(&text[text.find('{')?..]).ok() };
@@ -49,10 +71,12 @@ static EXCEPTIONS: [Exception; 12] = [
     },
     Exception {
         name: "logfmt: all names of one key are filled, and not one of them at random",
+        whose: Whose::Both,
         applies: |request, _| request.stages.lines().any(maps_a_key_twice),
     },
     Exception {
         name: "template: trunc cuts between characters",
+        whose: Whose::Stages,
         applies: |request, difference| {
             // What Promtail cut within a character is shown as replacement characters.
             let whole = |text: &str| text.replace(char::REPLACEMENT_CHARACTER, "").replace(r"\ufffd", "");
@@ -67,6 +91,7 @@ static EXCEPTIONS: [Exception; 12] = [
     },
     Exception {
         name: "structured_metadata: a name that is set twice has its last value only",
+        whose: Whose::Both,
         applies: |_, difference| {
             difference.field == Field::Metadata
                 && difference.promtail.len() > difference.pilcrow.len()
@@ -75,6 +100,7 @@ static EXCEPTIONS: [Exception; 12] = [
     },
     Exception {
         name: "metrics: tenants share a series, where Promtail makes equal ones that its registry refuses",
+        whose: Whose::Stages,
         applies: |_, difference| {
             difference.field == Field::Error
                 && difference.pilcrow.is_empty()
@@ -83,6 +109,7 @@ static EXCEPTIONS: [Exception; 12] = [
     },
     Exception {
         name: "YAML: unquoted y, n, on and off are texts",
+        whose: Whose::Stages,
         applies: |_, difference| {
             difference.field == Field::Error
                 && difference.pilcrow.is_empty()
@@ -91,14 +118,17 @@ static EXCEPTIONS: [Exception; 12] = [
     },
     Exception {
         name: "unknown fields are errors",
+        whose: Whose::Stages,
         applies: |_, difference| difference.field == Field::Error && difference.pilcrow.contains("unknown key"),
     },
     Exception {
         name: "parts of templates and JMESPath that are refused by name",
+        whose: Whose::Stages,
         applies: |_, difference| difference.field == Field::Error && difference.pilcrow.contains("not supported"),
     },
     Exception {
         name: "Alloy's stages and fields, sizes in KiB and backticks in selectors are accepted",
+        whose: Whose::Stages,
         applies: |request, difference| {
             let alloys = ["pattern:", "truncate:", "label_keep", "KiB", "`"];
             difference.field == Field::Error

@@ -1,16 +1,18 @@
 //! `cargo xtask conformance`: Pilcrow's pipeline stages against Promtail's own library.
 //!
-//! In: hand-written pipelines, and generated ones over generated lines. Both programs (e2e/stages in Go, the example `stages`
+//! In: hand-written pipelines, and generated ones over generated lines; and the old configurations of collector/tests/migrate, which
+//! Promtail's library runs as they stand and Pilcrow as they are converted. Both programs (e2e/stages in Go, the example `stages`
 //! of the collector) get the same requests; their answers must be equal in labels, text, time, metadata, extracted values,
 //! drops and metrics, but for the named exceptions, each of which must be needed. Knows nothing of either's insides.
 
 mod cases;
 mod compare;
+mod corpus;
 mod exceptions;
 mod generate;
 mod program;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{bail, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -37,8 +39,11 @@ pub struct Args {
 /// A pipeline with entries for it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Request {
+    /// A list of stages; with `migration` an old configuration.
     stages: String,
     entries: Vec<Input>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    migration: Option<corpus::Migration>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -59,6 +64,12 @@ pub struct Answer {
     /// Of Pilcrow: the names that its extracted values can have.
     #[serde(default)]
     names: Vec<String>,
+    /// Of a migration: whether the rules keep the container.
+    #[serde(default)]
+    selected: bool,
+    /// Of Pilcrow, of a migration: what was converted.
+    #[serde(default)]
+    converted: corpus::Converted,
 }
 
 #[derive(Debug, Deserialize)]
@@ -95,7 +106,7 @@ impl Request {
             time: FIRST_NS + number * 100_000_000,
             metadata: Vec::new(),
         });
-        Self { stages: stages.into(), entries: entries.collect() }
+        Self { stages: stages.into(), entries: entries.collect(), migration: None }
     }
 }
 
@@ -138,18 +149,21 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     while tally.entries - by_hand < args.entries {
         tally.compare(&generator.request(), &mut promtail, &mut pilcrow)?;
     }
+    let of_stages = tally.requests;
+    let corpus = corpus::compare(&mut tally, &mut promtail, &mut pilcrow)?;
     for (name, count) in exceptions::all().map(|exception| exception.name).zip(&tally.exceptions) {
         println!("exception {name}: {count}");
     }
     println!(
         "conformance: {cases} hand-written and {} generated pipelines (seed {}), {} entries: {} differences; {} were equal in another order of Promtail's",
-        tally.requests - cases,
+        of_stages - cases,
         args.seed,
-        tally.entries,
-        tally.differences,
+        tally.entries - corpus.entries,
+        tally.differences - corpus.differences,
         tally.other_orders
     );
-    ensure!(tally.differences == 0, "Pilcrow's stages differ from Promtail's");
+    println!("{corpus}");
+    ensure!(tally.differences == 0, "Pilcrow differs from Promtail");
     let unneeded: Vec<&str> = exceptions::all()
         .zip(&tally.exceptions)
         .filter(|(_, count)| **count == 0)
@@ -168,6 +182,8 @@ struct Tally {
     differences: usize,
     /// Pipelines whose first difference was printed.
     shown: usize,
+    /// Old configurations, each with a field that was printed.
+    shown_of_files: BTreeSet<String>,
     /// Pipelines for which Promtail had to be asked again.
     other_orders: u64,
     exceptions: Vec<u64>,
@@ -175,19 +191,30 @@ struct Tally {
 
 impl Tally {
     fn compare(&mut self, request: &Request, promtail: &mut Program, pilcrow: &mut Program) -> anyhow::Result<()> {
-        self.exceptions.resize(exceptions::all().count(), 0);
         promtail.ask(request)?;
         pilcrow.ask(request)?;
         let (theirs, ours) = (promtail.answer()?, pilcrow.answer()?);
+        self.take(request, &theirs, &ours, promtail)
+    }
+
+    /// Compares two answers.
+    fn take(
+        &mut self,
+        request: &Request,
+        theirs: &Answer,
+        ours: &Answer,
+        promtail: &mut Program,
+    ) -> anyhow::Result<()> {
+        self.exceptions.resize(exceptions::all().count(), 0);
         self.requests += 1;
         self.entries += request.entries.len() as u64;
         let mut excused = vec![0; self.exceptions.len()];
-        let mut left = not_excused(request, &theirs, &ours, &mut excused);
+        let mut left = not_excused(request, theirs, ours, &mut excused);
         let needs_order = request.stages.contains("multiline");
         for _ in 0..if left.is_empty() || !needs_order { 0 } else { ORDERS_MAX } {
             excused.fill(0);
             promtail.ask(request)?;
-            if not_excused(request, &promtail.answer()?, &ours, &mut excused).is_empty() {
+            if not_excused(request, &promtail.answer()?, ours, &mut excused).is_empty() {
                 left.clear();
                 self.other_orders += 1;
                 break;
@@ -199,10 +226,18 @@ impl Tally {
         let mut reported = false;
         for difference in left {
             self.differences += 1;
-            if self.shown < SHOWN_MAX && !reported {
+            // Of an old configuration one of a kind is enough.
+            let is_new = match &request.migration {
+                Some(migration) => self.shown_of_files.insert(format!("{} {:?}", migration.file(), difference.field)),
+                None => !reported && self.shown < SHOWN_MAX,
+            };
+            if is_new {
                 reported = true;
                 self.shown += 1;
-                println!("--- difference\n{}\n{difference}", request.stages);
+                match &request.migration {
+                    Some(migration) => println!("--- difference in {migration}\n{difference}"),
+                    None => println!("--- difference\n{}\n{difference}", request.stages),
+                }
                 if let Some(input) = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?)) {
                     println!("line: {}", compare::text(&input.line));
                 }
@@ -216,7 +251,7 @@ impl Tally {
 fn not_excused(request: &Request, theirs: &Answer, ours: &Answer, excused: &mut [u64]) -> Vec<Difference> {
     let mut differences = differences(theirs, ours, !request.stages.contains("match:"));
     differences.retain(|difference| {
-        let exception = exceptions::all().position(|exception| (exception.applies)(request, difference));
+        let exception = exceptions::all().position(|exception| exception.explains(request, difference));
         exception.inspect(|&index| excused[index] += 1).is_none()
     });
     differences

@@ -32,6 +32,8 @@ pub struct Item {
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     pub base: Base,
+    /// Which of the old pipelines it stands for.
+    pub jobs: Vec<usize>,
     /// Keys of Pilcrow, each once.
     pub settings: Vec<Setting>,
     /// As `labels.NAME`.

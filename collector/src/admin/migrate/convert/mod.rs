@@ -5,6 +5,7 @@
 
 pub mod draft;
 mod external;
+mod jobs;
 mod needs;
 mod relabel;
 mod settle;
@@ -37,8 +38,46 @@ pub struct Options {
 /// # Errors
 /// Nothing in it collects pod logs, or no job has that name.
 pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
-    let mut draft = Draft { findings: origin.findings.clone(), ..Draft::default() };
-    let pipeline = chosen(origin, options, &mut draft.findings)?;
+    let meant = meant(origin, options)?;
+    let mut draft = match &meant[..] {
+        [one] => converted(origin, *one)?,
+        several => {
+            let job = |number: &usize| -> Result<jobs::Job, String> {
+                let pipeline = &origin.pipelines[*number];
+                let (name, place) = (pipeline.name.clone(), pipeline.place.clone());
+                Ok(jobs::Job { name, place, draft: converted(origin, *number)? })
+            };
+            let merged = jobs::merged(several.iter().map(job).collect::<Result<_, _>>()?);
+            match merged.and_then(|mut draft| settle(&mut draft).map(|()| draft)) {
+                Ok(draft) => draft,
+                Err(why) => {
+                    let mut draft = converted(origin, several[0])?;
+                    draft.findings.extend(several[1..].iter().map(|number| left_out(origin, several[0], *number, &why)));
+                    draft
+                }
+            }
+        }
+    };
+    let first = meant[0];
+    let is_meant = |number: &usize| meant.contains(number);
+    for number in (0..origin.pipelines.len()).filter(|number| !is_meant(number)) {
+        let mut finding = left_out(origin, first, number, "it sends to another Loki");
+        if options.job.is_some() {
+            finding = left_out(origin, first, number, "only one job was asked for");
+            finding.kind = Kind::Changed;
+        }
+        draft.findings.push(finding);
+    }
+    needs::tell(&mut draft);
+    draft.findings.sort_by(|a, b| (a.kind, &a.place).cmp(&(b.kind, &b.place)));
+    draft.findings.dedup();
+    Ok(draft)
+}
+
+/// Converts one pipeline.
+fn converted(origin: &Origin, number: usize) -> Result<Draft, String> {
+    let pipeline = &origin.pipelines[number];
+    let mut draft = Draft { findings: origin.findings.clone(), jobs: vec![number], ..Draft::default() };
     draft.base = match pipeline.source {
         Source::Api | Source::ApiLines | Source::Path => Base::None,
         Source::Preset(preset) => Base::Preset(preset),
@@ -68,43 +107,42 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     external.put(&mut draft);
     unfilled::take_out(&mut draft);
     settle(&mut draft)?;
-    needs::tell(&mut draft);
-    draft.findings.sort_by(|a, b| (a.kind, &a.place).cmp(&(b.kind, &b.place)));
-    draft.findings.dedup();
     Ok(draft)
 }
 
-/// The pipeline that is converted; the others are findings.
+/// The pipelines that are meant, by their numbers: the one that is named, else the first one and those that send to the same Loki.
 ///
 /// # Errors
 /// Nothing collects pod logs, or no job has that name.
-pub fn chosen<'o>(origin: &'o Origin, options: &Options, findings: &mut Vec<Finding>) -> Result<&'o Pipeline, String> {
+fn meant(origin: &Origin, options: &Options) -> Result<Vec<usize>, String> {
     let names = || origin.pipelines.iter().map(|pipeline| pipeline.name.as_str()).collect::<Vec<_>>().join(", ");
-    let chosen = match &options.job {
-        Some(name) => origin
-            .pipelines
-            .iter()
-            .find(|pipeline| pipeline.name == *name)
-            .ok_or_else(|| format!("no job {name} collects pod logs; those that do: {}", names()))?,
-        None => origin.pipelines.first().ok_or_else(|| {
-            let mut why = "nothing in it collects pod logs, and Pilcrow collects nothing else".to_owned();
-            for finding in origin.findings.iter().filter(|finding| finding.kind == Kind::NotPossible) {
-                why += &format!("\n{}: {}: {}", finding.place, finding.what, finding.text);
-            }
-            why
-        })?,
-    };
-    for other in origin.pipelines.iter().filter(|other| !std::ptr::eq(*other, chosen)) {
-        let text = format!(
-            "Pilcrow has one set of rules and stages, which is that of {}; if this one collects other pods, convert it with \
-             --job {} for a second release, and let each leave out what the other collects",
-            chosen.name,
-            quoted(&other.name)
-        );
-        let kind = if options.job.is_some() { Kind::Changed } else { Kind::NotPossible };
-        findings.push(Finding::new(kind, &other.place, format!("job {}", other.name), text));
+    if let Some(name) = &options.job {
+        let named = origin.pipelines.iter().position(|pipeline| pipeline.name == *name);
+        return named
+            .map(|number| vec![number])
+            .ok_or_else(|| format!("no job {name} collects pod logs; those that do: {}", names()));
     }
-    Ok(chosen)
+    let Some(first) = origin.pipelines.first() else {
+        let mut why = "nothing in it collects pod logs, and Pilcrow collects nothing else".to_owned();
+        for finding in origin.findings.iter().filter(|finding| finding.kind == Kind::NotPossible) {
+            why += &format!("\n{}: {}: {}", finding.place, finding.what, finding.text);
+        }
+        return Err(why);
+    };
+    let is_alike = |pipeline: &&Pipeline| pipeline.clients.first() == first.clients.first();
+    Ok((0..).zip(&origin.pipelines).filter(|(_, pipeline)| is_alike(pipeline)).map(|(number, _)| number).collect())
+}
+
+/// What is told of a job that is not converted.
+fn left_out(origin: &Origin, first: usize, number: usize, why: &str) -> Finding {
+    let (first, other) = (&origin.pipelines[first], &origin.pipelines[number]);
+    let text = format!(
+        "is not converted beside {}: {why}; convert it with --job {} for a second release, and let each leave out what the other \
+         collects",
+        first.name,
+        quoted(&other.name)
+    );
+    Finding::new(Kind::NotPossible, &other.place, format!("job {}", other.name), text)
 }
 
 /// Takes over the client of a pipeline; returns its labels.

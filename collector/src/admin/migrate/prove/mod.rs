@@ -30,7 +30,7 @@ use crate::{
     admin::{
         check,
         rules::{Channel, Given, Rules, Trace},
-        try_rules::{self, LastLines, Pods},
+        try_rules::{self, LastLines, Logged, Pods},
     },
     compiled::Compiled,
     config::{Config, StageConfig, StageValue},
@@ -53,7 +53,8 @@ pub struct Request {
 
 /// Both sides, ready to run.
 pub struct Proof {
-    old: Old,
+    /// Each job; a container is of one of them.
+    old: Vec<Old>,
     new: Compiled,
     notes: Vec<String>,
 }
@@ -155,10 +156,16 @@ impl Proof {
         if has_sampling(&config.pipeline_stages) {
             notes.push("sampling is left out on both sides: which lines it takes is chance".into());
         }
-        let (old, new) = (Old::new(sources, &origin, options, &assumed)?, assumed.applied(config)?);
+        let jobs = draft.jobs.iter().map(|number| Old::new(sources, &origin, &origin.pipelines[*number], &assumed));
+        let (old, new) = (jobs.collect::<anyhow::Result<Vec<Old>>>()?, assumed.applied(config)?);
         // With more the labels that stages add are moved on both sides, and the comparison does not show it.
-        if let Some(text) = check::too_many_labels(&new).or_else(|| check::too_many_labels(&old.compiled)) {
-            notes.push(text);
+        let of_old = || old.iter().find_map(|old| check::too_many_labels(&old.compiled));
+        notes.extend(check::too_many_labels(&new).or_else(of_old));
+        notes.extend(old::left_out(&origin, &draft.jobs));
+        for note in old.iter().flat_map(|old| &old.notes) {
+            if !notes.contains(note) {
+                notes.push(note.clone());
+            }
         }
         Ok(Self { old, new, notes })
     }
@@ -168,11 +175,13 @@ impl Proof {
     /// # Errors
     /// None is known: the rules of both compiled before.
     pub fn interest(&self) -> anyhow::Result<Interest> {
-        let (mut config, old) = (self.new.config.clone(), &self.old.compiled.config);
-        if old.relabel_defaults {
-            config.relabel_configs.extend(built_in(old.preset));
+        let mut config = self.new.config.clone();
+        for old in self.old.iter().map(|old| &old.compiled.config) {
+            if old.relabel_defaults {
+                config.relabel_configs.extend(built_in(old.preset));
+            }
+            config.relabel_configs.extend(old.relabel_configs.iter().cloned());
         }
-        config.relabel_configs.extend(old.relabel_configs.iter().cloned());
         let rules =
             Relabel::new(&config).map_err(|_| anyhow::anyhow!("the rules of both sides do not compile together"))?;
         Ok(Interest { rules, selector: self.new.pod_selector.clone(), annotations: Vec::new() })
@@ -194,7 +203,7 @@ impl Proof {
         let mut found = Found::default();
         self.compare(&containers, &mut found)?;
         found.comparison.write(containers.len(), out)?;
-        for note in notes.iter().chain(&self.notes).chain(&self.old.notes) {
+        for note in notes.iter().chain(&self.notes) {
             writeln!(out, "note: {note}")?;
         }
         let mut differing = counted(found.comparison.differing_lines(), "line");
@@ -217,39 +226,13 @@ impl Proof {
     }
 
     fn compare(&self, containers: &[LastLines], found: &mut Found) -> anyhow::Result<()> {
-        let (mut old, mut new) = (Side::new(&self.old.compiled)?, Side::new(&self.new)?);
-        let mut lines = Vec::new();
+        let sides: Vec<Side> = self.old.iter().map(|old| old.run(containers)).collect::<anyhow::Result<_>>()?;
+        let mut new = Side::new(&self.new)?;
         for read in containers {
-            let first = old.channels.len();
-            let assumed = ASSUMED.map(|(name, value)| (name.into(), value.into()));
-            let files = self.old.files_of(read);
-            let known = read.origin.from_api.iter().cloned().chain(assumed).chain(files.as_ref().map(Files::label));
-            let known: Vec<(Box<str>, Box<str>)> = known.collect();
-            let given = self.old.given(read, files);
-            let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            for stream in Stream::ALL {
-                let folder = read.origin.folder.display().to_string();
-                let target = Target {
-                    pod: &read.origin.pod,
-                    container: &read.origin.container,
-                    folder: &folder,
-                    stream: stream.name(),
-                    from_api: &read.origin.from_api,
-                };
-                old.open(&Target { from_api: &known, ..target }, &given);
-                new.open(&target, &[]);
-            }
-            lines.extend(read.lines.iter().map(|line| (first + line.stream as usize, line)));
+            Stream::ALL.iter().for_each(|stream| new.open(&target(read, *stream, &read.origin.from_api), &[]));
         }
-        lines.sort_by_key(|(_, line)| line.time_ns);
-        for (number, (channel, line)) in (1..).zip(lines) {
-            let given = Given { number, time_ns: line.time_ns, now_ns: line.time_ns, text: &line.text };
-            old.line(channel, Given { text: &self.old.format.record(line), ..given });
-            new.line(channel, given);
-        }
-        old.finish();
-        new.finish();
-        for (channel, (old, new)) in old.channels.iter().zip(&new.channels).enumerate() {
+        new.read(containers, &|line| line.text.clone());
+        for (channel, new_channel) in new.channels.iter().enumerate() {
             let origin = &containers[channel / Stream::ALL.len()].origin;
             let whose = Whose {
                 namespace: origin.pod.namespace.clone(),
@@ -257,14 +240,42 @@ impl Proof {
                 container: origin.container.clone(),
             };
             let stream = Stream::ALL[channel % Stream::ALL.len()].name();
-            let by_old: Vec<_> = old.traces.iter().map(|trace| self.old.sent(trace)).collect();
-            let by_new: Vec<_> = new.traces.iter().map(|trace| (trace.number, trace.sent().cloned())).collect();
-            old.add_to(&mut found.old, &whose, &by_old);
-            new.add_to(&mut found.new, &whose, &by_new);
+            let mut by_old = Vec::new();
+            for (old, side) in self.old.iter().zip(&sides) {
+                let sent: Vec<_> = side.channels[channel].traces.iter().map(|trace| old.sent(trace)).collect();
+                side.channels[channel].add_to(&mut found.old, &whose, &sent);
+                by_old.extend(sent);
+            }
+            let by_new: Vec<_> = new_channel.traces.iter().map(|trace| (trace.number, trace.sent().cloned())).collect();
+            new_channel.add_to(&mut found.new, &whose, &by_new);
             let name = format!("{}/{}/{} {stream}", whose.namespace, whose.pod, whose.container);
             found.comparison.channel(&name, by_old, by_new);
         }
         Ok(())
+    }
+}
+
+/// A container's stdout or stderr, with what is known of its pod.
+fn target<'r>(read: &'r LastLines, stream: Stream, from_api: &'r [(Box<str>, Box<str>)]) -> Target<'r> {
+    let folder = read.origin.folder.to_str().unwrap_or_default();
+    Target { pod: &read.origin.pod, container: &read.origin.container, folder, stream: stream.name(), from_api }
+}
+
+impl Old {
+    /// Runs it over all lines.
+    fn run(&self, containers: &[LastLines]) -> anyhow::Result<Side<'_>> {
+        let mut side = Side::new(&self.compiled)?;
+        for read in containers {
+            let assumed = ASSUMED.map(|(name, value)| (name.into(), value.into()));
+            let files = self.files_of(read);
+            let known = read.origin.from_api.iter().cloned().chain(assumed).chain(files.as_ref().map(Files::label));
+            let known: Vec<(Box<str>, Box<str>)> = known.collect();
+            let given = self.given(read, files);
+            let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            Stream::ALL.iter().for_each(|stream| side.open(&target(read, *stream, &known), &given));
+        }
+        side.read(containers, &|line| self.format.record(line));
+        Ok(side)
     }
 }
 
@@ -321,6 +332,21 @@ impl<'c> Side<'c> {
     fn open(&mut self, target: &Target<'_>, more: &[(&str, &str)]) {
         let channel = self.rules.channel(target, more.iter().copied());
         self.channels.push(Open { channel, traces: Vec::new(), last_ns: 0 });
+    }
+
+    /// Takes all lines in the order of their times; `text`: what its stages get of a line.
+    fn read(&mut self, containers: &[LastLines], text: &dyn Fn(&Logged) -> Vec<u8>) {
+        let lines = containers.iter().enumerate().flat_map(|(number, read)| {
+            let first = number * Stream::ALL.len();
+            read.lines.iter().map(move |line| (first + line.stream as usize, line))
+        });
+        let mut lines: Vec<(usize, &Logged)> = lines.collect();
+        lines.sort_by_key(|(_, line)| line.time_ns);
+        for (number, (channel, line)) in (1..).zip(lines) {
+            let given = Given { number, time_ns: line.time_ns, now_ns: line.time_ns, text: &text(line) };
+            self.line(channel, given);
+        }
+        self.finish();
     }
 
     fn line(&mut self, channel: usize, given: Given<'_>) {

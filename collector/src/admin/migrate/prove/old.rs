@@ -10,7 +10,7 @@ use crate::{
     admin::{
         migrate::{
             Source,
-            convert::{self, Base, Draft, Item, Options},
+            convert::{self, Base, Draft, Item},
             origin::{self, Kind, Origin, Pipeline, Tree, Value, replacement},
             prove::Assumed,
         },
@@ -72,14 +72,12 @@ struct Parts {
 }
 
 impl Old {
-    /// Compiles the rules and stages of the old setup as they are.
+    /// Compiles the rules and stages of a job as they are.
     ///
     /// # Errors
-    /// Nothing in it collects pod logs.
-    pub fn new(sources: &[Source], origin: &Origin, options: &Options, assumed: &Assumed) -> anyhow::Result<Self> {
-        let pipeline = convert::chosen(origin, options, &mut Vec::new()).map_err(|why| anyhow::anyhow!("{why}"))?;
+    /// They do not compile.
+    pub fn new(sources: &[Source], origin: &Origin, pipeline: &Pipeline, assumed: &Assumed) -> anyhow::Result<Self> {
         let mut notes = vec![format!("the label {FILE_NAME} is not compared: Pilcrow makes none")];
-        notes.extend(left_out(origin, pipeline));
         let parts = match written::find(sources, &pipeline.place) {
             Some(written) => Parts {
                 rules: written.rules,
@@ -174,15 +172,16 @@ fn paths(read: &LastLines) -> [String; 2] {
     ]
 }
 
-/// What else the old setup does with these lines, or with others.
-fn left_out(origin: &Origin, pipeline: &Pipeline) -> Vec<String> {
-    let clients = pipeline.clients.iter().skip(1).filter_map(|index| origin.clients.get(*index));
+/// What else the old setup does with the lines of these jobs, or with others.
+pub fn left_out(origin: &Origin, jobs: &[usize]) -> Vec<String> {
+    let first = jobs.first().map(|number| origin.pipelines[*number].clients.as_slice()).unwrap_or_default();
+    let clients = first.iter().skip(1).filter_map(|index| origin.clients.get(*index));
     let clients = clients.map(|client| {
         format!("not compared: {} ({}), as one Pilcrow sends to one Loki", client.name, at_line(&client.place))
     });
-    let others = origin.pipelines.iter().filter(|other| !std::ptr::eq(*other, pipeline));
+    let others = (0..).zip(&origin.pipelines).filter(|(number, _)| !jobs.contains(number));
     let others =
-        others.map(|other| format!("not compared: job {} ({}); --job {0} does", other.name, at_line(&other.place)));
+        others.map(|(_, other)| format!("not compared: job {} ({}); --job {0} does", other.name, at_line(&other.place)));
     clients.chain(others).collect()
 }
 
