@@ -7,7 +7,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"sort"
 	"strings"
@@ -67,6 +69,9 @@ const fileLabel = "filename"
 
 // variable is what `-config.expand-env` fills in, and Kubernetes in arguments. None is set where both sides run: each is a 1.
 var variable = regexp.MustCompile(`\$\{[A-Z_][A-Z0-9_]*(:[^}]*)?\}|\$\([A-Z_]+\)`)
+
+// bare is a variable of clients without braces.
+var bare = regexp.MustCompile(`\$[A-Z_]+`)
 
 func runMigration(asked request) answer {
 	of := asked.Migration
@@ -198,6 +203,9 @@ func jobs(text, chart string) ([]scrape, error) {
 	var found []scrape
 	if chart != "" {
 		for _, document := range documents(text) {
+			if err, ok := document.(unreadable); ok {
+				return nil, err
+			}
 			if values := valuesIn(document); values != nil {
 				return ofChart(chart, values)
 			}
@@ -212,21 +220,31 @@ func jobs(text, chart string) ([]scrape, error) {
 	return found, nil
 }
 
+// documents reads all of a file; what is no YAML is none.
 func documents(text string) []interface{} {
 	var all []interface{}
 	decoder := yaml.NewDecoder(strings.NewReader(variable.ReplaceAllString(text, "1")))
 	for {
 		var document interface{}
-		if err := decoder.Decode(&document); err != nil {
+		err := decoder.Decode(&document)
+		if errors.Is(err, io.EOF) {
 			return all
+		}
+		if err != nil {
+			return append(all, unreadable{err})
 		}
 		all = append(all, document)
 	}
 }
 
+// unreadable stands for a document that this library refuses.
+type unreadable struct{ error }
+
 // configs finds configurations wherever they stand: alone, in a ConfigMap or Secret, or below the Agent's `logs`.
 func configs(at interface{}, shared []client, found *[]scrape) error {
 	switch is := at.(type) {
+	case unreadable:
+		return is
 	case string:
 		if strings.Contains(is, "scrape_configs:") {
 			for _, document := range documents(is) {
@@ -280,7 +298,13 @@ func clients(config map[interface{}]interface{}) ([]client, error) {
 		config["clients"] = []interface{}{one}
 	}
 	var all []client
-	return all, decode(config["clients"], &all)
+	err := decode(config["clients"], &all)
+	for _, one := range all {
+		for name, value := range one.External {
+			one.External[name] = bare.ReplaceAllString(value, "1")
+		}
+	}
+	return all, err
 }
 
 func scrapes(list []interface{}, own []client, found *[]scrape) error {

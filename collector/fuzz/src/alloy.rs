@@ -4,7 +4,7 @@
 use collector::admin::migrate::{
     alloy,
     convert::{self, Options},
-    origin::{Place, Text},
+    origin::{Finding, Place, Text},
 };
 
 /// A configuration of Alloy, or a piece of one that stands in a chart's values.
@@ -24,7 +24,11 @@ pub fn check(input: &[u8]) {
             let clients = |index: &usize| *index < origin.clients.len();
             assert!(origin.pipelines.iter().all(|pipeline| pipeline.clients.iter().all(clients)));
             match convert::convert(&origin, &Options::default()) {
-                Ok(draft) => assert!(convert::compiled(&draft).is_ok()),
+                Ok(draft) => {
+                    assert!(convert::compiled(&draft).is_ok());
+                    let is_own_fault = |finding: &Finding| finding.text.contains("please report");
+                    assert!(!draft.findings.iter().any(is_own_fault), "{:?}", draft.findings);
+                }
                 Err(why) => assert!(!why.contains("please report"), "{why}"),
             }
         }

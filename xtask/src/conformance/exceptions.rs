@@ -2,6 +2,8 @@
 //!
 //! An exception that nothing needs any more is an error.
 
+use std::collections::BTreeMap;
+
 use super::{
     Request,
     compare::{Difference, Field, text},
@@ -32,7 +34,7 @@ impl Exception {
     }
 }
 
-static EXCEPTIONS: [Exception; 12] = [
+static EXCEPTIONS: [Exception; 17] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         whose: Whose::Stages,
@@ -136,7 +138,60 @@ static EXCEPTIONS: [Exception; 12] = [
                 && alloys.iter().any(|text| request.stages.contains(text))
         },
     },
+    Exception {
+        name: "conversions: what Promtail refuses to start with is left out",
+        whose: Whose::Conversions,
+        applies: |request, difference| {
+            difference.field == Field::Error && difference.pilcrow.is_empty() && is_of(request, &REFUSED)
+        },
+    },
+    Exception {
+        name: "conversions: what the report calls not possible is not there",
+        whose: Whose::Conversions,
+        applies: |request, difference| difference.field == Field::Labels && is_of(request, &NOT_POSSIBLE),
+    },
+    Exception {
+        name: "conversions: a timestamp of the runtime's own time keeps it where the stage cannot read one",
+        whose: Whose::Conversions,
+        applies: |request, difference| {
+            let own = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?));
+            difference.field == Field::Time
+                && request.stages.contains("timestamp")
+                && own.is_some_and(|own| own.time.to_string() == difference.pilcrow)
+        },
+    },
+    Exception {
+        name: "conversions: namespace, pod and container tell files apart instead of filename",
+        whose: Whose::Conversions,
+        applies: |request, difference| {
+            let labels = |text: &str| serde_json::from_str::<BTreeMap<String, String>>(text).unwrap_or_default();
+            let (theirs, mut ours) = (labels(&difference.promtail), labels(&difference.pilcrow));
+            ours.retain(|name, _| theirs.contains_key(name) || !["namespace", "pod", "container"].contains(&name.as_str()));
+            difference.field == Field::Labels && request.stages.contains("static_configs") && theirs == ours
+        },
+    },
+    Exception {
+        name: "conversions: without a stage for the runtime's records lines come without their head, and with their time",
+        whose: Whose::Conversions,
+        applies: |request, difference| {
+            let reads_records = ["cri:", "docker:", "stdout|stderr"].iter().any(|text| request.stages.contains(text));
+            let is_head = || difference.promtail.ends_with(&difference.pilcrow) && difference.promtail.contains(" F ");
+            !reads_records && (difference.field == Field::Time || difference.field == Field::Line && is_head())
+        },
+    },
 ];
+
+/// Old configurations that Promtail does not start with: unknown keys and stages, wrong types, YAML that its library refuses.
+const REFUSED: [&str; 5] =
+    ["misspelt-keys", "promtail-refuses", "stage-unknown", "texts-that-look-like-others", "wrong-types"];
+
+/// Old configurations with globs that no rule can say, and with texts that somebody else fills in.
+const NOT_POSSIBLE: [&str; 2] = ["static-not-possible", "url-unfilled"];
+
+fn is_of(request: &Request, names: &[&str]) -> bool {
+    let file = request.migration.as_ref().map_or("", |migration| migration.file());
+    file.split_once(".old.").is_some_and(|(name, _)| names.contains(&name))
+}
 
 /// Whether this is a `logfmt` stage with two names for one key.
 fn maps_a_key_twice(stage: &str) -> bool {

@@ -47,7 +47,16 @@ const USUAL: [Known; 5] = [
             ("pod_controller_name", "web-7d4b9c6f5d"),
         ],
     ),
-    ("kube-system", "coredns-6799fbcd5-abcde", "coredns", &[("pod_label_k8s_app", "kube-dns")]),
+    (
+        "kube-system",
+        "coredns-6799fbcd5-abcde",
+        "coredns",
+        &[
+            ("pod_label_k8s_app", "kube-dns"),
+            ("pod_controller_kind", "ReplicaSet"),
+            ("pod_controller_name", "coredns-6799fbcd5"),
+        ],
+    ),
     (
         "default",
         "db-0",
@@ -60,7 +69,7 @@ const USUAL: [Known; 5] = [
         ],
     ),
     ("monitoring", "grafana-0", "grafana", &[("pod_label_app_kubernetes_io_name", "billing"), ("pod_label_release", "mon")]),
-    ("batch", "crash-1", "main", &[]),
+    ("batch", "crash-1", "main", &[("pod_controller_kind", "Job"), ("pod_controller_name", "crash")]),
 ];
 
 /// How many containers are made of what the rules name.
@@ -149,6 +158,9 @@ fn named(text: &str) -> BTreeMap<String, Vec<String>> {
                 };
                 add(known, samples(value).into_iter().next().unwrap_or_default());
             }
+        }
+        if let Some(names) = group.get("namespaces").and_then(|namespaces| namespaces.get("names")) {
+            texts(Some(names)).into_iter().for_each(|name| add(NAMESPACE, name));
         }
         if let Some(path) = group.get("__path__").and_then(Value::as_str) {
             of_path(path).into_iter().for_each(|(name, value)| add(name, value));

@@ -33,6 +33,9 @@ pub struct Options {
     pub job: Option<String>,
 }
 
+/// No more jobs become one configuration: a node's lines would go through the rules of all.
+const JOBS_MAX: usize = 16;
+
 /// Converts; the result compiles.
 ///
 /// # Errors
@@ -61,9 +64,11 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
     let first = meant[0];
     let is_meant = |number: &usize| meant.contains(number);
     for number in (0..origin.pipelines.len()).filter(|number| !is_meant(number)) {
-        let mut finding = left_out(origin, first, number, "it sends to another Loki");
+        let is_many = origin.pipelines.len() > JOBS_MAX;
+        let why = if is_many { "there are too many jobs for one configuration" } else { "it sends to another client" };
+        let mut finding = left_out(origin, first, number, why);
         if options.job.is_some() {
-            finding = left_out(origin, first, number, "only one job was asked for");
+            finding = left_out(origin, first, number, "it is not the one of --job");
             finding.kind = Kind::Changed;
         }
         draft.findings.push(finding);
@@ -129,6 +134,9 @@ fn meant(origin: &Origin, options: &Options) -> Result<Vec<usize>, String> {
         }
         return Err(why);
     };
+    if origin.pipelines.len() > JOBS_MAX {
+        return Ok(vec![0]);
+    }
     let is_alike = |pipeline: &&Pipeline| pipeline.clients.first() == first.clients.first();
     Ok((0..).zip(&origin.pipelines).filter(|(_, pipeline)| is_alike(pipeline)).map(|(number, _)| number).collect())
 }

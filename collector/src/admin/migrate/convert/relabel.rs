@@ -104,6 +104,24 @@ pub fn reads_or_removes(rule: &Tree, name: &str) -> bool {
     list(rule, "source_labels").contains(&name) || by_name(rule).is_some_and(takes_away)
 }
 
+/// Whether a rule names all files of a container, whichever it is: by what every pod has, or by the hash that static pods have instead.
+fn names_all_files(rule: &Tree) -> bool {
+    let of_container = |name: &&str| {
+        ["namespace", "pod", "container", "__meta_kubernetes_namespace"].contains(name)
+            || name.strip_prefix("__meta_kubernetes_pod_").is_some_and(|name| {
+                let hash = ["annotation_", "annotationpresent_"].iter().find_map(|kind| name.strip_prefix(kind));
+                ["name", "uid", "container_name"].contains(&name)
+                    || matches!(hash, Some("kubernetes_io_config_hash" | "kubernetes_io_config_mirror"))
+            })
+    };
+    let (regex, path) = (field(rule, "regex"), field(rule, "replacement"));
+    let is_of_pods = ["/var/log/pods/", "/var/log/containers/"].iter().any(|folder| path.starts_with(folder));
+    is_of_pods
+        && (path.ends_with("*.log") || path.ends_with("*log"))
+        && ["", "(.*)", "(.+)", "true/(.*)", "true/(.+)"].contains(&regex.trim_start_matches('^').trim_end_matches('$'))
+        && list(rule, "source_labels").iter().all(of_container)
+}
+
 fn fate(rule: &Tree) -> Fate {
     let action = field(rule, "action").to_lowercase();
     let target = field(rule, "target_label");
@@ -114,6 +132,14 @@ fn fate(rule: &Tree) -> Fate {
         return Fate::NotPossible(
             "Pilcrow finds the files of pods by itself: leave pods out by a rule with the action drop".into(),
         );
+    }
+    if target == "__path__" && !keeps && !drops && !names_all_files(rule) {
+        return Fate::NotPossible(format!(
+            "{} from {}: which files it names cannot be said by rules, and Pilcrow reads those of all pods that the others keep: write a \
+             rule with the action keep or drop for what it leaves out (docs/labels.md)",
+            field(rule, "replacement"),
+            if sources.is_empty() { "nothing".to_owned() } else { sources.join(", ") },
+        ));
     }
     if OF_FILES.contains(&target) && !keeps && !drops {
         return Fate::ByItself("the files of this node's pods are found without a rule");
