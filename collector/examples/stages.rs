@@ -129,16 +129,13 @@ fn answer(request: &Request) -> anyhow::Result<Answer> {
         Ok(pipeline) => pipeline,
         Err(error) => return Ok(Answer { error, ..Answer::default() }),
     };
-    let own = |input: &Input| (pairs(input.labels.iter()), pairs(input.metadata.iter().map(|(name, value)| (name, value))));
+    let own =
+        |input: &Input| (pairs(input.labels.iter()), pairs(input.metadata.iter().map(|(name, value)| (name, value))));
     run(&mut pipeline, &request.entries, &own)
 }
 
 /// Takes entries through stages; `given`: with which labels and metadata they come.
-fn run(
-    pipeline: &mut Pipeline,
-    inputs: &[Input],
-    given: &dyn Fn(&Input) -> (Pairs, Pairs),
-) -> anyhow::Result<Answer> {
+fn run(pipeline: &mut Pipeline, inputs: &[Input], given: &dyn Fn(&Input) -> (Pairs, Pairs)) -> anyhow::Result<Answer> {
     let names: Vec<(String, usize)> = pipeline.names().map(|(name, slot)| (name.to_owned(), slot)).collect();
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let now_ns = i64::try_from(now.as_nanos())?;
@@ -182,10 +179,13 @@ fn converted(old: &str, migration: &Migration, inputs: &[Input]) -> anyhow::Resu
 
 /// What the rules make of a container; `None`: they leave it out.
 fn labels_of(migration: &Migration, compiled: &Compiled) -> Option<(Labels, Labels)> {
-    let known = |name: &str| migration.discovered.get(&format!("__meta_kubernetes_{name}")).cloned().unwrap_or_default();
+    let known =
+        |name: &str| migration.discovered.get(&format!("__meta_kubernetes_{name}")).cloned().unwrap_or_default();
     let pod = PodName { namespace: known("namespace"), pod: known("pod_name"), uid: known("pod_uid") };
     let is_from_api = |name: &str| {
-        ["label", "annotation", "controller"].iter().any(|kind| name.starts_with(&format!("__meta_kubernetes_pod_{kind}")))
+        ["label", "annotation", "controller"]
+            .iter()
+            .any(|kind| name.starts_with(&format!("__meta_kubernetes_pod_{kind}")))
     };
     let from_api = migration.discovered.iter().filter(|(name, _)| is_from_api(name));
     let from_api: Vec<(Box<str>, Box<str>)> =

@@ -138,7 +138,7 @@ fn more_labels_than_loki_accepts_are_noted() {
 }
 
 /// Old configurations that are converted to something else, with what differs; their reports say it.
-const DIFFERENT: [(&str, &str); 18] = [
+const DIFFERENT: [(&str, &str); 19] = [
     // Without the stages cri and docker lines keep the runtime's head.
     ("alloy-all-telemetry", "another text"),
     ("alloy-docker-only", "another text"),
@@ -154,6 +154,8 @@ const DIFFERENT: [(&str, &str); 18] = [
     ("alloy-grafana-docs-kubernetes-api", "other labels: container_runtime"),
     ("static-without-runtime-stage", "another text"),
     ("wrong-types", "another text"),
+    // Labels of pods instead of filename.
+    ("static-jobs-by-folder", "other labels: container, namespace, pod"),
     // Globs that no rule can say: more is read.
     ("static-not-possible", "sent by the new rules, and not by the old ones"),
     // Texts that somebody else fills in are left out.

@@ -162,6 +162,12 @@ func (s scrape) target(of *migration) map[string]string {
 	if !relabel.ProcessBuilder(builder, s.Rules...) {
 		return nil
 	}
+	// Promtail reads nothing of what no rule gives a path; most examples leave these rules out.
+	for _, rule := range s.Rules {
+		if rule.TargetLabel == "__path__" && builder.Get("__path__") == "" {
+			return nil
+		}
+	}
 	node := of.Discovered["__meta_kubernetes_pod_node_name"]
 	if host := builder.Get("__host__"); host != "" && host != node {
 		return nil

@@ -148,7 +148,7 @@ static EXCEPTIONS: [Exception; 17] = [
     Exception {
         name: "conversions: what the report calls not possible is not there",
         whose: Whose::Conversions,
-        applies: |request, difference| difference.field == Field::Labels && is_of(request, &NOT_POSSIBLE),
+        applies: |request, _| is_of(request, &NOT_POSSIBLE),
     },
     Exception {
         name: "conversions: a timestamp of the runtime's own time keeps it where the stage cannot read one",
@@ -166,7 +166,9 @@ static EXCEPTIONS: [Exception; 17] = [
         applies: |request, difference| {
             let labels = |text: &str| serde_json::from_str::<BTreeMap<String, String>>(text).unwrap_or_default();
             let (theirs, mut ours) = (labels(&difference.promtail), labels(&difference.pilcrow));
-            ours.retain(|name, _| theirs.contains_key(name) || !["namespace", "pod", "container"].contains(&name.as_str()));
+            ours.retain(|name, _| {
+                theirs.contains_key(name) || !["namespace", "pod", "container"].contains(&name.as_str())
+            });
             difference.field == Field::Labels && request.stages.contains("static_configs") && theirs == ours
         },
     },
@@ -185,8 +187,8 @@ static EXCEPTIONS: [Exception; 17] = [
 const REFUSED: [&str; 5] =
     ["misspelt-keys", "promtail-refuses", "stage-unknown", "texts-that-look-like-others", "wrong-types"];
 
-/// Old configurations with globs that no rule can say, and with texts that somebody else fills in.
-const NOT_POSSIBLE: [&str; 2] = ["static-not-possible", "url-unfilled"];
+/// Old configurations with files that no rule can name, and with texts that somebody else fills in.
+const NOT_POSSIBLE: [&str; 3] = ["path-by-annotation", "static-not-possible", "url-unfilled"];
 
 fn is_of(request: &Request, names: &[&str]) -> bool {
     let file = request.migration.as_ref().map_or("", |migration| migration.file());

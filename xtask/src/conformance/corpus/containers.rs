@@ -68,7 +68,12 @@ const USUAL: [Known; 5] = [
             ("pod_controller_name", "db"),
         ],
     ),
-    ("monitoring", "grafana-0", "grafana", &[("pod_label_app_kubernetes_io_name", "billing"), ("pod_label_release", "mon")]),
+    (
+        "monitoring",
+        "grafana-0",
+        "grafana",
+        &[("pod_label_app_kubernetes_io_name", "billing"), ("pod_label_release", "mon")],
+    ),
     ("batch", "crash-1", "main", &[("pod_controller_kind", "Job"), ("pod_controller_name", "crash")]),
 ];
 

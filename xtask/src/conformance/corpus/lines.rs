@@ -24,7 +24,9 @@ pub fn of(text: &str) -> Vec<String> {
         if let Some(expression) = texts("expression").or(texts("firstline")) {
             let all = samples(expression);
             values.extend(all.iter().cloned());
-            lines.extend(all.iter().flat_map(|line| [line.clone(), format!("{line} and more"), format!("before {line}")]));
+            lines.extend(
+                all.iter().flat_map(|line| [line.clone(), format!("{line} and more"), format!("before {line}")]),
+            );
         }
         if let Some(selector) = texts("selector") {
             // Texts that its filters look for.
@@ -33,8 +35,10 @@ pub fn of(text: &str) -> Vec<String> {
             lines.push(filters.join(" "));
         }
     }
-    let paths: Vec<String> = groups.iter().filter_map(|group| group.get("expressions")?.as_object()).flat_map(named).collect();
-    let keys: Vec<String> = groups.iter().filter_map(|group| group.get("mapping")?.as_object()).flat_map(named).collect();
+    let paths: Vec<String> =
+        groups.iter().filter_map(|group| group.get("expressions")?.as_object()).flat_map(named).collect();
+    let keys: Vec<String> =
+        groups.iter().filter_map(|group| group.get("mapping")?.as_object()).flat_map(named).collect();
     for (number, value) in values.iter().enumerate() {
         // Each key has each value once.
         let at = |index: usize| &values[(number + index) % values.len()];
@@ -55,7 +59,8 @@ pub fn of(text: &str) -> Vec<String> {
 
 /// The paths of `NAME: PATH`; without a path, the names.
 fn named(expressions: &Map<String, Value>) -> Vec<String> {
-    let path = |(name, path): (&String, &Value)| path.as_str().filter(|path| !path.is_empty()).unwrap_or(name).to_owned();
+    let path =
+        |(name, path): (&String, &Value)| path.as_str().filter(|path| !path.is_empty()).unwrap_or(name).to_owned();
     expressions.iter().map(path).collect()
 }
 

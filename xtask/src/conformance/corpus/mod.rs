@@ -121,7 +121,8 @@ impl Old {
         let text = fs::read_to_string(path)?;
         let equal = path.with_file_name(format!("{name}.promtail.yaml"));
         let promtail = if equal.exists() { fs::read_to_string(equal)? } else { text.clone() };
-        let job = text.lines().next().and_then(|first| first.split_once("--job ")).map(|(_, job)| job.trim().to_owned());
+        let job =
+            text.lines().next().and_then(|first| first.split_once("--job ")).map(|(_, job)| job.trim().to_owned());
         Ok(Some(Self { name: name.to_owned(), file, text, promtail, job }))
     }
 }
@@ -169,7 +170,9 @@ impl Sides<'_> {
         let first = containers.swap_remove(0);
         let answer = self.ask(old, old.job.clone(), first, &[])?;
         // Nothing in it collects logs of pods, or it is a configuration without rules and stages.
-        if answer.converted.jobs.is_empty() || !(old.promtail.contains("scrape_configs") || answer.converted.is_of_chart) {
+        if answer.converted.jobs.is_empty()
+            || !(old.promtail.contains("scrape_configs") || answer.converted.is_of_chart)
+        {
             return Ok(false);
         }
         let lines = lines::of(&old.promtail);
@@ -212,13 +215,25 @@ impl Sides<'_> {
     }
 
     /// Asks Pilcrow.
-    fn ask(&mut self, old: &Old, job: Option<String>, container: Container, lines: &[String]) -> anyhow::Result<Answer> {
+    fn ask(
+        &mut self,
+        old: &Old,
+        job: Option<String>,
+        container: Container,
+        lines: &[String],
+    ) -> anyhow::Result<Answer> {
         let request = self.request(old, job, container, lines)?;
         self.pilcrow.ask(&request)?;
         self.pilcrow.answer()
     }
 
-    fn request(&self, old: &Old, job: Option<String>, container: Container, lines: &[String]) -> anyhow::Result<Request> {
+    fn request(
+        &self,
+        old: &Old,
+        job: Option<String>,
+        container: Container,
+        lines: &[String],
+    ) -> anyhow::Result<Request> {
         // An hour ago: what becomes of a time is seen, and no stage takes it for an old one.
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
         let first = i64::try_from(now / 600 * 600 - 3600)? * 1_000_000_000;

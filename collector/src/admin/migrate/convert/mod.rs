@@ -55,7 +55,9 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
                 Ok(draft) => draft,
                 Err(why) => {
                     let mut draft = converted(origin, several[0])?;
-                    draft.findings.extend(several[1..].iter().map(|number| left_out(origin, several[0], *number, &why)));
+                    draft
+                        .findings
+                        .extend(several[1..].iter().map(|number| left_out(origin, several[0], *number, &why)));
                     draft
                 }
             }

@@ -48,7 +48,20 @@ enum Fate {
 /// Converts the rules of a pipeline; `stream`: the stage that makes the label `stream`, for which a rule is needed.
 pub fn convert(pipeline: &Pipeline, stream: Option<Place>, draft: &mut Draft) {
     if pipeline.source == Source::Path {
-        draft.relabel.extend(OF_PODS.iter().map(|(source, target)| label_rule(&pipeline.place, source, target)));
+        // A stage that took a name from the path, for a label of any name, has its rule already.
+        let is_made = |source: &str| {
+            draft
+                .relabel
+                .iter()
+                .filter_map(|item| item.tree.as_ref())
+                .any(|rule| list(rule, "source_labels") == [source])
+        };
+        let missing: Vec<Item> = OF_PODS
+            .iter()
+            .filter(|(source, _)| !is_made(source))
+            .map(|(source, target)| label_rule(&pipeline.place, source, target))
+            .collect();
+        draft.relabel.extend(missing);
     }
     let mut of_chart = 0;
     for (index, rule) in pipeline.relabel.iter().enumerate() {

@@ -272,7 +272,12 @@ impl Old {
             let known: Vec<(Box<str>, Box<str>)> = known.collect();
             let given = self.given(read, files);
             let given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (*name, value.as_str())).collect();
-            Stream::ALL.iter().for_each(|stream| side.open(&target(read, *stream, &known), &given));
+            for stream in Stream::ALL {
+                match self.finds(read) {
+                    true => side.open(&target(read, stream, &known), &given),
+                    false => side.channels.push(Open { channel: None, traces: Vec::new(), last_ns: 0 }),
+                }
+            }
         }
         side.read(containers, &|line| self.format.record(line));
         Ok(side)

@@ -45,6 +45,8 @@ pub struct Old {
     has_file_name: bool,
     /// The files that it names; empty where the API names pods.
     files: Vec<written::Files>,
+    /// The namespaces that its discovery is limited to; empty: all.
+    namespaces: Vec<String>,
 }
 
 /// Says which of an old setup's files a container's log is, by their number.
@@ -111,7 +113,14 @@ impl Old {
             external,
             has_file_name: pipeline.source != origin::Source::ApiLines,
             files: parts.files,
+            namespaces: namespaces(pipeline),
         })
+    }
+
+    /// Whether its discovery finds a container's pod.
+    #[must_use]
+    pub fn finds(&self, read: &LastLines) -> bool {
+        self.namespaces.is_empty() || self.namespaces.contains(&read.origin.pod.namespace)
     }
 
     /// Which of the files that it names a container's log is; the first ones count.
@@ -161,6 +170,11 @@ impl Parts {
     }
 }
 
+fn namespaces(pipeline: &Pipeline) -> Vec<String> {
+    let named = pipeline.settings.iter().filter(|setting| setting.key == "kubernetes.namespaces.include");
+    named.flat_map(|setting| setting.value.items()).filter_map(Tree::as_text).map(str::to_owned).collect()
+}
+
 /// The paths of a container's log: the file, and the link to it.
 fn paths(read: &LastLines) -> [String; 2] {
     let (pod, container) = (&read.origin.pod, &read.origin.container);
@@ -180,8 +194,8 @@ pub fn left_out(origin: &Origin, jobs: &[usize]) -> Vec<String> {
         format!("not compared: {} ({}), as one Pilcrow sends to one Loki", client.name, at_line(&client.place))
     });
     let others = (0..).zip(&origin.pipelines).filter(|(number, _)| !jobs.contains(number));
-    let others =
-        others.map(|(_, other)| format!("not compared: job {} ({}); --job {0} does", other.name, at_line(&other.place)));
+    let others = others
+        .map(|(_, other)| format!("not compared: job {} ({}); --job {0} does", other.name, at_line(&other.place)));
     clients.chain(others).collect()
 }
 

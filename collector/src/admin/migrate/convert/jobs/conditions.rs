@@ -44,14 +44,18 @@ impl Read {
 
 impl Condition {
     pub fn of(rule: &Tree, known: &[Read]) -> Self {
-        let resolved = |name: &str| {
-            known.iter().find(|read| read.name == name).map_or_else(|| name.to_owned(), Read::stands_for)
-        };
+        let resolved =
+            |name: &str| known.iter().find(|read| read.name == name).map_or_else(|| name.to_owned(), Read::stands_for);
         let is_separated = rule.pairs().iter().find(|pair| pair.key == "separator");
         Self {
             sources: list(rule, "source_labels").into_iter().map(resolved).collect(),
             separator: is_separated.map_or(";", |pair| pair.value.as_text().unwrap_or("")).to_owned(),
-            regex: rule.pairs().iter().find(|pair| pair.key == "regex").map_or("(.*)", |pair| pair.value.as_text().unwrap_or("")).to_owned(),
+            regex: rule
+                .pairs()
+                .iter()
+                .find(|pair| pair.key == "regex")
+                .map_or("(.*)", |pair| pair.value.as_text().unwrap_or(""))
+                .to_owned(),
             keeps: field(rule, "action").eq_ignore_ascii_case("keep"),
         }
     }
@@ -75,7 +79,8 @@ impl Condition {
     /// Labels that have no value then.
     fn empty(&self) -> &[String] {
         let is_one = self.sources.len() == 1 || self.separator.is_empty();
-        let is_none = self.accepts("") == Some(true) && (self.keeps && self.regex.is_empty() || !self.keeps && self.regex == ".+");
+        let is_none = self.accepts("") == Some(true)
+            && (self.keeps && self.regex.is_empty() || !self.keeps && self.regex == ".+");
         if is_one && is_none { &self.sources } else { &[] }
     }
 
@@ -104,4 +109,47 @@ impl Condition {
 /// Whether no container fulfils both lists.
 pub fn are_disjoint(one: &[Condition], other: &[Condition]) -> bool {
     one.iter().any(|a| other.iter().any(|b| a.excludes(b) || b.excludes(a)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(text: &str) -> Condition {
+        let (action, rest) = text.split_once(' ').unwrap();
+        let (sources, regex) = rest.split_once(' ').unwrap();
+        Condition {
+            sources: sources.split(['+', ';']).map(str::to_owned).collect(),
+            separator: if sources.contains('+') { "" } else { ";" }.into(),
+            regex: regex.into(),
+            keeps: action == "keep",
+        }
+    }
+
+    #[test]
+    fn only_conditions_that_no_container_can_fulfil_together_tell_jobs_apart() {
+        for (one, other, are_apart) in [
+            ("keep ns shop", "drop ns shop", true),
+            ("keep a x.*y", "drop a x.*y", true),
+            ("keep ns shop|batch", "keep ns web", true),
+            ("keep ns (shop|batch)", "keep ns kube-.*", true),
+            ("keep ns shop", "drop ns s.*", true),
+            ("drop name ", "drop name .+", true),
+            ("keep name .+", "keep name ", true),
+            ("keep name a", "drop name+app .+", true),
+            ("keep a;b x;y", "keep a;b x;z", false),
+            ("keep a;b x", "keep a;b y", true),
+            ("keep ns shop", "keep ns shop|web", false),
+            ("keep ns shop", "drop ns web", false),
+            ("keep ns shop.*", "keep ns web.*", false),
+            ("keep ns shop", "keep pod web", false),
+            ("keep a .*", "drop a .+", false),
+            ("drop a;b .+", "keep a x", false),
+            ("keep a (", "keep a b", false),
+        ] {
+            let (one, other) = (condition(one), condition(other));
+            let found = are_disjoint(std::slice::from_ref(&one), std::slice::from_ref(&other));
+            assert_eq!(found, are_apart, "{one:?} {other:?}");
+        }
+    }
 }

@@ -16,8 +16,8 @@ use crate::admin::migrate::{
     words::quoted,
 };
 
-/// What a container's own label says where a job selects it. No value that a rule reads has this in it.
-const SELECTED: &str = "/selected/";
+/// What a container's own label says where a job selects it. Neither a name nor a label's value of Kubernetes begins with it.
+const SELECTED: &str = "=selected=";
 
 /// What only one job's containers have may stand here.
 const NAMESPACES: &str = "kubernetes.namespaces.include";
@@ -51,7 +51,8 @@ pub fn merged(mut jobs: Vec<Job>) -> Result<Draft, String> {
     }
     let mut rules: Vec<Item> = selections.iter().flat_map(|selection| selection.rules.iter().cloned()).collect();
     rules.push(keep(&jobs, &selections));
-    let labels: Vec<Vec<Item>> = jobs.iter().zip(&selections).map(|(job, one)| one.labels(&job.draft.relabel)).collect();
+    let labels: Vec<Vec<Item>> =
+        jobs.iter().zip(&selections).map(|(job, one)| one.labels(&job.draft.relabel)).collect();
     let (before, own, behind) = apart(&labels);
     rules.extend(before);
     for ((job, selection), own) in jobs.iter().zip(&selections).zip(own) {
@@ -104,7 +105,8 @@ fn by_namespace(jobs: &mut [Job]) {
     let mut union: Option<Setting> = all.iter().all(Option::is_some).then(|| all[0].clone()).flatten();
     for setting in all.iter().flatten().skip(1) {
         if let Some(Setting { value: Tree { value: Value::List(items), .. }, .. }) = &mut union {
-            let new = setting.value.items().iter().filter(|new| !items.iter().any(|item| item.as_text() == new.as_text()));
+            let new =
+                setting.value.items().iter().filter(|new| !items.iter().any(|item| item.as_text() == new.as_text()));
             let new: Vec<Tree> = new.cloned().collect();
             items.extend(new);
         }
@@ -114,8 +116,7 @@ fn by_namespace(jobs: &mut [Job]) {
         job.draft.settings.extend(union.clone());
         let Some(own) = own else { continue };
         let place = &own.value.place;
-        let names: Vec<String> =
-            own.value.items().iter().filter_map(Tree::as_text).map(regex::escape).collect();
+        let names: Vec<String> = own.value.items().iter().filter_map(Tree::as_text).map(regex::escape).collect();
         let tree = group(
             place,
             &[
@@ -222,7 +223,8 @@ fn unanchored(rule: &Tree) -> Option<String> {
 fn selection_rule(job: &Job, selection: &Selection, name: &str) -> Item {
     let place = &job.place;
     let value = job.name.replace('$', "$$$$");
-    let rule = Tree::group(place, [("target_label", Tree::text(place, name)), ("replacement", Tree::text(place, value))]);
+    let rule =
+        Tree::group(place, [("target_label", Tree::text(place, name)), ("replacement", Tree::text(place, value))]);
     let comment = format!("{} tells its lines apart, for the stages", origin_of(place));
     Item { tree: Some(selection.behind_marker(&rule, &[], None)), what: name.to_owned(), comment }
 }

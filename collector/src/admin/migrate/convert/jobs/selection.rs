@@ -31,8 +31,10 @@ impl Selection {
         let marker = |count: usize| format!("__tmp_job{number}_{}", (b'a' + count as u8) as char);
         let mut selection = Self { marker: marker(0), rules: Vec::new(), conditions: Vec::new() };
         let place = &job.place;
-        let start =
-            Tree::group(place, [("target_label", Tree::text(place, marker(0))), ("replacement", Tree::text(place, SELECTED))]);
+        let start = Tree::group(
+            place,
+            [("target_label", Tree::text(place, marker(0))), ("replacement", Tree::text(place, SELECTED))],
+        );
         selection.rules.push(Item {
             tree: Some(start),
             what: job.name.clone(),
@@ -44,10 +46,13 @@ impl Selection {
             let refused = |why: &str| format!("{} ({}): {why}", item.what, origin_of(&rule.place));
             let own = |name: &str| format!("__tmp_job{number}_of_{}", name.trim_start_matches('_'));
             let sources = list(rule, "source_labels");
-            let renamed: Vec<String> = sources
-                .iter()
-                .map(|name| if known.iter().any(|read: &Read| read.name == *name) { own(name) } else { (*name).to_owned() })
-                .collect();
+            let renamed: Vec<String> =
+                sources
+                    .iter()
+                    .map(|name| {
+                        if known.iter().any(|read: &Read| read.name == *name) { own(name) } else { (*name).to_owned() }
+                    })
+                    .collect();
             let tree = if is_choice(rule) {
                 let regex = unanchored(rule).ok_or_else(|| refused("its regex cannot be limited to one job"))?;
                 selection.conditions.push(Condition::of(rule, &known));
@@ -92,7 +97,8 @@ impl Selection {
     pub fn behind_marker(&self, rule: &Tree, sources: &[String], regex: Option<&str>) -> Tree {
         let place = &rule.place;
         let separator = rule.get("separator").and_then(|pair| pair.value.as_text()).unwrap_or(";");
-        let separator = if rule.pairs().iter().any(|pair| pair.key == "separator" && pair.value.value == Value::Nothing) {
+        let separator = if rule.pairs().iter().any(|pair| pair.key == "separator" && pair.value.value == Value::Nothing)
+        {
             ""
         } else {
             separator
@@ -107,11 +113,15 @@ impl Selection {
             Pair {
                 key: "source_labels".into(),
                 place: place.clone(),
-                value: Tree { place: place.clone(), value: Value::List(names.map(|name| Tree::text(place, name)).collect()) },
+                value: Tree {
+                    place: place.clone(),
+                    value: Value::List(names.map(|name| Tree::text(place, name)).collect()),
+                },
             },
             Pair { key: "regex".into(), place: place.clone(), value: Tree::text(place, regex) },
         ];
-        let rest = rule.pairs().iter().filter(|pair| !["source_labels", "regex", "action"].contains(&pair.key.as_str()));
+        let rest =
+            rule.pairs().iter().filter(|pair| !["source_labels", "regex", "action"].contains(&pair.key.as_str()));
         pairs.extend(rest.cloned());
         Tree { place: place.clone(), value: Value::Group(pairs) }
     }
@@ -144,11 +154,16 @@ fn read_by_choices(rules: &[Item]) -> Result<Vec<(&Item, bool)>, String> {
         let (sources, target) = (list(rule, "source_labels"), field(rule, "target_label"));
         let action = field(rule, "action").to_lowercase();
         let made = |name: &String| !name.starts_with("__meta_");
+        // No label of a pod begins with an underscore.
+        let mapped = |name: &String| !name.starts_with("__");
         let is_read = match action.as_str() {
             "keepequal" | "dropequal" => return refused("the action keepequal or dropequal is not read here"),
             "keep" | "drop" => true,
-            "labelmap" | "labeldrop" | "labelkeep" if needed.iter().any(made) => {
-                return refused("a later keep or drop reads labels that it may copy or remove");
+            "labelmap" if needed.iter().any(mapped) => {
+                return refused("a later keep or drop reads labels that it may copy");
+            }
+            "labeldrop" | "labelkeep" if needed.iter().any(made) => {
+                return refused("a later keep or drop reads labels that it may remove");
             }
             "labelmap" | "labeldrop" | "labelkeep" => false,
             _ if target.starts_with("__meta_") || target.contains('$') && needed.iter().any(made) => {
@@ -157,6 +172,12 @@ fn read_by_choices(rules: &[Item]) -> Result<Vec<(&Item, bool)>, String> {
             _ if needed.iter().any(|name| name == target) => {
                 if !is_replace(rule) {
                     return refused("a later keep or drop reads what it makes");
+                }
+                // One that always matches leaves nothing of what was there before.
+                if ["", "(.*)"].contains(&field(rule, "regex"))
+                    && rule.get("regex").is_none_or(|pair| pair.value.as_text() != Some(""))
+                {
+                    needed.retain(|name| name != target);
                 }
                 true
             }

@@ -1,9 +1,7 @@
 //! The stages of several jobs: what all have alike stands once, what one has for itself stands in a `match` on a label that tells its
 //! lines: one that the rules give each job another fixed value of, else one of our own, which a last stage takes away.
 
-use super::{
-    super::touch, Item, Job, Selection, Tree, apart, field, group, list, origin_of, selection_rule,
-};
+use super::{super::touch, Item, Job, Selection, Tree, apart, field, group, list, origin_of, selection_rule};
 use crate::admin::migrate::origin::{Pair, Value};
 
 /// The label that tells jobs apart where no other one does.
@@ -35,13 +33,24 @@ pub fn merge(jobs: &[Job], labels: &[Vec<Item>], selections: &[Selection]) -> Re
         Some(known) => known,
         None => {
             if let Some(stage) = first.iter().chain(&all).chain(&trees(&behind)).find(|stage| makes_metrics(stage)) {
-                return Err(format!("metrics ({}) would have a label more", origin_of(&stage.place)));
+                return Err(format!(
+                    "metrics ({}) would have a label more, which tells the jobs' lines apart: let a rule of each job set one label to a \
+                     fixed value of its own",
+                    origin_of(&stage.place)
+                ));
             }
             if let Some(stage) = first.iter().find(|stage| touch::touches(stage, OWN)) {
-                return Err(format!("the stage at {} removes the label that tells their lines apart", origin_of(&stage.place)));
+                return Err(format!(
+                    "the stage at {} removes the label that tells their lines apart",
+                    origin_of(&stage.place)
+                ));
+            }
+            if let Some(job) = jobs.iter().find(|job| job.name.contains(['$', '\n'])) {
+                return Err(format!("the name {:?} cannot be a label's value", job.name));
             }
             let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
-            merged.rules = jobs.iter().zip(selections).map(|(job, selection)| selection_rule(job, selection, OWN)).collect();
+            merged.rules =
+                jobs.iter().zip(selections).map(|(job, selection)| selection_rule(job, selection, OWN)).collect();
             (OWN.to_owned(), names)
         }
     };
@@ -50,7 +59,10 @@ pub fn merge(jobs: &[Job], labels: &[Vec<Item>], selections: &[Selection]) -> Re
         let Some(stage) = list.first() else { continue };
         let place = &stage.place;
         let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-        let settings = group(place, &[("selector", Value::Text(format!("{{{name}=\"{value}\"}}"))), ("stages", Value::List(list.clone()))]);
+        let settings = group(
+            place,
+            &[("selector", Value::Text(format!("{{{name}=\"{value}\"}}"))), ("stages", Value::List(list.clone()))],
+        );
         let tree = group(place, &[("match", settings.value)]);
         let comment = format!("{} the stages of {}", origin_of(place), job.name);
         merged.stages.push(Item { tree: Some(tree), what: format!("{}: pipeline_stages", job.name), comment });
@@ -59,7 +71,11 @@ pub fn merge(jobs: &[Job], labels: &[Vec<Item>], selections: &[Selection]) -> Re
     if name == OWN {
         let place = &jobs[0].place;
         let tree = group(place, &[("labeldrop", Value::List(vec![Tree::text(place, OWN)]))]);
-        merged.stages.push(Item { tree: Some(tree), what: OWN.into(), comment: "the label that told jobs apart".into() });
+        merged.stages.push(Item {
+            tree: Some(tree),
+            what: OWN.into(),
+            comment: "the label that told jobs apart".into(),
+        });
     }
     merged.stages.extend(behind);
     Ok(merged)
