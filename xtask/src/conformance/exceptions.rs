@@ -156,7 +156,7 @@ static EXCEPTIONS: [Exception; 17] = [
         applies: |request, difference| {
             let own = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?));
             difference.field == Field::Time
-                && request.stages.contains("timestamp")
+                && is_of(request, &OWN_TIME)
                 && own.is_some_and(|own| own.time.to_string() == difference.pilcrow)
         },
     },
@@ -189,6 +189,9 @@ const REFUSED: [&str; 5] =
 
 /// Old configurations with files that no rule can name, and with texts that somebody else fills in.
 const NOT_POSSIBLE: [&str; 3] = ["path-by-annotation", "static-not-possible", "url-unfilled"];
+
+/// Old configurations with a stage `timestamp` whose source is what `cri` or `docker` extracts, too.
+const OWN_TIME: [&str; 3] = ["alloy-java-multiline", "stage-timestamp-docker", "stage-timestamp-within-match"];
 
 fn is_of(request: &Request, names: &[&str]) -> bool {
     let file = request.migration.as_ref().map_or("", |migration| migration.file());
