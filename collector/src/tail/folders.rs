@@ -310,6 +310,13 @@ impl State {
         }
         container.resumes_at_end = false;
         container.gone = gone;
+        self.note_unopened(id, listing, errors);
+        self.note_skipped(id, listing);
+    }
+
+    /// Reports files of a container that could not be opened.
+    fn note_unopened(&mut self, id: UnitId, listing: &Listing, errors: Vec<MergeError>) {
+        let Some(container) = self.units.get_mut(id) else { return };
         // Docker compresses in place: for a moment the file has no beginning yet.
         let is_incomplete = |failed: &MergeError| {
             let listed = listing.files.iter().find(|listed| listed.path == failed.path);
@@ -324,11 +331,11 @@ impl State {
         if let Some(failed) = forbidden {
             self.survey.note(&Folder::Container(id), Some(&failed.error));
         }
-        let count = unopened.len();
         if unopened.iter().any(MergeError::may_pass) {
             self.due.rescan = self.due.rescan.min(Instant::now() + OPEN_AGAIN_AFTER);
         }
-        if count > container.unopened {
+        let count = unopened.len();
+        if count > std::mem::replace(&mut container.unopened, count) {
             for MergeError { path, error } in unopened {
                 self.metrics.skipped_files.get_or_create(&Reason { reason: "unopened" }).inc();
                 if let Some(more) = self.throttles.unopened_file.permit() {
@@ -337,20 +344,24 @@ impl State {
                 }
             }
         }
-        container.unopened = count;
-        let skipped = listing.skipped.len();
-        if skipped > container.skipped {
-            for (path, reason) in &listing.skipped {
-                self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
-                if *reason == chain::OUTSIDE {
-                    tracing::warn!(path = %path.display(),
-                        "a link in the place of a log leads elsewhere than to Docker's logs; it is not followed");
-                } else {
-                    tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
-                }
+    }
+
+    /// Reports names in a container's folder that are no log files.
+    fn note_skipped(&mut self, id: UnitId, listing: &Listing) {
+        let Some(container) = self.units.get_mut(id) else { return };
+        let count = listing.skipped.len();
+        if count <= std::mem::replace(&mut container.skipped, count) {
+            return;
+        }
+        for (path, reason) in &listing.skipped {
+            self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
+            if *reason == chain::OUTSIDE {
+                tracing::warn!(path = %path.display(),
+                    "a link in the place of a log leads elsewhere than to Docker's logs; it is not followed");
+            } else {
+                tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
             }
         }
-        container.skipped = skipped;
     }
 
     /// Forgets containers whose folder is gone and whose lines Loki has.

@@ -12,6 +12,7 @@ pub mod chain;
 mod channels;
 mod descriptors;
 mod destination;
+mod feeding;
 mod folders;
 mod hold;
 mod lags;

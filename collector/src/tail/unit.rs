@@ -271,6 +271,11 @@ impl Unit {
         }
     }
 
+    /// Records without a time get theirs from `clock` from here on.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.parser.enter(clock);
+    }
+
     /// Whether a file before `next` ends its lines: what is held back must be flushed before that one is read.
     pub fn take_end_of_lines(&mut self, next: u64) -> bool {
         let mut ends = false;

@@ -298,6 +298,12 @@ fn a_bearer_token_is_read_again_when_its_file_changes() {
         fs::remove_file(&token).unwrap();
         running.deliver(batch(3, &[(1, "line")])).await;
         sent.push("Bearer second one");
+        // Nor does one that nobody writes to, which is not waited for.
+        rustix::fs::mknodat(rustix::fs::CWD, &token, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        running.deliver(batch(3, &[(1, "line")])).await;
+        sent.push("Bearer second one");
+        assert_eq!(log.count("it is a FIFO: name a regular file"), 1, "{}", log.text());
+        fs::remove_file(&token).unwrap();
         fs::write(&token, "the third").unwrap();
         running.deliver(batch(4, &[(1, "line")])).await;
         sent.push("Bearer the third");

@@ -17,6 +17,7 @@ use crate::{
     compiled::Compiled,
     config::{
         Compression, Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt,
+        read_named_file,
     },
 };
 
@@ -244,5 +245,5 @@ fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn missing(file: &Path) -> Option<io::Error> {
-    if file.as_os_str().is_empty() { None } else { std::fs::File::open(file).err() }
+    if file.as_os_str().is_empty() { None } else { read_named_file(file).err() }
 }

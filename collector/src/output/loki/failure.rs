@@ -67,6 +67,10 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
         Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
             obstacle("Loki's host cannot be reached", detail, None, Pace::Soon)
         }
+        Some(io::ErrorKind::TimedOut) => {
+            let advice = "does a firewall or a network policy drop packets, and is the address in loki.url right?";
+            obstacle("the connection to Loki timed out", String::new(), Some(advice), Pace::Soon)
+        }
         _ => obstacle("the connection to Loki broke", detail, None, Pace::Soon),
     }
 }
