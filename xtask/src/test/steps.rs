@@ -32,7 +32,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 17] = [
+pub const ALL: [Step; 18] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step {
@@ -83,6 +83,7 @@ pub const ALL: [Step; 17] = [
         long: true,
         run: containerd,
     },
+    Step { name: "docker", what: "the collector beside a real Docker", long: true, run: docker },
     Step { name: "loki", what: "the collector against a real Loki", long: true, run: loki },
     Step { name: "kube", what: "the collector against a real kube-apiserver", long: true, run: kube },
 ];
@@ -189,6 +190,14 @@ fn cross() -> anyhow::Result<Report> {
     cross::glibc_program_starts()?;
     image::is_read_by_skopeo(build::AARCH64_STATIC)?;
     Ok(Report { passed: 3, ..Report::default() })
+}
+
+fn docker() -> anyhow::Result<Report> {
+    if let Err(reason) = e2e::docker::check_available() {
+        return Ok(Report::one_skipped("docker", reason));
+    }
+    e2e::docker::run(&build::build(None, true)?)?;
+    Ok(Report::one_passed())
 }
 
 fn loki() -> anyhow::Result<Report> {
