@@ -199,7 +199,7 @@ fn pods_with_as_much_metadata_as_kubernetes_allows_stay_within_the_memory_and_ha
     let api = PodsApi::start();
     let put = |pod: usize, changed: bool| {
         let mut labels: serde_json::Map<_, _> =
-            (0..if pod % 2 == 0 { 0 } else { 5000 }).map(|n| (format!("l{n}"), json!("x"))).collect();
+            (0..if pod.is_multiple_of(2) { 0 } else { 5000 }).map(|n| (format!("l{n}"), json!("x"))).collect();
         labels.insert("app.kubernetes.io/name".into(), json!(format!("app-{pod}")));
         let annotations: serde_json::Map<_, _> = match pod % 3 {
             0 => [("large".to_owned(), json!(noise(pod as u64, BYTES)))].into_iter().collect(),
