@@ -11,6 +11,7 @@ mod decode;
 mod error;
 mod load;
 mod loki;
+mod named_file;
 mod nearest;
 mod processing;
 mod relabel;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Compression, Headers, Loki, RefusedStreams, Tls};
+pub use named_file::{open_named_file, read_named_file};
 pub use nearest::{closest, nearest};
 pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};
 pub use relabel::{RelabelAction, RelabelConfig};
@@ -118,6 +120,8 @@ impl Preset {
 pub struct Paths {
     /// The kubelet's folder of pod logs.
     pub pods: PathBuf,
+    /// Docker's folder of containers, to collect from these instead of pods; empty: pods are collected from.
+    pub docker: PathBuf,
     /// The one folder that Pilcrow writes to.
     pub state: PathBuf,
 }
@@ -328,7 +332,7 @@ impl Default for Config {
 
 impl Default for Paths {
     fn default() -> Self {
-        Self { pods: "/var/log/pods".into(), state: "/var/lib/pilcrow".into() }
+        Self { pods: "/var/log/pods".into(), docker: PathBuf::new(), state: "/var/lib/pilcrow".into() }
     }
 }
 
