@@ -1,4 +1,4 @@
-//! Words in messages: what may be meant by one that is not known, and how a shell takes one.
+//! Words in messages: what may be meant by one that is not known, how a shell takes one, and what readers of several languages say alike.
 
 use crate::config::closest;
 
@@ -15,6 +15,19 @@ pub fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
     let is_word = !word.is_empty() && word.chars().all(is_plain);
     if is_word { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+}
+
+/// Why containers that Docker runs by itself are not converted, and what to do instead; source: docs/install.md.
+pub const DOCKER: &str = "converted are pod logs only: on a machine with Docker and without Kubernetes Pilcrow collects from its containers \
+                          by paths.docker, with labels of its own (docs/install.md#docker-without-kubernetes)";
+
+/// Why a file that is no log of a pod is not converted. `keep`: what to keep for it.
+#[must_use]
+pub fn no_log_of_a_pod(shown: &str, keep: &str) -> String {
+    if shown.starts_with("/var/lib/docker/containers/") {
+        return format!("{shown} is no log of a pod, and {DOCKER}");
+    }
+    format!("{shown} is no log of a pod, and Pilcrow collects nothing else: {keep}")
 }
 
 #[cfg(test)]

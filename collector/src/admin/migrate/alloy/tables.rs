@@ -11,6 +11,7 @@ use crate::admin::migrate::promtail::keys::{
 };
 
 use super::arguments::Table;
+use crate::admin::migrate::words::DOCKER;
 
 const OWN_POSITIONS: &str = "Pilcrow keeps its positions in paths.state";
 const KERNEL: &str = "the kernel reports new and growing files; sweep.interval is the safety net";
@@ -221,14 +222,8 @@ pub const COMPONENTS: Table = &[
     ("remotecfg", NotPossible("Pilcrow's configuration is its file: put what the server sends there")),
     ("http", Changed("http.listen says where /metrics, /ready and /healthz are served; without TLS and users")),
     ("tracing", Changed("Pilcrow makes no traces of itself")),
-    (
-        "loki.source.docker",
-        NotPossible("Pilcrow collects pod logs, and no containers without Kubernetes: keep Alloy for this"),
-    ),
-    (
-        "discovery.docker",
-        NotPossible("Pilcrow collects pod logs, and no containers without Kubernetes: keep Alloy for this"),
-    ),
+    ("loki.source.docker", NotPossible(DOCKER)),
+    ("discovery.docker", NotPossible(DOCKER)),
     (
         "loki.source.kubernetes_events",
         NotPossible("events are no logs of pods: keep one Alloy (not one a node) for them"),

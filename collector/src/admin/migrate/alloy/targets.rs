@@ -4,6 +4,7 @@ use crate::admin::migrate::{
     origin::{Place, Setting, Source, Tree},
     pod_files,
     promtail::keys::Way,
+    words::no_log_of_a_pod,
 };
 
 use super::{
@@ -216,7 +217,7 @@ impl<'a> Converter<'_, 'a> {
         let path = fields.iter().find(|(key, _)| key == "__path__").and_then(|(_, value)| value.value.plain());
         let shown = path.unwrap_or("this target").to_owned();
         if !pod_files::are_of_pods(&shown) {
-            let text = format!("{shown} is no log of a pod, and Pilcrow collects nothing else: keep Alloy for it");
+            let text = no_log_of_a_pod(&shown, "keep Alloy for it");
             self.not_possible(place, what, &text);
             return None;
         }

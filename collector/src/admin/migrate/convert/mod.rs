@@ -130,7 +130,7 @@ fn meant(origin: &Origin, options: &Options) -> Result<Vec<usize>, String> {
             .ok_or_else(|| format!("no job {name} collects pod logs; those that do: {}", names()));
     }
     let Some(first) = origin.pipelines.first() else {
-        let mut why = "nothing in it collects pod logs, and Pilcrow collects nothing else".to_owned();
+        let mut why = "nothing in it collects pod logs, and nothing else is converted".to_owned();
         for finding in origin.findings.iter().filter(|finding| finding.kind == Kind::NotPossible) {
             why += &format!("\n{}: {}: {}", finding.place, finding.what, finding.text);
         }

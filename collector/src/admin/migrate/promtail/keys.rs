@@ -38,6 +38,8 @@ use Meaning as M;
 use Unit::{Bytes, Duration, Text};
 use Way::{ByItself, Changed, NotPossible, Read, To};
 
+use crate::admin::migrate::words::DOCKER;
+
 const KEEP: &str = "Pilcrow collects pod logs and nothing else: keep Promtail, or run Grafana Alloy, for this";
 const OWN_SERVER: &str = "Pilcrow serves only /metrics, /ready and /healthz, without such a setting";
 const FIXED: &str = "is fixed in Pilcrow";
@@ -215,7 +217,7 @@ pub const SCRAPE: &[(&str, Way)] = &[
     ("azure_event_hubs", NotPossible(KEEP)),
     ("loki_push_api", NotPossible(KEEP)),
     ("windows_events", NotPossible(KEEP)),
-    ("docker_sd_configs", NotPossible(KEEP)),
+    ("docker_sd_configs", NotPossible(DOCKER)),
     ("consul_sd_configs", NotPossible(KEEP)),
     ("consulagent_sd_configs", NotPossible(KEEP)),
 ];

@@ -4,6 +4,7 @@ use super::{keys, walk::Walk};
 use crate::admin::migrate::{
     origin::{Finding, Kind, Origin, Pair, Pipeline, Setting, Source, Tree, Value, replacement},
     pod_files::{self, Target},
+    words::no_log_of_a_pod,
 };
 
 /// Reads a job; `what`: `scrape_configs[0]`; `clients`: where its lines go.
@@ -131,9 +132,7 @@ fn static_config(group: &Tree, what: &str, findings: &mut Vec<Finding>) -> Optio
     let shown = path.and_then(|label| label.value.as_text()).unwrap_or("nothing");
     let place = path.map_or(&group.place, |label| &label.place);
     if !pod_files::are_of_pods(shown) {
-        let text = format!(
-            "{shown} is no log of a pod, and Pilcrow collects nothing else: keep Promtail, or run Grafana Alloy, for it"
-        );
+        let text = no_log_of_a_pod(shown, "keep Promtail, or run Grafana Alloy, for it");
         findings.push(Finding::new(Kind::NotPossible, place, name, text));
         return None;
     }

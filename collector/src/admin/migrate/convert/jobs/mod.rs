@@ -126,6 +126,16 @@ fn by_namespace(jobs: &mut [Job]) {
             ],
         );
         let comment = format!("{} {}", origin_of(place), own.from);
+        let text = if union.is_some() {
+            "kubernetes.namespaces.include with those of the other jobs, and relabel_configs"
+        } else {
+            "relabel_configs"
+        };
+        job.draft
+            .findings
+            .iter_mut()
+            .filter(|finding| finding.text == NAMESPACES)
+            .for_each(|finding| finding.text = text.into());
         job.draft.relabel.insert(0, Item { tree: Some(tree), what: own.from, comment });
     }
 }
