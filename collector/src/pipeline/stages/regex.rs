@@ -8,6 +8,7 @@ use crate::pipeline::{
     extracted::Slot,
     pattern::Pattern,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,5 +72,13 @@ impl Stage for Regex {
             }
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(self.source, |text, name| match self.pattern.is_match(text) {
+            true if self.groups.is_empty() => "the expression has no named group".into(),
+            true => "the groups have the values that were there".into(),
+            false => format!("the expression does not match {name}"),
+        })
     }
 }

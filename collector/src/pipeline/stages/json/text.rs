@@ -129,7 +129,7 @@ pub fn write_string(text: &[u8], to: &mut Vec<u8>) {
                 _ => to.extend_from_slice(&chunk.valid().as_bytes()[at..at + character.len_utf8()]),
             }
         }
-        if !chunk.invalid().is_empty() {
+        for _ in chunk.invalid() {
             to.extend_from_slice(br"\ufffd");
         }
     }
@@ -153,6 +153,13 @@ mod tests {
             decode_string(raw.as_bytes(), &mut decoded);
             assert_eq!(String::from_utf8(decoded).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn each_byte_of_no_character_is_escaped_and_the_replacement_character_is_not() {
+        let mut text = Vec::new();
+        write_string(b"\xe4\xb8 \xff \xef\xbf\xbd", &mut text);
+        assert_eq!(String::from_utf8(text).unwrap(), "\"\\ufffd\\ufffd \\ufffd \u{fffd}\"");
     }
 
     #[test]
