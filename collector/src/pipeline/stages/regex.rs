@@ -65,7 +65,8 @@ impl Stage for Regex {
         for (i, (group, slot)) in self.groups.iter().enumerate() {
             let part = found.get(*group).map_or(&b""[..], |(begin, end)| &text[begin..end]);
             entry.extracted.set_text(*slot, part);
-            if let (Some(name), Ok(value)) = (self.labels.get(i), std::str::from_utf8(part))
+            if let Some(name) = self.labels.get(i)
+                && let Ok(value) = std::str::from_utf8(part)
                 && super::is_label_name(name)
             {
                 entry.labels.set(name, value);
