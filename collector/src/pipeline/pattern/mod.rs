@@ -237,6 +237,15 @@ mod tests {
         assert!(pattern.find_at(b"abcdx", 0).is_some());
     }
 
+    #[test]
+    fn a_long_line_of_many_rounds_takes_no_more_memory_than_a_short_one() {
+        let mut pattern = Pattern::new(r"^(?:(a)|(b))*$").unwrap();
+        let text = "ab".repeat(100_000);
+        let groups = pattern.find_at(text.as_bytes(), 0).unwrap();
+        assert_eq!((groups.get(0), groups.get(2)), (Some((0, 200_000)), Some((199_999, 200_000))));
+        assert_eq!(pattern.search.give_ups(), 1);
+    }
+
     /// Expressions of all that a program can do, and some that it cannot.
     fn expression() -> impl Strategy<Value = String> {
         let leaf = prop::sample::select(vec![

@@ -11,6 +11,8 @@ use super::program::{Begin, Next, Program, Run, Step};
 /// Steps for a search, beside some for each byte of the text.
 const STEPS: usize = 500;
 const STEPS_A_BYTE: usize = 8;
+/// Choices that are kept: a long line with many rounds of a group would take too much memory.
+const BACK_MAX: usize = 1000;
 /// After giving up so many times in a row a program is not tried again.
 const GIVE_UPS_MAX: u32 = 50;
 
@@ -134,6 +136,7 @@ impl Search {
                     step += 1;
                     holds(*look, text, at)
                 }
+                Step::Split { .. } if self.back.len() >= BACK_MAX => return None,
                 Step::Split { first, second } => {
                     self.back.push(Back::To { step: *second, at });
                     step = *first;

@@ -78,9 +78,14 @@ pub fn write_compact(raw: &[u8], to: &mut Vec<u8>) {
                     at += if raw[at] == b'\\' { 2 } else { 1 };
                 }
                 at += 1;
-                text.clear();
-                decode_string(&raw[begin..at], &mut text);
-                write_string(&text, to);
+                let string = &raw[begin..at];
+                if memchr::memchr(b'\\', string).is_none() {
+                    write_string(&string[1..string.len() - 1], to);
+                } else {
+                    text.clear();
+                    decode_string(string, &mut text);
+                    write_string(&text, to);
+                }
                 continue;
             }
             b'-' | b'0'..=b'9' => {
