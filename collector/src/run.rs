@@ -7,11 +7,14 @@ use anyhow::Context;
 use crate::{
     checkpoint::{Lock, Snapshot, Store},
     compiled::{self, Compiled},
-    config::Config,
+    config::{Config, Paths},
     metrics::PartMetrics,
     reader_side::{Common, Reader},
     sender_side,
-    source::kubernetes::{self, WatchMetrics},
+    source::{
+        docker::DockerLinks,
+        kubernetes::{self, WatchMetrics},
+    },
     standby::{Standby, Standing, StopSignals},
     status::{
         Backend, Health, Metrics,
@@ -56,6 +59,10 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let mut signals = None;
     let standby = Standby { status: &status, served: &served, signals: &mut signals };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
+    let Paths { pods, docker, .. } = &config.paths;
+    if !docker.as_os_str().is_empty() {
+        DockerLinks::start(docker, pods)?;
+    }
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
     let (signal, notifier) = open_notifier(&config, &metrics)?;
     let access = open_kubernetes(&runtime, &config, &metrics.watch)?;

@@ -13,7 +13,7 @@ mod stages;
 use std::path::Path;
 
 use crate::{
-    config::{self, Config, ConfigError, Draft, Enabled, Environment, Kubernetes, Origin, Preset, Problem},
+    config::{self, Config, ConfigError, Draft, Enabled, Environment, Kubernetes, Origin, Paths, Preset, Problem},
     pipeline::{
         Pipeline,
         relabel::{self, Relabel, RuleError},
@@ -89,7 +89,7 @@ impl Compiled {
 
     /// # Errors
     /// Everything that is wrong, without places in a file.
-    pub fn new(config: Config) -> Result<Self, Vec<Problem>> {
+    pub fn new(mut config: Config) -> Result<Self, Vec<Problem>> {
         let mut problems = Problems::default();
         loki::check(&config.loki, &mut problems);
         labels(&config, &mut problems);
@@ -99,7 +99,7 @@ impl Compiled {
         let pipeline = stages::compile(&config, &mut problems);
         limits::check(&config, &mut problems);
         rule_tests::check(&config.tests, &mut problems);
-        folders(&config, &mut problems);
+        folders(&mut config, &mut problems);
         match (relabel, pod_selector) {
             (Some(relabel), Some(pod_selector)) if problems.0.is_empty() => {
                 let warnings = pipeline.as_ref().map(|pipeline| stages::warnings(&config, &relabel, pipeline));
@@ -164,16 +164,35 @@ fn selection(kubernetes: &Kubernetes, problems: &mut Problems) -> Option<Selecto
     Selector::parse(pod_selector).map_err(|message| problems.add("kubernetes.pod_selector", message)).ok()
 }
 
-fn folders(config: &Config, problems: &mut Problems) {
-    let (pods, state) = (&config.paths.pods, &config.paths.state);
-    for (key, path) in [("paths.pods", pods), ("paths.state", state)] {
+/// Checks them; where Docker's containers are collected from, the pods' folders are those that links to these are in.
+fn folders(config: &mut Config, problems: &mut Problems) {
+    let Paths { pods, docker, state } = &mut config.paths;
+    for (key, path) in [("paths.pods", &*pods), ("paths.state", state)] {
         if path.as_os_str().is_empty() {
             problems.add(key, "must name a folder");
         }
     }
-    if !pods.as_os_str().is_empty() && state.starts_with(pods) {
+    if !pods.as_os_str().is_empty() && state.starts_with(&*pods) {
         problems.add("paths.state", "must not be in paths.pods, which Pilcrow only reads");
     }
+    if docker.as_os_str().is_empty() {
+        return;
+    }
+    let links = state.join("docker");
+    if *pods != links && *pods != Paths::default().pods {
+        problems.add(
+            "paths.pods",
+            "has no effect with paths.docker, which collects from Docker's containers; leave one of the two out",
+        );
+    }
+    if config.kubernetes.enabled == Enabled::True {
+        problems.add(
+            "kubernetes.enabled",
+            "must not be true with paths.docker: Kubernetes does not know Docker's containers",
+        );
+    }
+    config.kubernetes.enabled = Enabled::False;
+    *pods = links;
 }
 
 #[cfg(test)]

@@ -118,6 +118,8 @@ impl Preset {
 pub struct Paths {
     /// The kubelet's folder of pod logs.
     pub pods: PathBuf,
+    /// Docker's folder of containers, to collect from these instead of pods; empty: pods are collected from.
+    pub docker: PathBuf,
     /// The one folder that Pilcrow writes to.
     pub state: PathBuf,
 }
@@ -328,7 +330,7 @@ impl Default for Config {
 
 impl Default for Paths {
     fn default() -> Self {
-        Self { pods: "/var/log/pods".into(), state: "/var/lib/pilcrow".into() }
+        Self { pods: "/var/log/pods".into(), docker: PathBuf::new(), state: "/var/lib/pilcrow".into() }
     }
 }
 

@@ -1,3 +1,4 @@
 //! What there is to read, and what is known of it.
 
+pub mod docker;
 pub mod kubernetes;

@@ -152,9 +152,12 @@ impl State {
 
     /// Says once how many containers there are: when it is decided which of them are collected.
     fn report_found(&mut self) {
+        if self.survey.said_found {
+            return;
+        }
         let (all, excluded) =
             (self.units.iter().count(), self.units.iter().filter(|unit| unit.exclusion().is_some()).count());
-        if self.survey.said_found || all == 0 || self.selecting.metadata.wait_ends().is_some() {
+        if all == 0 || self.selecting.metadata.wait_ends().is_some() {
             return;
         }
         self.survey.said_found = true;
@@ -172,6 +175,13 @@ impl State {
         if forbidden.contains(&Folder::Pods) {
             return Folders::Useless(format!(
                 "no log can be collected: {pods} (paths.pods) may not be read; {PERMISSIONS}"
+            ));
+        }
+        let docker = &self.config.paths.docker;
+        if !docker.as_os_str().is_empty() && self.survey.pods.is_some_and(is_empty) {
+            return Folders::Doubtful(format!(
+                "there are no containers to collect from in {} (paths.docker): none was made yet, or none has the log driver json-file",
+                docker.display()
             ));
         }
         if let Some(wrong) = self.survey.pods {

@@ -55,6 +55,12 @@ pub struct Unit {
     pub unopened: usize,
     /// When bytes were last read.
     pub last_read: Instant,
+    /// When the signal last told of one of its files.
+    pub last_signal: Instant,
+    /// The signal will tell when its open files grow.
+    pub is_watched: bool,
+    /// Bytes on the disk that Loki has not acknowledged, as of the last sweep that looked at it.
+    pub lag: u64,
     /// How much was read of it since the start.
     pub read: Amount,
     /// A stage lets no line of it come before this time.
@@ -121,6 +127,9 @@ impl Unit {
             skipped: 0,
             unopened: 0,
             last_read: Instant::now(),
+            last_signal: Instant::now(),
+            is_watched: true,
+            lag: 0,
             read: Amount::default(),
             waits_until: None,
             unbroken_bytes: 0,

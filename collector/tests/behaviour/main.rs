@@ -3,6 +3,7 @@
 mod annotations;
 mod bounds;
 mod descriptors;
+mod docker;
 mod exclusion;
 mod folders;
 mod fuse;

@@ -34,6 +34,8 @@ pub struct Node {
     pub listen: &'static str,
     /// Keys to be added to the section `http`, each after a comma.
     pub extra_http: &'static str,
+    /// Docker's containers are collected from, not pods.
+    has_docker: bool,
 }
 
 impl Node {
@@ -56,7 +58,15 @@ impl Node {
             checkpoint_interval: "100ms",
             listen: "127.0.0.1",
             extra_http: "",
+            has_docker: false,
         }
+    }
+
+    /// Without pods, and with an empty folder of Docker's.
+    pub fn with_docker() -> Self {
+        let node = Self { has_docker: true, ..Self::new() };
+        fs::create_dir(node.containers()).unwrap();
+        node
     }
 
     /// In which the pods folder lies.
@@ -65,7 +75,12 @@ impl Node {
     }
 
     pub fn pods(&self) -> PathBuf {
-        self.folder.path().join("pods")
+        self.folder.path().join(if self.has_docker { "state/docker" } else { "pods" })
+    }
+
+    /// Docker's folder.
+    pub fn containers(&self) -> PathBuf {
+        self.folder.path().join("containers")
     }
 
     pub fn state(&self) -> PathBuf {
@@ -103,11 +118,12 @@ impl Node {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
             "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n{}\n\
-             labels: {{cluster: test}}\npaths: {{pods: {}, state: {}}}\nkubernetes: {}\n\
+             labels: {{cluster: test}}\npaths: {{{}: {}, state: {}}}\nkubernetes: {}\n\
              checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{}:{}\"{}}}\n{}\n",
             self.receiver.url(),
             self.extra_loki,
-            self.pods().display(),
+            if self.has_docker { "docker" } else { "pods" },
+            if self.has_docker { self.containers() } else { self.pods() }.display(),
             self.state().display(),
             self.kubernetes,
             self.checkpoint_interval,
@@ -313,7 +329,13 @@ pub fn compress(from: &Path) {
 
 /// The receiver's texts of one container, in the order of their first arrival.
 pub fn texts(node: &Node, container: &str) -> Vec<String> {
+    texts_of(node, &[("container", container)])
+}
+
+/// The texts of the streams with these labels.
+pub fn texts_of(node: &Node, labels: &[(&str, &str)]) -> Vec<String> {
     let streams = node.receiver.streams();
-    let of_container = streams.values().filter(|stream| stream.label("container") == Some(container));
-    of_container.flat_map(|stream| stream.lines().into_iter().map(|(_, text)| text.to_owned())).collect()
+    let fitting =
+        streams.values().filter(|stream| labels.iter().all(|(name, value)| stream.label(name) == Some(value)));
+    fitting.flat_map(|stream| stream.lines().into_iter().map(|(_, text)| text.to_owned())).collect()
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask e2e`: the real collector against a real Loki; with `--kube` against a real kube-apiserver ([`kube`]).
+//! `cargo xtask e2e`: the real collector against a real Loki; with `--kube` against a real kube-apiserver ([`kube`]), with
+//! `--docker` beside a real Docker ([`docker`]).
 //!
 //! In: nothing, or a Loki that is already there. Out: an error unless Loki has every line of a generated pods folder
 //! once, in its place, order and time, with exactly the labels and the text that were written. Twice: the
@@ -9,6 +10,7 @@
 mod collector;
 pub mod compare;
 mod dashboard;
+pub mod docker;
 pub mod kube;
 mod limits;
 pub mod logql;
@@ -68,6 +70,9 @@ pub struct Args {
     /// A kube-apiserver program to start instead of building one
     #[arg(long, value_name = "PATH", requires = "kube")]
     kube_apiserver_bin: Option<PathBuf>,
+    /// Collect from a real Docker's containers instead, without Kubernetes
+    #[arg(long, conflicts_with_all = ["loki_bin", "loki", "mib", "seconds", "limits", "kube"])]
+    docker: bool,
     /// Build the collector with optimization
     #[arg(long)]
     release: bool,
@@ -85,6 +90,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(program) => program.clone(),
         None => build::build(None, !args.release)?,
     };
+    if args.docker {
+        return docker::run(&program);
+    }
     let started;
     let (url, page) = match &args.loki {
         Some(url) => (url, PAGES[0]),

@@ -11,7 +11,7 @@ use super::Report;
 use crate::{apt, build, helm, helm::Helm, k3s, manifests, process};
 
 /// Values that the chart must refuse, as `--set` takes them, and what it must name.
-const REFUSED: [(&str, &str); 33] = [
+const REFUSED: [(&str, &str); 34] = [
     ("labels.cluster=x", "set loki.url"),
     ("loki.ulr=http://loki", "'ulr'"),
     ("loki.url=loki:3100", "/loki/url"),
@@ -28,6 +28,7 @@ const REFUSED: [(&str, &str); 33] = [
     ("labels.a-b=x", "/labels"),
     ("config.http.listen=[::]:1", "/config/http"),
     ("config.paths.log=/x", "/config/paths"),
+    ("config.paths.docker=/x", "/config/paths/docker"),
     ("config.leevls=true", "'leevls'"),
     ("config.loki.timeout=ten", "/config/loki/timeout"),
     ("config.loki.batch.bytes=1TiB", "/config/loki/batch/bytes"),

@@ -5,7 +5,9 @@
 use std::thread;
 
 use super::{Report, chart, layering, libtest, packages, page};
-use crate::{apt, build, chaos, conformance, cross, e2e, ebpf, image, links, process, vm, words, workflows};
+use crate::{
+    apt, build, chaos, conformance, cross, e2e, ebpf, helm::Helm, image, links, process, vm, words, workflows,
+};
 
 /// One step.
 pub struct Step {
@@ -30,7 +32,7 @@ pub const NAMES: [&str; ALL.len()] = {
 };
 
 /// The probe comes first, as the collector embeds it.
-pub const ALL: [Step; 17] = [
+pub const ALL: [Step; 18] = [
     Step { name: "probe", what: "build the eBPF probe", long: false, run: probe },
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step {
@@ -81,6 +83,7 @@ pub const ALL: [Step; 17] = [
         long: true,
         run: containerd,
     },
+    Step { name: "docker", what: "the collector beside a real Docker", long: true, run: docker },
     Step { name: "loki", what: "the collector against a real Loki", long: true, run: loki },
     Step { name: "kube", what: "the collector against a real kube-apiserver", long: true, run: kube },
 ];
@@ -128,16 +131,22 @@ fn workflows() -> anyhow::Result<Report> {
     Ok(Report::one_passed())
 }
 
-/// With it a test reads what `pilcrow migrate` writes.
-const YAML_READER: apt::Package =
-    apt::Package { name: "python3-yaml", program: "/usr/lib/python3/dist-packages/yaml/__init__.py" };
+/// Other programs that tests compare with: one reads the YAML that `pilcrow migrate` writes, install.sh calls the other.
+const PEERS: [apt::Package; 2] = [
+    apt::Package { name: "python3-yaml", program: "/usr/lib/python3/dist-packages/yaml/__init__.py" },
+    apt::Package { name: "kubernetes-client", program: "kubectl" },
+];
 
 fn tests() -> anyhow::Result<Report> {
     ensure_c_compiler()?;
-    if let Err(error) = apt::ensure(&[YAML_READER]) {
-        println!("one test will be skipped: {error:#}");
+    if let Err(error) = apt::ensure(&PEERS) {
+        println!("some tests will be skipped: {error:#}");
     }
     let mut cargo = process::cargo();
+    match Helm::check_available() {
+        Ok(()) => drop(cargo.env("HELM", Helm::find_or_build()?.program())),
+        Err(reason) => println!("a test will be skipped: {reason}"),
+    }
     // --show-output, as libtest otherwise keeps what a passing test says, its `SKIPPED:` lines among it.
     cargo.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
     // Most of them wait for something most of the time.
@@ -181,6 +190,14 @@ fn cross() -> anyhow::Result<Report> {
     cross::glibc_program_starts()?;
     image::is_read_by_skopeo(build::AARCH64_STATIC)?;
     Ok(Report { passed: 3, ..Report::default() })
+}
+
+fn docker() -> anyhow::Result<Report> {
+    if let Err(reason) = e2e::docker::check_available() {
+        return Ok(Report::one_skipped("docker", reason));
+    }
+    e2e::docker::run(&build::build(None, true)?)?;
+    Ok(Report::one_passed())
 }
 
 fn loki() -> anyhow::Result<Report> {

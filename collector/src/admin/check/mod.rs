@@ -16,7 +16,8 @@ pub use self::{labels::too_many_labels, relabelling::write_rules};
 use crate::{
     compiled::Compiled,
     config::{
-        Compression, Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt,
+        Compression, Config, Enabled, Kubernetes, Oversize, Paths, Rate, ReaderChoice, RefusedStreams, SignalChoice,
+        StartAt,
     },
 };
 
@@ -60,7 +61,7 @@ fn sentences(config: &Config, relabelling: &Relabelling<'_>) -> Vec<String> {
         ),
         streams(config),
         relabelling.sentence(config),
-        format!("Logs are read from {}; {}.", config.paths.pods.display(), start(config)),
+        format!("{}; {}.", folder(config), start(config)),
         format!("Positions are kept in {}.", config.paths.state.display()),
         backends(config),
         kubernetes(config),
@@ -144,6 +145,14 @@ fn backends(config: &Config) -> String {
         "Growth of log files is detected by {signal}; a sweep every {} finds any that were missed. Files are read by {reader}.",
         config.sweep.interval
     )
+}
+
+fn folder(config: &Config) -> String {
+    let Paths { pods, docker, .. } = &config.paths;
+    if docker.as_os_str().is_empty() {
+        return format!("Logs are read from {}", pods.display());
+    }
+    format!("Logs of Docker's containers are read from {}", docker.display())
 }
 
 fn kubernetes(config: &Config) -> String {

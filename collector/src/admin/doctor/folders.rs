@@ -17,7 +17,8 @@ const FILES_TRIED: usize = 100;
 
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let paths = &config.paths;
-    let mut findings = pods(&paths.pods);
+    let mut findings =
+        if paths.docker.as_os_str().is_empty() { pods(&paths.pods) } else { vec![docker(&paths.docker)] };
     findings.extend(exclusions(config));
     findings.push(state(&paths.state));
     findings.extend(free_space(&paths.state));
@@ -59,6 +60,30 @@ fn pods(folder: &Path) -> Vec<Finding> {
         None => Finding::ok("folders", "pods", format!("{shown}")),
     };
     vec![folder_finding, logs(folder)]
+}
+
+/// Docker's folder, where that is collected from.
+fn docker(folder: &Path) -> Finding {
+    let shown = folder.display();
+    let found = fs::read_dir(folder).and_then(|entries| {
+        let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+        folders.map(|entry| fs::read_dir(entry.path()).map(drop)).collect::<io::Result<Vec<_>>>()
+    });
+    match found {
+        Ok(containers) => {
+            Finding::ok("folders", "docker", format!("{shown}, with the folders of {} containers", containers.len()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Finding::fail(
+            "folders",
+            "docker",
+            format!("{shown} does not exist"),
+            "set paths.docker to the folder containers in Docker's root (docker info --format '{{.DockerRootDir}}'); in a container \
+             mount it at the same place, read-only",
+        ),
+        Err(error) => {
+            Finding::fail("folders", "docker", format!("{shown} cannot be read: {error}"), survey::PERMISSIONS)
+        }
+    }
 }
 
 /// Opens some log files: they are mode 0640 and root's, and docker's are links to another folder.
