@@ -4,5 +4,6 @@ pub mod duration;
 pub mod layout;
 pub mod number;
 pub mod size;
+pub mod text;
 pub mod time;
 pub mod zone;
