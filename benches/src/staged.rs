@@ -13,6 +13,7 @@ const DAY: &str = "2026-01-02";
 
 /// A list of stages, and lines for it.
 pub struct Kind {
+    /// As the benchmark names it.
     pub name: &'static str,
     /// As a flow of YAML in one line.
     pub stages: &'static str,

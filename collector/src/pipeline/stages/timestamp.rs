@@ -10,7 +10,7 @@ use crate::{
         compile::Compiler,
         entry::Entry,
         extracted::Slot,
-        go::{layout::Layout, time, zone::Zone},
+        go::{calendar, layout::Layout, time, zone::Zone},
         stage::{Context, Failed, Stage, Step},
         unchanged::{Unchanged, quoted},
     },
@@ -226,7 +226,7 @@ fn whole(text: &str) -> Option<i64> {
 /// The year of a time that is given without one: the present one, but for the turn of the year.
 fn year_of(month: i64, now_ns: i64) -> i64 {
     let days = now_ns.div_euclid(86_400_000_000_000);
-    let (year, now_month) = time::year_and_month(days);
+    let (year, now_month) = calendar::year_and_month(days);
     match (month, now_month) {
         (12, 1) => year - 1,
         (1, 12) => year + 1,
