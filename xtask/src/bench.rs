@@ -1,4 +1,6 @@
-//! `cargo xtask bench`: builds what is measured and the benchmarks (package `benches`), and runs one of these.
+//! `cargo xtask bench`: builds what is measured and the benchmarks (package `benches`), and runs one of these; draws their figures.
+
+mod report;
 
 use crate::{
     apt::{self, Package},
@@ -51,6 +53,8 @@ enum Benchmark {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Draw the figures: the plots of the documents, or a page of how they changed over many runs
+    Report(report::Args),
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -61,6 +65,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         }
         Benchmark::Instructions { arguments } => instructions(arguments),
         Benchmark::Pipeline { arguments } => pipeline(arguments),
+        Benchmark::Report(args) => report::run(args),
     }
 }
 

@@ -36,10 +36,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
             fs::copy(&path, work.join("src").join(name))?;
         }
     }
-    fs::create_dir(work.join("src/pictures"))?;
-    for picture in fs::read_dir(docs.join("pictures"))? {
-        let picture = picture?;
-        fs::copy(picture.path(), work.join("src/pictures").join(picture.file_name()))?;
+    // What pages show and link to; docs/diagrams is what pictures are drawn from.
+    for folder in ["pictures", "data"] {
+        fs::create_dir(work.join("src").join(folder))?;
+        for file in fs::read_dir(docs.join(folder))? {
+            let file = file?;
+            fs::copy(file.path(), work.join("src").join(folder).join(file.file_name()))?;
+        }
     }
     fs::copy(docs.join("book.toml"), work.join("book.toml"))?;
     process::run(Command::new(cargo_tool::ensure("mdbook", MDBOOK)?).args(["build", "--dest-dir", "html"]).arg(&work))?;

@@ -10,6 +10,7 @@ mod chart_readme;
 mod conformance;
 mod cross;
 mod demo;
+mod diagrams;
 mod e2e;
 mod ebpf;
 mod figures;
@@ -62,6 +63,8 @@ enum Command {
     Conformance(conformance::Args),
     /// Run the main job on this machine and watch it
     Demo(demo::Args),
+    /// Draw the documents' diagrams from docs/diagrams, by Graphviz
+    Diagrams(diagrams::Args),
     /// Run the collector against a real Loki and compare what Loki stored
     E2e(e2e::Args),
     /// Run the collector for an hour and watch its memory
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
         Command::Chaos(args) => chaos::run(&args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Diagrams(args) => diagrams::run(&args),
         Command::E2e(args) => e2e::run(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Soak(args) => soak::run(&args),

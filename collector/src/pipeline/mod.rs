@@ -29,6 +29,7 @@ mod sent;
 pub mod stage;
 pub mod stages;
 mod template;
+mod unchanged;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 use super::{
     Request,
     compare::{Difference, Field, text},
@@ -34,7 +36,7 @@ impl Exception {
     }
 }
 
-static EXCEPTIONS: [Exception; 17] = [
+static EXCEPTIONS: [Exception; 18] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         whose: Whose::Stages,
@@ -107,6 +109,17 @@ static EXCEPTIONS: [Exception; 17] = [
             difference.field == Field::Error
                 && difference.pilcrow.is_empty()
                 && difference.promtail.contains("was collected before with the same name and label values")
+        },
+    },
+    Exception {
+        name: "bytes that are no UTF-8 are U+FFFD from reading on: other bytes, lengths and hashes, and labels that Promtail leaves out",
+        whose: Whose::Both,
+        applies: |request, difference| {
+            let line = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?));
+            let is_of_line = line.is_some_and(|line| !is_text(&line.line));
+            let is_of_any = difference.entry.is_none() || request.stages.contains("multiline");
+            difference.field != Field::Error
+                && (is_of_line || is_of_any && !request.entries.iter().all(|line| is_text(&line.line)))
         },
     },
     Exception {
@@ -196,6 +209,11 @@ const OWN_TIME: [&str; 3] = ["alloy-java-multiline", "stage-timestamp-docker", "
 fn is_of(request: &Request, names: &[&str]) -> bool {
     let file = request.migration.as_ref().map_or("", |migration| migration.file());
     file.split_once(".old.").is_some_and(|(name, _)| names.contains(&name))
+}
+
+/// Whether the line is UTF-8.
+fn is_text(base64: &str) -> bool {
+    BASE64_STANDARD.decode(base64).is_ok_and(|line| std::str::from_utf8(&line).is_ok())
 }
 
 /// Whether this is a `logfmt` stage with two names for one key.

@@ -11,6 +11,7 @@ mod corpus;
 mod exceptions;
 mod generate;
 mod program;
+mod real;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -108,6 +109,15 @@ impl Request {
         });
         Self { stages: stages.into(), entries: entries.collect(), migration: None }
     }
+
+    /// The same with the lines as Pilcrow's stages get them: what is no UTF-8 was replaced when it was read.
+    fn as_read(&self) -> Self {
+        let mut read = self.clone();
+        for entry in &mut read.entries {
+            entry.line = BASE64_STANDARD.encode(compare::text(&entry.line));
+        }
+        read
+    }
 }
 
 /// The time of the first entry of each request.
@@ -192,7 +202,7 @@ struct Tally {
 impl Tally {
     fn compare(&mut self, request: &Request, promtail: &mut Program, pilcrow: &mut Program) -> anyhow::Result<()> {
         promtail.ask(request)?;
-        pilcrow.ask(request)?;
+        pilcrow.ask(&request.as_read())?;
         let (theirs, ours) = (promtail.answer()?, pilcrow.answer()?);
         self.take(request, &theirs, &ours, promtail)
     }
