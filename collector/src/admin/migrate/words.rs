@@ -18,7 +18,7 @@ pub fn quoted(word: &str) -> String {
 }
 
 /// Why containers that Docker runs by itself are not converted, and what to do instead; source: docs/install.md.
-pub const DOCKER: &str = "converted are pod logs only: on a machine with Docker and without Kubernetes Pilcrow collects from its containers \
+pub const DOCKER: &str = "only pod logs are converted: on a machine with Docker and without Kubernetes Pilcrow collects from its containers \
                           by paths.docker, with labels of its own (docs/install.md#docker-without-kubernetes)";
 
 /// Why a file that is no log of a pod is not converted. `keep`: what to keep for it.
