@@ -9,10 +9,16 @@ mod warm;
 
 use std::{env, hint::black_box, process::ExitCode, sync::Arc};
 
-use benches::{floor::Block, records::Records};
+use benches::{
+    floor::Block,
+    records::Records,
+    staged::{DEBUG_ONE_IN, KINDS, Kind, TRACE_LINES},
+};
 use collector::{
     batch::{Batch, RequestEncoder, StreamSlot},
+    config::StageConfig,
     model::{ChannelId, Position, Stream, UnitId},
+    pipeline::{Entry, Origin, Pairs, Pipeline},
     tail::read::BUFFER_BYTES,
 };
 use rig::kubelet::Format;
@@ -20,6 +26,8 @@ use warm::Warm;
 
 /// Read buffers of a round.
 const CHUNKS: usize = 4;
+/// Lines of a round through stages: whole traces, and as many lines of each level.
+const STAGED_LINES: u64 = 20 * TRACE_LINES * DEBUG_ONE_IN;
 const LABELS: &str =
     r#"{cluster="bench", container="app", job="default/app", namespace="default", pod="app-0", stream="#;
 
@@ -46,17 +54,30 @@ fn main() -> ExitCode {
                 let records = Records::new(format, BUFFER_BYTES);
                 println!("{name} {} {}", records.lines * CHUNKS as u64, records.bytes.len() * CHUNKS);
             }
+            for kind in &KINDS {
+                let lines = Staged::lines_of(kind);
+                println!("{} {} {}", step_name(kind), lines.len(), lines.iter().map(String::len).sum::<usize>());
+            }
             ExitCode::SUCCESS
         }
-        [name, rounds] => match (STEPS.iter().find(|step| step.0 == name), rounds.parse()) {
-            (Some((_, format, repeat)), Ok(rounds)) => {
+        [name, rounds] => {
+            let Ok(rounds) = rounds.parse() else { return usage() };
+            if let Some((_, format, repeat)) = STEPS.iter().find(|step| step.0 == name) {
                 repeat(&Records::new(*format, BUFFER_BYTES), rounds);
-                ExitCode::SUCCESS
+            } else if let Some(kind) = KINDS.iter().find(|kind| step_name(kind) == name) {
+                Staged::new(kind).run(rounds);
+            } else {
+                return usage();
             }
-            _ => usage(),
-        },
+            ExitCode::SUCCESS
+        }
         _ => usage(),
     }
+}
+
+/// `stages: json` as a word.
+fn step_name(kind: &Kind) -> String {
+    kind.name.replace(": ", "-")
 }
 
 fn usage() -> ExitCode {
@@ -138,5 +159,56 @@ fn fill(batch: &mut Batch, warm: &mut Warm, records: &Records, generation: u64) 
         warm.feed(&records.bytes, &mut |line| {
             batch.append(streams[line.stream as usize], Position::START, line.timestamp_ns, line.text, &[])
         });
+    }
+}
+
+/// Lines to entries: what the stages do for a line, without reading it and without the batch.
+struct Staged {
+    pipeline: Pipeline,
+    lines: Vec<String>,
+    labels: Pairs,
+}
+
+impl Staged {
+    fn new(kind: &Kind) -> Self {
+        // Both are constants, which a test of the whole pipeline runs.
+        let stages = StageConfig::list(kind.stages).expect("a list of stages");
+        let pipeline = Pipeline::compile(&stages).expect("stages");
+        let labels = [
+            ("cluster", "bench"),
+            ("container", "app"),
+            ("job", "default/app"),
+            ("namespace", "default"),
+            ("pod", "app-0"),
+            ("stream", "stdout"),
+        ];
+        let mut labels: Pairs = labels.into_iter().collect();
+        labels.mark();
+        Self { pipeline, lines: Self::lines_of(kind), labels }
+    }
+
+    fn lines_of(kind: &Kind) -> Vec<String> {
+        let line = |n| {
+            let mut line = String::new();
+            (kind.line)(n, &mut line);
+            line
+        };
+        (0..STAGED_LINES).map(line).collect()
+    }
+
+    fn run(&mut self, rounds: u32) {
+        let mut state = self.pipeline.new_state(Origin { labels: &self.labels, ..Origin::default() });
+        let mut entry = Entry::default();
+        for _ in 0..rounds {
+            for line in &self.lines {
+                entry.labels.copy_from(&self.labels);
+                entry.metadata.clear();
+                entry.line.clear();
+                entry.line.extend_from_slice(black_box(line).as_bytes());
+                self.pipeline.process(&mut state, &mut entry, 0, &mut |entry| {
+                    black_box(entry);
+                });
+            }
+        }
     }
 }

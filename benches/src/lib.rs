@@ -10,3 +10,4 @@ mod limits;
 mod machine;
 pub mod pipeline;
 pub mod records;
+pub mod staged;

@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod reader_side;
 pub mod run;
 pub mod sender_side;
+pub mod signals;
 pub mod source;
 pub mod standby;
 pub mod status;

@@ -54,10 +54,8 @@ fn targets(log_level: LogLevel) -> Targets {
     if log_level == LogLevel::Trace {
         return Targets::new().with_default(level);
     }
-    // kube warns each time that it is refused, many times a minute; source/kubernetes reports the same, with the fix.
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_target("kube_runtime", LevelFilter::OFF)
         .with_target("collector", level)
         .with_target("pilcrow", level)
 }
@@ -259,6 +257,5 @@ mod tests {
         }
         assert!(targets(LogLevel::Debug).would_enable("collector::tail::folders", &Level::DEBUG));
         assert!(!targets(LogLevel::Info).would_enable("collector::tail::folders", &Level::DEBUG));
-        assert!(!targets(LogLevel::Info).would_enable("kube_runtime::watcher", &Level::WARN));
     }
 }

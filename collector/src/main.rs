@@ -27,6 +27,7 @@ use collector::{
     tail::notify,
     threads,
 };
+use rustix::io::Errno;
 
 /// musl's own allocator is slow, and glibc's keeps freed memory. The crate's feature `no_thp` switches transparent huge
 /// pages off for this process: with them the same backlog of 231 MB took 40 MB of anonymous memory instead of 18
@@ -36,6 +37,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Something failed while running.
 const EXIT_FAILURE: u8 = 1;
+/// Ends a message whose cause is the limit of open files.
+const DESCRIPTORS_FIX: &str = "; raise the limit of open files to 256 or more: LimitNOFILE= of the systemd unit or of the container \
+                               runtime, ulimit -n in a shell";
+
 /// The configuration or the command line is wrong; clap exits with the same number.
 const EXIT_USAGE: u8 = 2;
 
@@ -187,10 +192,17 @@ fn exit_code(result: anyhow::Result<()>) -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
         Err(error) => {
-            logging::last_words(format_args!("pilcrow: {error:#}"));
+            let fix = if lacks_descriptors(&error) { DESCRIPTORS_FIX } else { "" };
+            logging::last_words(format_args!("pilcrow: {error:#}{fix}"));
             ExitCode::from(EXIT_FAILURE)
         }
     }
+}
+
+/// Whatever it was that could not be opened, the fix is the same.
+fn lacks_descriptors(error: &anyhow::Error) -> bool {
+    let mut codes = error.chain().filter_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
+    codes.any(|code| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&code))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,6 +1,6 @@
 //! `pilcrow run`: starts both sides, connects them and stops them.
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use anyhow::Context;
 
@@ -9,17 +9,19 @@ use crate::{
     compiled::{self, Compiled},
     config::{Config, Paths},
     metrics::PartMetrics,
+    pipeline::{Pipeline, relabel::Relabel},
     reader_side::{Common, Reader},
     sender_side,
+    signals::{IgnoredSignals, StopSignals},
     source::{
         docker::DockerLinks,
         kubernetes::{self, WatchMetrics},
     },
-    standby::{Standby, Standing, StopSignals},
+    standby::{Standby, Standing},
     status::{
         Backend, Health, Metrics,
         server::{self, Served},
-        view::{BackendRow, Facts, View},
+        view::{BackendRow, Facts, QuerySender, View},
     },
     tail::{Stop, notify},
     threads,
@@ -31,7 +33,7 @@ const DEADLINE_GRACE: Duration = Duration::from_secs(4);
 /// A call that was in progress when the signal came may take 5 s, however short the deadline is.
 const DRAIN_MIN: Duration = Duration::from_secs(8);
 
-/// Collects until SIGTERM or SIGINT, then drains.
+/// Collects until SIGTERM, SIGINT or SIGQUIT, then drains.
 ///
 /// # Errors
 /// Where a side cannot be started, or ends by itself.
@@ -41,20 +43,14 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         tracing::warn!("configuration: {warning}");
     }
     let config = Arc::new(config);
-    let mut all_metrics = Metrics::new();
-    let metrics = Arc::new(PartMetrics::new(&mut all_metrics));
-    if let Some(pipeline) = &pipeline {
-        all_metrics.collect(Box::new(pipeline.metrics().clone()));
-        if let Some(counts) = pipeline.line_counts() {
-            all_metrics.collect(Box::new(counts.clone()));
-        }
-    }
+    let (all_metrics, metrics) = registered(pipeline.as_ref());
     let health = Arc::new(Health::new().with_ready_after(config.ready.after.0));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), loki = config.loki.url, pods = %config.paths.pods.display(),
         "pilcrow starts");
     raise_open_files_limit();
     let status = server::bind(config.http.listen)?;
     let runtime = threads::runtime()?;
+    let ignored = runtime.block_on(async { IgnoredSignals::new() })?;
     let mut served = Served { metrics: Arc::new(all_metrics), health: Arc::clone(&health), view: None };
     let mut signals = None;
     let standby = Standby { status: &status, served: &served, signals: &mut signals };
@@ -66,27 +62,11 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
     let (signal, notifier) = open_notifier(&config, &metrics)?;
     let access = open_kubernetes(&runtime, &config, &metrics.watch)?;
-    let annotations = config.kubernetes.annotations.allow.clone();
-    let annotated = (!annotations.is_empty()).then(|| compiled::annotated(Arc::clone(&config), pipeline.as_ref()));
-    let interest = kubernetes::Interest { rules: relabel, selector: pod_selector, annotations };
-    if access.is_none() {
-        warn_of_unmet(&interest, &config);
-    }
-    let common = Common {
-        config: Arc::clone(&config),
-        interest: interest.clone(),
-        pipeline,
-        annotated,
-        metrics: Arc::clone(&metrics.tail),
-        health: Arc::clone(&health),
-        watches_pods: access.is_some(),
-    };
+    let compiled = (relabel, pod_selector, pipeline);
+    let common = common(&config, compiled, &metrics, &health, access.is_some());
+    let interest = common.interest.clone();
     let (reader, ends) = Reader::start(common, signal, saved)?;
-    let stop = ends.stop;
-    let Backend { backend, fallback_reason } = notifier;
-    let facts = Facts { notifier: BackendRow { backend, fallback_reason }, ..Facts::of(&config) };
-    let counted = Arc::<PartMetrics>::clone(&metrics);
-    let view = Arc::new(View::new(facts, Arc::clone(&health), counted, ends.queries));
+    let view = Arc::new(view(&config, notifier, &health, &metrics, ends.queries));
     served.view = Some(Arc::clone(&view));
     let links = sender_side::Links {
         queue: ends.queue,
@@ -96,31 +76,97 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
         tailer_ended: ends.ended,
         view,
     };
-    let serving = server::serve(status, served);
-    let hangs_after = (config.shutdown.deadline.0 + DEADLINE_GRACE).max(DRAIN_MIN);
+    let sending = sender_side::run(&config, links, store, &metrics, health);
     // Not before: until here a signal ends the program at once, even where the start hangs in the file system.
-    let mut signals = match signals {
+    let signals = match signals {
         Some(signals) => signals,
         None => runtime.block_on(async { StopSignals::new() })?,
     };
-    let result = runtime.block_on(async {
-        tokio::select! {
-            result = sender_side::run(&config, links, store, &metrics, health) => result.map(|()| true),
-            result = serving => result.map(|never| match never {}).map_err(Into::into),
-            () = hang_after_signal(&mut signals, stop, hangs_after) => Ok(false),
-        }
-    });
+    let hangs_after = (config.shutdown.deadline.0 + DEADLINE_GRACE).max(DRAIN_MIN);
+    let hanging = hang_after_signal(signals, ignored, ends.stop, hangs_after);
+    let result = runtime.block_on(until_the_end(sending, server::serve(status, served), hanging));
     runtime.shutdown_background();
-    if result? {
-        reader.join()?;
-    } else {
-        tracing::error!(
-            "ending without the last positions, as the file system of paths.pods or paths.state does not answer; \
-                         lines since the last save will be sent again"
-        );
+    match result? {
+        Ended::Drained => reader.join()?,
+        Ended::Hanging => tracing::error!(
+            "ending without the last positions, as the file system of paths.pods or paths.state does not answer; lines since \
+             the last save will be sent again"
+        ),
     }
     tracing::info!("pilcrow ends");
     Ok(())
+}
+
+/// How the work ended.
+enum Ended {
+    Drained,
+    /// Something did not end in time after a signal.
+    Hanging,
+}
+
+/// Runs all that is on this thread.
+async fn until_the_end(
+    sending: impl Future<Output = anyhow::Result<()>>,
+    serving: impl Future<Output = io::Result<Infallible>>,
+    hanging: impl Future<Output = ()>,
+) -> anyhow::Result<Ended> {
+    tokio::select! {
+        result = sending => result.map(|()| Ended::Drained),
+        result = serving => result.map(|never| match never {}).map_err(Into::into),
+        () = hanging => Ok(Ended::Hanging),
+    }
+}
+
+/// All metrics, and those of the parts.
+fn registered(pipeline: Option<&Pipeline>) -> (Metrics, Arc<PartMetrics>) {
+    let mut all = Metrics::new();
+    let metrics = Arc::new(PartMetrics::new(&mut all));
+    if let Some(pipeline) = pipeline {
+        all.collect(Box::new(pipeline.metrics().clone()));
+        if let Some(counts) = pipeline.line_counts() {
+            all.collect(Box::new(counts.clone()));
+        }
+    }
+    (all, metrics)
+}
+
+/// What the reader side needs besides its links.
+fn common(
+    config: &Arc<Config>,
+    (rules, selector, pipeline): (Relabel, kubernetes::Selector, Option<Pipeline>),
+    metrics: &PartMetrics,
+    health: &Arc<Health>,
+    watches_pods: bool,
+) -> Common {
+    let annotations = config.kubernetes.annotations.allow.clone();
+    let annotated = (!annotations.is_empty()).then(|| compiled::annotated(Arc::clone(config), pipeline.as_ref()));
+    let interest = kubernetes::Interest { rules, selector, annotations };
+    if !watches_pods {
+        warn_of_unmet(&interest, config);
+    }
+    Common {
+        config: Arc::clone(config),
+        interest,
+        pipeline,
+        annotated,
+        metrics: Arc::clone(&metrics.tail),
+        health: Arc::clone(health),
+        watches_pods,
+    }
+}
+
+/// What the status page shows.
+fn view(
+    config: &Config,
+    notifier: Backend,
+    health: &Arc<Health>,
+    metrics: &Arc<PartMetrics>,
+    queries: QuerySender,
+) -> View {
+    let Backend { backend, fallback_reason } = notifier;
+    let facts = Facts { notifier: BackendRow { backend, fallback_reason }, ..Facts::of(config) };
+    let counted = Arc::<PartMetrics>::clone(metrics);
+    View::new(facts, Arc::clone(health), counted, queries)
 }
 
 /// What tells that files grew, and what it is.
@@ -169,9 +215,17 @@ fn warn_of_unmet(interest: &kubernetes::Interest, config: &Config) {
     }
 }
 
-/// Asks the reader to end on SIGTERM or SIGINT; returns if that takes so long that something hangs.
-async fn hang_after_signal(signals: &mut StopSignals, stop: Arc<Stop>, hangs_after: Duration) {
-    let name = signals.next().await;
+/// Asks the reader to end when a signal asks for it; returns if that takes so long that something hangs.
+async fn hang_after_signal(
+    mut signals: StopSignals,
+    mut ignored: IgnoredSignals,
+    stop: Arc<Stop>,
+    hangs_after: Duration,
+) {
+    let name = tokio::select! {
+        name = signals.next() => name,
+        never = ignored.report() => match never {},
+    };
     tracing::info!("{name}: sending what was read, then exiting");
     stop.ask();
     tokio::time::sleep(hangs_after).await;

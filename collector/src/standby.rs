@@ -11,10 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
 use crate::{
     checkpoint::{Lock, Store},
+    signals::StopSignals,
     status::{
         Throttle,
         server::{self, Served},
@@ -35,12 +34,6 @@ pub struct Standby<'a> {
     pub signals: &'a mut Option<StopSignals>,
 }
 
-/// SIGTERM and SIGINT, noted from its beginning on.
-pub struct StopSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
 /// How waiting ended.
 #[derive(Debug)]
 pub enum Standing {
@@ -48,7 +41,7 @@ pub enum Standing {
     Locked(Lock),
     /// The folder's file system has no locks.
     Unlockable(io::Error),
-    /// SIGTERM or SIGINT came first.
+    /// A signal to end came first.
     Stopped,
 }
 
@@ -104,24 +97,6 @@ async fn until_locked(store: &Store, folder: String) -> Standing {
                  node need a folder each"
             ),
             Ok(None) => {}
-        }
-    }
-}
-
-impl StopSignals {
-    /// To be called on a runtime.
-    ///
-    /// # Errors
-    /// Where the signals cannot be watched.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    /// Resolves with the name of the signal that asks to end.
-    pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
         }
     }
 }

@@ -278,14 +278,25 @@ fn explain_shows_what_each_stage_did() {
     assert_eq!(code, Some(0));
     let shown = r#"  = {"level":"info"}
       pipeline_stages[0].json: extracted level="info", trace=null
-      pipeline_stages[1].drop: no change
+      pipeline_stages[1].drop: no change: level is "info", not "debug"
       pipeline_stages[2].labels: label level="info"
-      pipeline_stages[3].structured_metadata: no change
+      pipeline_stages[3].structured_metadata: no change: trace is null
     label level="info"
   = plain
-      pipeline_stages[0].json: no change
+      pipeline_stages[0].json: no change: the line is not a JSON object
+      pipeline_stages[1].drop: no change: level is not extracted
 "#;
     assert!(out.contains(shown), "{out}");
+}
+
+#[test]
+fn explain_says_of_a_match_that_drops_why_a_line_is_not_its() {
+    let node = Node::new("pipeline_stages: [{match: {selector: '{app=\"web\"} |= \"x\"', action: drop}}]\n");
+    let (out, _, _) = node.pilcrow("try", &["--stdin", "--explain", "--label", "app=web"], "plain\nx\n");
+    assert!(out.contains("pipeline_stages[0].match: does not match: the line does not satisfy |= \"x\"\n"), "{out}");
+    assert!(out.contains("pipeline_stages[0].match: drops it\n"), "{out}");
+    let objects = node.try_json(&["--stdin", "--explain"], "plain\n");
+    assert_eq!(objects[1]["steps"][0]["why"], "there is no label app");
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub enum Rotation {
     EveryFewSeconds,
 }
 
-/// A collector at work.
+/// A running collector.
 pub struct Busy {
     running: Running,
     live: Live,

@@ -233,7 +233,7 @@ fn an_unknown_key_is_answered_with_the_nearest_known_one() {
             "interval: 5s\n",
             "p.yaml:1:1: interval: unknown key here; did you mean checkpoint.interval or sweep.interval?",
         ),
-        ("paths: {frobnicate: 1}\n", "p.yaml:1:9: paths.frobnicate: unknown key; known here: pods, state"),
+        ("paths: {frobnicate: 1}\n", "p.yaml:1:9: paths.frobnicate: unknown key; known here: pods, docker, state"),
     ] {
         assert_eq!(bad(text), error);
     }
@@ -279,7 +279,7 @@ fn a_value_of_the_wrong_kind_says_what_was_expected() {
             "p.yaml:2:12: relabel_configs[0].action: expected one of replace, keep, drop, keepequal, dropequal, hashmod, \
              lowercase, uppercase, labelmap, labeldrop, labelkeep, found \"kep\"",
         ),
-        ("paths: /var/log\n", "p.yaml:1:8: paths: expected keys (pods, state), found \"/var/log\""),
+        ("paths: /var/log\n", "p.yaml:1:8: paths: expected keys (pods, docker, state), found \"/var/log\""),
     ] {
         assert_eq!(bad(text), error);
     }

@@ -14,8 +14,8 @@ use super::{
 };
 use crate::config::{AnnotationKey, StageConfig, StageValue};
 
-/// Bytes of an annotation's value.
-const VALUE_BYTES_MAX: usize = 1000;
+/// How long an annotation's value may be.
+pub const VALUE_BYTES_MAX: usize = 1000;
 /// Bytes of memory of a regular expression.
 const PATTERN_BYTES_MAX: usize = 256 << 10;
 

@@ -11,6 +11,7 @@ use super::{
     bucket::Bucket,
     dedupe::rfc3339,
     entry::{Entry, Pairs, Position},
+    extracted::LabelSlots,
     level::Level,
     levels::DETECTED_LEVEL,
     selector::Selector,
@@ -189,7 +190,7 @@ impl Stage for Budgets {
         }
         let budget = account.budget.and_then(|index| Some((index, self.budgets.get(index)?)));
         missing.report(budget, entry);
-        entry.extracted.begin(sorted, &entry.labels);
+        entry.extracted.begin(sorted, &entry.labels, &mut LabelSlots::default());
         (missing.lines, missing.bytes, missing.is_due) = (0, 0, false);
         true
     }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::{
     entry::Entry,
-    extracted::Slot,
+    extracted::{LabelSlots, Slot},
     line_counts::LineCounts,
     pattern::Pattern,
     stage::{Failed, Note, Stage},
@@ -43,6 +43,7 @@ pub struct Pipeline {
     pub(super) stages: Vec<Box<dyn Stage>>,
     /// Names with their slots, sorted by name.
     pub(super) sorted: Vec<(String, Slot)>,
+    pub(super) label_slots: LabelSlots,
     /// Reasons for drops, with how many there were.
     pub(super) drops: Vec<(&'static str, u64)>,
     /// For each stage how many entries came to it, and how many it dropped.
@@ -110,6 +111,7 @@ impl Pipeline {
             ran: vec![(0, 0); compiled.len()],
             stages: compiled,
             sorted: shared.slots.into_iter().collect(),
+            label_slots: LabelSlots::default(),
             drops: shared.drops.into_iter().map(|reason| (reason, 0)).collect(),
             spare: Vec::new(),
             channels: shared.channels,

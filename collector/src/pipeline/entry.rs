@@ -1,5 +1,7 @@
 //! One log line on its way through the stages, with everything that they may read and change.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::{extracted::Extracted, level::Level};
 
 /// Where a line begins in what is read: larger is later. The turn of the file and the offset in it.
@@ -64,13 +66,33 @@ pub struct Pairs {
     pairs: Vec<(String, String)>,
     /// How many of them count; the others are memory.
     len: usize,
+    mark: Option<Mark>,
+}
+
+/// What pairs and their copies have in common until one of them is changed.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    id: u64,
+    hash: u64,
 }
 
 impl Pairs {
+    /// Marks pairs of which many copies are made: that a copy has not been changed is then known without looking at it.
+    pub fn mark(&mut self) {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let hash = self.hash();
+        self.mark = Some(Mark { id: NEXT.fetch_add(1, Ordering::Relaxed), hash });
+    }
+
+    /// The same for marked pairs and their copies, until they are changed.
+    pub(super) fn id(&self) -> Option<u64> {
+        self.mark.map(|mark| mark.id)
+    }
+
     /// No pairs at all.
     #[must_use]
     pub fn none() -> &'static Self {
-        static NONE: Pairs = Pairs { pairs: Vec::new(), len: 0 };
+        static NONE: Pairs = Pairs { pairs: Vec::new(), len: 0, mark: None };
         &NONE
     }
 
@@ -88,6 +110,7 @@ impl Pairs {
     /// Adds a pair, or replaces the value.
     pub fn set(&mut self, name: &str, value: &str) {
         let place = match self.place(name) {
+            Ok(place) if self.pairs[place].1 == value => return,
             Ok(place) => place,
             Err(place) => {
                 if self.len == self.pairs.len() {
@@ -100,9 +123,15 @@ impl Pairs {
                 place
             }
         };
+        self.mark = None;
         let kept = &mut self.pairs[place].1;
         kept.clear();
         kept.push_str(value);
+    }
+
+    /// The value of the pair at this place, counted from the first.
+    pub(super) fn value_at(&self, place: usize) -> &str {
+        &self.pairs[place].1
     }
 
     /// Removes the pair; whether there was one.
@@ -110,6 +139,7 @@ impl Pairs {
         let Ok(place) = self.place(name) else { return false };
         self.pairs[place..self.len].rotate_left(1);
         self.len -= 1;
+        self.mark = None;
         true
     }
 
@@ -122,15 +152,18 @@ impl Pairs {
                 kept += 1;
             }
         }
+        self.mark = self.mark.filter(|_| kept == self.len);
         self.len = kept;
     }
 
     /// Changes the values in place.
     pub fn values_mut(&mut self) -> impl Iterator<Item = (&str, &mut String)> {
+        self.mark = None;
         self.pairs[..self.len].iter_mut().map(|(name, value)| (name.as_str(), value))
     }
 
     pub fn clear(&mut self) {
+        self.mark = None;
         self.len = 0;
     }
 
@@ -151,6 +184,10 @@ impl Pairs {
 
     /// Copies the pairs of the other one into the memory that is there.
     pub fn copy_from(&mut self, other: &Self) {
+        if self.id().is_some() && self.id() == other.id() {
+            return;
+        }
+        self.mark = other.mark;
         if self.pairs.len() < other.len {
             self.pairs.resize_with(other.len, Default::default);
         }
@@ -164,6 +201,9 @@ impl Pairs {
     /// A hash that is the same in every run.
     #[must_use]
     pub fn hash(&self) -> u64 {
+        if let Some(mark) = self.mark {
+            return mark.hash;
+        }
         let mut hash = super::stages::sampling::SEED;
         for (name, value) in self.iter() {
             hash = super::stages::sampling::mix(hash, name.as_bytes());
@@ -179,7 +219,7 @@ impl Pairs {
 
 impl PartialEq for Pairs {
     fn eq(&self, other: &Self) -> bool {
-        self.pairs[..self.len] == other.pairs[..other.len]
+        (self.id().is_some() && self.id() == other.id()) || self.pairs[..self.len] == other.pairs[..other.len]
     }
 }
 
@@ -209,5 +249,33 @@ mod tests {
         assert_eq!(copy.iter().collect::<Vec<_>>(), [("aa", "5"), ("c", "3")]);
         assert_eq!(copy.hash(), pairs.hash());
         assert_eq!((copy.len(), copy.get("c"), copy.contains("b")), (2, Some("3"), false));
+    }
+
+    #[test]
+    fn a_copy_of_marked_pairs_has_their_mark_until_it_is_changed() {
+        let mut marked = Pairs::from_iter([("a", "1"), ("b", "2")]);
+        marked.mark();
+        let changes: [fn(&mut Pairs); 6] = [
+            |pairs| pairs.set("a", "2"),
+            |pairs| pairs.set("c", "3"),
+            |pairs| assert!(pairs.remove("a")),
+            |pairs| pairs.retain(|name| name == "a"),
+            |pairs| pairs.values_mut().for_each(|(_, value)| value.push('x')),
+            Pairs::clear,
+        ];
+        let mut copy = Pairs::default();
+        for change in changes {
+            copy.copy_from(&marked);
+            copy.set("a", "1");
+            assert!(!copy.remove("x"));
+            copy.retain(|_| true);
+            assert_eq!((copy.id(), copy.hash(), &copy), (marked.id(), marked.hash(), &marked));
+            change(&mut copy);
+            assert_eq!(copy.id(), None);
+            assert!(copy != marked && copy.hash() != marked.hash());
+        }
+        let mut other = Pairs::from_iter([("a", "1"), ("b", "2")]);
+        other.mark();
+        assert!(other.id() != marked.id() && other == marked && other.hash() == marked.hash());
     }
 }

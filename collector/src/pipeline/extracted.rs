@@ -37,6 +37,27 @@ struct Cell {
     text: Vec<u8>,
 }
 
+/// Which of a channel's labels have slots in a pipeline, of the channel that had the last line.
+#[derive(Debug, Default)]
+pub(super) struct LabelSlots {
+    /// See [`Pairs::id`].
+    of: Option<u64>,
+    /// Places among the labels.
+    slots: Vec<(usize, Slot)>,
+}
+
+/// Calls `found` with the place of each label that has a slot.
+fn each_label_with_slot(sorted: &[(String, Slot)], labels: &Pairs, mut found: impl FnMut(usize, Slot)) {
+    let mut slots = sorted.iter().peekable();
+    for (place, (name, _)) in labels.iter().enumerate() {
+        while slots.next_if(|(slot_name, _)| slot_name.as_str() < name).is_some() {}
+        let Some((slot_name, slot)) = slots.peek() else { return };
+        if slot_name == name {
+            found(place, *slot);
+        }
+    }
+}
+
 /// The values of one entry.
 #[derive(Clone, Debug, Default)]
 pub struct Extracted {
@@ -47,23 +68,26 @@ pub struct Extracted {
 
 impl Extracted {
     /// Forgets all values and takes the labels as first ones. `sorted` are the slots in the order of their names.
-    pub(super) fn begin(&mut self, sorted: &[(String, Slot)], labels: &Pairs) {
+    pub(super) fn begin(&mut self, sorted: &[(String, Slot)], labels: &Pairs, known: &mut LabelSlots) {
         self.cells.resize_with(sorted.len(), Cell::default);
         self.cells.iter_mut().for_each(|cell| cell.kind = Kind::Missing);
         self.beside.clear();
-        self.take_labels(sorted, labels);
+        if labels.id().is_none() {
+            return self.take_labels(sorted, labels);
+        }
+        if known.of != labels.id() {
+            known.of = labels.id();
+            known.slots.clear();
+            each_label_with_slot(sorted, labels, |place, slot| known.slots.push((place, slot)));
+        }
+        for (place, slot) in &known.slots {
+            self.set_text(*slot, labels.value_at(*place).as_bytes());
+        }
     }
 
     /// Sets the labels as values, over those of the same names.
     pub(super) fn take_labels(&mut self, sorted: &[(String, Slot)], labels: &Pairs) {
-        let mut slots = sorted.iter().peekable();
-        for (name, value) in labels.iter() {
-            while slots.next_if(|(slot_name, _)| slot_name.as_str() < name).is_some() {}
-            let Some((slot_name, slot)) = slots.peek() else { return };
-            if slot_name == name {
-                self.set_text(*slot, value.as_bytes());
-            }
-        }
+        each_label_with_slot(sorted, labels, |place, slot| self.set_text(slot, labels.value_at(place).as_bytes()));
     }
 
     /// The value; `None` where there is none.
@@ -194,7 +218,8 @@ mod tests {
     fn labels_are_the_first_values_and_each_kind_has_its_text() {
         let sorted = [("app".to_owned(), 1), ("level".to_owned(), 0), ("pod".to_owned(), 2)];
         let mut extracted = Extracted::default();
-        extracted.begin(&sorted, &Pairs::from_iter([("app", "web"), ("container", "c"), ("pod", "p")]));
+        let labels = Pairs::from_iter([("app", "web"), ("container", "c"), ("pod", "p")]);
+        extracted.begin(&sorted, &labels, &mut LabelSlots::default());
         assert_eq!(extracted.get(1), Some(Value::Text(b"web")));
         assert_eq!(extracted.get(2), Some(Value::Text(b"p")));
         assert!(!extracted.contains(0));
@@ -206,5 +231,32 @@ mod tests {
         assert_eq!(extracted.text(0), Err(IsNull));
         extracted.remove(0);
         assert_eq!(extracted.text(0), Ok(None));
+    }
+
+    #[test]
+    fn labels_that_are_marked_are_taken_as_others_are() {
+        let sorted = [("app".to_owned(), 0), ("pod".to_owned(), 1)];
+        let (mut extracted, mut known) = (Extracted::default(), LabelSlots::default());
+        let mut web = Pairs::from_iter([("app", "web"), ("container", "c"), ("pod", "p")]);
+        let mut api = Pairs::from_iter([("pod", "q")]);
+        web.mark();
+        api.mark();
+        let none = Pairs::default();
+        for (labels, app, pod) in [
+            (&web, Some("web"), Some("p")),
+            (&web, Some("web"), Some("p")),
+            (&api, None, Some("q")),
+            (&none, None, None),
+        ] {
+            extracted.begin(&sorted, labels, &mut known);
+            let text = |value: Option<&str>| value.map(str::to_owned);
+            let found: Vec<_> = (0..2)
+                .map(|slot| match extracted.get(slot) {
+                    Some(Value::Text(text)) => Some(String::from_utf8(text.to_vec()).unwrap()),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(found, [text(app), text(pod)]);
+        }
     }
 }

@@ -29,11 +29,12 @@ mod sent;
 pub mod stage;
 pub mod stages;
 mod template;
+mod unchanged;
 
 #[cfg(test)]
 mod tests;
 
-pub use annotations::{Annotated, Asked, Wanted};
+pub use annotations::{Annotated, Asked, VALUE_BYTES_MAX as ANNOTATION_BYTES_MAX, Wanted};
 pub use budgets::{Action, Budget};
 pub use compile::{CompileError, Limits, Pipeline};
 pub use entry::{Entry, Pairs, Position, TENANT_LABEL};

@@ -4,6 +4,7 @@ use super::{
     compile::Pipeline,
     entry::Entry,
     stage::{Context, Origin, State, Step, Which},
+    unchanged::Unchanged,
 };
 
 /// What happened to an entry.
@@ -37,9 +38,9 @@ pub trait Watch {
         let _ = (entry, from);
     }
 
-    /// The stage of this number has run, and left the entry so.
-    fn ran(&mut self, stage: usize, entry: &Entry, step: Step) {
-        let _ = (stage, entry, step);
+    /// The stage of this number has run, and left the entry so; `why` says why, where it has not changed it.
+    fn ran(&mut self, stage: usize, entry: &Entry, step: Step, why: &dyn Fn() -> String) {
+        let _ = (stage, entry, step, why);
     }
 
     /// What became of the entry that began last and has not ended.
@@ -82,7 +83,7 @@ impl Pipeline {
         watch: &mut W,
     ) -> Outcome {
         let sorted = std::mem::take(&mut self.sorted);
-        entry.extracted.begin(&sorted, &entry.labels);
+        entry.extracted.begin(&sorted, &entry.labels, &mut self.label_slots);
         let mut context =
             Context { now_ns, wait_until_ns: None, repeated: 0, notes: Vec::new(), sorted: &sorted, state };
         watch.begins(entry, None);
@@ -160,7 +161,7 @@ impl Pipeline {
                 break Verdict::Passed;
             };
             let step = stage.run(entry, context);
-            watch.ran(at, entry, step);
+            watch.ran(at, entry, step, &|| stage.why(&Unchanged { entry, names: context.sorted }));
             // It is run again when what it held back has gone out.
             let ran = &mut self.ran[at];
             ran.0 += u64::from(!matches!(step, Step::Release));

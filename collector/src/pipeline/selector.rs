@@ -10,6 +10,7 @@ pub use logic::{Possible, contradiction, imply};
 use super::{
     entry::{Entry, Pairs},
     pattern::Pattern,
+    unchanged::quoted,
 };
 
 /// A compiled selector.
@@ -62,6 +63,27 @@ impl Selector {
     /// Whether all holds for the entry's labels and line, as they are now.
     pub fn matches(&self, entry: &Entry) -> bool {
         self.chooses(&entry.labels) && self.filters.iter().all(|test| test.holds(&entry.line))
+    }
+}
+
+impl Selector {
+    /// Why it does not choose the entry: `app is "web"`; `None`: it does.
+    pub fn why_not(&self, entry: &Entry) -> Option<String> {
+        let value = |name: &str| entry.labels.get(name).unwrap_or("");
+        if let Some((name, _)) = self.matchers.iter().find(|(name, test)| !test.holds(value(name).as_bytes())) {
+            return Some(match entry.labels.get(name) {
+                Some(value) => format!("{name} is {}", quoted(value.as_bytes())),
+                None => format!("there is no label {name}"),
+            });
+        }
+        let filter = self.filters.iter().find(|test| !test.holds(&entry.line))?;
+        let sign = match (&filter.how, filter.negated) {
+            (How::Pattern(_), false) => "|~",
+            (How::Pattern(_), true) => "!~",
+            (_, false) => "|=",
+            (_, true) => "!=",
+        };
+        Some(format!("the line does not satisfy {sign} {:?}", filter.text))
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     compile::Compiler,
     entry::{Entry, Pairs, Position},
     line_counts::{ChannelCounts, LevelCounts},
+    unchanged::Unchanged,
 };
 
 /// Makes a stage of its settings.
@@ -20,6 +21,13 @@ pub struct Failed;
 pub trait Stage: Send {
     /// Does its work on the entry. What it cannot do leaves the entry as it is.
     fn run(&mut self, entry: &mut Entry, context: &mut Context<'_>) -> Step;
+
+    /// Why [`Self::run`] has just left this entry as it is, in words without a full stop; empty where there is nothing to say. Only who
+    /// tries rules asks.
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        let _ = seen;
+        String::new()
+    }
 
     /// What it keeps for each channel, if anything.
     fn channel(&self, origin: Origin<'_>) -> Option<Box<dyn Channel>> {

@@ -6,9 +6,8 @@ use std::{io, time::Instant};
 
 use super::{
     ROTATION_GRACE, State, Tailer,
-    apart::Left,
     chain::{self, Source},
-    read::{GzipReader, RangeReader},
+    read::{GzipReader, RangeReader, is_damage},
     reading::Outcome,
 };
 use crate::{decode::Clock, model::UnitId, status::Reason};
@@ -57,10 +56,18 @@ impl<R: RangeReader> Tailer<R> {
 impl State {
     /// Decompresses and parses a part of a file.
     fn take_gzip_bytes(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader) -> Outcome {
-        let (bytes, ended) = match gzip.fill() {
-            Ok(filled) => filled,
+        let ended = match gzip.fill() {
+            Ok((_, ended)) => ended,
             Err(error) => return self.broke_off(id, file, offset, gzip, error),
         };
+        // The clock that the parser had when it came to this offset before.
+        if let Some((start, passed)) = gzip.take_passed()
+            && let Some(clock) = chain::clock_in(start, &passed)
+            && let Some(unit) = self.units.get_mut(id)
+        {
+            unit.set_clock(clock);
+        }
+        let bytes = gzip.unconsumed();
         let fed = self.feed(id, file, offset, bytes);
         let mut consumed = fed.bytes;
         let is_too_long = consumed == 0 && bytes.len() >= self.long_record_bytes_max();
@@ -80,19 +87,25 @@ impl State {
     /// A compressed file cannot be read from here on. Docker compresses in place: what ends too early may be whole a moment
     /// later. An error of the disk may pass; damaged content does not, and what came out of it is sent and counted.
     fn broke_off(&mut self, id: UnitId, file: u64, offset: u64, gzip: &mut GzipReader, error: io::Error) -> Outcome {
-        let is_damaged = error.raw_os_error().is_none() && Left::of(&error).is_none();
+        let is_damaged = is_damage(&error);
         let is_incomplete =
             error.kind() == io::ErrorKind::UnexpectedEof && gzip.modified_ns().is_none_or(chain::may_grow);
         if !is_damaged || is_incomplete {
             gzip.begin_again(offset);
             return Outcome::Failed(error);
         }
-        if let Some(more) = self.throttles.damaged_file.permit() {
-            let found = self.units.get_mut(id).and_then(|unit| unit.chain.file_mut(file));
-            let path = found.map(|file| file.path().to_owned()).unwrap_or_default();
-            tracing::warn!(file = %path.display(), %error, more,
+        let lost_bytes = gzip.lost_bytes(&error);
+        let permitted = self.throttles.damaged_file.permit();
+        if (permitted.is_some() || lost_bytes > 0)
+            && let Some(unit) = self.units.get_mut(id)
+        {
+            let path = unit.chain.file_mut(file).map(|file| file.path().to_owned()).unwrap_or_default();
+            let (pod, container) = (&unit.pod, &unit.name);
+            tracing::warn!(namespace = pod.namespace, pod = pod.pod, container, file = %path.display(), %error, lost_bytes,
+                more = permitted.unwrap_or_default(),
                 "a compressed log file is damaged: what could be read of it is sent, and its last lines may be altered or missing");
         }
+        self.metrics.abandoned_bytes.inc_by(lost_bytes);
         self.metrics.malformed_lines.get_or_create(&Reason { reason: "gzip_damaged" }).inc();
         let rest = gzip.unconsumed().to_vec();
         match self.feed_unterminated(id, file, offset, &rest) {

@@ -28,11 +28,11 @@ use crate::{
 };
 
 /// Descriptors for everything else: connections to Loki, the API server and those who scrape, the probe, the checkpoint,
-/// folders that are listed.
+/// folders that are listed. Some 25 without any connection; of a low limit two thirds have to do.
 const RESERVED: usize = 128;
 
 /// So many files may be open however low the limit is.
-const FILES_MIN: usize = 32;
+const FILES_MIN: usize = 8;
 
 /// After the system had no descriptor left, idle files are closed for so long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
@@ -58,8 +58,7 @@ impl Descriptors {
     /// What this process's RLIMIT_NOFILE allows, with `per_file` descriptors for a file.
     pub fn of_process(per_file: usize) -> Self {
         let limit = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit as usize);
-        let files = (limit.saturating_sub(RESERVED) / per_file.max(1)).max(FILES_MIN);
-        Self { limit: files, open: 0, refused_until: None, none_idle_at: None, said: false }
+        Self { limit: files_of(limit, per_file), open: 0, refused_until: None, none_idle_at: None, said: false }
     }
 
     /// How many more files may be opened.
@@ -74,6 +73,12 @@ impl Descriptors {
     fn note_refused(&mut self) {
         self.refused_until = Some(Instant::now() + REFUSED_FOR);
     }
+}
+
+/// How many log files may be open where the process may have `limit` descriptors and each file takes `per_file`.
+fn files_of(limit: usize, per_file: usize) -> usize {
+    let reserved = RESERVED.min(limit / 3 * 2);
+    ((limit - reserved) / per_file.max(1)).max(FILES_MIN)
 }
 
 /// A file that could be closed, the best one least.
@@ -256,6 +261,15 @@ pub(super) fn len_and_named(file: impl AsFd, device: u64) -> Option<(u64, bool)>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_low_limit_leaves_two_thirds_for_everything_else_and_a_high_one_all_but_128() {
+        let files = [64, 100, 192, 256, 1024].map(|limit| files_of(limit, 2));
+        assert_eq!(files, [11, 17, 32, 64, 448]);
+        assert_eq!(files_of(1024, 1), 896);
+        assert_eq!([0, 16, 32].map(|limit| files_of(limit, 2)), [FILES_MIN; 3]);
+        assert!(files_of(usize::MAX, 2) > 1 << 40);
+    }
 
     #[test]
     fn a_system_without_descriptors_closes_idle_files_for_a_while_and_does_not_lower_the_limit() {

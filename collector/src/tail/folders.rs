@@ -1,6 +1,7 @@
 //! From folders to containers: scans, and their files taken over.
 
 use std::{
+    collections::HashSet,
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -23,6 +24,15 @@ use crate::{
     tail::notify::{Signal, Slot},
     tail::read::RangeReader,
 };
+
+/// Folders are listed again this often, whatever the watches said.
+pub(super) const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Those of containers that are quiet too, and of pods that are known.
+const THOROUGH_RESCAN_INTERVAL: Duration = Duration::from_secs(300);
+
+/// The same where folders cannot be watched: a pod's logs may be gone some seconds after their last line.
+pub(super) const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
 
 /// All folders are listed again this often where some of them cannot be watched: as often as the kubelet looks whether a log
 /// is to be rotated.
@@ -69,7 +79,11 @@ impl<R: RangeReader> Tailer<R> {
             tracing::warn!(%error, "cannot read which folders changed; scanning all of them");
             changed.push(FolderWatch::Everything);
         }
-        if now >= self.state.due.rescan || changed.contains(&FolderWatch::Everything) {
+        if changed.contains(&FolderWatch::Everything) {
+            self.state.due.rescan = now;
+            self.state.due.thorough_rescan = now;
+        }
+        if now >= self.state.due.rescan {
             self.scan_everything(now);
             return true;
         }
@@ -77,7 +91,7 @@ impl<R: RangeReader> Tailer<R> {
         for change in changed {
             match change {
                 FolderWatch::Folder(Folder::Pods) => {
-                    self.scan_pods();
+                    self.scan_pods(true);
                 }
                 FolderWatch::Folder(Folder::Pod(name)) => self.scan_pod(&name),
                 FolderWatch::Folder(Folder::Container(id)) => self.scan_container(id),
@@ -88,9 +102,15 @@ impl<R: RangeReader> Tailer<R> {
     }
 
     fn scan_everything(&mut self, now: Instant) {
-        self.state.due.rescan = now + self.state.due.rescan_interval;
-        let known = self.state.units.ids();
-        let listed = self.scan_pods();
+        let due = &mut self.state.due;
+        due.rescan = now + due.rescan_interval;
+        let is_thorough = now >= due.thorough_rescan || due.rescan_interval < RESCAN_INTERVAL;
+        if is_thorough {
+            due.thorough_rescan = now + THOROUGH_RESCAN_INTERVAL;
+        }
+        let units = self.state.units.iter();
+        let known: Vec<UnitId> = units.filter(|unit| is_thorough || !unit.is_quiet(now)).map(|unit| unit.id).collect();
+        let listed = self.scan_pods(is_thorough);
         for id in known {
             self.scan_container(id);
         }
@@ -103,8 +123,8 @@ impl<R: RangeReader> Tailer<R> {
         }
     }
 
-    /// Lists the folder of all pods; new ones are scanned too. Returns whether it could be listed.
-    fn scan_pods(&mut self) -> bool {
+    /// Lists the folder of all pods, and the folders of those that are new, or of all. Returns whether it could be listed.
+    fn scan_pods(&mut self, of_all: bool) -> bool {
         if self.state.stalls.contains(&Folder::Pods) {
             return false;
         }
@@ -140,8 +160,12 @@ impl<R: RangeReader> Tailer<R> {
         self.state.note_links(names.links);
         self.state.note_unnamed(names.unnamed);
         self.state.survey.note_names(&names.folders, found.wrong);
-        for name in names.folders {
-            self.scan_pod(&name);
+        let known: HashSet<String> = match of_all {
+            true => HashSet::new(),
+            false => self.state.units.iter().filter(|unit| !unit.gone).map(|unit| unit.pod.folder_name()).collect(),
+        };
+        for name in names.folders.iter().filter(|name| !known.contains(*name)) {
+            self.scan_pod(name);
         }
         true
     }
@@ -214,7 +238,9 @@ impl<R: RangeReader> Tailer<R> {
             match chain_file.replace_source(Source::Closed) {
                 Source::Opened(file) => {
                     let slot = self.state.files.slots.take(id);
-                    if let Err(error) = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), chain_file.path())
+                    let tracked = self.signal.track(slot, std::os::fd::AsFd::as_fd(&file), chain_file.path());
+                    container.is_watched &= tracked.is_ok();
+                    if let Err(error) = tracked
                         && let Some(more) = self.state.throttles.untracked_file.permit()
                     {
                         tracing::warn!(path = %chain_file.path().display(), %error, more,
@@ -267,6 +293,7 @@ impl<R: RangeReader> Tailer<R> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 self.state.due.rescan = self.state.due.rescan.min(Instant::now() + UNWATCHED_RESCAN_INTERVAL);
+                self.state.due.thorough_rescan = self.state.due.rescan;
                 // Then listing it fails as well, and that is reported.
                 let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
                 if !is_forbidden && let Some(more) = self.state.throttles.unwatched_folder.permit() {
@@ -310,6 +337,13 @@ impl State {
         }
         container.resumes_at_end = false;
         container.gone = gone;
+        self.note_unopened(id, listing, errors);
+        self.note_skipped(id, listing);
+    }
+
+    /// Reports files of a container that could not be opened.
+    fn note_unopened(&mut self, id: UnitId, listing: &Listing, errors: Vec<MergeError>) {
+        let Some(container) = self.units.get_mut(id) else { return };
         // Docker compresses in place: for a moment the file has no beginning yet.
         let is_incomplete = |failed: &MergeError| {
             let listed = listing.files.iter().find(|listed| listed.path == failed.path);
@@ -324,11 +358,11 @@ impl State {
         if let Some(failed) = forbidden {
             self.survey.note(&Folder::Container(id), Some(&failed.error));
         }
-        let count = unopened.len();
         if unopened.iter().any(MergeError::may_pass) {
             self.due.rescan = self.due.rescan.min(Instant::now() + OPEN_AGAIN_AFTER);
         }
-        if count > container.unopened {
+        let count = unopened.len();
+        if count > std::mem::replace(&mut container.unopened, count) {
             for MergeError { path, error } in unopened {
                 self.metrics.skipped_files.get_or_create(&Reason { reason: "unopened" }).inc();
                 if let Some(more) = self.throttles.unopened_file.permit() {
@@ -337,20 +371,24 @@ impl State {
                 }
             }
         }
-        container.unopened = count;
-        let skipped = listing.skipped.len();
-        if skipped > container.skipped {
-            for (path, reason) in &listing.skipped {
-                self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
-                if *reason == chain::OUTSIDE {
-                    tracing::warn!(path = %path.display(),
-                        "a link in the place of a log leads elsewhere than to Docker's logs; it is not followed");
-                } else {
-                    tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
-                }
+    }
+
+    /// Reports names in a container's folder that are no log files.
+    fn note_skipped(&mut self, id: UnitId, listing: &Listing) {
+        let Some(container) = self.units.get_mut(id) else { return };
+        let count = listing.skipped.len();
+        if count <= std::mem::replace(&mut container.skipped, count) {
+            return;
+        }
+        for (path, reason) in &listing.skipped {
+            self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
+            if *reason == chain::OUTSIDE {
+                tracing::warn!(path = %path.display(),
+                    "a link in the place of a log leads elsewhere than to Docker's logs; it is not followed");
+            } else {
+                tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
             }
         }
-        container.skipped = skipped;
     }
 
     /// Forgets containers whose folder is gone and whose lines Loki has.

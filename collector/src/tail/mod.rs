@@ -12,6 +12,7 @@ pub mod chain;
 mod channels;
 mod descriptors;
 mod destination;
+mod feeding;
 mod folders;
 mod hold;
 mod lags;
@@ -53,7 +54,7 @@ pub use self::metrics::{ContainerLabels, FormatLabel, TailMetrics};
 use self::{
     chain::FolderWatcher,
     descriptors::Descriptors,
-    folders::Folder,
+    folders::{Folder, RESCAN_INTERVAL, RESCAN_INTERVAL_UNWATCHED},
     metadata::Metadata,
     notify::{AnySignal, Lossy, Signal, Slot},
     read::RangeReader,
@@ -84,12 +85,6 @@ use crate::{
 /// A file that something came after has ended when nothing was written to it for this long: the runtime may still
 /// write the last bytes to the old file after it opened the new one.
 const ROTATION_GRACE: Duration = Duration::from_millis(250);
-
-/// All folders are listed again this often, whatever the watches said.
-const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
-
-/// The same where folders cannot be watched: a pod's logs may be gone some seconds after their last line.
-const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
 
 /// The longest time without a round of the loop: how the status server knows that this thread is alive.
 const BEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -188,6 +183,8 @@ struct OpenFiles {
     descriptors: Descriptors,
     /// Compressed files whose decompressor holds memory.
     open_gzips: usize,
+    /// How often all files were looked at.
+    sweeps: u32,
 }
 
 /// What reading and decoding need, used again and again.
@@ -212,6 +209,8 @@ struct Due {
     sweep: Instant,
     rescan: Instant,
     rescan_interval: Duration,
+    /// The first rescan from then on leaves out no folder.
+    thorough_rescan: Instant,
 }
 
 impl<R: RangeReader> Tailer<R> {
@@ -249,6 +248,7 @@ impl<R: RangeReader> Tailer<R> {
             stalls: Stalls::default(),
             survey: Survey::default(),
             files: OpenFiles {
+                sweeps: 0,
                 slots: Slots::default(),
                 descriptors: Descriptors::of_process(1 + signal.descriptors_per_file()),
                 open_gzips: 0,
@@ -262,7 +262,7 @@ impl<R: RangeReader> Tailer<R> {
             },
             throttles: Throttles::default(),
             taps: Taps::default(),
-            due: Due { snapshot: now, sweep: now, rescan: now, rescan_interval },
+            due: Due { snapshot: now, sweep: now, rescan: now, rescan_interval, thorough_rescan: now },
             grown_since: None,
             moved: false,
             first_scan: true,
@@ -413,6 +413,9 @@ impl State {
 
     fn queue_slot(&mut self, slot: Slot) {
         if let Some(id) = self.files.slots.unit(slot) {
+            if let Some(unit) = self.units.get_mut(id) {
+                unit.last_signal = Instant::now();
+            }
             self.queue(id);
         }
     }

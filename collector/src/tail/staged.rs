@@ -195,10 +195,11 @@ impl Staged {
     /// From now on its lines begin with these labels and metadata.
     pub fn relabel(&mut self, relabelled: &Relabelled) {
         let pairs = |(name, value)| -> (&str, &str) { (String::as_str(name), String::as_str(value)) };
-        let labels: Pairs = relabelled.labels.iter().map(pairs).collect();
+        let mut labels: Pairs = relabelled.labels.iter().map(pairs).collect();
         self.metadata = relabelled.metadata.iter().map(pairs).collect();
         self.is_dropped = false;
         if self.labels != labels {
+            labels.mark();
             self.streams = Streams::new(&labels);
             self.labels = labels;
             self.has_new_labels = true;

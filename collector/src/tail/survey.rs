@@ -152,9 +152,12 @@ impl State {
 
     /// Says once how many containers there are: when it is decided which of them are collected.
     fn report_found(&mut self) {
+        if self.survey.said_found {
+            return;
+        }
         let (all, excluded) =
             (self.units.iter().count(), self.units.iter().filter(|unit| unit.exclusion().is_some()).count());
-        if self.survey.said_found || all == 0 || self.selecting.metadata.wait_ends().is_some() {
+        if all == 0 || self.selecting.metadata.wait_ends().is_some() {
             return;
         }
         self.survey.said_found = true;

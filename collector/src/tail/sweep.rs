@@ -4,7 +4,11 @@
 //! loses it. Files that are not open for lack of descriptors are looked at by their path. What else the sizes tell is found
 //! here, too: truncated files, and what deleted ones cost.
 
-use std::{collections::HashSet, io, time::Instant};
+use std::{
+    collections::HashSet,
+    io,
+    time::{Duration, Instant},
+};
 
 use super::{
     ContainerLabels, State, Tailer, Unit,
@@ -25,11 +29,30 @@ use crate::{
     tail::read::RangeReader,
 };
 
+/// A container for which nothing was written for so long is quiet.
+const QUIET_AFTER: Duration = Duration::from_secs(60);
+
+/// Quiet containers are looked at in one of so many sweeps: what is written to them the signal tells.
+const QUIET_SWEEPS: u32 = 12;
+
+impl Unit {
+    /// Whether nothing has happened for long, nothing is waited for, and what happens next will be told by watches.
+    pub(super) fn is_quiet(&self, now: Instant) -> bool {
+        let happened = self.last_read.max(self.last_signal);
+        let waits = self.queued || self.stalled || self.gone || self.unopened > 0 || self.waits_until.is_some();
+        now.saturating_duration_since(happened) >= QUIET_AFTER
+            && self.is_watched
+            && !waits
+            && !self.holds_text()
+            && self.chain.is_settled()
+    }
+}
+
 /// What a look at all files found.
 #[derive(Default)]
-struct Found {
+pub(super) struct Found {
     /// Files to be read; the slot of those that the signal should have told of.
-    grown: Vec<(UnitId, Option<Slot>)>,
+    pub(super) grown: Vec<(UnitId, Option<Slot>)>,
     /// Numbers of files that were written to after their end.
     regrown: Vec<(UnitId, u64)>,
     /// Numbers of files that became shorter, or begin otherwise than they did.
@@ -85,19 +108,24 @@ impl<R: RangeReader> Tailer<R> {
         self.give_up_vanished(now);
         self.state.count_held();
         self.state.flush_silent(now);
-        self.publish_gauges();
+        self.publish_gauges(now);
         self.state.report_folders();
         self.close_saved_files();
         self.release_memory_if_idle();
         Ok(())
     }
 
-    fn look_at_files(&mut self, now: Instant) -> Found {
+    pub(super) fn look_at_files(&mut self, now: Instant) -> Found {
         let mut found = Found::default();
+        self.state.files.sweeps = self.state.files.sweeps.wrapping_add(1);
+        let turn = self.state.files.sweeps % QUIET_SWEEPS;
         for unit in self.state.units.iter_mut() {
             let id = unit.id;
             found.open += unit.chain.open_files();
             if unit.stalled {
+                continue;
+            }
+            if unit.is_quiet(now) && id.0 % QUIET_SWEEPS != turn {
                 continue;
             }
             let current = unit.chain.current().filter(|_| !unit.queued && unit.is_readable());
@@ -170,21 +198,31 @@ impl<R: RangeReader> Tailer<R> {
         self.scan_container(id);
     }
 
-    fn publish_gauges(&mut self) {
-        let State { units, metrics, files, lanes, .. } = &self.state;
-        for reason in REASONS {
-            let excluded = units.iter().filter(|unit| unit.exclusion() == Some(reason)).count();
-            metrics.excluded_containers.get_or_create(&Reason { reason }).set(excluded as i64);
-        }
-        let followed = units.iter().filter(|unit| unit.exclusion().is_none());
-        metrics.containers.set(followed.clone().count() as i64);
-        metrics.open_files.set(files.descriptors.open as i64);
+    fn publish_gauges(&mut self, now: Instant) {
+        let State { units, metrics, files, lanes, .. } = &mut self.state;
         let unacknowledged = lanes.unacknowledged();
-        let lags = followed.map(|unit| (unit, unit.chain.lag_bytes(unit.next(&unacknowledged))));
-        metrics.set_lags(lags, |unit: &Unit| ContainerLabels {
-            namespace: unit.pod.namespace.clone(),
-            pod: unit.pod.pod.clone(),
-            container: unit.name.clone(),
+        let mut excluded = REASONS.map(|reason| (reason, 0));
+        let mut lags = Vec::new();
+        for unit in units.iter_mut() {
+            if let Some(why) = unit.exclusion() {
+                excluded.iter_mut().filter(|(reason, _)| *reason == why).for_each(|(_, count)| *count += 1);
+                continue;
+            }
+            if unit.lag > 0 || !unit.is_quiet(now) {
+                unit.lag = unit.chain.lag_bytes(unit.next(&unacknowledged));
+            }
+            lags.push((unit.id, unit.lag));
+        }
+        for (reason, count) in excluded {
+            metrics.excluded_containers.get_or_create(&Reason { reason }).set(count);
+        }
+        metrics.containers.set(lags.len() as i64);
+        metrics.open_files.set(files.descriptors.open as i64);
+        metrics.set_lags(lags.into_iter(), |id| {
+            let unit = units.get(id);
+            let labels = unit.map(|unit| [&unit.pod.namespace, &unit.pod.pod, &unit.name].map(String::clone));
+            let [namespace, pod, container] = labels.unwrap_or_default();
+            ContainerLabels { namespace, pod, container }
         });
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io::Write,
     os::fd::BorrowedFd,
     path::{Path, PathBuf},
     time::SystemTime,
@@ -322,4 +323,21 @@ async fn a_folder_that_cannot_be_listed_is_not_taken_for_gone() {
     assert_eq!(state(&mut rig), (true, false), "ENOENT");
     fs::rename(&elsewhere, &folder).unwrap();
     assert_eq!(state(&mut rig), (false, true));
+}
+
+#[tokio::test]
+async fn what_the_signal_misses_of_a_quiet_container_is_found_by_one_of_twelve_sweeps_and_of_another_by_the_next() {
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    for number in 0..24 {
+        write(&rig.container(number).join("0.log"), "first");
+    }
+    rig.read_all().await;
+    for number in 0..24 {
+        let mut log = File::options().append(true).open(rig.container(number).join("0.log")).unwrap();
+        log.write_all(b"2026-01-02T03:04:06.5Z stdout F second\n").unwrap();
+    }
+    let mut found = |now| rig.side.look_at_files(now).grown.len();
+    assert_eq!(found(Instant::now()), 24);
+    let later = Instant::now() + Duration::from_secs(61);
+    assert_eq!(std::array::from_fn(|_| found(later)), [2; 12]);
 }

@@ -20,9 +20,11 @@ use super::{
 use crate::{
     batch::{Batch, Lane},
     decode::{Clock, ContainerParser, Counts, Limits, Scratch},
-    model::{ChannelId, PerStream, PodName, Position, Stream, TenantName, UnitId},
-    pipeline::{LevelCounts, Which, relabel::Relabelled},
+    model::{ChannelId, PerStream, PodName, Position, Stream, UnitId},
+    pipeline::{Which, relabel::Relabelled},
 };
+
+mod shown;
 
 /// A unit with so much unread has batches of its own.
 const BACKLOG_BYTES: u64 = 512 << 10;
@@ -55,6 +57,12 @@ pub struct Unit {
     pub unopened: usize,
     /// When bytes were last read.
     pub last_read: Instant,
+    /// When the signal last told of one of its files.
+    pub last_signal: Instant,
+    /// The signal will tell when its open files grow.
+    pub is_watched: bool,
+    /// Bytes on the disk that Loki has not acknowledged, as of the last sweep that looked at it.
+    pub lag: u64,
     /// How much was read of it since the start.
     pub read: Amount,
     /// A stage lets no line of it come before this time.
@@ -121,6 +129,9 @@ impl Unit {
             skipped: 0,
             unopened: 0,
             last_read: Instant::now(),
+            last_signal: Instant::now(),
+            is_watched: true,
+            lag: 0,
             read: Amount::default(),
             waits_until: None,
             unbroken_bytes: 0,
@@ -228,23 +239,6 @@ impl Unit {
         self.lane
     }
 
-    /// That which its lines go through.
-    pub fn pipeline(&self) -> Option<&PipelineId> {
-        self.staged().next().map(|(_, staged)| &staged.pipeline)
-    }
-
-    /// Those of its last lines.
-    pub fn tenants(&self) -> impl Iterator<Item = &TenantName> {
-        self.staged().map(|(_, staged)| staged.tenant())
-    }
-
-    /// Lines by level since the start; none where they are not counted.
-    pub fn levels(&self) -> LevelCounts {
-        let mut levels = LevelCounts::default();
-        self.staged().for_each(|(_, staged)| levels.add(&staged.levels()));
-        levels
-    }
-
     /// Which batch its lines go to.
     pub fn lane(&self) -> Lane {
         self.lane
@@ -269,6 +263,11 @@ impl Unit {
         if let Some(file) = self.chain.file_mut(file) {
             file.progress_mut().enter(self.turn);
         }
+    }
+
+    /// Records without a time get theirs from `clock` from here on.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.parser.enter(clock);
     }
 
     /// Whether a file before `next` ends its lines: what is held back must be flushed before that one is read.

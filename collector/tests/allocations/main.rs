@@ -4,6 +4,7 @@ mod batch;
 mod levels;
 mod parse;
 mod read;
+mod stages;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},

@@ -7,7 +7,7 @@ use rig::receiver::Options;
 use crate::program::{Node, append, noise, record, settles, texts, wait_for};
 
 /// The queue's 4 MiB, the batches in work, read buffers and what a build for debugging needs besides.
-const MEMORY_MIB: f64 = 48.0;
+pub const MEMORY_MIB: f64 = 48.0;
 
 fn backlog(live: &Path, megabytes: u64) {
     let text = noise(7, 1000);

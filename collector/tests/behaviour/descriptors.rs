@@ -71,7 +71,7 @@ fn twice_as_many_files_as_descriptors_are_followed_by_what_auto_takes() {
 #[test]
 fn unread_rotated_files_are_found_again_when_they_were_closed_for_lack_of_descriptors() {
     let mut node = Node::new();
-    // The fewest that are allowed: 32 log files.
+    // A third of them are for log files.
     node.before = "ulimit -n 160".into();
     let folders: Vec<PathBuf> = (0..100).map(|n| node.container("web", &format!("container-{n}"))).collect();
     for folder in &folders {
@@ -94,6 +94,39 @@ fn unread_rotated_files_are_found_again_when_they_were_closed_for_lack_of_descri
     node.wait_until(&program, "all lines", |counts| counts.entries >= 500);
     assert_eq!(node.receiver.counts().entries, 500, "nothing twice");
     node.assert_no_violations();
+}
+
+#[test]
+fn sixty_four_descriptors_are_enough_for_a_hundred_containers() {
+    let mut node = Node::new();
+    node.before = "ulimit -n 64".into();
+    let folders: Vec<PathBuf> = (0..100).map(|n| node.container("web", &format!("container-{n}"))).collect();
+    for folder in &folders {
+        append(&folder.join("0.log"), record(0, "first"));
+    }
+    let program = node.start();
+    node.wait_until(&program, "the first lines", |counts| counts.entries == 100);
+    for folder in &folders {
+        append(&folder.join("0.log"), record(1, "second"));
+    }
+    node.wait_until(&program, "all lines", |counts| counts.entries >= 200);
+    assert_eq!(node.receiver.counts().entries, 200, "nothing twice");
+    assert!(program.terminate().success());
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_limit_of_open_files_that_is_too_low_to_start_is_reported_with_its_fix() {
+    let mut node = Node::new();
+    node.before = "ulimit -n 12".into();
+    let program = node.start();
+    assert_eq!(program.end().code(), Some(1), "{}", program.log());
+    assert!(
+        program.log().contains("Too many open files (os error 24); raise the limit of open files"),
+        "{}",
+        program.log()
+    );
+    assert!(program.log().contains("LimitNOFILE="), "{}", program.log());
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::{
+    bounds::MEMORY_MIB,
     pods_api::{NODE, PodsApi},
-    program::{Node, Program, append, record, texts, wait_for},
+    program::{Node, Program, append, noise, record, texts, wait_for},
 };
 
 /// A node that asks this API; a new pod's lines wait so long.
@@ -154,7 +155,7 @@ fn a_missing_role_is_said_with_its_rule_and_costs_only_the_label() {
     let log = wait_for("the refusal", || Some(program.log()).filter(|log| log.contains("forbids Pilcrow")));
     assert!(log.contains("forbids Pilcrow to read the pods (403 "), "{log}");
     assert!(log.contains("{apiGroups: [\"\"], resources: [pods], verbs: [get, list, watch]}"), "{log}");
-    assert!(!log.contains("kube_runtime"), "{log}");
+    assert!(!log.contains("kube_client"), "{log}");
 }
 
 #[test]
@@ -189,4 +190,67 @@ fn without_a_way_to_ask_auto_says_so_once_and_true_does_not_start() {
         log.contains("kubernetes.enabled is true and the Kubernetes API cannot be used: Pilcrow does not"),
         "{log}"
     );
+}
+
+#[test]
+fn pods_with_as_much_metadata_as_kubernetes_allows_stay_within_the_memory_and_have_their_labels() {
+    const PODS: usize = 110;
+    const BYTES: usize = 250_000;
+    let api = PodsApi::start();
+    let put = |pod: usize, changed: bool| {
+        let mut labels: serde_json::Map<_, _> =
+            (0..if pod.is_multiple_of(2) { 0 } else { 5000 }).map(|n| (format!("l{n}"), json!("x"))).collect();
+        labels.insert("app.kubernetes.io/name".into(), json!(format!("app-{pod}")));
+        let annotations: serde_json::Map<_, _> = match pod % 3 {
+            0 => [("large".to_owned(), json!(noise(pod as u64, BYTES)))].into_iter().collect(),
+            _ => (0..BYTES / 40).map(|n| (format!("x/{n:05}"), json!("v".repeat(30)))).collect(),
+        };
+        let fields: serde_json::Map<_, _> = (0..2000).map(|n| (format!("f:{n}"), json!({}))).collect();
+        api.put_metadata(
+            &format!("pod-{pod}"),
+            json!({"labels": labels, "annotations": annotations, "generation": u64::from(changed),
+                "managedFields": [{"manager": "m", "fieldsV1": {"f:metadata": fields}}]}),
+        );
+    };
+    (0..PODS).for_each(|pod| put(pod, false));
+    let node = node(&api, "10m");
+    for pod in 0..PODS {
+        append(&node.container(&format!("pod-{pod}"), &format!("c-{pod}")).join("0.log"), record(0, "a line"));
+    }
+    let program = node.start();
+    let peak = program.peak_anonymous_mib_until("all lines", || node.receiver.counts().entries == PODS as u64);
+    assert!(peak < MEMORY_MIB, "{peak} MiB\n{}", program.log());
+    for pod in [0, 1, PODS - 1] {
+        assert_eq!(apps(&node, &format!("c-{pod}")), only(&format!("app-{pod}")));
+    }
+    // Now by the watch.
+    (0..PODS).for_each(|pod| put(pod, true));
+    api.put_app("new", "last");
+    append(&node.container("new", "new").join("0.log"), record(1, "after all of them"));
+    let peak = program.peak_anonymous_mib_until("the new pod", || texts(&node, "new").len() == 1);
+    assert!(peak < MEMORY_MIB, "{peak} MiB\n{}", program.log());
+    node.assert_no_violations();
+}
+
+#[test]
+fn a_watch_that_breaks_off_goes_on_where_it_was_and_a_list_that_breaks_off_is_asked_for_again() {
+    let api = PodsApi::start();
+    api.put_app("old", "a");
+    api.break_off_next_list();
+    let node = node(&api, "10m");
+    append(&node.container("old", "old").join("0.log"), record(0, "a line"));
+    let program = node.start();
+    node.wait_until(&program, "the line", |counts| counts.entries == 1);
+    assert_eq!(apps(&node, "old"), only("a"));
+    wait_for_pods(&program, 1.0);
+    let errors = program.metric("pilcrow_kubernetes_errors_total", &[]);
+    assert_eq!(errors, 1.0, "{}", program.log());
+    // So long that it is no watch that ends at once.
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    api.break_off_watches();
+    api.put_app("new", "b");
+    append(&node.container("new", "new").join("0.log"), record(0, "a line"));
+    node.wait_until(&program, "the new pod's line", |counts| counts.entries == 2);
+    assert_eq!(apps(&node, "new"), only("b"));
+    assert_eq!(program.metric("pilcrow_kubernetes_errors_total", &[]), errors, "{}", program.log());
 }

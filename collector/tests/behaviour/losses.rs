@@ -133,3 +133,31 @@ fn a_raw_line_that_is_sent_again_after_a_kill_has_the_same_time() {
     }
     node.assert_no_violations();
 }
+
+#[test]
+fn raw_lines_of_an_archive_that_are_sent_again_after_a_kill_have_the_same_time() {
+    const LINES: usize = 4000;
+    let slow = Options { answer_after: Duration::from_millis(100), ..Options::default() };
+    let mut node = Node::with_receiver(slow);
+    node.checkpoint_interval = "100ms";
+    // Many batches, so that positions in the middle are saved.
+    node.batch = "{age: 50ms, bytes: 8KiB}";
+    let live = node.container("web", "packed").join("0.log");
+    let line = |n: usize| format!("raw {n}");
+    append(&live, record(5, "a record") + &(0..LINES).map(|n| line(n) + "\n").collect::<String>());
+    let rotated = live.with_file_name("0.log.20260102-000001");
+    fs::rename(&live, &rotated).unwrap();
+    crate::program::compress(&rotated);
+    append(&live, record(6, "the live file"));
+    let program = node.start();
+    node.wait_until(&program, "a part", |counts| counts.entries > 1000);
+    settles(Duration::from_millis(300), || false);
+    program.kill();
+    assert!(node.receiver.counts().entries < LINES as u64, "nothing is left to be sent again");
+    let program = node.start();
+    wait_for_text(&node, "packed", "the live file");
+    wait_for_text(&node, "packed", &line(LINES - 1));
+    let texts = texts(&node, "packed");
+    assert_eq!(texts.len(), LINES + 2, "to Loki a repetition is another line\n{}", program.log());
+    node.assert_no_violations();
+}

@@ -33,6 +33,9 @@ struct State {
     is_down: bool,
     /// Every request gets this status.
     refusal: Option<u16>,
+    breaks_list: bool,
+    /// Watches that began before this many had been broken off end.
+    broken_watches: usize,
 }
 
 impl PodsApi {
@@ -69,6 +72,16 @@ impl PodsApi {
 
     pub fn refuse(&self, status: u16) {
         self.state.lock().unwrap().refusal = Some(status);
+    }
+
+    /// The next list ends in the middle.
+    pub fn break_off_next_list(&self) {
+        self.state.lock().unwrap().breaks_list = true;
+    }
+
+    /// The watches that there are end in the middle of an event.
+    pub fn break_off_watches(&self) {
+        self.state.lock().unwrap().broken_watches += 1;
     }
 
     /// Makes a pod, or changes it.
@@ -140,7 +153,16 @@ fn answer(stream: TcpStream, state: &Mutex<State>) -> io::Result<()> {
         None if !is_asked_well => fail(&stream, 400, target),
         None if target.contains("watch=true") => watch(&stream, target, state),
         None if !target.contains("resourceVersion=0") => fail(&stream, 400, target),
-        None => respond(&stream, 200, &state.lock().unwrap().list()),
+        None => {
+            let (list, breaks) = {
+                let mut state = state.lock().unwrap();
+                (state.list(), std::mem::take(&mut state.breaks_list))
+            };
+            match breaks {
+                true => break_off(&stream, &list),
+                false => respond(&stream, 200, &list),
+            }
+        }
     }
 }
 
@@ -159,16 +181,26 @@ fn respond(mut stream: &TcpStream, status: u16, body: &Value) -> io::Result<()> 
     )
 }
 
+fn break_off(mut stream: &TcpStream, body: &Value) -> io::Result<()> {
+    let body = body.to_string();
+    let (length, half) = (body.len(), &body[..body.len() / 2]);
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{half}")
+}
+
 /// Sends what happened since the version that is asked for, then what happens, until the API is down.
 fn watch(mut stream: &TcpStream, target: &str, state: &Mutex<State>) -> io::Result<()> {
     let version = target.split(['?', '&']).find_map(|pair| pair.strip_prefix("resourceVersion=")).unwrap();
     let mut sent: usize = version.parse().unwrap();
     write!(stream, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let broken_before = state.lock().unwrap().broken_watches;
     loop {
         let events = {
             let state = state.lock().unwrap();
             if state.is_down {
                 return Ok(());
+            }
+            if state.broken_watches > broken_before {
+                return write!(stream, "400\r\n{{\"type\":\"MOD");
             }
             state.events[sent..].to_vec()
         };

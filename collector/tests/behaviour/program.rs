@@ -24,6 +24,8 @@ pub struct Node {
     pub extra_config: String,
     /// Keys to be added to the section `loki`, each on a line of its own and indented by two blanks.
     pub extra_loki: String,
+    /// `loki.batch`.
+    pub batch: &'static str,
     /// What the configuration file says of Kubernetes.
     pub kubernetes: String,
     /// A shell command that is run before the program and takes from it what it then lacks, such as `ulimit -n 1024`.
@@ -53,6 +55,7 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             extra_loki: String::new(),
+            batch: "{age: 50ms}",
             kubernetes: "{enabled: false}".into(),
             before: "true".into(),
             checkpoint_interval: "100ms",
@@ -117,10 +120,11 @@ impl Node {
     fn write_config(&self) -> (PathBuf, SocketAddr) {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
-            "loki:\n  url: {}\n  batch: {{age: 50ms}}\n  backoff: {{min: 10ms, max: 100ms}}\n{}\n\
+            "loki:\n  url: {}\n  batch: {}\n  backoff: {{min: 10ms, max: 100ms}}\n{}\n\
              labels: {{cluster: test}}\npaths: {{{}: {}, state: {}}}\nkubernetes: {}\n\
              checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{}:{}\"{}}}\n{}\n",
             self.receiver.url(),
+            self.batch,
             self.extra_loki,
             if self.has_docker { "docker" } else { "pods" },
             if self.has_docker { self.containers() } else { self.pods() }.display(),

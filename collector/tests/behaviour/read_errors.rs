@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -333,4 +333,38 @@ fn small_archives_that_are_damaged_are_sent_as_far_as_they_go_counted_and_report
     let damaged = || program.metric("pilcrow_malformed_lines_total", &["reason=\"gzip_damaged\""]);
     assert!(settles(Duration::from_secs(5), || damaged() == 4.0), "{}\n{}", damaged(), program.log());
     assert!(!program.log().contains("Some("), "{}", program.log());
+}
+
+#[test]
+fn an_archive_that_is_damaged_in_the_middle_is_sent_up_to_there_and_what_is_behind_is_counted() {
+    // Other damage gives other text, and is only found at the end.
+    let is_found_at_once = |bytes: &[u8]| {
+        let unpacked = flate2::read::MultiGzDecoder::new(bytes).read_to_end(&mut Vec::new());
+        unpacked.is_err_and(|error| error.to_string() == "corrupt deflate stream")
+    };
+    let node = with_damaged_archive(|bytes| {
+        let whole = bytes.clone();
+        let places = (0..whole.len() / 4).flat_map(|at| [(at, 0_u8), (at, 0x55), (at, 0xff)]);
+        for (at, with) in places {
+            bytes.clone_from(&whole);
+            let middle = whole.len() / 2 + at;
+            bytes[middle..middle + 16].fill(with);
+            if is_found_at_once(bytes) {
+                return;
+            }
+        }
+        panic!("no damage is found at once");
+    });
+    let program = node.start();
+    wait_for("the live file", || texts(&node, "damaged").contains(&"line 2019".into()).then_some(()));
+    let lost = || program.metric("pilcrow_abandoned_bytes_total", &[]);
+    assert!(settles(Duration::from_secs(5), || lost() > 0.0), "not counted\n{}", program.log());
+    let told =
+        |line: &str| line.contains("20260102-000001.gz") && line.contains("damaged") && line.contains("lost_bytes");
+    assert!(program.log().lines().any(told), "{}", program.log());
+    // Bytes and not lines, as what comes out just before the damage may be altered.
+    let sent: usize = texts(&node, "damaged").iter().map(|text| record(0, text).len()).sum();
+    let written: usize = (0..2020).map(|n| record(0, &format!("line {n}")).len()).sum();
+    let missing = written.abs_diff(sent + lost() as usize);
+    assert!(missing < 4096, "of {written} bytes {sent} were sent and {} counted as lost", lost());
 }

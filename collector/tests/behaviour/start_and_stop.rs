@@ -159,3 +159,41 @@ fn ready_ends_while_lines_wait_and_nothing_is_acknowledged() {
     node.receiver.set_down(false);
     wait_for("readiness", || program.get("/ready").filter(|(status, _)| *status == 200));
 }
+
+#[test]
+fn signals_that_ask_for_nothing_end_nothing_and_one_line_says_what_to_do() {
+    use rustix::process::Signal;
+    let node = Node::new();
+    let live = node.container("web", "goes-on").join("0.log");
+    append(&live, record(0, "first"));
+    let program = node.start();
+    node.wait_until(&program, "the first line", |counts| counts.entries == 1);
+    for (signal, name) in [(Signal::HUP, "SIGHUP"), (Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
+        program.signal(signal);
+        let line = format!("{name} is ignored: the configuration is read at the start only, so restart Pilcrow");
+        wait_for("the line", || program.log().contains(&line).then_some(()));
+    }
+    append(&live, record(1, "second"));
+    node.wait_until(&program, "the second line", |counts| counts.entries == 2);
+}
+
+#[test]
+fn each_signal_that_asks_to_end_sends_what_was_read_first() {
+    use rustix::process::Signal;
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT"), (Signal::QUIT, "SIGQUIT")] {
+        let node = Node::new();
+        let live = node.container("web", "last").join("0.log");
+        append(&live, record(0, "first"));
+        let program = node.start();
+        node.wait_until(&program, "the first line", |counts| counts.entries == 1);
+        node.receiver.set_down(true);
+        append(&live, record(1, "last"));
+        wait_for("the line to be read", || (program.metric("pilcrow_parsed_lines_total", &[]) == 2.0).then_some(()));
+        program.signal(signal);
+        let line = format!("{name}: sending what was read, then exiting");
+        wait_for("the signal", || program.log().contains(&line).then_some(()));
+        node.receiver.set_down(false);
+        assert!(program.end().success(), "{name}: {}", program.log());
+        assert_eq!(texts(&node, "last"), ["first", "last"], "{name}");
+    }
+}

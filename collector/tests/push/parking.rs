@@ -143,3 +143,23 @@ fn a_line_that_breaks_each_connection_is_parked_alone_where_a_probe_gets_through
         running.finish().await;
     });
 }
+
+#[test]
+fn a_connection_that_breaks_with_each_request_of_a_stream_is_not_called_a_refusal() {
+    block_on(async {
+        let log = Log::collect();
+        let has_first = |seen: &Seen| seen.lines().iter().any(|line| line.0 == labels(1));
+        let loki = Receiver::start(move |_, seen| if has_first(seen) { Reply::Close } else { Reply::ok() }).await;
+        let running = Running::start(&config(&loki.url()));
+        for generation in 1..=20 {
+            running.send(batch(generation, &[(1, "breaks"), (2, "passes")]));
+            let _ended = running.next_end().await;
+        }
+        assert_eq!(running.metrics.parked_channels.get(), 1);
+        let told = "other requests get through, but not those with the stream {container=\"1\"} (connection): the connection to \
+                    Loki broke";
+        assert_eq!(log.count(told), 1, "{}", log.text());
+        assert_eq!(log.count("Loki refuses"), 0, "{}", log.text());
+        running.finish().await;
+    });
+}

@@ -176,6 +176,21 @@ fn https_to_a_port_without_tls_is_explained() {
 }
 
 #[test]
+fn a_port_at_which_something_else_than_http_answers_is_explained() {
+    block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2p1\r\n").await;
+            }
+        });
+        let complaint = complaint(&config(&url)).await;
+        assert!(complaint.contains("does not speak HTTP") && complaint.contains("port in loki.url"), "{complaint}");
+    });
+}
+
+#[test]
 fn a_host_name_that_does_not_exist_is_explained() {
     block_on(async {
         let complaint = complaint(&config("http://no-such-host.invalid:3100")).await;
@@ -298,6 +313,12 @@ fn a_bearer_token_is_read_again_when_its_file_changes() {
         fs::remove_file(&token).unwrap();
         running.deliver(batch(3, &[(1, "line")])).await;
         sent.push("Bearer second one");
+        // Nor does one that nobody writes to, which is not waited for.
+        rustix::fs::mknodat(rustix::fs::CWD, &token, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        running.deliver(batch(3, &[(1, "line")])).await;
+        sent.push("Bearer second one");
+        assert_eq!(log.count("it is a FIFO: name a regular file"), 1, "{}", log.text());
+        fs::remove_file(&token).unwrap();
         fs::write(&token, "the third").unwrap();
         running.deliver(batch(4, &[(1, "line")])).await;
         sent.push("Bearer the third");

@@ -1,6 +1,6 @@
 //! Hand-written pipelines, for each field of each stage. Each runs over all of the [`LINES`].
 
-use super::{FIRST_NS, Request};
+use super::{FIRST_NS, Request, real::REAL};
 
 /// Lines as they occur, and lines that are hard to read.
 pub const LINES: [&str; 44] = [
@@ -251,6 +251,9 @@ pub fn all() -> Vec<Request> {
             let given = [text, "no time", "nor this", "2023-11-14T22:13:20Z", text, "1700000000"];
             all.push(Request::new(&stages, given.map(str::as_bytes)));
         }
+    }
+    for (_, stages, lines) in REAL {
+        all.push(Request::new(stages, lines.iter().map(|line| line.as_bytes())));
     }
     let members: &[u8] = br#"{"o":{"a":1,"b":[{"x":1,"y":2}],"c":"<d>","e":null}}"#;
     all.push(Request::new("- json: {expressions: {o: }}", [members; 20]));

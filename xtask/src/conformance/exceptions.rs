@@ -2,6 +2,8 @@
 //!
 //! An exception that nothing needs any more is an error.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 use super::{
     Request,
     compare::{Difference, Field, text},
@@ -14,7 +16,7 @@ pub struct Exception {
     pub applies: fn(&Request, &Difference) -> bool,
 }
 
-static EXCEPTIONS: [Exception; 12] = [
+static EXCEPTIONS: [Exception; 13] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         applies: |request, difference| {
@@ -82,6 +84,16 @@ static EXCEPTIONS: [Exception; 12] = [
         },
     },
     Exception {
+        name: "bytes that are no UTF-8 are U+FFFD from reading on: other bytes, lengths and hashes, and labels that Promtail leaves out",
+        applies: |request, difference| {
+            let line = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?));
+            let is_of_line = line.is_some_and(|line| !is_text(&line.line));
+            let is_of_any = difference.entry.is_none() || request.stages.contains("multiline");
+            difference.field != Field::Error
+                && (is_of_line || is_of_any && !request.entries.iter().all(|line| is_text(&line.line)))
+        },
+    },
+    Exception {
         name: "YAML: unquoted y, n, on and off are texts",
         applies: |_, difference| {
             difference.field == Field::Error
@@ -107,6 +119,11 @@ static EXCEPTIONS: [Exception; 12] = [
         },
     },
 ];
+
+/// Whether the line is UTF-8.
+fn is_text(base64: &str) -> bool {
+    BASE64_STANDARD.decode(base64).is_ok_and(|line| std::str::from_utf8(&line).is_ok())
+}
 
 /// Whether this is a `logfmt` stage with two names for one key.
 fn maps_a_key_twice(stage: &str) -> bool {

@@ -16,6 +16,9 @@ enum Order {
     Lost,
 }
 
+/// One request in so many has a line that is no UTF-8.
+const INVALID_ONE_IN: usize = 20;
+
 /// Entries of a request.
 const ENTRIES: u64 = 40;
 
@@ -42,6 +45,13 @@ impl Generator {
         choices[self.below(choices.len())]
     }
 
+    /// Bytes of no character somewhere in a line.
+    fn damage(&mut self, line: &mut Vec<u8>) {
+        let bytes: [&[u8]; 4] = [b"\xff", b"\xe4\xb8", b"\xf0\x9f\x98", b"\x80\xc3"];
+        let (at, bytes) = (self.below(line.len() + 1), bytes[self.below(bytes.len())]);
+        line.splice(at..at, bytes.iter().copied());
+    }
+
     pub fn request(&mut self) -> Request {
         let mut stages = String::new();
         // Promtail does not keep the order of entries after a match, and these depend on it.
@@ -55,7 +65,11 @@ impl Generator {
             };
             stages.push_str(&format!("- {stage}\n"));
         }
-        let lines: Vec<Vec<u8>> = (0..ENTRIES).map(|_| self.line()).collect();
+        let mut lines: Vec<Vec<u8>> = (0..ENTRIES).map(|_| self.line()).collect();
+        if self.below(INVALID_ONE_IN) == 0 {
+            let line = self.below(lines.len());
+            self.damage(&mut lines[line]);
+        }
         let mut request = Request::new(&stages, lines.iter().map(Vec::as_slice));
         for entry in &mut request.entries {
             if self.below(3) == 0 {

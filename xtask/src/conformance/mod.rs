@@ -9,6 +9,7 @@ mod compare;
 mod exceptions;
 mod generate;
 mod program;
+mod real;
 
 use std::collections::BTreeMap;
 
@@ -97,6 +98,15 @@ impl Request {
         });
         Self { stages: stages.into(), entries: entries.collect() }
     }
+
+    /// The same with the lines as Pilcrow's stages get them: what is no UTF-8 was replaced when it was read.
+    fn as_read(&self) -> Self {
+        let mut read = self.clone();
+        for entry in &mut read.entries {
+            entry.line = BASE64_STANDARD.encode(compare::text(&entry.line));
+        }
+        read
+    }
 }
 
 /// The time of the first entry of each request.
@@ -177,7 +187,7 @@ impl Tally {
     fn compare(&mut self, request: &Request, promtail: &mut Program, pilcrow: &mut Program) -> anyhow::Result<()> {
         self.exceptions.resize(exceptions::all().count(), 0);
         promtail.ask(request)?;
-        pilcrow.ask(request)?;
+        pilcrow.ask(&request.as_read())?;
         let (theirs, ours) = (promtail.answer()?, pilcrow.answer()?);
         self.requests += 1;
         self.entries += request.entries.len() as u64;

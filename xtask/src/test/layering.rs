@@ -45,7 +45,7 @@ const fn rule(parts: &'static [&'static str], may_import: &'static [&'static str
 /// steps at once, such as compiling the configuration, is wiring.
 const RULES: &[Rule] = &[
     rule(&["model"], &[]),
-    rule(&["memory", "proxy", "threads"], &[]),
+    rule(&["memory", "proxy", "signals", "threads"], &[]),
     rule(&["config"], &["model"]),
     rule(&["logging"], &["config"]),
     rule(&["status"], &["model", "config"]),
@@ -67,6 +67,7 @@ const RULES: &[Rule] = &[
             "status",
             "memory",
             "proxy",
+            "signals",
             "threads",
             "logging",
             "source",
@@ -86,6 +87,7 @@ const RULES: &[Rule] = &[
             "config",
             "status",
             "memory",
+            "signals",
             "threads",
             "logging",
             "source",

@@ -17,7 +17,7 @@ use crate::{
     compiled::Compiled,
     config::{
         Compression, Config, Enabled, Kubernetes, Oversize, Paths, Rate, ReaderChoice, RefusedStreams, SignalChoice,
-        StartAt,
+        StartAt, read_named_file,
     },
 };
 
@@ -253,5 +253,5 @@ fn warnings(config: &Config) -> Vec<String> {
 }
 
 fn missing(file: &Path) -> Option<io::Error> {
-    if file.as_os_str().is_empty() { None } else { std::fs::File::open(file).err() }
+    if file.as_os_str().is_empty() { None } else { read_named_file(file).err() }
 }

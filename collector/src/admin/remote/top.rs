@@ -230,7 +230,7 @@ mod tests {
             pod: pod.into(),
             container: "web".into(),
             state,
-            reason: if state == UnitState::Parked { "Loki refuses it".into() } else { String::new() },
+            reason: if state == UnitState::Parked { "Loki does not take it".into() } else { String::new() },
             lines: 0,
             bytes: 0,
             lines_per_s,
@@ -295,7 +295,8 @@ mod tests {
             "{shown}"
         );
         assert!(
-            !shown.contains('\x1b') && shown.contains("parked            -          -       90 B  Loki refuses it"),
+            !shown.contains('\x1b')
+                && shown.contains("parked            -          -       90 B  Loki does not take it"),
             "{shown}"
         );
     }

@@ -46,6 +46,8 @@ pub struct StepTrace {
     pub stage: usize,
     pub did: Did,
     pub changes: Vec<Change>,
+    /// Why it changed nothing, in words; empty where it did, or has nothing to say.
+    pub why: String,
 }
 
 /// How it went on after a stage.
@@ -134,7 +136,7 @@ impl Watch for Tracer {
         self.open.push(Open { trace, stage: 0, bytes: entry.line.len(), seen });
     }
 
-    fn ran(&mut self, stage: usize, entry: &Entry, step: Step) {
+    fn ran(&mut self, stage: usize, entry: &Entry, step: Step, why: &dyn Fn() -> String) {
         let Some(open) = self.open.last_mut() else { return };
         let did = match step {
             // It is run again when what it held back has gone out.
@@ -150,7 +152,9 @@ impl Watch for Tracer {
             let seen = Seen::of(entry, &self.names);
             let changes = seen.changes_since(&open.seen);
             open.seen = seen;
-            open.trace.steps.push(StepTrace { stage, did, changes });
+            let why =
+                if changes.is_empty() && matches!(did, Did::GoOn | Did::PassOver) { why() } else { String::new() };
+            open.trace.steps.push(StepTrace { stage, did, changes, why });
         }
     }
 

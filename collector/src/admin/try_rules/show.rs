@@ -119,16 +119,19 @@ impl<'t, W: Write> Text<'t, W> {
     }
 
     fn steps(&mut self, rules: &Rules<'_>, steps: &[StepTrace]) -> anyhow::Result<()> {
-        for StepTrace { stage, did, changes } in steps {
+        for StepTrace { stage, did, changes, why } in steps {
             let place = rules.place(*stage);
             let is_match = place.ends_with(".match");
             let mut all = sentences(changes);
+            let because = |what: &str| if why.is_empty() { what.into() } else { format!("{what}: {why}") };
             match did {
-                Did::PassOver => all.push("does not match".into()),
+                Did::PassOver => all.push(because("does not match")),
+                // Whose action is drop.
+                Did::GoOn if is_match && !why.is_empty() => all.push(because("does not match")),
                 Did::Drop => all.push("drops it".into()),
                 Did::Hold => all.push("waits for what follows".into()),
                 Did::GoOn if is_match => all.insert(0, "matches".into()),
-                Did::GoOn if all.is_empty() => all.push("no change".into()),
+                Did::GoOn if all.is_empty() => all.push(because("no change")),
                 Did::GoOn => {}
             }
             let text = self.paint.text(Kind::Aside, &format!("{place}: {}", all.join("; ")));

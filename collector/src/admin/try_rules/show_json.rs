@@ -140,6 +140,9 @@ fn step(rules: &Rules<'_>, step: &StepTrace) -> Value {
             }
         }
     }
+    if !step.why.is_empty() {
+        object["why"] = step.why.as_str().into();
+    }
     object
 }
 

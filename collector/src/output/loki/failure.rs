@@ -59,6 +59,10 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
         let advice = "check that the proxy may connect to the host of loki.url, or add the host to NO_PROXY";
         return obstacle("the proxy refuses to connect to Loki", String::new(), Some(advice), Pace::Soon);
     }
+    if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+        let advice = "is the port in loki.url right, and is it https:// where Loki wants TLS?";
+        return obstacle("what answers at Loki's address does not speak HTTP", detail, Some(advice), Pace::Soon);
+    }
     match find::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => {
             let advice = "is Loki running, and is the port in loki.url right?";
@@ -66,6 +70,10 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
         }
         Some(io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable) => {
             obstacle("Loki's host cannot be reached", detail, None, Pace::Soon)
+        }
+        Some(io::ErrorKind::TimedOut) => {
+            let advice = "does a firewall or a network policy drop packets, and is the address in loki.url right?";
+            obstacle("the connection to Loki timed out", String::new(), Some(advice), Pace::Soon)
         }
         _ => obstacle("the connection to Loki broke", detail, None, Pace::Soon),
     }

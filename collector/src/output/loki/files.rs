@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::config::read_named_file;
+
 /// Tells one version of a file from the next: device, inode, size, time of change in seconds and nanoseconds.
 type Version = Option<(u64, u64, u64, i64, i64)>;
 
@@ -47,7 +49,8 @@ impl WatchedFiles {
 /// # Errors
 /// Names `key` of the configuration and the file, never its content.
 pub(super) fn read_secret(key: &str, path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).with_context(|| format!("{key}: cannot read {}", path.display()))?;
+    let unreadable = || format!("{key}: cannot read {}", path.display());
+    let text = String::from_utf8(read_named_file(path).with_context(unreadable)?).with_context(unreadable)?;
     let secret = text.trim_end_matches(['\r', '\n']);
     anyhow::ensure!(!secret.is_empty(), "{key}: {} is empty", path.display());
     Ok(secret.to_owned())

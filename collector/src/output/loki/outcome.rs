@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::{
     answer::{Obstacle, Pace, Place, StreamLimit, StreamRefusal, Unknown, Verdict, first_line},
     backoff::Backoff,
-    parking::told,
+    parking::{reason_of, told},
     pieces::{Piece, Share, Tries},
     refusal::Refusal,
     schedule::{InFlight, Schedule},
@@ -347,8 +347,8 @@ impl Schedule {
             return true;
         }
         match (self.streams[stream].dropping, obstacle.pace) {
-            (false, _) => self.park(index, piece, "unavailable", &told(obstacle), now),
-            (true, Pace::Soon) => self.give_up(index, &piece.part, "unavailable", &told(obstacle)),
+            (false, _) => self.park_failing(index, piece, obstacle, now),
+            (true, Pace::Soon) => self.give_up(index, &piece.part, reason_of(obstacle), &told(obstacle)),
             (true, _) => return false,
         }
         true

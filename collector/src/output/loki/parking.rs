@@ -13,7 +13,7 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
-    answer::{Obstacle, StreamLimit, Verdict, first_line},
+    answer::{Obstacle, Place, StreamLimit, Verdict, first_line},
     backoff::Backoff,
     outcome::LARGE_LINE_BYTES,
     pieces::Piece,
@@ -63,6 +63,15 @@ enum Cause {
     },
     /// It waits for its rate.
     Rate,
+}
+
+/// Why streams are parked.
+#[derive(Clone, Copy)]
+struct Why<'a> {
+    /// Ahead of the stream's name in the log.
+    told: &'static str,
+    reason: &'static str,
+    text: &'a str,
 }
 
 /// One entry to be sent alone.
@@ -116,6 +125,22 @@ impl Parking {
 impl Schedule {
     /// Loki refuses the streams of a piece, again and again. Their channels are parked.
     pub(super) fn park(&mut self, index: usize, piece: &Piece, reason: &'static str, text: &str, now: Instant) {
+        self.park_streams(index, piece, &Why { told: "Loki refuses the stream", reason, text }, now);
+    }
+
+    /// Requests with the streams of a piece fail, again and again, while others pass. Their channels are parked.
+    pub(super) fn park_failing(&mut self, index: usize, piece: &Piece, obstacle: &Obstacle, now: Instant) {
+        let what = match obstacle.place {
+            Place::Answer => "Loki refuses the stream",
+            // Nobody refused anything.
+            Place::Connection | Place::Timeout { .. } => "other requests get through, but not those with the stream",
+        };
+        let why = Why { told: what, reason: reason_of(obstacle), text: &told(obstacle) };
+        self.park_streams(index, piece, &why, now);
+    }
+
+    fn park_streams(&mut self, index: usize, piece: &Piece, why: &Why<'_>, now: Instant) {
+        let Why { told, reason, text } = *why;
         let live = &mut self.batches[index];
         let batch = Arc::clone(&live.batch);
         let slots = batch.slots_of(&piece.part);
@@ -136,7 +161,7 @@ impl Schedule {
                     streams => format!(" and {} others of its request", streams - 1),
                 };
                 warn!(
-                    "Loki refuses the stream {}{others} ({reason}): {text}. The lines stay on the disk, and one is retried from \
+                    "{told} {}{others} ({reason}): {text}. The lines stay on the disk, and one is retried from \
                      time to time; other streams go on",
                     self.streams[share.stream].key
                 );
@@ -238,7 +263,7 @@ impl Schedule {
         for stream in dropping {
             let (key, after) = (&self.streams[stream].key, HumanDuration(drop_after.unwrap_or_default()));
             warn!(
-                "Loki has refused the stream {key} for {after} (loki.refused_streams): what it refuses of it from now on is \
+                "the stream {key} has not got through to Loki for {after} (loki.refused_streams): what fails of it from now on is \
                  dropped and counted in pilcrow_dropped_lines_total"
             );
             self.streams[stream].dropping = true;
@@ -311,6 +336,15 @@ impl Schedule {
     fn trial_backoff(&self) -> Backoff {
         let config::Backoff { min, max } = &self.settings.backoff;
         Backoff::new(&config::Backoff { min: *min, max: HumanDuration(max.0.min(TRIAL_EVERY_MAX)) })
+    }
+}
+
+/// Why a request is given up or its streams are parked that failed while others passed, as metrics have it.
+pub(super) fn reason_of(obstacle: &Obstacle) -> &'static str {
+    match obstacle.place {
+        Place::Answer => "unavailable",
+        Place::Connection => "connection",
+        Place::Timeout { .. } => "timeout",
     }
 }
 

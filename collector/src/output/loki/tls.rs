@@ -16,7 +16,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::config;
+use crate::config::{self, read_named_file};
 
 /// Reads the files of `loki.tls`. The certificate authorities of `ca_file` take the place of the system's, which need
 /// not exist then.
@@ -43,7 +43,9 @@ pub(super) fn client_config(tls: &config::Tls) -> Result<ClientConfig> {
         (true, true) => Ok(builder.with_no_client_auth()),
         (false, false) => {
             let chain = certificates("loki.tls.cert_file", &tls.cert_file)?;
-            let key = PrivateKeyDer::from_pem_file(&tls.key_file)
+            let key = read_named_file(&tls.key_file)
+                .with_context(|| format!("loki.tls.key_file: cannot read {}", tls.key_file.display()))?;
+            let key = PrivateKeyDer::from_pem_slice(&key)
                 .with_context(|| format!("loki.tls.key_file: no private key in {}", tls.key_file.display()))?;
             builder.with_client_auth_cert(chain, key).with_context(|| {
                 format!(
@@ -142,9 +144,10 @@ impl ServerCertVerifier for Pinned {
 }
 
 fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let certificates = CertificateDer::pem_file_iter(file)
-        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
-        .with_context(|| format!("{key}: cannot read certificates from {}", file.display()))?;
+    let unreadable = || format!("{key}: cannot read certificates from {}", file.display());
+    let text = read_named_file(file).with_context(unreadable)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    let certificates = certificates.with_context(unreadable)?;
     ensure!(!certificates.is_empty(), "{key}: no certificate in {}; it must be a PEM file", file.display());
     Ok(certificates)
 }

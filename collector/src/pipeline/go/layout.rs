@@ -39,6 +39,64 @@ pub enum Part {
     Fraction9,
 }
 
+impl Part {
+    /// Whether it is of the date, and not of the time of day or the zone.
+    pub(super) fn is_of_date(self) -> bool {
+        use Part::*;
+        matches!(
+            self,
+            LongMonth
+                | Month
+                | NumMonth
+                | ZeroMonth
+                | LongWeekDay
+                | WeekDay
+                | Day
+                | UnderDay
+                | ZeroDay
+                | UnderYearDay
+                | ZeroYearDay
+                | LongYear
+                | Year
+        )
+    }
+}
+
+/// A layout, cut once for all texts.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(super) elements: Vec<Element>,
+    /// The text after the last part.
+    pub(super) tail: Box<str>,
+}
+
+/// A part of a layout with what stands before it.
+#[derive(Clone, Debug)]
+pub(super) struct Element {
+    pub before: Box<str>,
+    pub part: Part,
+    /// The next part is a fraction of a second.
+    pub precedes_fraction: bool,
+}
+
+impl Layout {
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        let (mut elements, mut rest) = (Vec::new(), text);
+        while let Some((before, part, after)) = next(rest) {
+            let precedes_fraction = matches!(next(after), Some((_, Part::Fraction0(_) | Part::Fraction9, _)));
+            elements.push(Element { before: before.into(), part, precedes_fraction });
+            rest = after;
+        }
+        Self { elements, tail: rest.into() }
+    }
+
+    /// Its parts, in their order.
+    pub fn parts(&self) -> impl Iterator<Item = Part> {
+        self.elements.iter().map(|element| element.part)
+    }
+}
+
 /// How a numeric zone is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZoneShape {
@@ -55,7 +113,7 @@ pub enum ZoneShape {
 }
 
 /// The first part of a layout: the text before it, the part, the layout after it.
-pub fn next(layout: &str) -> Option<(&str, Part, &str)> {
+fn next(layout: &str) -> Option<(&str, Part, &str)> {
     // Bytes: a part begins and ends with ASCII, and so between characters.
     (0..layout.len()).find_map(|i| {
         let (part, bytes) = part_at(layout.as_bytes(), i)?;

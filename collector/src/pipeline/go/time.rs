@@ -4,7 +4,8 @@
 //! 64 bits of nanoseconds.
 
 use super::{
-    layout::{self, Part, ZoneShape},
+    calendar::{days_in, days_since_1970, of_year_day},
+    layout::{Element, Layout, Part, ZoneShape},
     zone::Zone,
 };
 
@@ -40,36 +41,34 @@ enum Offset<'a> {
 }
 
 /// Reads a time. `zone` is that of texts without one; `add_years` is added to the year.
-pub fn parse(layout: &str, text: &str, zone: &Zone, add_years: impl Fn(i64, i64) -> Option<i64>) -> Option<Parsed> {
-    let (mut fields, mut offset, mut layout, mut text) = (Fields::default(), Offset::None, layout, text);
-    while let Some((before, part, after)) = layout::next(layout) {
+pub fn parse(layout: &Layout, text: &str, zone: &Zone, add_years: impl Fn(i64, i64) -> Option<i64>) -> Option<Parsed> {
+    let (mut fields, mut offset, mut text) = (Fields::default(), Offset::None, text);
+    for Element { before, part, precedes_fraction } in &layout.elements {
         text = skip(text, before)?;
-        layout = after;
-        text = match part {
+        text = match *part {
             Part::ZoneName => zone_name(text, &mut offset)?,
             Part::Zone { z: true, .. } if text.starts_with('Z') => {
                 offset = Offset::Seconds(0);
                 &text[1..]
             }
             Part::Zone { shape, .. } => numeric_zone(text, shape, &mut offset)?,
-            _ => fields.read(part, text, after)?,
+            part if part.is_of_date() => fields.read_date(part, text)?,
+            part => fields.read_clock(part, text, *precedes_fraction)?,
         };
     }
-    if !skip(text, layout)?.is_empty() {
+    if !skip(text, &layout.tail)?.is_empty() {
         return None;
     }
     fields.finish(&offset, zone, add_years)
 }
 
 impl Fields {
-    fn read<'a>(&mut self, part: Part, text: &'a str, layout_after: &str) -> Option<&'a str> {
-        let within =
-            |(value, rest): (i64, &'a str), from: i64, to: i64| (from <= value && value <= to).then_some((value, rest));
+    /// Takes a part of the date from the text and returns what follows.
+    fn read_date<'a>(&mut self, part: Part, text: &'a str) -> Option<&'a str> {
         let rest;
         match part {
             Part::Year => {
-                let digits = text.get(..2)?;
-                let year: i64 = signed(digits)?;
+                let year: i64 = signed(text.get(..2)?)?;
                 self.year = if year >= 69 { 1900 + year } else { 2000 + year };
                 rest = &text[2..];
             }
@@ -97,20 +96,19 @@ impl Fields {
                 self.day = Some(day);
                 rest = tail;
             }
-            Part::UnderYearDay | Part::ZeroYearDay => {
-                let mut text = text;
-                for _ in 0..2 {
-                    if part == Part::UnderYearDay {
-                        text = text.strip_prefix(' ').unwrap_or(text);
-                    }
-                }
-                let digits = text.bytes().take(3).take_while(u8::is_ascii_digit).count();
-                if digits == 0 || part == Part::ZeroYearDay && digits != 3 {
-                    return None;
-                }
-                self.year_day = Some(text[..digits].parse().ok()?);
-                rest = &text[digits..];
+            _ => {
+                let (day, tail) = year_day(text, part == Part::ZeroYearDay)?;
+                self.year_day = Some(day);
+                rest = tail;
             }
+        }
+        Some(rest)
+    }
+
+    /// The same of the time of day.
+    fn read_clock<'a>(&mut self, part: Part, text: &'a str, precedes_fraction: bool) -> Option<&'a str> {
+        let rest;
+        match part {
             Part::Hour => (self.hour, rest) = within(number(text, false)?, 0, 23)?,
             Part::Hour12 | Part::ZeroHour12 => {
                 (self.hour, rest) = within(number(text, part == Part::ZeroHour12)?, 0, 12)?;
@@ -122,15 +120,7 @@ impl Fields {
                 let tail;
                 (self.second, tail) = within(number(text, part == Part::ZeroSecond)?, 0, 59)?;
                 // A fraction is taken even if the layout has none.
-                let next_is_fraction =
-                    matches!(layout::next(layout_after), Some((_, Part::Fraction0(_) | Part::Fraction9, _)));
-                rest = match fraction_digits(tail) {
-                    Some(digits) if !next_is_fraction => {
-                        self.nanoseconds = nanoseconds(&tail[1..1 + digits])?;
-                        &tail[1 + digits..]
-                    }
-                    _ => tail,
-                };
+                rest = if precedes_fraction { tail } else { self.read_fraction(tail)? };
             }
             Part::UpperPm | Part::LowerPm => {
                 let upper = part == Part::UpperPm;
@@ -146,18 +136,16 @@ impl Fields {
                 self.nanoseconds = nanoseconds(&written[1..])?;
                 rest = &text[1 + digits..];
             }
-            Part::Fraction9 => {
-                rest = match fraction_digits(text) {
-                    Some(digits) => {
-                        self.nanoseconds = nanoseconds(&text[1..1 + digits])?;
-                        &text[1 + digits..]
-                    }
-                    None => text,
-                };
-            }
-            Part::ZoneName | Part::Zone { .. } => return None,
+            _ => rest = self.read_fraction(text)?,
         }
         Some(rest)
+    }
+
+    /// Takes a point or comma with digits, if there are any.
+    fn read_fraction<'a>(&mut self, text: &'a str) -> Option<&'a str> {
+        let Some(digits) = fraction_digits(text) else { return Some(text) };
+        self.nanoseconds = nanoseconds(&text[1..=digits])?;
+        Some(&text[1 + digits..])
     }
 
     fn finish(
@@ -227,10 +215,30 @@ fn name<'a>(text: &'a str, names: &[&str], short: bool) -> Option<(i64, &'a str)
     })
 }
 
+/// The value, where it is not out of range.
+fn within((value, rest): (i64, &str), from: i64, to: i64) -> Option<(i64, &str)> {
+    (from <= value && value <= to).then_some((value, rest))
+}
+
 /// One or two digits; `two`: no fewer.
 fn number(text: &str, two: bool) -> Option<(i64, &str)> {
-    let digits = text.bytes().take(2).take_while(u8::is_ascii_digit).count();
-    if digits == 0 || two && digits == 1 {
+    let digit = |at: usize| text.as_bytes().get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10);
+    match (digit(0)?, digit(1)) {
+        (tens, Some(ones)) => Some((i64::from(tens * 10 + ones), &text[2..])),
+        (ones, None) if !two => Some((i64::from(ones), &text[1..])),
+        _ => None,
+    }
+}
+
+/// Up to three digits, and in place of the first ones blanks; `three`: just three.
+fn year_day(mut text: &str, three: bool) -> Option<(i64, &str)> {
+    for _ in 0..2 {
+        if !three {
+            text = text.strip_prefix(' ').unwrap_or(text);
+        }
+    }
+    let digits = text.bytes().take(3).take_while(u8::is_ascii_digit).count();
+    if digits == 0 || three && digits != 3 {
         return None;
     }
     Some((text[..digits].parse().ok()?, &text[digits..]))
@@ -253,16 +261,22 @@ fn fraction_digits(text: &str) -> Option<usize> {
 
 /// A fraction of a second by its digits; what is finer than a nanosecond is cut.
 fn nanoseconds(digits: &str) -> Option<i64> {
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+    let (mut value, mut unit) = (0, 100_000_000);
+    for byte in digits.bytes() {
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        value += i64::from(byte - b'0') * unit;
+        unit /= 10;
     }
-    let digits = &digits[..digits.len().min(9)];
-    let number: i64 = digits.parse().ok()?;
-    Some(number * 10_i64.pow(9 - u32::try_from(digits.len()).ok()?))
+    Some(value)
 }
 
 /// Passes the layout's own text, any number of blanks being as good as any other.
 fn skip<'a>(mut text: &'a str, mut layout: &str) -> Option<&'a str> {
+    if !layout.as_bytes().contains(&b' ') {
+        return text.strip_prefix(layout);
+    }
     while let Some(first) = layout.bytes().next() {
         if first == b' ' {
             if !text.is_empty() && !text.starts_with(' ') {
@@ -342,60 +356,12 @@ fn numeric_zone<'a>(text: &'a str, shape: ZoneShape, offset: &mut Offset<'a>) ->
     Some(&text[bytes..])
 }
 
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn days_in(month: i64, year: i64) -> i64 {
-    match month {
-        2 if is_leap(year) => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-fn of_year_day(year: i64, mut day: i64) -> Option<(i64, i64)> {
-    let days = if is_leap(year) { 366 } else { 365 };
-    if day < 1 || day > days {
-        return None;
-    }
-    let mut month = 1;
-    while day > days_in(month, year) {
-        day -= days_in(month, year);
-        month += 1;
-    }
-    Some((month, day))
-}
-
-/// Days from 1970-01-01; a day beyond its month's end runs over into the next one.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    // Years that begin in March, so that the leap day is the last one.
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// The year and the month of a day, in UTC.
-pub fn year_and_month(days: i64) -> (i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year_of_era + i64::from(month <= 2), month)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn at(layout: &str, text: &str) -> Option<i64> {
-        parse(layout, text, &Zone::utc(), |_, _| Some(0)).and_then(Parsed::as_nanoseconds)
+        parse(&Layout::new(layout), text, &Zone::utc(), |_, _| Some(0)).and_then(Parsed::as_nanoseconds)
     }
 
     #[test]
@@ -423,21 +389,16 @@ mod tests {
     }
 
     #[test]
-    fn a_day_has_its_year_and_month() {
-        for (year, month, day) in [(1970, 1, 1), (1999, 12, 31), (2000, 2, 29), (2024, 3, 1), (1900, 1, 31)] {
-            assert_eq!(year_and_month(days_since_1970(year, month, day)), (year, month));
-        }
-    }
-
-    #[test]
     fn a_local_time_is_in_its_zone() {
         let Some(berlin) = Zone::named("Europe/Berlin") else {
             println!("SKIPPED: this machine has no time zones");
             return;
         };
-        let parsed = parse("2006-01-02 15:04:05", "2023-07-01 12:00:00", &berlin, |_, _| Some(0)).unwrap();
+        let parsed =
+            parse(&Layout::new("2006-01-02 15:04:05"), "2023-07-01 12:00:00", &berlin, |_, _| Some(0)).unwrap();
         assert_eq!(parsed.seconds, 1_688_205_600);
-        let named = parse("2006-01-02 15:04:05 MST", "2023-07-01 12:00:00 CEST", &berlin, |_, _| Some(0)).unwrap();
+        let named = parse(&Layout::new("2006-01-02 15:04:05 MST"), "2023-07-01 12:00:00 CEST", &berlin, |_, _| Some(0))
+            .unwrap();
         assert_eq!(named.seconds, 1_688_205_600);
     }
 }

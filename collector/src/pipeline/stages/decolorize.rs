@@ -7,6 +7,7 @@ use crate::pipeline::{
     entry::Entry,
     pattern::Pattern,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,5 +39,9 @@ impl Stage for Decolorize {
             std::mem::swap(&mut entry.line, &mut self.scratch);
         }
         Step::Next
+    }
+
+    fn why(&self, _: &Unchanged<'_>) -> String {
+        "the line has no ANSI sequences".into()
     }
 }

@@ -9,6 +9,7 @@ use crate::pipeline::{
     go::size,
     pattern::Pattern,
     stage::{Context, Failed, Stage, Step},
+    unchanged::{Unchanged, quoted},
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,6 +57,8 @@ impl<'de> Deserialize<'de> for Names {
 struct Drop {
     longer_than: Option<usize>,
     older_than_ns: Option<i64>,
+    /// As it is written.
+    older_than: Option<String>,
     test: Test,
     separator: Vec<u8>,
     joined: Vec<u8>,
@@ -115,7 +118,15 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
     };
     let separator = settings.separator.unwrap_or_else(|| ";".into()).into_bytes();
     let reason = compiler.reason(settings.drop_counter_reason.as_deref(), "drop_stage");
-    Ok(vec![Box::new(Drop { longer_than, older_than_ns, test, separator, joined: Vec::new(), reason })])
+    Ok(vec![Box::new(Drop {
+        longer_than,
+        older_than_ns,
+        older_than: settings.older_than,
+        test,
+        separator,
+        joined: Vec::new(),
+        reason,
+    })])
 }
 
 impl Stage for Drop {
@@ -129,9 +140,43 @@ impl Stage for Drop {
         }
         if self.holds(entry) { Step::Drop(self.reason) } else { Step::Next }
     }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        if let Some(bytes) = self.longer_than.filter(|bytes| seen.entry.line.len() <= *bytes) {
+            return format!("the line has {} bytes, not more than {bytes}", seen.entry.line.len());
+        }
+        let (slots, what) = match &self.test {
+            Test::Line(pattern) if !pattern.is_match(&seen.entry.line) => {
+                return "the expression does not match the line".into();
+            }
+            Test::None | Test::Line(_) => return self.not_older(),
+            Test::Exists(slots) => {
+                let missing = slots.iter().find(|slot| !seen.entry.extracted.contains(**slot));
+                return missing
+                    .map_or_else(|| self.not_older(), |slot| format!("{} is not extracted", seen.name(*slot)));
+            }
+            Test::Matches(slots, _) => (slots, None),
+            Test::Equals(slots, value) => (slots, Some(value)),
+        };
+        let texts: Vec<_> = slots.iter().filter_map(|slot| seen.text(*slot).ok()).collect();
+        let (joined, names) = (texts.join(&self.separator[..]), slots.iter().map(|slot| seen.name(*slot)));
+        match what {
+            _ if texts.is_empty() => seen.missing(slots.iter().copied(), ""),
+            Some(value) if joined == *value => self.not_older(),
+            Some(value) => {
+                let names: Vec<_> = names.collect();
+                format!("{} is {}, not {}", names.join(" and "), quoted(&joined), quoted(value))
+            }
+            None => format!("the expression does not match {}", quoted(&joined)),
+        }
+    }
 }
 
 impl Drop {
+    fn not_older(&self) -> String {
+        format!("the line is not older than {}", self.older_than.as_deref().unwrap_or("that"))
+    }
+
     fn holds(&mut self, entry: &mut Entry) -> bool {
         match &self.test {
             Test::None => true,

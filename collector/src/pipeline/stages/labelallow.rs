@@ -4,6 +4,7 @@ use crate::pipeline::{
     compile::Compiler,
     entry::Entry,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 struct LabelAllow(Vec<String>);
@@ -17,5 +18,9 @@ impl Stage for LabelAllow {
     fn run(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Step {
         entry.labels.retain(|name| self.0.iter().any(|allowed| allowed == name));
         Step::Next
+    }
+
+    fn why(&self, _: &Unchanged<'_>) -> String {
+        "there are no other labels".into()
     }
 }

@@ -8,6 +8,7 @@ use crate::{
         compile::Compiler,
         entry::Entry,
         stage::{Context, Failed, Stage, Step},
+        unchanged::Unchanged,
     },
 };
 
@@ -44,5 +45,9 @@ impl Stage for LabelDrop {
             entry.labels.remove(name);
         }
         Step::Next
+    }
+
+    fn why(&self, _: &Unchanged<'_>) -> String {
+        "none of these labels is there".into()
     }
 }

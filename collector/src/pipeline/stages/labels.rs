@@ -11,6 +11,7 @@ use crate::{
         entry::Entry,
         extracted::Slot,
         stage::{Context, Failed, Stage, Step},
+        unchanged::Unchanged,
     },
 };
 
@@ -99,5 +100,16 @@ impl Stage for Labels {
             }
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        const SAME: &str = "the labels have these values";
+        match self {
+            Self::Extracted(labels) => seen.missing(labels.iter().map(|(_, slot)| *slot), SAME),
+            Self::Metadata(labels) => {
+                let missing = labels.iter().find(|(_, source)| !seen.entry.metadata.contains(source));
+                missing.map_or(SAME.into(), |(_, source)| format!("there is no structured metadata {source}"))
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use crate::pipeline::{
     compile::Compiler,
     entry::Entry,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -98,6 +99,13 @@ impl Stage for Limit {
             },
         };
         if has_token { Step::Next } else { Step::Drop(self.reason) }
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        match &self.buckets {
+            Buckets::ByLabel { name, .. } if !seen.entry.labels.contains(name) => format!("there is no label {name}"),
+            _ => "the limit has room".into(),
+        }
     }
 }
 

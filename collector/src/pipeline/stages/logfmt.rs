@@ -8,8 +8,10 @@ use crate::pipeline::{
     compile::Compiler,
     entry::Entry,
     extracted::{Slot, Value},
+    go::text::lossy,
     pattern::Pattern,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -83,6 +85,16 @@ impl Stage for Logfmt {
             }
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(self.source, |_, name| {
+            let is_there = |slot: &Slot| seen.entry.extracted.contains(*slot);
+            match self.keys.iter().any(|(_, slot)| is_there(slot)) {
+                true => "the values are those that were there".into(),
+                false => format!("{name} has none of these keys"),
+            }
+        })
     }
 }
 
@@ -172,7 +184,7 @@ fn quoted_value<'a>(text: &'a [u8], value: &mut Vec<u8>) -> Option<&'a [u8]> {
             0..b' ' => return None,
             _ => {
                 let plain = rest.iter().position(|byte| *byte < b' ' || *byte == b'\\').unwrap_or(rest.len());
-                value.extend_from_slice(String::from_utf8_lossy(&rest[..plain]).as_bytes());
+                value.extend_from_slice(lossy(&rest[..plain]).as_bytes());
                 rest = &rest[plain..];
             }
         }

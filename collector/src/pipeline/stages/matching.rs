@@ -9,6 +9,7 @@ use crate::{
         entry::Entry,
         selector::Selector,
         stage::{Context, Failed, Stage, Step},
+        unchanged::Unchanged,
     },
 };
 
@@ -78,5 +79,9 @@ impl Stage for Match {
             }
             Then::StagesUpTo(end) => Step::Jump(end),
         }
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        self.selector.why_not(seen.entry).unwrap_or_default()
     }
 }

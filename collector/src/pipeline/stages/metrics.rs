@@ -20,6 +20,7 @@ use crate::{
         extracted::{Extracted, Slot, Value},
         go::{duration, number},
         stage::{Context, Failed, Stage, Step},
+        unchanged::{Unchanged, quoted},
     },
 };
 
@@ -53,6 +54,7 @@ struct Metrics {
 }
 
 struct Metric {
+    name: String,
     id: Id,
     source: Slot,
     action: Action,
@@ -124,7 +126,7 @@ fn metric(compiler: &mut Compiler<'_>, name: &str, settings: MetricSettings) -> 
     let id = known.map_or_else(|| custom.add(&full_name, &settings.description, kind, &buckets, idle_ns), Ok);
     let id = id.map_err(|message| compiler.error(name, message))?;
     let source = compiler.slot(settings.source.as_deref().unwrap_or(name));
-    Ok(Metric { id, source, action, value: config.value.map(String::into_bytes) })
+    Ok(Metric { name: full_name, id, source, action, value: config.value.map(String::into_bytes) })
 }
 
 /// As Prometheus' client for Go writes a name that scrapers of text may not take.
@@ -183,9 +185,24 @@ impl Stage for Metrics {
         }
         Step::Next
     }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        let all = self.metrics.iter().map(|metric| match metric.amount(&mut seen.entry.extracted.clone(), 0) {
+            Some(_) => format!("counts {}", metric.name),
+            None => format!("does not count {}: {}", metric.name, metric.why_not(seen)),
+        });
+        all.collect::<Vec<_>>().join("; ")
+    }
 }
 
 impl Metric {
+    fn why_not(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(Some(self.source), |text, name| match &self.value {
+            Some(value) if *value != *text => format!("{name} is {}, not {}", quoted(text), quoted(value)),
+            _ => format!("{name} is {}, which is not a number", quoted(text)),
+        })
+    }
+
     /// By how much, or to what, the metric changes; `None`: not at all.
     fn amount(&self, extracted: &mut Extracted, line_bytes: usize) -> Option<f64> {
         match self.action {

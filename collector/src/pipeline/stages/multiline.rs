@@ -15,6 +15,7 @@ use crate::pipeline::{
     entry::{Entry, Position, keep_if_small},
     pattern::Pattern,
     stage::{Channel, Context, Failed, Note, Origin, Stage, Step, Which},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -195,6 +196,10 @@ impl Stage for Multiline {
         keep_if_small(&mut block.text);
         (block.lines, block.is_due) = (0, false);
         true
+    }
+
+    fn why(&self, _: &Unchanged<'_>) -> String {
+        "no line has matched firstline yet".into()
     }
 }
 

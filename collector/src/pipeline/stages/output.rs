@@ -7,6 +7,7 @@ use crate::pipeline::{
     entry::Entry,
     extracted::Slot,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -30,5 +31,9 @@ impl Stage for Output {
             entry.line.extend_from_slice(text);
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(Some(self.0), |_, name| format!("{name} is what the line is"))
     }
 }

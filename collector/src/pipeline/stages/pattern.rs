@@ -7,6 +7,7 @@ use crate::pipeline::{
     entry::Entry,
     extracted::Slot,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,6 +112,13 @@ impl Stage for Pattern {
             }
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(self.source, |text, name| match text.starts_with(&self.begin) && !text.is_empty() {
+            true => "the values are those that were there".into(),
+            false => format!("the pattern does not match {name}"),
+        })
     }
 }
 

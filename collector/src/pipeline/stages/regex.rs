@@ -8,6 +8,7 @@ use crate::pipeline::{
     extracted::Slot,
     pattern::Pattern,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -64,12 +65,21 @@ impl Stage for Regex {
         for (i, (group, slot)) in self.groups.iter().enumerate() {
             let part = found.get(*group).map_or(&b""[..], |(begin, end)| &text[begin..end]);
             entry.extracted.set_text(*slot, part);
-            if let (Some(name), Ok(value)) = (self.labels.get(i), std::str::from_utf8(part))
+            if let Some(name) = self.labels.get(i)
+                && let Ok(value) = std::str::from_utf8(part)
                 && super::is_label_name(name)
             {
                 entry.labels.set(name, value);
             }
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(self.source, |text, name| match self.pattern.is_match(text) {
+            true if self.groups.is_empty() => "the expression has no named group".into(),
+            true => "the groups have the values that were there".into(),
+            false => format!("the expression does not match {name}"),
+        })
     }
 }

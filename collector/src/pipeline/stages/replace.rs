@@ -9,6 +9,7 @@ use crate::pipeline::{
     pattern::Pattern,
     stage::{Context, Failed, Stage, Step},
     template::{Data, Field, Template},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -25,8 +26,14 @@ struct Replace {
     template: Template,
     /// Named groups of the expression with their slots.
     names: Vec<(usize, Slot)>,
+    source_text: Vec<u8>,
+    work: Work,
+}
+
+/// What becomes of a text.
+#[derive(Default)]
+struct Work {
     result: Vec<u8>,
-    text: Vec<u8>,
     /// What each group of the first match had, and what groups with the same text became last.
     first: Vec<Option<(usize, usize)>>,
     replaced: Vec<Replaced>,
@@ -57,60 +64,60 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
     };
     let template = Template::parse(&settings.replace, &mut field);
     let template = template.map_err(|error| compiler.error("replace", error))?;
-    Ok(vec![Box::new(Replace {
-        pattern,
-        source,
-        template,
-        names,
-        result: Vec::new(),
-        text: Vec::new(),
-        first: Vec::new(),
-        replaced: Vec::new(),
-        memory: Vec::new(),
-    })])
+    let (source_text, work) = (Vec::new(), Work::default());
+    Ok(vec![Box::new(Replace { pattern, source, template, names, source_text, work })])
 }
 
 impl Stage for Replace {
     fn run(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Step {
-        self.text.clear();
-        match self.source {
-            // Lines that do not match, most of them, are not copied.
-            None if !self.pattern.is_match(&entry.line) => return Step::Next,
-            None => self.text.extend_from_slice(&entry.line),
-            Some(source) => match entry.extracted.some_text(source) {
-                Some(text) => self.text.extend_from_slice(text),
-                None => return Step::Next,
-            },
-        }
-        if !self.replace_all(entry) {
+        let Self { pattern, source, template, names, source_text, work } = self;
+        let text = match *source {
+            None => &entry.line[..],
+            Some(source) => {
+                let Some(text) = entry.extracted.some_text(source) else { return Step::Next };
+                source_text.clear();
+                source_text.extend_from_slice(text);
+                source_text
+            }
+        };
+        if !work.replace_all(text, pattern, template, entry) {
             return Step::Next;
         }
-        match self.source {
-            Some(source) => entry.extracted.set_text(source, &self.result),
-            None => std::mem::swap(&mut entry.line, &mut self.result),
+        if let Some(source) = *source {
+            entry.extracted.set_text(source, &work.result);
         }
-        for (group, slot) in &self.names {
+        for (group, slot) in names {
             // Where the group did not take part, its text is the empty one, and that may have been replaced elsewhere.
-            let text = self.first[*group].map_or(&b""[..], |(begin, end)| &self.text[begin..end]);
-            let of_same = |replaced: &&Replaced| self.text[replaced.text.0..replaced.text.1] == *text;
-            if let Some(found) = self.replaced.iter().rev().find(of_same) {
-                entry.extracted.set_text(*slot, &self.memory[found.became.0..found.became.1]);
+            let part = work.first[*group].map_or(&b""[..], |(begin, end)| &text[begin..end]);
+            if let Some(found) = work.replaced.iter().rev().find(|found| text[found.text.0..found.text.1] == *part) {
+                entry.extracted.set_text(*slot, &work.memory[found.became.0..found.became.1]);
             }
+        }
+        if source.is_none() {
+            std::mem::swap(&mut entry.line, &mut work.result);
         }
         Step::Next
     }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(self.source, |text, name| match self.pattern.is_match(text) {
+            true if self.pattern.groups() == 1 => "the expression has no group ( )".into(),
+            true => "the text is the same with the replacements".into(),
+            false => format!("the expression does not match {name}"),
+        })
+    }
 }
 
-impl Replace {
+impl Work {
     /// Writes the whole result; `false`: there is no match, or the template failed.
-    fn replace_all(&mut self, entry: &Entry) -> bool {
+    fn replace_all(&mut self, text: &[u8], pattern: &mut Pattern, template: &Template, entry: &Entry) -> bool {
         self.result.clear();
         self.replaced.clear();
         self.memory.clear();
-        let (text, mut start, mut copied) = (&self.text[..], 0, 0);
+        let (mut start, mut copied) = (0, 0);
         let (mut is_first, mut last_end) = (true, None);
         while start <= text.len() {
-            let Some(found) = self.pattern.find_at(text, start) else { break };
+            let Some(found) = pattern.find_at(text, start) else { break };
             let Some((begin, end)) = found.get(0) else { break };
             // As in Go, an empty match right after another one is none.
             let is_none = begin == end && last_end == Some(begin);
@@ -127,7 +134,7 @@ impl Replace {
             for (begin, end) in (1..found.len()).filter_map(|group| found.get(group)) {
                 let data = Data { extracted: &entry.extracted, line: &entry.line, value: Some(&text[begin..end]) };
                 let at = self.memory.len();
-                if self.template.write(&data, &mut self.memory).is_err() {
+                if template.write(&data, &mut self.memory).is_err() {
                     return false;
                 }
                 self.replaced.push(Replaced { text: (begin, end), became: (at, self.memory.len()) });

@@ -8,6 +8,7 @@ use crate::pipeline::{
     compile::Compiler,
     entry::Entry,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -36,6 +37,10 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
 impl Stage for Sampling {
     fn run(&mut self, entry: &mut Entry, _: &mut Context<'_>) -> Step {
         if chance(entry) < self.kept { Step::Next } else { Step::Drop(self.reason) }
+    }
+
+    fn why(&self, _: &Unchanged<'_>) -> String {
+        "it is in the sample".into()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::pipeline::{
     compile::Compiler,
     entry::Entry,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 /// Alloy's form of the settings, beside Promtail's plain map.
@@ -41,5 +42,9 @@ impl Stage for StaticLabels {
             entry.labels.set(name, value);
         }
         Step::Next
+    }
+
+    fn why(&self, _: &Unchanged<'_>) -> String {
+        "the labels have these values".into()
     }
 }

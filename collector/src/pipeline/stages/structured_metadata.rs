@@ -13,6 +13,7 @@ use crate::{
         extracted::Slot,
         pattern::Pattern,
         stage::{Context, Failed, Stage, Step},
+        unchanged::Unchanged,
     },
 };
 
@@ -87,6 +88,13 @@ impl Stage for StructuredMetadata {
         }
         self.by_regex(entry, context);
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        match self.items.is_empty() {
+            true => "the expression matches no name".into(),
+            false => seen.missing(self.items.iter().map(|item| item.slot), "the structured metadata has these values"),
+        }
     }
 }
 

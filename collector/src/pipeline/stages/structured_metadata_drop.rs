@@ -4,6 +4,7 @@ use crate::pipeline::{
     compile::Compiler,
     entry::Entry,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 struct StructuredMetadataDrop(Vec<String>);
@@ -19,5 +20,9 @@ impl Stage for StructuredMetadataDrop {
             entry.metadata.remove(name);
         }
         Step::Next
+    }
+
+    fn why(&self, _: &Unchanged<'_>) -> String {
+        "none of this structured metadata is there".into()
     }
 }

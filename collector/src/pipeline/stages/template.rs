@@ -8,6 +8,7 @@ use crate::pipeline::{
     extracted::Slot,
     stage::{Context, Failed, Stage, Step},
     template::{Data, Field, Template},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -55,5 +56,16 @@ impl Stage for Write {
             }
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        let (extracted, line) = (&seen.entry.extracted, &seen.entry.line[..]);
+        let (value, mut result) = (seen.text(self.source).ok(), Vec::new());
+        let name = seen.name(self.source);
+        match self.template.write(&Data { extracted, line, value: value.as_deref() }, &mut result) {
+            Err(_) => "the template uses a value that is not there".into(),
+            Ok(()) if result.is_empty() => format!("nothing is printed, and {name} is not there"),
+            Ok(()) => format!("{name} has this value"),
+        }
     }
 }

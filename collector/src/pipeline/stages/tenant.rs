@@ -9,6 +9,7 @@ use crate::{
         entry::{Entry, TENANT_LABEL},
         extracted::Slot,
         stage::{Context, Failed, Stage, Step},
+        unchanged::Unchanged,
     },
 };
 
@@ -62,5 +63,19 @@ impl Stage for Tenant {
             entry.labels.set(TENANT_LABEL, &self.scratch);
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        const SAME: &str = "it has this tenant";
+        match &self.from {
+            From::Label(label) if seen.entry.labels.get(label).is_none_or(str::is_empty) => {
+                format!("there is no label {label}")
+            }
+            From::Source(slot) => seen.of_source(Some(*slot), |text, name| match text.is_empty() {
+                true => format!("{name} is empty"),
+                false => SAME.into(),
+            }),
+            From::Label(_) | From::Value(_) => SAME.into(),
+        }
     }
 }

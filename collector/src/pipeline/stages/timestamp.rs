@@ -10,8 +10,9 @@ use crate::{
         compile::Compiler,
         entry::Entry,
         extracted::Slot,
-        go::{layout, time, zone::Zone},
+        go::{calendar, layout::Layout, time, zone::Zone},
         stage::{Context, Failed, Stage, Step},
+        unchanged::{Unchanged, quoted},
     },
 };
 
@@ -30,6 +31,8 @@ struct Settings {
 struct Timestamp {
     source: Slot,
     formats: Vec<Format>,
+    /// These as they are written.
+    written: String,
     zone: Zone,
     fudge_failures: bool,
     fudge_duplicates: bool,
@@ -38,12 +41,12 @@ struct Timestamp {
 
 enum Format {
     /// One of Go's own, which are read as UTC.
-    Named(&'static str),
+    Named(Layout),
     Unix,
     /// Nanoseconds of one.
     Units(i64),
     /// A layout, and whether it has a year.
-    Layout(String, bool),
+    Layout(Layout, bool),
 }
 
 /// Go's names for layouts.
@@ -67,33 +70,8 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
     if settings.format.is_empty() {
         return Err(compiler.error("", "format is missing"));
     }
-    let zone = match settings.location.as_deref() {
-        None => Zone::utc(),
-        Some(name) => match Zone::named(name) {
-            Some(zone) => zone,
-            None => {
-                return Err(compiler.error("location", format!("{name:?} is not a time zone such as Europe/Berlin")));
-            }
-        },
-    };
-    let fudge_failures = match settings.action_on_failure.as_deref() {
-        None => {
-            let message = "action_on_failure is skip where it is left out, and not fudge as in Promtail: \
-                           fudged times differ after a restart";
-            compiler.warn("", message);
-            false
-        }
-        Some("fudge") => {
-            let message = "fudge: lines that are read again after a restart have other times than before, so that Loki stores them twice; \
-                           skip keeps the time at which the line was written";
-            compiler.warn("action_on_failure", message);
-            true
-        }
-        Some("skip") => false,
-        Some(other) => {
-            return Err(compiler.error("action_on_failure", format!("expected fudge or skip, found {other:?}")));
-        }
-    };
+    let zone = zone(compiler, settings.location.as_deref())?;
+    let fudge_failures = fudge_failures(compiler, settings.action_on_failure.as_deref())?;
     let fudge_duplicates = match settings.action_on_duplicate_timestamp.as_deref() {
         None | Some("keep") => false,
         Some("fudge") => true,
@@ -110,10 +88,36 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
             compiler.warn(&key, why);
         }
     }
-    let formats =
-        std::iter::once(&settings.format).chain(&settings.fallback_formats).map(|text| format(text)).collect();
-    let known = Known::default();
-    Ok(vec![Box::new(Timestamp { source, formats, zone, fudge_failures, fudge_duplicates, known })])
+    let texts: Vec<String> = std::iter::once(settings.format).chain(settings.fallback_formats).collect();
+    let formats = texts.iter().map(|text| format(text)).collect();
+    let (written, known) = (texts.join(" or "), Known::default());
+    Ok(vec![Box::new(Timestamp { source, formats, written, zone, fudge_failures, fudge_duplicates, known })])
+}
+
+fn zone(compiler: &mut Compiler<'_>, location: Option<&str>) -> Result<Zone, Failed> {
+    let Some(name) = location else { return Ok(Zone::utc()) };
+    Zone::named(name)
+        .ok_or_else(|| compiler.error("location", format!("{name:?} is not a time zone such as Europe/Berlin")))
+}
+
+/// What `action_on_failure` says.
+fn fudge_failures(compiler: &mut Compiler<'_>, action: Option<&str>) -> Result<bool, Failed> {
+    match action {
+        None => {
+            let message = "action_on_failure is skip where it is left out, and not fudge as in Promtail: \
+                           fudged times differ after a restart";
+            compiler.warn("", message);
+            Ok(false)
+        }
+        Some("fudge") => {
+            let message = "fudge: lines that are read again after a restart have other times than before, so that Loki stores them twice; \
+                           skip keeps the time at which the line was written";
+            compiler.warn("action_on_failure", message);
+            Ok(true)
+        }
+        Some("skip") => Ok(false),
+        Some(other) => Err(compiler.error("action_on_failure", format!("expected fudge or skip, found {other:?}"))),
+    }
 }
 
 fn format(text: &str) -> Format {
@@ -123,8 +127,8 @@ fn format(text: &str) -> Format {
         "UnixUs" => Format::Units(1_000),
         "UnixNs" => Format::Units(1),
         _ => match NAMED.iter().find(|(name, _)| *name == text) {
-            Some((_, layout)) => Format::Named(layout),
-            None => Format::Layout(text.to_owned(), text.contains("06")),
+            Some((_, layout)) => Format::Named(Layout::new(layout)),
+            None => Format::Layout(Layout::new(text), text.contains("06")),
         },
     }
 }
@@ -132,10 +136,8 @@ fn format(text: &str) -> Format {
 /// Why no time is written so, where the layout is likely one of another language or a misspelt name.
 fn never_matches(text: &str) -> Option<String> {
     let Format::Layout(layout, _) = format(text) else { return None };
-    let mut rest = layout.as_str();
     let mut parts = Vec::new();
-    while let Some((_, part, after)) = layout::next(rest) {
-        rest = after;
+    for part in layout.parts() {
         if !parts.contains(&part) {
             parts.push(part);
         }
@@ -180,6 +182,16 @@ impl Stage for Timestamp {
         }
         Step::Next
     }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(Some(self.source), |text, name| {
+            let is_time = |text| self.formats.iter().any(|format| format.parse(text, &self.zone, 0).is_some());
+            if std::str::from_utf8(text).is_ok_and(is_time) {
+                return format!("{name} is the time that the line has");
+            }
+            format!("{name} is {}, which is not a time of format {}", quoted(text), self.written)
+        })
+    }
 }
 
 impl Format {
@@ -214,7 +226,7 @@ fn whole(text: &str) -> Option<i64> {
 /// The year of a time that is given without one: the present one, but for the turn of the year.
 fn year_of(month: i64, now_ns: i64) -> i64 {
     let days = now_ns.div_euclid(86_400_000_000_000);
-    let (year, now_month) = time::year_and_month(days);
+    let (year, now_month) = calendar::year_and_month(days);
     match (month, now_month) {
         (12, 1) => year - 1,
         (1, 12) => year + 1,

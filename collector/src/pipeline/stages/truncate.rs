@@ -8,6 +8,7 @@ use crate::pipeline::{
     extracted::{Slot, Value},
     go::size,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,6 +113,10 @@ impl Stage for Truncate {
             }
         }
         Step::Next
+    }
+
+    fn why(&self, _: &Unchanged<'_>) -> String {
+        "nothing is longer than its limit".into()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt::Write};
 use sha2::Digest;
 
 use super::{Data, Failed, Operand, Value};
-use crate::pipeline::pattern::Pattern;
+use crate::pipeline::{go::text::lossy, pattern::Pattern};
 
 /// A function with what is known when it is compiled.
 #[derive(Debug)]
@@ -71,50 +71,61 @@ const FUNCTIONS: [(&str, Name, usize, usize); 23] = [
     ("not", Name::Not, 1, 1),
 ];
 
-/// Whether there is a function of this name.
-///
-/// # Errors
-/// There is none, and the message says so.
-pub fn exists(name: &str) -> Result<(), String> {
-    let mut plain = FUNCTIONS.iter().map(|(known, ..)| *known);
-    match plain.any(|known| known == name) || matches!(name, "regexReplaceAll" | "regexReplaceAllLiteral" | "printf") {
-        true => Ok(()),
-        false => Err(not_supported(name)),
-    }
+/// A function that is known by its name; its arguments are not looked at yet.
+#[derive(Clone, Copy)]
+pub struct Named<'n> {
+    name: &'n str,
+    kind: Kind,
 }
 
-fn not_supported(name: &str) -> String {
-    format!("the function {name} is not supported in templates")
+#[derive(Clone, Copy)]
+enum Kind {
+    Plain { function: Name, least: usize, most: usize },
+    Regex { literal: bool },
+    Printf,
 }
 
 /// # Errors
-/// It is not known, or the arguments do not fit.
-pub fn find(name: &str, operands: &[Operand], piped: bool) -> Result<Function, String> {
-    let count = operands.len() + usize::from(piped);
-    let wrong_count = |least: usize| {
-        let plural = if least == 1 { "" } else { "s" };
-        Err(format!("{name} takes {least} argument{plural}, found {count}"))
-    };
-    match name {
-        "regexReplaceAll" | "regexReplaceAllLiteral" => {
-            if count != 3 {
-                return wrong_count(3);
-            }
-            let pattern = match operands.first() {
-                Some(Operand::Text(text)) => Some(Pattern::new(text)?),
-                _ => None,
-            };
-            Ok(Function::Regex { pattern, literal: name == "regexReplaceAllLiteral" })
-        }
-        "printf" => match operands.first() {
-            Some(Operand::Text(format)) => pieces(format).map(Function::Printf),
-            _ => Err("printf is supported with a string as its format only".into()),
-        },
+/// There is no function of this name, and the message says so.
+pub fn find(name: &str) -> Result<Named<'_>, String> {
+    let kind = match name {
+        "regexReplaceAll" | "regexReplaceAllLiteral" => Kind::Regex { literal: name == "regexReplaceAllLiteral" },
+        "printf" => Kind::Printf,
         _ => match FUNCTIONS.iter().find(|(known, ..)| *known == name) {
-            Some((_, _, least, most)) if count < *least || count > *most => wrong_count(*least),
-            Some((_, function, ..)) => Ok(Function::Plain(*function)),
-            None => Err(not_supported(name)),
+            Some((_, function, least, most)) => Kind::Plain { function: *function, least: *least, most: *most },
+            None => return Err(format!("the function {name} is not supported in templates")),
         },
+    };
+    Ok(Named { name, kind })
+}
+
+impl Named<'_> {
+    /// `piped`: what stands before it is its last argument.
+    ///
+    /// # Errors
+    /// The arguments do not fit.
+    pub fn with(self, operands: &[Operand], piped: bool) -> Result<Function, String> {
+        let count = operands.len() + usize::from(piped);
+        let wrong_count = |least: usize| {
+            let plural = if least == 1 { "" } else { "s" };
+            Err(format!("{} takes {least} argument{plural}, found {count}", self.name))
+        };
+        match self.kind {
+            Kind::Plain { least, most, .. } if count < least || count > most => wrong_count(least),
+            Kind::Plain { function, .. } => Ok(Function::Plain(function)),
+            Kind::Regex { .. } if count != 3 => wrong_count(3),
+            Kind::Regex { literal } => {
+                let pattern = match operands.first() {
+                    Some(Operand::Text(text)) => Some(Pattern::new(text)?),
+                    _ => None,
+                };
+                Ok(Function::Regex { pattern, literal })
+            }
+            Kind::Printf => match operands.first() {
+                Some(Operand::Text(format)) => pieces(format).map(Function::Printf),
+                _ => Err("printf is supported with a string as its format only".into()),
+            },
+        }
     }
 }
 
@@ -176,6 +187,12 @@ fn whole(value: &Value<'_>) -> Result<i64, Failed> {
     }
 }
 
+/// The text without any of the characters of `cut` at the ends that the function looks at.
+fn trimmed<'t>(name: Name, text: &'t str, cut: &str) -> &'t str {
+    let text = if name == Name::TrimRight { text } else { text.trim_start_matches(|c| cut.contains(c)) };
+    if name == Name::TrimLeft { text } else { text.trim_end_matches(|c| cut.contains(c)) }
+}
+
 fn plain<'a>(name: Name, values: Vec<Value<'a>>) -> Result<Value<'a>, Failed> {
     let mut values = values.into_iter();
     let (first, second) = (values.next().ok_or(Failed)?, values.next());
@@ -187,9 +204,7 @@ fn plain<'a>(name: Name, values: Vec<Value<'a>>) -> Result<Value<'a>, Failed> {
         Name::TrimSpace => text(changed(bytes(&first)?, |text| text.trim().to_owned()).as_ref()),
         Name::Trim | Name::TrimLeft | Name::TrimRight => {
             let (of, cut) = two()?;
-            let (of, cut) = (String::from_utf8_lossy(of), String::from_utf8_lossy(cut));
-            let of = if name == Name::TrimRight { &of } else { of.trim_start_matches(|c| cut.contains(c)) };
-            text(if name == Name::TrimLeft { of } else { of.trim_end_matches(|c| cut.contains(c)) }.as_bytes())
+            text(trimmed(name, &String::from_utf8_lossy(of), &String::from_utf8_lossy(cut)).as_bytes())
         }
         Name::TrimPrefix => two().and_then(|(of, prefix)| text(of.strip_prefix(prefix).unwrap_or(of))),
         Name::TrimSuffix => two().and_then(|(of, suffix)| text(of.strip_suffix(suffix).unwrap_or(of))),
@@ -241,7 +256,7 @@ fn plain<'a>(name: Name, values: Vec<Value<'a>>) -> Result<Value<'a>, Failed> {
 }
 
 fn changed(text: &[u8], change: impl Fn(&str) -> String) -> Cow<'static, [u8]> {
-    change(&String::from_utf8_lossy(text)).into_bytes().into()
+    change(&lossy(text)).into_bytes().into()
 }
 
 fn replace(of: &[u8], old: &[u8], new: &[u8], count: i64) -> Result<String, Failed> {

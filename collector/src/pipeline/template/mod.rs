@@ -190,7 +190,7 @@ mod tests {
         let template = Template::parse(text, &mut field).unwrap_or_else(|error| panic!("{text}: {error}"));
         let mut extracted = Extracted::default();
         let sorted = [("Value".to_owned(), 2), ("a".to_owned(), 0), ("n".to_owned(), 1)];
-        extracted.begin(&sorted, &Default::default());
+        extracted.begin(&sorted, &Default::default(), &mut Default::default());
         extracted.set_text(0, b"x y");
         let data = Data { extracted: &extracted, line: b"the line", value: Some(b"V") };
         let mut out = Vec::new();

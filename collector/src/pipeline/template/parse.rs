@@ -40,29 +40,34 @@ const DEPTH_MAX: usize = 100;
 const BLANKS: [char; 4] = [' ', '\t', '\r', '\n'];
 
 impl<'a> Parser<'a, '_> {
+    /// The text up to the next action, and whether there is one.
+    fn text(&mut self) -> (&'a str, bool) {
+        let begin = self.rest.find("{{");
+        let mut text = &self.rest[..begin.unwrap_or(self.rest.len())];
+        if std::mem::take(&mut self.trim) {
+            text = text.trim_start_matches(BLANKS);
+        }
+        let Some(begin) = begin else {
+            self.rest = "";
+            return (text, false);
+        };
+        self.rest = &self.rest[begin + 2..];
+        if let Some(after) = self.rest.strip_prefix('-').filter(|after| after.starts_with(BLANKS)) {
+            self.rest = after;
+            text = text.trim_end_matches(BLANKS);
+        }
+        (text, true)
+    }
+
     fn nodes(&mut self) -> Result<(Vec<Node>, End), String> {
         let mut nodes = Vec::new();
         loop {
-            let begin = self.rest.find("{{");
-            let mut text = &self.rest[..begin.unwrap_or(self.rest.len())];
-            if self.trim {
-                text = text.trim_start_matches(BLANKS);
-                self.trim = false;
-            }
-            let action = begin.map(|begin| self.rest[begin + 2..].strip_prefix('-').filter(|a| a.starts_with(BLANKS)));
-            if let Some(Some(_)) = action {
-                text = text.trim_end_matches(BLANKS);
-            }
+            let (text, is_before_action) = self.text();
             if !text.is_empty() {
                 nodes.push(Node::Text(text.to_owned()));
             }
-            let Some(begin) = begin else {
-                self.rest = "";
+            if !is_before_action {
                 return Ok((nodes, End::Text));
-            };
-            self.rest = &self.rest[begin + 2..];
-            if let Some(Some(after)) = action {
-                self.rest = after;
             }
             if let Some(comment) = self.rest.trim_start_matches(BLANKS).strip_prefix("/*") {
                 let end = comment.find("*/").ok_or("/* without */")?;
@@ -189,13 +194,12 @@ impl<'a> Parser<'a, '_> {
         if !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && !matches!(name, "true" | "false") {
             self.word();
             // Before its arguments, which may be of kinds that are not supported either.
-            functions::exists(name)?;
+            let function = functions::find(name)?;
             let mut operands = Vec::new();
             while !self.at_end() {
                 operands.push(self.operand()?);
             }
-            let function = functions::find(name, &operands, piped)?;
-            return Ok(Command::Call(function, operands));
+            return Ok(Command::Call(function.with(&operands, piped)?, operands));
         }
         if self.at_end() {
             return Err("an empty command in a template".into());
@@ -251,7 +255,9 @@ impl<'a> Parser<'a, '_> {
                 "false" => Ok(Operand::Bool(false)),
                 "" => Err(format!("unexpected {:?} in a template", rest.chars().take(8).collect::<String>())),
                 // A function without arguments, and all that are supported have some.
-                name => functions::find(name, &[], false).and_then(|_| Err(format!("{name} needs ( ) around it here"))),
+                name => functions::find(name)?
+                    .with(&[], false)
+                    .and_then(|_| Err(format!("{name} needs ( ) around it here"))),
             },
         }
     }

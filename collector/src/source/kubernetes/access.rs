@@ -1,6 +1,10 @@
 //! How the API is reached: a service account or a kubeconfig, and the node whose pods are asked for.
 
-use std::{fmt, path::Path, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use hyper_timeout::TimeoutConnector;
@@ -11,25 +15,18 @@ use hyper_util::{
     },
     rt::TokioExecutor,
 };
-use k8s_openapi::api::core::v1::Pod;
 use kube::{
-    Api, Client,
-    api::{ListParams, VersionMatch},
+    Client,
     client::{Body, ClientBuilder, ConfigExt},
     config::{KubeConfigOptions, Kubeconfig},
-    core::PartialObjectMeta,
-    runtime::watcher,
 };
 use tower::ServiceExt;
 
-use super::{Interest, PodMetadata, Problem};
+use super::{Interest, PodMetadata, Problem, ask::within, decode};
 use crate::{
     config::{self, Enabled},
     proxy::{Proxies, Proxy},
 };
-
-/// How long a list may take.
-pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long `pilcrow doctor` and `pilcrow try` wait for an answer.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -38,11 +35,13 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const NOT_ASKED: &str = "http://not-asked.invalid";
 
 /// A connection on which nothing came for so long is dead. Longer than the 290 s after which the API server ends a watch.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// A client of the API, for the pods of one node.
 pub struct Access {
-    client: Client,
+    pub(super) client: Client,
+    /// What kube reads again from time to time, such as the token.
+    pub(super) files: Vec<PathBuf>,
     /// The node whose pods are asked for.
     pub node: String,
     pub server: String,
@@ -123,8 +122,9 @@ pub async fn probe(config: &config::Kubernetes) -> Probe {
         Ok(access) => access,
         Err(impossible) => return Probe::Impossible(impossible),
     };
-    match access.list().await {
-        Ok(pods) => Probe::Answered { server: access.server, node: access.node, pods: pods.len() },
+    let mut pods = 0;
+    match within(PROBE_TIMEOUT, access.list(PROBE_TIMEOUT, |_| pods += 1)).await {
+        Ok(_) => Probe::Answered { server: access.server, node: access.node, pods },
         Err(problem) => Probe::Refused { server: access.server, problem },
     }
 }
@@ -138,35 +138,11 @@ pub async fn list(config: &config::Kubernetes, interest: &Interest) -> Result<Op
         return Ok(None);
     }
     let access = connect(config).await.map_err(|impossible| impossible.to_string())?;
-    let pods = access.list().await.map_err(|problem| format!("the Kubernetes API {problem}"))?;
-    Ok(Some(pods.iter().filter_map(|pod| PodMetadata::of(pod, interest)).collect()))
-}
-
-impl Access {
-    async fn list(&self) -> Result<Vec<PartialObjectMeta<Pod>>, Problem> {
-        // Version 0: what the API server has in memory will do.
-        let any = ListParams::default().fields(&self.field_selector()).at("0").matching(VersionMatch::NotOlderThan);
-        match tokio::time::timeout(PROBE_TIMEOUT, self.pods().list(&any)).await {
-            Ok(Ok(pods)) => Ok(pods.items),
-            Ok(Err(error)) => Err(Problem::of(&error)),
-            Err(_) => Err(Problem::timeout(PROBE_TIMEOUT)),
-        }
-    }
-
-    pub(super) fn pods(&self) -> Api<PartialObjectMeta<Pod>> {
-        Api::all(self.client.clone())
-    }
-
-    /// Lists from the API server's memory (version 0), not from etcd: hundreds of nodes may start at once. In one page, as
-    /// kube leaves the version out of a request for pages.
-    pub(super) fn watch_config(&self) -> watcher::Config {
-        let config = watcher::Config::default().any_semantic().fields(&self.field_selector());
-        watcher::Config { page_size: None, ..config }
-    }
-
-    fn field_selector(&self) -> String {
-        format!("spec.nodeName={}", self.node)
-    }
+    let mut pods = Vec::new();
+    let each = |json: &[u8]| pods.extend(decode::object(json, interest).ok().and_then(|object| object.pod));
+    let listed = within(PROBE_TIMEOUT, access.list(PROBE_TIMEOUT, each)).await;
+    listed.map_err(|problem| format!("the Kubernetes API {problem}"))?;
+    Ok(Some(pods))
 }
 
 async fn connect(config: &config::Kubernetes) -> Result<Access, Impossible> {
@@ -175,9 +151,9 @@ async fn connect(config: &config::Kubernetes) -> Result<Access, Impossible> {
         return Err(Impossible { reason: "the node's name is not known".into(), fix });
     }
     let path = config.kubeconfig.as_path();
-    let (mut access, proxy) = if path.as_os_str().is_empty() {
+    let (mut access, proxy, files) = if path.as_os_str().is_empty() {
         // Without a proxy, whatever the environment says: the address is one of the cluster's own, which no outside proxy reaches.
-        (service_account()?, None)
+        (service_account()?, None, Vec::new())
     } else {
         kubeconfig(path, &Proxies::from_env()).await?
     };
@@ -197,7 +173,7 @@ async fn connect(config: &config::Kubernetes) -> Result<Access, Impossible> {
         reason: format!("the credentials for the Kubernetes API cannot be used: {error}"),
         fix: "check the files that the kubeconfig names, or at the pod's service account",
     })?;
-    Ok(Access { client, node: config.node_name.clone(), server })
+    Ok(Access { client, files, node: config.node_name.clone(), server })
 }
 
 /// A client whose connections go through a tunnel of the proxy.
@@ -222,12 +198,15 @@ fn through(proxy: Proxy, access: &kube::Config) -> kube::Result<Client> {
 }
 
 /// What the file says, and the proxy: the cluster's own `proxy-url`, else the environment's.
-async fn kubeconfig(path: &Path, proxies: &Proxies) -> Result<(kube::Config, Option<Proxy>), Impossible> {
+async fn kubeconfig(path: &Path, proxies: &Proxies) -> Result<(kube::Config, Option<Proxy>, Vec<PathBuf>), Impossible> {
     let impossible = |error: kube::config::KubeconfigError| Impossible {
         reason: format!("the kubeconfig {} cannot be used: {error}", path.display()),
         fix: "name a good one in kubernetes.kubeconfig, or none in a pod with a service account",
     };
+    check_files([path])?;
     let mut read = Kubeconfig::read_from(path).map_err(impossible)?;
+    let files = current_files(&mut read);
+    check_files(files.iter().map(PathBuf::as_path))?;
     // kube would take HTTPS_PROXY where the file names no proxy, whatever NO_PROXY says.
     let in_the_file = current_cluster(&mut read).and_then(|cluster| cluster.proxy_url.replace(NOT_ASKED.into()));
     let mut access =
@@ -242,8 +221,33 @@ async fn kubeconfig(path: &Path, proxies: &Proxies) -> Result<(kube::Config, Opt
             reason: format!("the proxy for {} is not an http:// proxy", access.cluster_url),
             fix: "set proxy-url in the kubeconfig or HTTPS_PROXY to an http:// address, or add the API server to NO_PROXY",
         }),
-        proxy => Ok((access, proxy)),
+        proxy => Ok((access, proxy, files)),
     }
+}
+
+/// kube would wait for a FIFO, and with it the whole sender side.
+fn check_files<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<(), Impossible> {
+    for path in files {
+        config::open_named_file(path).map_err(|error| Impossible {
+            reason: format!("{}, which a kubeconfig is or names, cannot be read: {error}", path.display()),
+            fix: "name a good kubeconfig in kubernetes.kubeconfig, or none in a pod with a service account",
+        })?;
+    }
+    Ok(())
+}
+
+/// The files that the current context's cluster and user name.
+fn current_files(kubeconfig: &mut Kubeconfig) -> Vec<PathBuf> {
+    let user = kubeconfig.contexts.iter().find(|context| Some(&context.name) == kubeconfig.current_context.as_ref());
+    let user = user.and_then(|context| context.context.as_ref()?.user.clone());
+    let mut files = Vec::new();
+    if let Some(user) = kubeconfig.auth_infos.iter().find(|info| Some(&info.name) == user.as_ref())
+        && let Some(info) = &user.auth_info
+    {
+        files.extend([&info.token_file, &info.client_certificate, &info.client_key].into_iter().flatten().cloned());
+    }
+    files.extend(current_cluster(kubeconfig).and_then(|cluster| cluster.certificate_authority.clone()));
+    files.into_iter().map(PathBuf::from).collect()
 }
 
 /// The cluster that the current context names.
@@ -279,7 +283,7 @@ mod tests {
         let path = folder.path().join("kubeconfig");
         std::fs::write(&path, KUBECONFIG.replace("PROXY", in_the_file)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let (access, proxy) = runtime.block_on(kubeconfig(&path, environment)).unwrap();
+        let (access, proxy, _) = runtime.block_on(kubeconfig(&path, environment)).unwrap();
         assert_eq!(access.proxy_url, None);
         proxy.map(|proxy| proxy.uri.to_string())
     }
@@ -291,6 +295,23 @@ mod tests {
         assert_eq!(proxy("", &https().no("*.example.com").build()), None);
         assert_eq!(proxy("", &https().no("api.example.com:6443, ,").build()), None);
         assert_eq!(proxy("", &Proxies::builder().build()), None);
+    }
+
+    #[test]
+    fn a_token_file_that_is_a_fifo_is_an_error_that_names_the_fix_and_waits_for_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, token] = ["kubeconfig", "token"].map(|name| folder.path().join(name));
+        rustix::fs::mknodat(rustix::fs::CWD, &token, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let text = KUBECONFIG.replace("PROXY", "").replace("{token: t}", "{tokenFile: token}");
+        std::fs::write(&path, text).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for path in [&path, &token] {
+            let refused = runtime.block_on(kubeconfig(path, &Proxies::builder().build())).map(drop).unwrap_err();
+            assert!(
+                refused.reason.contains("token, which a kubeconfig is or names, cannot be read: it is a FIFO"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! What the Kubernetes API knows about this node's pods and their paths do not say.
 //!
-//! In: the metadata of this node's pods, by a watch ([`follow`]). Out: [`PodUpdate`]s, small and in order; no whole object is
-//! kept, and of one only what an [`Interest`] names. Guarantees that an update follows for every pod that is there once the
+//! In: the metadata of this node's pods, by a list and a watch ([`follow`]), read while they arrive. Out: [`PodUpdate`]s, small and in
+//! order; one object is in memory at a time, and what an [`Interest`] names of it is all that is kept. Guarantees that an update follows for every pod that is there once the
 //! API answers, however long it was down, and that a pod that vanished meanwhile is missing in a list. Never
 //! fails: an error is reported, counted and retried. Knows no containers and no files.
 
 mod access;
+mod ask;
+mod cut;
+mod decode;
 mod metrics;
 mod pod;
 mod problem;

@@ -1,10 +1,15 @@
 //! One pod: what is kept of its metadata.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{ResourceExt, core::PartialObjectMeta};
 
 use super::Selector;
-use crate::{config::AnnotationKey, model::PodName, pipeline::relabel};
+use crate::{
+    config::AnnotationKey,
+    model::PodName,
+    pipeline::{ANNOTATION_BYTES_MAX, relabel},
+};
 
 /// What the names of Pilcrow's annotations begin with.
 const PREFIX: &str = "pilcrow.dev/";
@@ -16,6 +21,13 @@ const EXCLUDE: &str = "pilcrow.dev/exclude";
 /// `ConfigMirrorAnnotationKey`). The first is the static pod's UID, and so stands in the name of its log folder.
 const CONFIG_HASH: &str = "kubernetes.io/config.hash";
 const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// What may be kept of one pod. What rules usually read is some hundred bytes.
+pub(super) const BYTES_MAX: usize = 64 << 10;
+/// What keeping one name and its value takes besides their bytes.
+const ENTRY_BYTES: usize = 64;
+/// The length of a name in Kubernetes, and of a file's.
+const NAME_BYTES_MAX: usize = 255;
 
 /// What is used of pods: nothing else is kept.
 #[derive(Clone, Debug)]
@@ -51,80 +63,140 @@ pub enum PodExclusion {
     Selector,
 }
 
-impl PodMetadata {
-    /// `None` where the object has no UID, which no stored one lacks.
-    pub(super) fn of<K>(pod: &PartialObjectMeta<K>, interest: &Interest) -> Option<Self>
-    where
-        PartialObjectMeta<K>: kube::Resource,
-    {
-        let uid = static_pod_uid(pod).map_or_else(|| pod.uid(), |uid| Some(uid.to_owned()))?;
-        let name = PodName { namespace: pod.namespace().unwrap_or_default(), pod: pod.name_any(), uid };
-        let is_excluded = pod.annotations().get(EXCLUDE).is_some_and(|value| value == "true");
-        let exclusion = if is_excluded {
+/// What was read of a pod's object so far.
+#[derive(Debug)]
+pub(super) struct Draft<'i> {
+    interest: &'i Interest,
+    /// Its UID is that of the object.
+    pub name: PodName,
+    /// The object's `resourceVersion`.
+    pub version: String,
+    /// How many labels and annotations that are of interest had no room.
+    pub left_out: usize,
+    /// Labels that the selector names.
+    selected_by: BTreeMap<String, String>,
+    meta: Vec<(Box<str>, Box<str>)>,
+    asked: Vec<(Box<str>, Box<str>)>,
+    is_excluded: bool,
+    has_controller: bool,
+    /// The UID in the name of a static pod's log folder, where the pod is its mirror.
+    config_hash: String,
+    is_mirror: bool,
+    /// Bytes that may still be kept.
+    room: usize,
+}
+
+impl<'i> Draft<'i> {
+    /// Of a pod of which nothing was read yet.
+    pub fn new(interest: &'i Interest) -> Self {
+        Self {
+            interest,
+            name: PodName { namespace: String::new(), pod: String::new(), uid: String::new() },
+            version: String::new(),
+            left_out: 0,
+            selected_by: BTreeMap::new(),
+            meta: Vec::new(),
+            asked: Vec::new(),
+            is_excluded: false,
+            has_controller: false,
+            config_hash: String::new(),
+            is_mirror: false,
+            room: BYTES_MAX,
+        }
+    }
+
+    /// A label of the pod.
+    pub fn label(&mut self, name: &str, value: &str) {
+        if self.interest.selector.reads(name) && self.take_room(name.len() + value.len()) {
+            self.selected_by.insert(name.to_owned(), value.to_owned());
+        }
+        let [by_value, by_presence] = relabel::label_names(name);
+        self.meta(&by_value, value);
+        self.meta(&by_presence, "true");
+    }
+
+    /// An annotation of the pod.
+    pub fn annotation(&mut self, name: &str, value: &str) {
+        match name {
+            EXCLUDE => self.is_excluded = value == "true",
+            CONFIG_MIRROR => self.is_mirror = true,
+            CONFIG_HASH if value.len() <= NAME_BYTES_MAX => value.clone_into(&mut self.config_hash),
+            _ => {}
+        }
+        if let Some(name) = name.strip_prefix(PREFIX)
+            && self.is_allowed(name)
+        {
+            // So much is enough to be refused for its length.
+            let value = &value[..value.floor_char_boundary(ANNOTATION_BYTES_MAX + 4)];
+            if self.take_room(name.len() + value.len()) {
+                self.asked.push((name.into(), value.into()));
+            }
+        }
+        let [by_value, by_presence] = relabel::annotation_names(name);
+        self.meta(&by_value, value);
+        self.meta(&by_presence, "true");
+    }
+
+    /// An owner of the pod. A pod may have any annotations: only the kubelet makes mirrors, and the node is their owner.
+    pub fn owner(&mut self, owner: OwnerReference) {
+        let OwnerReference { api_version, kind, name, controller, .. } = owner;
+        self.is_mirror |= kind == "Node" && api_version == "v1";
+        if controller == Some(true) && !std::mem::replace(&mut self.has_controller, true) {
+            let [kind_name, name_name] = relabel::controller_names();
+            self.meta(kind_name, &kind);
+            self.meta(name_name, &name);
+        }
+    }
+
+    /// All was read. `None` where the object has no UID, which no stored one lacks.
+    pub fn finish(self) -> Option<PodMetadata> {
+        let Self { interest, mut name, selected_by, mut meta, mut asked, .. } = self;
+        if self.is_mirror && !self.config_hash.is_empty() {
+            name.uid = self.config_hash;
+        }
+        let exclusion = if self.is_excluded {
             Some(PodExclusion::Annotation)
         } else {
-            (!interest.selector.matches(pod.labels())).then_some(PodExclusion::Selector)
+            (!interest.selector.matches(&selected_by)).then_some(PodExclusion::Selector)
         };
-        let (meta, asked) = (meta(pod, &interest.rules), asked(pod, &interest.annotations));
-        Some(Self { folder: name.folder_name().into(), meta, exclusion, asked })
+        meta.sort();
+        asked.sort();
+        (!name.uid.is_empty()).then(|| PodMetadata {
+            folder: name.folder_name().into(),
+            meta: meta.into(),
+            exclusion,
+            asked: asked.into(),
+        })
     }
-}
 
-fn asked<K>(pod: &PartialObjectMeta<K>, allowed: &[AnnotationKey]) -> Box<[(Box<str>, Box<str>)]>
-where
-    PartialObjectMeta<K>: kube::Resource,
-{
-    let ours = pod.annotations().iter().filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?, value)));
-    let is_allowed = |name: &str| {
-        let key = name.split_once('.').map_or(name, |(key, _)| key);
-        allowed.iter().any(|allowed| allowed.name() == key)
-    };
-    ours.filter(|(name, _)| is_allowed(name)).map(|(name, value)| (name.into(), value.as_str().into())).collect()
-}
-
-/// The UID in the name of a static pod's log folder, where the pod is its mirror. A pod may have any annotations: only the
-/// kubelet makes mirrors, and the node is their owner.
-fn static_pod_uid<K>(pod: &PartialObjectMeta<K>) -> Option<&str>
-where
-    PartialObjectMeta<K>: kube::Resource,
-{
-    let is_mirror = pod.annotations().contains_key(CONFIG_MIRROR)
-        || pod.owner_references().iter().any(|owner| owner.kind == "Node" && owner.api_version == "v1");
-    pod.annotations().get(CONFIG_HASH).filter(|hash| is_mirror && !hash.is_empty()).map(String::as_str)
-}
-
-fn meta<K>(pod: &PartialObjectMeta<K>, rules: &relabel::Relabel) -> Box<[(Box<str>, Box<str>)]>
-where
-    PartialObjectMeta<K>: kube::Resource,
-{
-    let mut meta: Vec<(Box<str>, Box<str>)> = Vec::new();
-    let mut add = |name: &str, value: &str| {
-        if !value.is_empty() && rules.reads(name) {
-            meta.push((name.into(), value.into()));
+    fn meta(&mut self, name: &str, value: &str) {
+        if !value.is_empty() && self.interest.rules.reads(name) && self.take_room(name.len() + value.len()) {
+            self.meta.push((name.into(), value.into()));
         }
-    };
-    let labels = pod.labels().iter().map(|(name, value)| (relabel::label_names(name), value));
-    let annotations = pod.annotations().iter().map(|(name, value)| (relabel::annotation_names(name), value));
-    for ([by_value, by_presence], value) in labels.chain(annotations) {
-        add(&by_value, value);
-        add(&by_presence, "true");
     }
-    if let Some(OwnerReference { kind, name, .. }) =
-        pod.owner_references().iter().find(|owner| owner.controller == Some(true))
-    {
-        let [kind_name, name_name] = relabel::controller_names();
-        add(kind_name, kind);
-        add(name_name, name);
+
+    fn is_allowed(&self, name: &str) -> bool {
+        let key = name.split_once('.').map_or(name, |(key, _)| key);
+        self.interest.annotations.iter().any(|allowed| allowed.name() == key)
     }
-    meta.sort();
-    meta.into()
+
+    fn take_room(&mut self, bytes: usize) -> bool {
+        let bytes = bytes + ENTRY_BYTES;
+        let has_room = bytes <= self.room;
+        if has_room {
+            self.room -= bytes;
+        } else {
+            self.left_out += 1;
+        }
+        has_room
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::Pod;
     use serde_json::{Value, json};
 
+    use super::super::decode::{self, Object};
     use super::*;
     use crate::config::{Config, RelabelConfig};
 
@@ -137,10 +209,14 @@ mod tests {
 
     /// The pod p of the namespace ns, with this metadata as well.
     fn pod(interest: &Interest, more: Value) -> PodMetadata {
+        object(interest, more).pod.unwrap()
+    }
+
+    fn object(interest: &Interest, more: Value) -> Object {
         let mut metadata = json!({"name": "p", "namespace": "ns", "uid": "u"});
         metadata.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let object = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": metadata});
-        PodMetadata::of(&serde_json::from_value::<PartialObjectMeta<Pod>>(object).unwrap(), interest).unwrap()
+        decode::object(object.to_string().as_bytes(), interest).unwrap()
     }
 
     fn names(pod: &PodMetadata) -> Vec<&str> {
@@ -200,6 +276,23 @@ mod tests {
         let pod = pod(&interest("", ""), json!({"annotations": annotations}));
         let asked: Vec<(&str, &str)> = pod.asked.iter().map(|(name, value)| (&**name, &**value)).collect();
         assert_eq!(asked, [("drop.side.car", "x"), ("multiline", "java")]);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_pod_is_bounded_whatever_its_owner_writes() {
+        let rules = "- {action: labelmap, regex: __meta_kubernetes_pod_annotation_(.+)}\n";
+        let many: serde_json::Map<String, Value> =
+            (0..4000).map(|n| (format!("x/{n:04}"), json!("v".repeat(60)))).collect();
+        let Object { pod, left_out, .. } = object(&interest("", rules), json!({"annotations": many}));
+        let pod = pod.unwrap();
+        let bytes: usize = pod.meta.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(bytes <= BYTES_MAX, "{bytes}");
+        assert_eq!(pod.meta.len() + left_out, 4000);
+
+        let long = json!({"annotations": {"pilcrow.dev/drop": "ü".repeat(100_000)}});
+        let asked = self::pod(&interest("", ""), long).asked;
+        let length = asked[0].1.len();
+        assert!(length > ANNOTATION_BYTES_MAX && length <= ANNOTATION_BYTES_MAX + 4, "{length}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use kube::{core::Status, runtime::watcher};
+use kube::core::Status;
 
 /// A failed request or watch, which is retried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,16 +32,21 @@ impl Problem {
         }
     }
 
-    /// Of a watch.
-    pub(super) fn of_watch(error: &watcher::Error) -> Self {
-        match error {
-            watcher::Error::InitialListFailed(error)
-            | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => Self::of(error),
-            watcher::Error::WatchError(status) => Self::of_status(status),
-            watcher::Error::NoResourceVersion => {
-                Self { reason: "refused", what: "gave pods without a resource version".into(), fix: "" }
-            }
+    /// An answer that is not the list or the watch that was asked for.
+    pub(super) fn unreadable(error: &dyn fmt::Display) -> Self {
+        Self {
+            reason: "refused",
+            what: format!("gave no list of pods ({error})"),
+            fix: "is a proxy or another server at its address?",
+        }
+    }
+
+    /// A watch that ended as soon as it had begun.
+    pub(super) fn watch_ended() -> Self {
+        Self {
+            reason: "refused",
+            what: "ended the watch at once".into(),
+            fix: "does a proxy before it pass on watches?",
         }
     }
 
@@ -59,7 +64,7 @@ impl Problem {
         self.reason == "expired"
     }
 
-    fn credentials(error: &dyn Error) -> Self {
+    pub(super) fn credentials(error: &dyn Error) -> Self {
         Self {
             reason: "credentials",
             what: format!("could not be asked, as the credentials cannot be read ({error})"),
@@ -67,7 +72,8 @@ impl Problem {
         }
     }
 
-    fn of_status(status: &Status) -> Self {
+    /// Of what the API answered, or ended a watch with.
+    pub(super) fn of_status(status: &Status) -> Self {
         let Status { code, message, .. } = status;
         match code {
             401 => Self {
@@ -128,8 +134,8 @@ mod tests {
 
     #[test]
     fn a_watch_that_expired_is_normal() {
-        assert!(Problem::of_watch(&watcher::Error::WatchError(status(410).boxed())).is_ordinary());
-        assert!(!Problem::of_watch(&watcher::Error::WatchError(status(500).boxed())).is_ordinary());
+        assert!(Problem::of_status(&status(410)).is_ordinary());
+        assert!(!Problem::of_status(&status(500)).is_ordinary());
     }
 
     #[test]

@@ -56,7 +56,13 @@ impl Selector {
         self.0.is_empty()
     }
 
-    /// Whether it selects a pod with these labels.
+    /// Whether it asks for the label of this name.
+    #[must_use]
+    pub fn reads(&self, label: &str) -> bool {
+        self.0.iter().any(|requirement| requirement.key == label)
+    }
+
+    /// Whether it selects a pod with these labels; those that it does not read may be missing.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.iter().all(|Requirement { key, test }| {

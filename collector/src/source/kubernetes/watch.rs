@@ -1,22 +1,33 @@
 //! Following this node's pods: list, watch, and both again after any error.
 
-use std::{collections::HashMap, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::Sender;
-use futures_util::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    core::PartialObjectMeta,
-    runtime::{
-        utils::Backoff,
-        watcher::{DefaultBackoff, Event, watcher},
-    },
-};
 use tokio::sync::Notify;
 
 use super::metrics::WatchMetrics;
-use super::{Access, Interest, PodMetadata, PodUpdate, Problem, access::LIST_TIMEOUT};
+use super::{
+    Access, Interest, PodUpdate, Problem,
+    cut::OBJECT_BYTES_MAX,
+    decode::{self, Event, Object},
+    pod::BYTES_MAX,
+};
 use crate::status::{Reason, Throttle};
+
+/// A list from which nothing came for so long is asked for again.
+const LIST_SILENCE: Duration = Duration::from_secs(30);
+
+/// The waits between two attempts double between these.
+const WAIT_MIN: Duration = Duration::from_millis(800);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A watch that ends sooner, and without news, is no watch.
+const WATCH_MIN: Duration = Duration::from_secs(1);
 
 /// The least time between two warnings with the same reason.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
@@ -32,10 +43,9 @@ pub struct Listener {
 pub async fn follow(access: Access, interest: Interest, listener: Listener, metrics: &WatchMetrics) {
     let mut follower = Follower {
         access,
-        interest,
-        listener,
+        outlet: Outlet { interest, listener, left_out: Throttle::new(WARNING_INTERVAL) },
         metrics,
-        backoff: DefaultBackoff::default(),
+        wait: WAIT_MIN,
         throttles: HashMap::new(),
         failing: false,
         has_listed: false,
@@ -43,17 +53,20 @@ pub async fn follow(access: Access, interest: Interest, listener: Listener, metr
     loop {
         let problem = follower.list_and_watch().await;
         follower.note(&problem);
-        // 0.8 s to 30 s, with jitter; the iterator has no end.
-        tokio::time::sleep(follower.backoff.next().unwrap_or(WARNING_INTERVAL)).await;
+        let wait = follower.wait;
+        follower.wait = (wait * 2).min(WAIT_MAX);
+        // Not all nodes at once: between half of it and all. Each RandomState has new keys.
+        let share = RandomState::new().hash_one(0u8) as f64 / u64::MAX as f64;
+        tokio::time::sleep(wait.mul_f64(0.5 + share / 2.0)).await;
     }
 }
 
 struct Follower<'m> {
     access: Access,
-    interest: Interest,
-    listener: Listener,
+    outlet: Outlet,
     metrics: &'m WatchMetrics,
-    backoff: DefaultBackoff,
+    /// Before the next attempt.
+    wait: Duration,
     /// By [`Problem::reason`].
     throttles: HashMap<&'static str, Throttle>,
     /// A warning was logged, so the recovery is logged too.
@@ -61,53 +74,92 @@ struct Follower<'m> {
     has_listed: bool,
 }
 
+/// The way of what is of interest to the reader.
+struct Outlet {
+    interest: Interest,
+    listener: Listener,
+    /// For warnings of pods of which something is not kept.
+    left_out: Throttle,
+}
+
 impl Follower<'_> {
     /// Lists and watches until the first error. Listing again costs little for one node's pods, and shows whether the API works
-    /// again; if the watcher resumed by itself, nothing would.
+    /// again.
     async fn list_and_watch(&mut self) -> Problem {
-        let mut events = pin!(watcher(self.access.pods(), self.access.watch_config()));
-        let mut listing = true;
-        let mut listed = 0;
+        let mut version = match self.list().await {
+            Ok(version) => version,
+            Err(problem) => return problem,
+        };
         loop {
-            let next = events.next();
-            // The watcher itself detects when a watch falls silent, but not when a list does.
-            let event = if listing { tokio::time::timeout(LIST_TIMEOUT, next).await } else { Ok(next.await) };
-            match event {
-                Ok(Some(Ok(event))) => {
-                    listing = matches!(event, Event::Init | Event::InitApply(_));
-                    listed += usize::from(matches!(event, Event::InitApply(_)));
-                    if matches!(event, Event::InitDone) {
-                        self.note_listed(listed);
-                    }
-                    self.pass_on(event);
-                }
-                Ok(Some(Err(error))) => return Problem::of_watch(&error),
-                Ok(None) => return Problem::timeout(Duration::ZERO),
-                Err(_) => return Problem::timeout(LIST_TIMEOUT),
+            let (began, before) = (Instant::now(), version.clone());
+            match self.watch(&mut version).await {
+                // The API server ends each watch after some minutes.
+                Ok(()) if version != before || began.elapsed() >= WATCH_MIN => {}
+                Ok(()) => return Problem::watch_ended(),
+                Err(problem) => return problem,
             }
         }
     }
 
-    fn pass_on(&self, event: Event<PartialObjectMeta<Pod>>) {
-        let metadata = |pod| PodMetadata::of(&pod, &self.interest);
-        let (update, is_news) = match event {
-            Event::Init => (Some(PodUpdate::ListBegins), false),
-            Event::InitApply(pod) => (metadata(pod).map(PodUpdate::Known), false),
-            Event::InitDone => (Some(PodUpdate::ListEnds), true),
-            Event::Apply(pod) => (metadata(pod).map(PodUpdate::Known), true),
-            Event::Delete(pod) => (metadata(pod).map(|pod| PodUpdate::Gone(pod.folder)), true),
+    /// Returns the version from which a watch goes on.
+    async fn list(&mut self) -> Result<String, Problem> {
+        let outlet = &mut self.outlet;
+        outlet.send(PodUpdate::ListBegins);
+        let (mut pods, mut unread) = (0, 0);
+        let each = |json: &[u8]| match decode::object(json, &outlet.interest) {
+            Ok(object) => {
+                pods += 1;
+                outlet.send_known(object);
+            }
+            Err(_) => unread += 1,
         };
-        if let Some(update) = update {
-            // It fails only when the reader side has ended, and the program ends with it.
-            let _ = self.listener.updates.send(update);
+        let listed = self.access.list(LIST_SILENCE, each).await?;
+        if listed.version.is_empty() {
+            return Err(Problem::unreadable(&"it has no resourceVersion"));
         }
-        if is_news {
-            self.listener.notify.notify_one();
+        outlet.note_passed_over(listed.too_large, unread);
+        outlet.send(PodUpdate::ListEnds);
+        outlet.listener.notify.notify_one();
+        self.note_listed(pods);
+        Ok(listed.version)
+    }
+
+    /// Watches from `version` on, which goes with what comes, until the watch ends or breaks off: both are normal.
+    async fn watch(&mut self, version: &mut String) -> Result<(), Problem> {
+        let outlet = &mut self.outlet;
+        let mut answer = self.access.watch(version).await?;
+        loop {
+            let (mut unread, mut failed) = (0, None);
+            let mut each = |json: &[u8]| match decode::event(json, &outlet.interest) {
+                Ok(Event::Known(object)) => {
+                    version.clone_from(&object.version);
+                    outlet.send_known(object);
+                }
+                Ok(Event::Gone(Object { version: new, pod, .. })) => {
+                    *version = new;
+                    pod.into_iter().for_each(|pod| outlet.send(PodUpdate::Gone(pod.folder)));
+                }
+                Ok(Event::Bookmark(new)) => *version = new,
+                Ok(Event::Failed(status)) => failed = Some(Problem::of_status(&status)),
+                Err(_) => unread += 1,
+            };
+            let goes_on = answer.next(&mut each).await;
+            outlet.note_passed_over(answer.take_too_large(), unread);
+            outlet.listener.notify.notify_one();
+            match (failed, goes_on) {
+                (Some(problem), _) => return Err(problem),
+                (None, Ok(true)) => {}
+                (None, Ok(false)) => return Ok(()),
+                (None, Err(problem)) => {
+                    tracing::debug!("the watch of this node's pods broke off: the Kubernetes API {problem}");
+                    return Ok(());
+                }
+            }
         }
     }
 
     fn note_listed(&mut self, pods: usize) {
-        self.backoff.reset();
+        self.wait = WAIT_MIN;
         self.metrics.kubernetes_watching.set(1);
         if std::mem::take(&mut self.failing) {
             tracing::info!(pods, "the Kubernetes API answers again");
@@ -134,6 +186,44 @@ impl Follower<'_> {
                 more,
                 server = self.access.server,
                 "the Kubernetes API {problem}. Until then lines of new pods lack what only the API knows, such as the label app"
+            );
+        }
+    }
+}
+
+impl Outlet {
+    fn send(&self, update: PodUpdate) {
+        // It fails only when the reader side has ended, and the program ends with it.
+        let _ = self.listener.updates.send(update);
+    }
+
+    fn send_known(&mut self, Object { pod, left_out, .. }: Object) {
+        let Some(pod) = pod else { return };
+        if left_out > 0
+            && let Some(more) = self.left_out.permit()
+        {
+            tracing::warn!(
+                pod = pod.folder,
+                left_out,
+                more,
+                "labels and annotations of this pod that rules read take more than {} KiB; the others are not used",
+                BYTES_MAX >> 10
+            );
+        }
+        self.send(PodUpdate::Known(pod));
+    }
+
+    /// Reports objects of which nothing is known now.
+    fn note_passed_over(&mut self, too_large: usize, unread: usize) {
+        if too_large + unread > 0
+            && let Some(more) = self.left_out.permit()
+        {
+            tracing::warn!(
+                too_large,
+                unread,
+                more,
+                "the Kubernetes API gave pods that are larger than {} MiB or cannot be read; their lines lack what only the API knows",
+                OBJECT_BYTES_MAX >> 20
             );
         }
     }

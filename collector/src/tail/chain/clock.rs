@@ -21,18 +21,23 @@ pub fn clock_before(file: impl AsFd, offset: u64) -> Clock {
         0 => Vec::new(),
         _ => read_range(file, start, (offset - start) as usize).unwrap_or_default(),
     };
-    let mut end = before.len();
+    clock_in(start, &before).unwrap_or_else(|| Clock { timestamp_ns: made_ns(file), offset: 0 })
+}
+
+/// The last record with a time in `bytes`, which begin at `start` of a file; `None` where none has one.
+pub fn clock_in(start: u64, bytes: &[u8]) -> Option<Clock> {
+    let mut end = bytes.len();
     while end > 0 {
-        let begin = memchr::memrchr(b'\n', &before[..end - 1]).map_or(0, |newline| newline + 1);
+        let begin = memchr::memrchr(b'\n', &bytes[..end - 1]).map_or(0, |newline| newline + 1);
         if begin == 0 && start > 0 {
             break;
         }
-        if let Some(timestamp_ns) = first_timestamp_ns(&before[begin..end]) {
-            return Clock { timestamp_ns, offset: start + begin as u64 };
+        if let Some(timestamp_ns) = first_timestamp_ns(&bytes[begin..end]) {
+            return Some(Clock { timestamp_ns, offset: start + begin as u64 });
         }
         end = begin;
     }
-    Clock { timestamp_ns: made_ns(file), offset: 0 }
+    None
 }
 
 fn made_ns(file: impl AsFd) -> i64 {

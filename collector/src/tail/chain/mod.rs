@@ -11,7 +11,7 @@ mod log_name;
 mod order;
 mod watch;
 
-pub use clock::clock_before;
+pub use clock::{clock_before, clock_in};
 pub use head::{may_grow, plain_head};
 pub use listing::{ListedFile, Listing, OUTSIDE, list};
 pub use log_name::{Age, LogName};

@@ -315,6 +315,15 @@ impl Chain {
         self.files.iter().any(ChainFile::is_at_hand)
     }
 
+    /// Whether all files are at their end or open, in their folder and readable: what comes next is a write or a new name.
+    pub fn is_settled(&self) -> bool {
+        let is_settled = |file: &ChainFile| {
+            let is_read = file.progress.has_ended() || matches!(file.source, Source::Slot(_));
+            is_read && !file.is_failing() && file.deleted_since().is_none()
+        };
+        !self.waits && self.files.iter().all(is_settled)
+    }
+
     /// Whether nothing can be read any more, and what was is acknowledged. `next`: each channel's first position that is not.
     pub fn is_done(&self, next: [Option<Position>; 2]) -> bool {
         let all_read = self.files.iter().all(|file| {

@@ -53,8 +53,8 @@ struct Watched {
 pub fn open() -> Result<InotifySignal, Refusal> {
     let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).map_err(|error| match error {
         Errno::MFILE => Refusal::new(
-            "the user has as many inotify instances as allowed",
-            "raise the sysctl fs.inotify.max_user_instances",
+            "the user has as many inotify instances as allowed, or this process as many open files",
+            "raise the sysctl fs.inotify.max_user_instances, or the limit of open files (LimitNOFILE=, ulimit -n)",
         ),
         error => {
             Refusal::new(format!("inotify_init1: {error}"), "use a kernel that was built with CONFIG_INOTIFY_USER=y")

@@ -14,7 +14,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
-pub use gzip::GzipReader;
+pub use gzip::{GzipReader, is_damage};
 pub use pread::PreadReader;
 pub use uring::{UringReader, uring_refusal};
 

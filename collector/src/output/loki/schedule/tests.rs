@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::size::SLOW_BYTES_MIN, *};
 use crate::{
     batch::BatchStream,
     config::HumanDuration,
@@ -247,7 +247,7 @@ fn what_is_too_large_for_something_on_the_way_goes_in_parts_whatever_it_answers(
         for (quiet, lines) in [(true, 20_000 + 119), (false, 20_000)] {
             let (taken, failed) = through_a_bottleneck(kind, BYTES_MAX, quiet);
             assert_eq!(taken, lines, "kind {kind}, quiet {quiet}");
-            assert!(failed <= 30, "kind {kind}, quiet {quiet}: {failed} requests failed");
+            assert!(failed <= 40, "kind {kind}, quiet {quiet}: {failed} requests failed");
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::pipeline::{
     extracted::{Slot, Value},
     pattern::Pattern,
     stage::{Context, Failed, Stage, Step},
+    unchanged::Unchanged,
 };
 
 #[derive(Debug, Default, Deserialize)]
@@ -141,5 +142,15 @@ impl Stage for Json {
             }
         }
         Step::Next
+    }
+
+    fn why(&self, seen: &Unchanged<'_>) -> String {
+        seen.of_source(self.source, |text, name| {
+            if Scanner::default().scan(text, &self.paths, false) {
+                "the values are those that were there".into()
+            } else {
+                format!("{name} is not a JSON object")
+            }
+        })
     }
 }

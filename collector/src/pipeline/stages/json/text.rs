@@ -78,9 +78,14 @@ pub fn write_compact(raw: &[u8], to: &mut Vec<u8>) {
                     at += if raw[at] == b'\\' { 2 } else { 1 };
                 }
                 at += 1;
-                text.clear();
-                decode_string(&raw[begin..at], &mut text);
-                write_string(&text, to);
+                let string = &raw[begin..at];
+                if memchr::memchr(b'\\', string).is_none() {
+                    write_string(&string[1..string.len() - 1], to);
+                } else {
+                    text.clear();
+                    decode_string(string, &mut text);
+                    write_string(&text, to);
+                }
                 continue;
             }
             b'-' | b'0'..=b'9' => {
@@ -129,7 +134,7 @@ pub fn write_string(text: &[u8], to: &mut Vec<u8>) {
                 _ => to.extend_from_slice(&chunk.valid().as_bytes()[at..at + character.len_utf8()]),
             }
         }
-        if !chunk.invalid().is_empty() {
+        for _ in chunk.invalid() {
             to.extend_from_slice(br"\ufffd");
         }
     }
@@ -153,6 +158,13 @@ mod tests {
             decode_string(raw.as_bytes(), &mut decoded);
             assert_eq!(String::from_utf8(decoded).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn each_byte_of_no_character_is_escaped_and_the_replacement_character_is_not() {
+        let mut text = Vec::new();
+        write_string(b"\xe4\xb8 \xff \xef\xbf\xbd", &mut text);
+        assert_eq!(String::from_utf8(text).unwrap(), "\"\\ufffd\\ufffd \\ufffd \u{fffd}\"");
     }
 
     #[test]

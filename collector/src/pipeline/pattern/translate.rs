@@ -1,102 +1,15 @@
-//! Regular expressions as Go's regexp package (RE2) reads them, run by the regex crate over bytes.
+//! From an expression for Go to one that means the same to the regex crate in valid UTF-8.
 //!
-//! In: an expression for Go. Out: one for the regex crate that finds the same in valid UTF-8. The two differ in what stands for
-//! itself (`{` and `[` where they begin nothing, `&&` in a class, `\<`), in `\d`, `\s`, `\w` and `\b`, which are ASCII's in Go, in
-//! `\Q…\E` and in octal escapes; those are rewritten. Not anchored unless it is written so.
+//! The two differ in what stands for itself (`{` and `[` where they begin nothing, `&&` in a class, `\<`), in `\d`, `\s`, `\w` and
+//! `\b`, which are ASCII's in Go, in `\Q…\E` and in octal escapes.
 
-use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
-
-/// A compiled expression, with memory for where its groups are.
-#[derive(Debug)]
-pub struct Pattern {
-    regex: Regex,
-    groups: CaptureLocations,
-}
-
-impl Pattern {
-    /// # Errors
-    /// What is wrong with it.
-    pub fn new(text: &str) -> Result<Self, String> {
-        Self::within(text, 8 << 20)
-    }
-
-    /// As [`Self::new`], with at most so many bytes of memory.
-    ///
-    /// # Errors
-    /// What is wrong with it, or that it is too large.
-    pub fn within(text: &str, bytes: usize) -> Result<Self, String> {
-        let translated = translate(text)?;
-        let compiled =
-            RegexBuilder::new(&translated).size_limit(bytes).dfa_size_limit(bytes.min(DFA_BYTES_MAX)).build();
-        let regex = compiled.map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => "the regular expression is too large".to_owned(),
-            // The last line says what is wrong, those before show the translated text.
-            other => {
-                let message = other.to_string();
-                let last = message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                format!("is not a regular expression: {last}")
-            }
-        })?;
-        let groups = regex.capture_locations();
-        Ok(Self { regex, groups })
-    }
-
-    /// Whether it matches anywhere in the text.
-    #[inline]
-    pub fn is_match(&self, text: &[u8]) -> bool {
-        self.regex.is_match(text)
-    }
-
-    /// The names of its groups with their numbers; the whole match is number 0 and has none.
-    pub fn names(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.regex.capture_names().enumerate().filter_map(|(i, name)| Some((i, name?)))
-    }
-
-    /// How many groups it has, the whole match among them.
-    pub fn groups(&self) -> usize {
-        self.regex.captures_len()
-    }
-
-    /// The first match from `start` on: where each group is.
-    pub fn find_at(&mut self, text: &[u8], start: usize) -> Option<&CaptureLocations> {
-        self.regex.captures_read_at(&mut self.groups, text, start)?;
-        Some(&self.groups)
-    }
-
-    /// Where the groups of the last match are.
-    pub fn last(&self) -> &CaptureLocations {
-        &self.groups
-    }
-
-    /// Every match replaced, `$1` in the replacement standing for groups as in Go.
-    pub fn replace_all(&self, text: &[u8], replacement: &[u8], literal: bool) -> Vec<u8> {
-        if literal {
-            self.regex.replace_all(text, regex::bytes::NoExpand(replacement)).into_owned()
-        } else {
-            self.regex.replace_all(text, replacement).into_owned()
-        }
-    }
-
-    /// Writes the text without what matches.
-    pub fn remove_all(&self, text: &[u8], to: &mut Vec<u8>) {
-        let mut end = 0;
-        for found in self.regex.find_iter(text) {
-            to.extend_from_slice(&text[end..found.start()]);
-            end = found.end();
-        }
-        to.extend_from_slice(&text[end..]);
-    }
-}
-
-/// The same expression for the regex crate.
-fn translate(text: &str) -> Result<String, String> {
+/// # Errors
+/// What is wrong with it.
+pub fn translate(text: &str) -> Result<String, String> {
     let mut translator = Translator { rest: text, out: String::with_capacity(text.len() + 8) };
     translator.run()?;
     Ok(translator.out)
 }
-
-/// The memory of each cache of states, as the regex crate has it by default.
-const DFA_BYTES_MAX: usize = 2 << 20;
 
 const DIGIT: &str = "0-9";
 const SPACE: &str = r"\t\n\f\r ";
@@ -274,58 +187,4 @@ impl Translator<'_> {
 /// Text as an expression that matches it.
 fn regex_escape(text: &str) -> String {
     regex::escape(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn expressions_mean_what_they_mean_to_go() {
-        for (pattern, text, matches) in [
-            (r"\d+", "١٢", false),
-            (r"^\w+$", "ä", false),
-            (r"\bcat\b", "äcatä", true),
-            (r"a\vb", "a\x0bb", true),
-            (r"^\s$", "\x0b", false),
-            (r"^[\d\s]+$", "1 2", true),
-            (r"^[^\D]+$", "12", true),
-            (r"^[\W]$", "é", true),
-            (r"^{.*}$", "{x}", true),
-            (r"a{,2}", "a{,2}", true),
-            (r"a{2}", "aa", true),
-            (r"[[a]", "[", true),
-            (r"^[a&&b]+$", "a&b", true),
-            (r"^[a-c-]+$", "b-", true),
-            (r"^[]a]+$", "]a", true),
-            (r"\<b\>", "<b>", true),
-            (r"\Qa.b\E+", "a.bbb", true),
-            (r"\Qa.b\E", "axb", false),
-            (r"\101", "A", true),
-            (r"(?i)straße", "STRASSE", false),
-            (r"(?i)ÄRGER", "ärger", true),
-            (r"\p{Greek}", "α", true),
-            (r"\pL", "x", true),
-            (r"^[[:alpha:]]$", "ä", false),
-            (r"\x{41}\x42", "AB", true),
-            (r"^.$", "ä", true),
-            (r"a$", "a\n", false),
-        ] {
-            let compiled = Pattern::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
-            assert_eq!(compiled.is_match(text.as_bytes()), matches, "{pattern} {text:?}");
-        }
-    }
-
-    #[test]
-    fn what_go_refuses_is_refused() {
-        for pattern in ["(", "[", "*", r"\1", r"\y", "(?x)a", "a{1001}", r"\", "(?P<a", "[b-a]", "(?=a)"] {
-            let error = Pattern::new(pattern).unwrap_err();
-            assert!(error.starts_with("is not a regular expression: "), "{pattern}: {error}");
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_do_no_harm() {
-        assert!(Pattern::new("a.*b").unwrap().is_match(b"\xffa b\xff"));
-    }
 }
