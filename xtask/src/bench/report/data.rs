@@ -211,7 +211,8 @@ mod tests {
         let cell = |figure: Option<f64>| figure.map_or("-".into(), |figure| figure.to_string());
         for it in committed().side_by_side.collectors {
             let name = format!("{} {}", it.name, it.version);
-            let name = [name.trim(), &it.tuned].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
+            let name =
+                [name.trim(), &it.tuned].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
             let figures = [it.cpu_s_per_million_lines, it.peak, it.core_percent].map(cell).join(" | ");
             let row = format!("| {name} | {figures} |");
             assert!(text.contains(&row), "docs/comparison.md has no row {row}");
