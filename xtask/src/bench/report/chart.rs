@@ -22,8 +22,9 @@ text{font:13px Inter,system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans'
 .bg{fill:#fff}.title{font-size:16px;font-weight:600}.head{font-weight:600}.note{font-size:11.5px;fill:#59636e}\
 .own{font-weight:600}.grid{stroke:#d1d9e0}.ours{fill:#0969da;stroke:#0969da}.floor{fill:#59636e;stroke:#59636e}\
 .other{fill:#bc4c00;stroke:#bc4c00}.loses{fill:#fff}\
+.val{paint-order:stroke;stroke:#fff;stroke-width:4px}\
 @media(prefers-color-scheme:dark){text{fill:#f0f6fc}.bg{fill:#0d1117}.note{fill:#9198a1}.grid{stroke:#3d444d}\
-.ours{fill:#4493f8;stroke:#4493f8}.floor{fill:#9198a1;stroke:#9198a1}.other{fill:#db6d28;stroke:#db6d28}.loses{fill:#0d1117}}";
+.ours{fill:#4493f8;stroke:#4493f8}.floor{fill:#9198a1;stroke:#9198a1}.other{fill:#db6d28;stroke:#db6d28}.loses{fill:#0d1117}.val{stroke:#0d1117}}";
 
 /// A picture.
 pub struct Chart {
@@ -136,7 +137,7 @@ impl Body {
         for row in &panel.rows {
             self.y += ROW;
             match row {
-                Row::Group(name) => self.text("note", "end", NAMES, name),
+                Row::Group(name) => self.text("note", "start", 20.0, name),
                 Row::Value(value) => self.value(value, panel.scale, x(value.value)),
             }
         }
@@ -177,7 +178,7 @@ impl Body {
             }
         };
         let lost = if *loses_lines { " · loses lines" } else { "" };
-        self.text(own, "start", x + beside, &format!("{}{lost}", value.value));
+        self.text(&format!("val {own}"), "start", x + beside, &format!("{}{lost}", value.value));
     }
 }
 

@@ -206,6 +206,20 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_comparison_md_has_the_figures_of_the_other_collectors() {
+        let text = std::fs::read_to_string(process::workspace_root().join("docs/comparison.md")).unwrap();
+        let cell = |figure: Option<f64>| figure.map_or("-".into(), |figure| figure.to_string());
+        for it in committed().side_by_side.collectors {
+            let name = format!("{} {}", it.name, it.version);
+            let name =
+                [name.trim(), &it.tuned].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
+            let figures = [it.cpu_s_per_million_lines, it.peak, it.core_percent].map(cell).join(" | ");
+            let row = format!("| {name} | {figures} |");
+            assert!(text.contains(&row), "docs/comparison.md has no row {row}");
+        }
+    }
+
+    #[test]
     fn the_figures_are_those_of_the_table_in_performance_md() {
         let text = std::fs::read_to_string(process::workspace_root().join("docs/performance.md")).unwrap();
         let begin = "<!-- begin: written by `cargo xtask bench pipeline --write-docs` -->";

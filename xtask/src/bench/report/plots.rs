@@ -16,7 +16,7 @@ const NAMES: [(&str, &str); 7] = [
     ("rotate", "10,000 lines/s, rotating"),
     ("docker", "backlog, docker's format"),
     ("idle", "idle, 110 containers"),
-    ("these, idle", "idle, that many containers"),
+    ("these, idle", "the same, then idle"),
 ];
 
 /// File names in docs/pictures and pictures.
@@ -104,7 +104,7 @@ fn scenarios(run: &ThisVersion) -> Chart {
     }
 }
 
-/// Whatever was measured with several numbers of files, most first.
+/// Whatever was measured with several numbers of files, fewest first.
 fn files(run: &ThisVersion) -> Chart {
     let scenario = |name: &str| run.scenarios.iter().find(|it| it.name == name);
     let many = run.scenarios.iter().filter(|it| number_of_files(it).is_some());

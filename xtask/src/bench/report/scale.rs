@@ -22,7 +22,8 @@ impl Scale {
 
 /// Round numbers, rising, of which the first is not over any value and the last not below one.
 pub fn ticks(scale: Scale, values: &[f64]) -> Vec<f64> {
-    let largest = values.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    // Where all are 0 a scale still needs a length.
+    let largest = values.iter().copied().filter(|value| *value > 0.0).reduce(f64::max).unwrap_or(1.0);
     match scale {
         Scale::FromZero => {
             let step = round_up(largest / 5.0);
@@ -71,7 +72,9 @@ mod tests {
     fn a_scale_from_zero_ends_at_a_round_number_over_all_values() {
         assert_eq!(ticks(Scale::FromZero, &[19.0, 152.0]), [0.0, 50.0, 100.0, 150.0, 200.0]);
         assert_eq!(ticks(Scale::FromZero, &[0.5, 1.0]).last(), Some(&1.0));
-        assert_eq!(ticks(Scale::FromZero, &[]).len(), 2);
+        for nothing in [&[][..], &[0.0]] {
+            assert_eq!(ticks(Scale::FromZero, nothing).last(), Some(&1.0));
+        }
     }
 
     #[test]
