@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::{
     checkpoint::{Lock, Snapshot, Store},
     compiled::{self, Compiled},
-    config::{Config, Paths},
+    config::Config,
     metrics::PartMetrics,
     pipeline::{Pipeline, relabel::Relabel},
     reader_side::{Common, Reader},
@@ -55,9 +55,8 @@ pub fn run(compiled: Compiled) -> anyhow::Result<()> {
     let mut signals = None;
     let standby = Standby { status: &status, served: &served, signals: &mut signals };
     let Some((store, saved, _lock)) = open_store(&config, &runtime, standby)? else { return Ok(()) };
-    let Paths { pods, docker, .. } = &config.paths;
-    if !docker.as_os_str().is_empty() {
-        DockerLinks::start(docker, pods)?;
+    if let Some(docker) = config.paths.docker() {
+        DockerLinks::start(docker, &config.paths.pods)?;
     }
     // Before there is an io_uring: loading a probe fails while io_uring work is pending on the thread.
     let (signal, notifier) = open_notifier(&config, &metrics)?;

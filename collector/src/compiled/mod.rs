@@ -166,16 +166,16 @@ fn selection(kubernetes: &Kubernetes, problems: &mut Problems) -> Option<Selecto
 
 /// Checks them; where Docker's containers are collected from, the pods' folders are those that links to these are in.
 fn folders(config: &mut Config, problems: &mut Problems) {
-    let Paths { pods, docker, state } = &mut config.paths;
-    for (key, path) in [("paths.pods", &*pods), ("paths.state", state)] {
+    let Paths { pods, state, .. } = &config.paths;
+    for (key, path) in [("paths.pods", pods), ("paths.state", state)] {
         if path.as_os_str().is_empty() {
             problems.add(key, "must name a folder");
         }
     }
-    if !pods.as_os_str().is_empty() && state.starts_with(&*pods) {
+    if !pods.as_os_str().is_empty() && state.starts_with(pods) {
         problems.add("paths.state", "must not be in paths.pods, which Pilcrow only reads");
     }
-    if docker.as_os_str().is_empty() {
+    if config.paths.docker().is_none() {
         return;
     }
     let links = state.join("docker");
@@ -192,7 +192,7 @@ fn folders(config: &mut Config, problems: &mut Problems) {
         );
     }
     config.kubernetes.enabled = Enabled::False;
-    *pods = links;
+    config.paths.pods = links;
 }
 
 #[cfg(test)]

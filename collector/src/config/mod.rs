@@ -21,7 +21,10 @@ mod stage;
 pub mod tree;
 mod units;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -124,6 +127,14 @@ pub struct Paths {
     pub docker: PathBuf,
     /// The one folder that Pilcrow writes to.
     pub state: PathBuf,
+}
+
+impl Paths {
+    /// Docker's folder of containers, where these are collected from.
+    #[must_use]
+    pub fn docker(&self) -> Option<&Path> {
+        Some(self.docker.as_path()).filter(|docker| !docker.as_os_str().is_empty())
+    }
 }
 
 /// `kubernetes`.

@@ -21,7 +21,7 @@ use rustix::{
 };
 use serde::Deserialize;
 
-use crate::model::PodName;
+use crate::{config::read_named_file, model::PodName};
 
 /// The namespace of containers that belong to no project.
 const NO_PROJECT: &str = "docker";
@@ -36,9 +36,6 @@ const NEW_TRIES: u32 = 500;
 /// A file name has up to 255 bytes: a project, a container's name, its ID of 64, and two that join them.
 const PROJECT_BYTES_MAX: usize = 63;
 const NAME_BYTES_MAX: usize = 126;
-
-/// Larger descriptions of a container are not read.
-const DESCRIPTION_BYTES_MAX: u64 = 4 << 20;
 
 /// See the module.
 #[derive(Debug)]
@@ -223,10 +220,7 @@ fn is_id(name: &str) -> bool {
 }
 
 fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> io::Result<T> {
-    if fs::symlink_metadata(path)?.len() > DESCRIPTION_BYTES_MAX {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(serde_json::from_slice(&fs::read(path)?)?)
+    Ok(serde_json::from_slice(&read_named_file(path)?)?)
 }
 
 /// `config.v2.json`, as far as it is needed.

@@ -28,10 +28,10 @@ use crate::{
 /// Folders are listed again this often, whatever the watches said.
 pub(super) const RESCAN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Those of containers that are quiet too, and of pods that are known.
+/// The folders of quiet containers, and of pods that are known, are listed only this often.
 const THOROUGH_RESCAN_INTERVAL: Duration = Duration::from_secs(300);
 
-/// The same where folders cannot be watched: a pod's logs may be gone some seconds after their last line.
+/// All folders are listed this often where none can be watched: a pod's logs may be gone some seconds after their last line.
 pub(super) const RESCAN_INTERVAL_UNWATCHED: Duration = Duration::from_secs(1);
 
 /// All folders are listed again this often where some of them cannot be watched: as often as the kubelet looks whether a log

@@ -177,8 +177,9 @@ impl State {
                 "no log can be collected: {pods} (paths.pods) may not be read; {PERMISSIONS}"
             ));
         }
-        let docker = &self.config.paths.docker;
-        if !docker.as_os_str().is_empty() && self.survey.pods.is_some_and(is_empty) {
+        if let Some(docker) = self.config.paths.docker()
+            && self.survey.pods.is_some_and(is_empty)
+        {
             return Folders::Doubtful(format!(
                 "there are no containers to collect from in {} (paths.docker): none was made yet, or none has the log driver json-file",
                 docker.display()

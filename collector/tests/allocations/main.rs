@@ -50,3 +50,14 @@ static COUNTING: Counting = Counting;
 fn allocated() -> u64 {
     ALLOCATIONS.get()
 }
+
+/// Runs the same twice: buffers grow in the first round, and in the second nothing is allocated.
+fn only_the_first_round_allocates(what: &str, mut round: impl FnMut()) {
+    let mut allocations = || {
+        let before = allocated();
+        round();
+        allocated() - before
+    };
+    assert!(allocations() > 0, "the counter counts");
+    assert_eq!(allocations(), 0, "{what}");
+}

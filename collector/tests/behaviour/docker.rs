@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use crate::program::{Node, append, texts_of, wait_for};
+use crate::program::{Node, append, wait_for};
 
 const SHOP: &str = r#"{"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}"#;
 
@@ -39,9 +39,9 @@ fn dockers_containers_are_collected_with_the_names_that_compose_gives_them() {
     append(&cron, record(0, "another container"));
     node.wait_until(&program, "what came later", |counts| counts.entries == 102);
     let labels = |namespace, pod, container| [("namespace", namespace), ("pod", pod), ("container", container)];
-    let lines = texts_of(&node, &labels("shop", "shop-web-1", "web"));
+    let lines = node.receiver.texts(&labels("shop", "shop-web-1", "web"));
     assert_eq!(lines, (0..=100).map(|n| format!("line {n}")).collect::<Vec<_>>());
-    assert_eq!(texts_of(&node, &labels("docker", "cron", "cron")), ["another container"]);
+    assert_eq!(node.receiver.texts(&labels("docker", "cron", "cron")), ["another container"]);
     assert!(program.terminate().success());
 
     append(&web, record(101, "while nothing ran"));

@@ -333,13 +333,5 @@ pub fn compress(from: &Path) {
 
 /// The receiver's texts of one container, in the order of their first arrival.
 pub fn texts(node: &Node, container: &str) -> Vec<String> {
-    texts_of(node, &[("container", container)])
-}
-
-/// The texts of the streams with these labels.
-pub fn texts_of(node: &Node, labels: &[(&str, &str)]) -> Vec<String> {
-    let streams = node.receiver.streams();
-    let fitting =
-        streams.values().filter(|stream| labels.iter().all(|(name, value)| stream.label(name) == Some(value)));
-    fitting.flat_map(|stream| stream.lines().into_iter().map(|(_, text)| text.to_owned())).collect()
+    node.receiver.texts(&[("container", container)])
 }

@@ -89,16 +89,7 @@ pub fn run(collector: &Path) -> anyhow::Result<()> {
         ("docker", "meanwhile", "meanwhile", &once),
         ("docker", "gone", "gone", &once),
     ] {
-        let found: Vec<String> = receiver
-            .streams()
-            .values()
-            .filter(|stream| {
-                [("namespace", namespace), ("pod", pod), ("container", container)]
-                    .iter()
-                    .all(|(name, value)| stream.label(name) == Some(value))
-            })
-            .flat_map(|stream| stream.lines().into_iter().map(|(_, text)| text.to_owned()).collect::<Vec<_>>())
-            .collect();
+        let found = receiver.texts(&[("namespace", namespace), ("pod", pod), ("container", container)]);
         ensure!(found == *lines, "{pod} has {} lines of {}, or others, or in another order", found.len(), lines.len());
     }
     let violations = receiver.violations();

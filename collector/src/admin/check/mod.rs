@@ -16,8 +16,8 @@ pub use self::{labels::too_many_labels, relabelling::write_rules};
 use crate::{
     compiled::Compiled,
     config::{
-        Compression, Config, Enabled, Kubernetes, Oversize, Paths, Rate, ReaderChoice, RefusedStreams, SignalChoice,
-        StartAt, read_named_file,
+        Compression, Config, Enabled, Kubernetes, Oversize, Rate, ReaderChoice, RefusedStreams, SignalChoice, StartAt,
+        read_named_file,
     },
 };
 
@@ -148,11 +148,10 @@ fn backends(config: &Config) -> String {
 }
 
 fn folder(config: &Config) -> String {
-    let Paths { pods, docker, .. } = &config.paths;
-    if docker.as_os_str().is_empty() {
-        return format!("Logs are read from {}", pods.display());
+    match config.paths.docker() {
+        Some(docker) => format!("Logs of Docker's containers are read from {}", docker.display()),
+        None => format!("Logs are read from {}", config.paths.pods.display()),
     }
-    format!("Logs of Docker's containers are read from {}", docker.display())
 }
 
 fn kubernetes(config: &Config) -> String {

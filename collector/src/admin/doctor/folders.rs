@@ -17,8 +17,7 @@ const FILES_TRIED: usize = 100;
 
 pub(super) fn examine(config: &Config) -> Vec<Finding> {
     let paths = &config.paths;
-    let mut findings =
-        if paths.docker.as_os_str().is_empty() { pods(&paths.pods) } else { vec![docker(&paths.docker)] };
+    let mut findings = paths.docker().map_or_else(|| pods(&paths.pods), |folder| vec![docker(folder)]);
     findings.extend(exclusions(config));
     findings.push(state(&paths.state));
     findings.extend(free_space(&paths.state));

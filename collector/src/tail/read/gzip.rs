@@ -69,7 +69,7 @@ pub fn is_damage(error: &io::Error) -> bool {
     error.raw_os_error().is_none() && Left::of(error).is_none()
 }
 
-/// What a damaged file has between `from` and the damage. The decoder throws away what it has when it comes to the damage, unless it is
+/// What a damaged file has between `from` and the damage. The decoder throws away what it has when it reaches the damage, unless it is
 /// asked for one byte after the other.
 fn up_to_damage(file: &Arc<File>, from: u64) -> Vec<u8> {
     let mut decoder = MultiGzDecoder::new(Source { file: Arc::clone(file), at: 0 });

@@ -203,6 +203,14 @@ impl Receiver {
         self.shared.store().contents()
     }
 
+    /// The texts of the streams with these labels, in the order of their first arrival (only with [`Keep::Entries`]).
+    pub fn texts(&self, labels: &[(&str, &str)]) -> Vec<String> {
+        let streams = self.streams();
+        let fitting =
+            streams.values().filter(|stream| labels.iter().all(|(name, value)| stream.label(name) == Some(value)));
+        fitting.flat_map(|stream| stream.lines().into_iter().map(|(_, text)| text.to_owned())).collect()
+    }
+
     /// Headers of the last push, names in lower case.
     pub fn last_headers(&self) -> Vec<(String, String)> {
         self.shared.store().last_headers.clone()
