@@ -131,7 +131,8 @@ impl DockerLinks {
         if let Some(changes) = &self.changes {
             // Watched before it is listed; again each time, as it may be another folder by now.
             let what = WatchFlags::CREATE | WatchFlags::DELETE | WatchFlags::MOVE | WatchFlags::ONLYDIR;
-            inotify::add_watch(changes, &self.containers, what)?;
+            // Where watches are used up the timeout has to do; a folder that is not there is an error when it is listed.
+            let _ = inotify::add_watch(changes, &self.containers, what);
         }
         let mut ids = HashSet::new();
         for entry in fs::read_dir(&self.containers)? {
@@ -395,6 +396,15 @@ mod tests {
         fs::write(&description, &text[..9]).unwrap();
         assert_eq!(node.links(), []);
         fs::write(&description, text).unwrap();
+        assert_eq!(node.links().len(), 1);
+    }
+
+    #[test]
+    fn containers_are_linked_also_where_dockers_folder_cannot_be_watched() {
+        let mut node = Node::new();
+        // Any call of inotify fails with it, as with a watch too many.
+        node.links.changes = Some(fs::File::open("/dev/null").unwrap().into());
+        node.container(ID, "/web", "{}", "json-file");
         assert_eq!(node.links().len(), 1);
     }
 
