@@ -123,10 +123,10 @@ fn compile(target: Option<&str>, arguments: &[&str], profile: Profile) -> anyhow
     Ok(process::target_dir().join(target.unwrap_or_default()).join(folder))
 }
 
-/// The environment's flags for the compiler, and more.
-fn rust_flags(more: &[&str]) -> String {
+/// The environment's flags for the compiler, and more, as `CARGO_ENCODED_RUSTFLAGS` has them.
+fn rust_flags(more: Vec<String>) -> String {
     let given = env::var("RUSTFLAGS").unwrap_or_default();
-    given.split_whitespace().chain(more.iter().copied()).collect::<Vec<_>>().join(" ")
+    given.split_whitespace().map(str::to_owned).chain(more).collect::<Vec<_>>().join("\u{1f}")
 }
 
 /// How a program for this machine is built.
@@ -140,12 +140,9 @@ pub enum Profile {
     Release,
 }
 
-/// The program for this machine, for demonstrations: a probe that cannot be built here is reported and does not stop it, as
-/// the collector falls back.
-pub fn with_probe_if_possible(profile: Profile) -> anyhow::Result<PathBuf> {
-    if let Err(error) = ebpf::ensure_built() {
-        println!("the eBPF probe cannot be built here: {error:#}\ngoing on without it: the collector will use inotify");
-    }
+/// The program for this machine, for who waits for it.
+pub fn for_this_machine(profile: Profile) -> anyhow::Result<PathBuf> {
+    ebpf::ensure_built()?;
     println!("building the collector; the first time this takes some minutes");
     Ok(compile(None, arguments(None, profile), profile)?.join("pilcrow"))
 }
@@ -180,13 +177,14 @@ fn zig_cargo(target: &str, arguments: &[&str], release: bool) -> anyhow::Result<
         cargo.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
         let mut flags = Vec::new();
         if release {
-            flags.push(WITHOUT_UNWIND_TABLES);
+            flags.push(WITHOUT_UNWIND_TABLES.to_owned());
+            flags.extend(process::remapped_paths()?);
         }
         if target.ends_with("musl") {
             // The start-up objects that rustup ships with a musl target may not be there: Zig brings its own.
-            flags.push("-Clink-self-contained=no");
+            flags.push("-Clink-self-contained=no".to_owned());
         }
-        cargo.env("RUSTFLAGS", rust_flags(&flags));
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(flags));
         if let Some(library) = ebpf::std_sources()? {
             cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
         }

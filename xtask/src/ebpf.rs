@@ -1,26 +1,26 @@
 //! `cargo xtask build-ebpf`: the probe's object file, from nothing but a C compiler and Rust.
 //!
-//! In: the sources in collector-ebpf. Out: [`OBJECT`], which the collector's build script embeds. What the build needs
-//! beside Rust, bpf-linker and the standard library's sources, is found or fetched ([`linker`], [`rust_src`]); each step
-//! says which way it took. Nothing outside the target folder is changed, but for rustup's own component rust-src.
+//! In: the sources in collector-ebpf. Out: the object in collector-ebpf/prebuilt, which the collector embeds; it is in the
+//! repository and built only where the sources have changed. What the build needs beside Rust, bpf-linker and the standard
+//! library's sources, is found or fetched ([`linker`], [`rust_src`]); each step says which way it took.
 
 mod linker;
+mod object;
+mod prebuilt;
 mod rust_src;
 
 use std::{
     env, fs,
-    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, bail};
 
+use crate::process;
 use linker::Linker;
+use prebuilt::Prebuilt;
 use rust_src::RustSrc;
-
-/// The object file, in the workspace's target folder. The collector's build script looks for it there.
-const OBJECT: &str = "ebpf/pilcrow-probe.o";
 
 /// rustc's name for the target.
 const TARGET: &str = "bpfel-unknown-none";
@@ -31,21 +31,47 @@ const TARGET_CPU: &str = "v3";
 /// Options of `build-ebpf`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Build even if nothing has changed
+    /// Build it, also if the sources have not changed
     #[arg(long)]
     force: bool,
+    /// Build it, and fail if the object in collector-ebpf/prebuilt is another
+    #[arg(long, conflicts_with = "force")]
+    check: bool,
 }
 
-/// Builds the probe and says where it is.
+/// Makes the object, or compares it.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let object = if args.force { build(true)? } else { ensure_built()? };
-    println!("build-ebpf: {}", object.display());
-    Ok(())
+    let root = workspace_root();
+    if args.check {
+        let skipped = check()?;
+        println!(
+            "build-ebpf: {}",
+            skipped.as_deref().unwrap_or("the probe, built from its sources, is the one in the repository")
+        );
+        return Ok(());
+    }
+    if args.force { write(&root) } else { ensure_built() }
 }
 
-/// Builds the probe unless it is up to date, and returns the object file's path. For the other commands.
-pub fn ensure_built() -> anyhow::Result<PathBuf> {
-    build(false)
+/// Builds the object and compares it with the one in the repository. Some: why they cannot be compared.
+pub fn check() -> anyhow::Result<Option<String>> {
+    let root = workspace_root();
+    Prebuilt::read(&root)?.check(&root, &build(&root)?)
+}
+
+/// Builds the object where its sources have changed. For the other commands.
+pub fn ensure_built() -> anyhow::Result<()> {
+    let root = workspace_root();
+    let is_up_to_date = Prebuilt::read(&root).and_then(|prebuilt| prebuilt.is_of_sources(&root));
+    if is_up_to_date.unwrap_or(false) {
+        println!("build-ebpf: {} is up to date", prebuilt::FOLDER);
+        return Ok(());
+    }
+    write(&root)
+}
+
+fn write(root: &Path) -> anyhow::Result<()> {
+    Prebuilt::of(root, build(root)?)?.write(root)
 }
 
 /// Where cargo finds the standard library's sources for -Zbuild-std; none: where it looks by itself. For cross builds.
@@ -56,29 +82,18 @@ pub fn std_sources() -> anyhow::Result<Option<PathBuf>> {
     }
 }
 
-fn build(force: bool) -> anyhow::Result<PathBuf> {
-    let root = workspace_root();
+/// The object's bytes, built here.
+fn build(root: &Path) -> anyhow::Result<Vec<u8>> {
     let target = root.join("target");
-    let object = target.join(OBJECT);
-    let compiler = Compiler::query()?;
-    let stamp = target.join("ebpf-build/stamp");
-    let fingerprint = fingerprint(&root, &compiler)?;
-    if !force && object.is_file() && fs::read_to_string(&stamp).is_ok_and(|built| built == fingerprint) {
-        println!("build-ebpf: up to date");
-        return Ok(object);
-    }
-
     let linker = Linker::find_or_install(&target)?;
-    let rust_src = RustSrc::find_or_fetch(&compiler, &target)?;
-    let built = compile(&root, &target, &linker, &rust_src)?;
-    install(&built, &object)?;
-    fs::write(&stamp, fingerprint).with_context(|| format!("cannot write {}", stamp.display()))?;
-    Ok(object)
+    let rust_src = RustSrc::find_or_fetch(&Compiler::query()?, &target)?;
+    let built = compile(root, &target, &linker, &rust_src)?;
+    object::without_dwarf(&fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?)
 }
 
 fn compile(root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> anyhow::Result<PathBuf> {
     println!("build-ebpf: compiling collector-ebpf for {TARGET}");
-    let mut cargo = probe_cargo("build", root, target, linker, rust_src);
+    let mut cargo = probe_cargo("build", root, target, &linker.path, rust_src)?;
     let status = cargo.status().context("cannot start cargo")?;
     if !status.success() {
         bail!("the probe did not compile: cargo {status}");
@@ -90,8 +105,9 @@ fn compile(root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> a
 pub fn lint() -> anyhow::Result<()> {
     let root = workspace_root();
     let target = root.join("target");
-    let (linker, rust_src) = (Linker::find_or_install(&target)?, RustSrc::find_or_fetch(&Compiler::query()?, &target)?);
-    let mut cargo = probe_cargo("clippy", &root, &target, &linker, &rust_src);
+    let rust_src = RustSrc::find_or_fetch(&Compiler::query()?, &target)?;
+    // Nothing is linked.
+    let mut cargo = probe_cargo("clippy", &root, &target, Path::new("bpf-linker"), &rust_src)?;
     let status = cargo.args(["--", "-D", "warnings"]).status().context("cannot start cargo")?;
     if !status.success() {
         bail!("clippy on the probe: cargo {status}");
@@ -100,15 +116,26 @@ pub fn lint() -> anyhow::Result<()> {
 }
 
 /// `cargo SUBCOMMAND` on the probe's program, in a target folder of its own.
-fn probe_cargo(subcommand: &str, root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> Command {
-    let flags = [
+fn probe_cargo(
+    subcommand: &str,
+    root: &Path,
+    target: &Path,
+    linker: &Path,
+    rust_src: &RustSrc,
+) -> anyhow::Result<Command> {
+    let mut flags = vec![
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
         format!("-Ctarget-cpu={TARGET_CPU}"),
-        format!("-Clinker={}", linker.path.display()),
+        format!("-Clinker={}", linker.display()),
         // aya-ebpf wants to know; the programs use nothing that depends on it.
         "--cfg=bpf_target_arch=\"x86_64\"".into(),
     ];
+    // Paths of source files are in the object's BTF.
+    flags.extend(process::remapped_paths()?);
+    if let RustSrc::Elsewhere { library } = rust_src {
+        flags.push(format!("--remap-path-prefix={}=/rust/lib/rustlib/src/rust/library", library.display()));
+    }
     let mut cargo = Command::new(cargo());
     cargo
         .current_dir(root)
@@ -125,30 +152,7 @@ fn probe_cargo(subcommand: &str, root: &Path, target: &Path, linker: &Linker, ru
     if let RustSrc::Elsewhere { library } = rust_src {
         cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
     }
-    cargo
-}
-
-/// Puts the object in its place, and leaves an equal one alone: cargo takes a new time stamp for a change.
-fn install(built: &Path, object: &Path) -> anyhow::Result<()> {
-    let bytes = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
-    if fs::read(object).is_ok_and(|old| old == bytes) {
-        return Ok(());
-    }
-    let folder = object.parent().context("an object file lies in a folder")?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    fs::write(object, bytes).with_context(|| format!("cannot write {}", object.display()))
-}
-
-/// A number for everything that the object is made of.
-fn fingerprint(root: &Path, compiler: &Compiler) -> anyhow::Result<String> {
-    let mut hasher = DefaultHasher::new();
-    compiler.description.hash(&mut hasher);
-    (linker::VERSION, TARGET, TARGET_CPU).hash(&mut hasher);
-    for file in ["collector-ebpf/Cargo.toml", "collector-ebpf/src/lib.rs", "collector-ebpf/src/main.rs", "Cargo.lock"] {
-        let path = root.join(file);
-        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?.hash(&mut hasher);
-    }
-    Ok(format!("{:016x}\n", hasher.finish()))
+    Ok(cargo)
 }
 
 fn workspace_root() -> PathBuf {
@@ -163,8 +167,6 @@ fn cargo() -> PathBuf {
 
 /// The Rust compiler that builds the probe.
 struct Compiler {
-    /// `rustc -vV`.
-    description: String,
     /// Such as 1.95.0.
     release: String,
     /// The toolchain's folder.
@@ -181,7 +183,7 @@ impl Compiler {
             .context("rustc -vV names no release")?
             .to_owned();
         let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"]))?.trim_end().into();
-        Ok(Self { description, release, sysroot })
+        Ok(Self { release, sysroot })
     }
 }
 

@@ -87,7 +87,7 @@ struct Proof {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let new = match &args.new {
         Some(new) => new.clone(),
-        None => build::with_probe_if_possible(Profile::Dev)?,
+        None => build::for_this_machine(Profile::Dev)?,
     };
     let place = Place::temporary(&process::target_dir().join("rollback"), "pilcrow-rollback-")?;
     println!("\nseed {}; logs: {}", args.seed, place.describe());

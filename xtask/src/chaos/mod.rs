@@ -71,7 +71,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let program = match &args.program {
         Some(program) => program.clone(),
-        None => build::with_probe_if_possible(if args.release { Profile::Release } else { Profile::Dev })?,
+        None => build::for_this_machine(if args.release { Profile::Release } else { Profile::Dev })?,
     };
     let seed = match args.seed {
         Some(seed) => seed,
@@ -89,7 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 
 /// The fixed seeds, for `cargo xtask test`. Gives what could not be done on this machine.
 pub fn run_ci_seeds() -> anyhow::Result<Option<&'static str>> {
-    let program = build::with_probe_if_possible(Profile::Dev)?;
+    let program = build::for_this_machine(Profile::Dev)?;
     let interrupts = Interrupts::listen()?;
     let scale = Scale { containers: 12, lines_per_second: 3000 };
     let mut not_done = None;

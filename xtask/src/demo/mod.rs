@@ -92,7 +92,7 @@ fn spelled(choice: impl ValueEnum) -> String {
 
 /// Builds, runs, shows, judges.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let program = build::with_probe_if_possible(if args.debug { Profile::Dev } else { Profile::Demo })?;
+    let program = build::for_this_machine(if args.debug { Profile::Dev } else { Profile::Demo })?;
     let interrupts = Interrupts::listen()?;
     let folder = process::target_dir().join("demo");
     fs::create_dir_all(&folder)?;

@@ -15,9 +15,9 @@ use rustix::{
 };
 
 use super::{
+    OBJECT,
     calibration::{self, Offsets},
     loader,
-    object::OBJECT,
     plan::{Hook, Kind, PLANS, Plan},
 };
 use crate::tail::notify::{
@@ -56,27 +56,20 @@ pub struct Kernel {
     hooks: Vec<(Kind, &'static str)>,
     /// As aya wants the kernel's types: it only looks up the IDs of the hooks. None: the kernel does not tell them.
     btf: Option<Btf>,
-    object: &'static [u8],
 }
 
 impl Kernel {
     /// Reads the types; where the kernel has none, finds by writing what kprobes need of them.
     pub fn read(logs: &LogFileSystem) -> Result<Self, Refusal> {
-        let object = OBJECT.ok_or_else(|| {
-            Refusal::new(
-                "this pilcrow was built without the eBPF probe",
-                "build it again after `cargo xtask build-ebpf`, or use a released binary",
-            )
-        })?;
         match KernelTypes::of_running_kernel() {
-            Ok(types) => Self::with_types(types, object),
-            Err(BtfError::Missing) => Self::without_types(logs, object),
+            Ok(types) => Self::with_types(types),
+            Err(BtfError::Missing) => Self::without_types(logs),
             Err(error @ BtfError::Unreadable(_)) => Err(Refusal::new(error, "let pilcrow read /sys/kernel/btf")),
             Err(error @ BtfError::Malformed(_)) => Err(Refusal::new(error, UNEXPECTED)),
         }
     }
 
-    fn with_types(types: KernelTypes, object: &'static [u8]) -> Result<Self, Refusal> {
+    fn with_types(types: KernelTypes) -> Result<Self, Refusal> {
         let globals = globals(&types)?;
         let hooks: Vec<_> = all_hooks()
             .filter(|(kind, hook)| fits(&types, *kind, hook))
@@ -91,24 +84,24 @@ impl Kernel {
         drop(types);
         let btf =
             Btf::parse(&skeleton, Endianness::default()).map_err(|error| Refusal::new(in_full(&error), UNEXPECTED))?;
-        Ok(Self { globals, hooks, btf: Some(btf), object })
+        Ok(Self { globals, hooks, btf: Some(btf) })
     }
 
     /// Whether a function is there and takes what the programs expect is then seen by attaching and proving.
-    fn without_types(logs: &LogFileSystem, object: &'static [u8]) -> Result<Self, Refusal> {
+    fn without_types(logs: &LogFileSystem) -> Result<Self, Refusal> {
         if !has_kprobes() {
             return Err(Refusal::new(
                 format!("{}, and no kprobes, which could do without", BtfError::Missing),
                 "use a kernel that was built with CONFIG_DEBUG_INFO_BTF=y",
             ));
         }
-        let offsets = calibration::calibrate(object, logs).map_err(|refusal| Refusal {
+        let offsets = calibration::calibrate(logs).map_err(|refusal| Refusal {
             reason: format!("{}, and {}", BtfError::Missing, refusal.reason),
             ..refusal
         })?;
         tracing::info!(?offsets, "this kernel has no BTF; the offsets were found by writing to files of our own");
         let hooks = all_hooks().filter(|(kind, _)| *kind == Kind::Kprobe).map(|(kind, hook)| (kind, hook.target));
-        Ok(Self { globals: calibrated_globals(&offsets), hooks: hooks.collect(), btf: None, object })
+        Ok(Self { globals: calibrated_globals(&offsets), hooks: hooks.collect(), btf: None })
     }
 
     /// Makes aya's loader, which is good for all plans.
@@ -137,7 +130,7 @@ impl Kernel {
         }
         let in_flight = if plan.kind == Kind::Kprobe { collector_ebpf::IN_FLIGHT } else { 1 };
         loader.map_max_entries(map::IN_FLIGHT, in_flight);
-        let mut ebpf = loader.load(self.object).map_err(|error| refusal(&plan.name(), plan.kind, &error))?;
+        let mut ebpf = loader.load(OBJECT).map_err(|error| refusal(&plan.name(), plan.kind, &error))?;
         let mut targets = Vec::new();
         let mut refused = None;
         for hook in plan.hooks.iter().filter(|hook| self.hooks.contains(&(plan.kind, hook.target))) {

@@ -22,6 +22,7 @@ use collector_ebpf::{FileKey, SAMPLE_WORDS, SAMPLES, Sample, global, map, progra
 use rustix::fs::{MemfdFlags, fstat, major, memfd_create, minor};
 
 use super::{
+    OBJECT,
     attach::{REGISTERS, in_full, loader, refusal, typed},
     plan::Kind,
 };
@@ -55,7 +56,7 @@ pub struct Offsets {
 ///
 /// # Errors
 /// If there is no place for the files, the kernel does not take the program, or the numbers are not found.
-pub fn calibrate(object: &[u8], logs: &LogFileSystem) -> Result<Offsets, Refusal> {
+pub fn calibrate(logs: &LogFileSystem) -> Result<Offsets, Refusal> {
     let failed = |error: &(dyn Error + 'static)| {
         let refusal = refusal("calibration", Kind::Kprobe, error);
         Refusal { reason: format!("calibration failed: {}", refusal.reason), ..refusal }
@@ -65,13 +66,12 @@ pub fn calibrate(object: &[u8], logs: &LogFileSystem) -> Result<Offsets, Refusal
         Refusal::new(reason, "use a kernel with BTF, and please report this one")
     };
     let files = known_files(logs).map_err(|error| failed(&error))?;
-    let (file_inode, inode_number) = find(object, &files, global::ITSELF, word_at, |key| key.inode)
+    let (file_inode, inode_number) = find(&files, global::ITSELF, word_at, |key| key.inode)
         .map_err(|error| failed(&error))?
         .ok_or_else(|| not_found("inode numbers"))?;
-    let (inode_super_block, super_block_device) =
-        find(object, &files, file_inode * WORD_BYTES, half_at, |key| key.device)
-            .map_err(|error| failed(&error))?
-            .ok_or_else(|| not_found("device numbers"))?;
+    let (inode_super_block, super_block_device) = find(&files, file_inode * WORD_BYTES, half_at, |key| key.device)
+        .map_err(|error| failed(&error))?
+        .ok_or_else(|| not_found("device numbers"))?;
     Ok(Offsets {
         file_inode: file_inode * WORD_BYTES,
         inode_number: inode_number * WORD_BYTES,
@@ -104,13 +104,12 @@ type Samples = Vec<Sample>;
 /// Which word of the structure points to something that has the wanted number, and at which index that has it; the same
 /// for all files. None if there is no such pair, or several.
 fn find(
-    object: &[u8],
     files: &[(File, FileKey)],
     via: u64,
     number_at: fn(&Sample, usize) -> Option<u64>,
     wanted: fn(&FileKey) -> u64,
 ) -> Result<Option<(u64, u64)>, ProgramError> {
-    let mut sampler = Sampler::attach(object, via)?;
+    let mut sampler = Sampler::attach(via)?;
     let mut taken = Vec::new();
     for (file, key) in files {
         taken.push((sampler.take(file)?, wanted(key)));
@@ -147,7 +146,7 @@ struct Sampler {
 
 impl Sampler {
     /// `via` is where the file has the pointer to the structure, in bytes.
-    fn attach(object: &[u8], via: u64) -> Result<Self, ProgramError> {
+    fn attach(via: u64) -> Result<Self, ProgramError> {
         let buffer = Box::new([b'c'; BYTES]);
         let (address, bytes) = (buffer.as_ptr().addr() as u64, BYTES as u64);
         let mut loader: EbpfLoader<'_> = loader();
@@ -161,7 +160,7 @@ impl Sampler {
         loader.override_global(global::CALIBRATION_BYTES, &bytes, true);
         loader.override_global(global::CALIBRATION_VIA, &via, true);
         loader.map_max_entries(map::SAMPLES, SAMPLES).map_max_entries(map::IN_FLIGHT, 1);
-        let mut ebpf = loader.load(object).map_err(|error| ProgramError::IOError(io::Error::other(in_full(&error))))?;
+        let mut ebpf = loader.load(OBJECT).map_err(|error| ProgramError::IOError(io::Error::other(in_full(&error))))?;
         let program: &mut KProbe = typed(&mut ebpf, program::KPROBE_SAMPLE)?;
         program.load()?;
         program.attach("vfs_write", 0)?;

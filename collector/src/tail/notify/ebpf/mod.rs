@@ -8,7 +8,6 @@ mod calibration;
 mod filter;
 mod loader;
 mod memory;
-mod object;
 mod plan;
 
 use std::{
@@ -37,6 +36,10 @@ use attach::{Attached, Kernel};
 use filter::Filter;
 use memory::{Mapping, RingPositions};
 use plan::{Coverage, PLANS, Plan};
+
+/// The probe, an ELF file for bpfel: `cargo xtask build-ebpf` makes it.
+const OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../collector-ebpf/prebuilt/pilcrow-probe.o"));
 
 /// How long a written file is waited for whose size is not yet what the probe announced. A writer may lose the processor
 /// just there; a file that is truncated meanwhile never gets there.
