@@ -123,10 +123,10 @@ fn compile(target: Option<&str>, arguments: &[&str], profile: Profile) -> anyhow
     Ok(process::target_dir().join(target.unwrap_or_default()).join(folder))
 }
 
-/// The environment's flags for the compiler, and more, as `CARGO_ENCODED_RUSTFLAGS` has them.
-fn rust_flags(more: Vec<String>) -> String {
+/// The environment's flags for the compiler, and more.
+fn rust_flags(more: &[&str]) -> String {
     let given = env::var("RUSTFLAGS").unwrap_or_default();
-    given.split_whitespace().map(str::to_owned).chain(more).collect::<Vec<_>>().join("\u{1f}")
+    given.split_whitespace().chain(more.iter().copied()).collect::<Vec<_>>().join(" ")
 }
 
 /// How a program for this machine is built.
@@ -177,14 +177,13 @@ fn zig_cargo(target: &str, arguments: &[&str], release: bool) -> anyhow::Result<
         cargo.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
         let mut flags = Vec::new();
         if release {
-            flags.push(WITHOUT_UNWIND_TABLES.to_owned());
-            flags.extend(process::remapped_paths()?);
+            flags.push(WITHOUT_UNWIND_TABLES);
         }
         if target.ends_with("musl") {
             // The start-up objects that rustup ships with a musl target may not be there: Zig brings its own.
-            flags.push("-Clink-self-contained=no".to_owned());
+            flags.push("-Clink-self-contained=no");
         }
-        cargo.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(flags));
+        cargo.env("RUSTFLAGS", rust_flags(&flags));
         if let Some(library) = ebpf::std_sources()? {
             cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
         }
