@@ -61,7 +61,7 @@ fn lines_through_stages_allocate_nothing_once_buffers_have_grown() {
         "[{logfmt: {mapping: {level: , took: }}}, {template: {source: level, template: '{{ ToUpper .Value | TrimSpace | printf \"%5s|%q|%d\" .took 7 }}'}}, {output: {source: level}}]",
         "[{json: {expressions: {status: , ok: }}}, {template: {source: x, template: '{{ if eq .status \"200\" }}{{ .ok }} {{ Sha2Hash .status \"salt\" }}{{ else }}{{ default \"-\" .status }}{{ end }}'}}, {structured_metadata: {x: }}]",
         "[{template: {source: x, template: '{{ regexReplaceAll \"([0-9]+) ?(x)?\" (Replace .Entry \"a\" \"bb\" -1) \"<$1>\" | trunc 20 }}'}}, {output: {source: x}}]",
-        "[{template: {source: x, template: '{{ regexReplaceAll \"([a-z]+)=(?P<v>.)\" .Entry \"${v}=$1\" }}'}}, {output: {source: x}}]",
+        "[{template: {source: x, template: '{{ regexReplaceAll \"([a-z]+)=(?P<v>.)\" .Entry \"$${v}=$1\" }}'}}, {output: {source: x}}]",
         "[{replace: {expression: '(token)=(\\w+)', replace: '{{ .Value | ToLower | Hash \"s\" }}'}}]",
         "[{pattern: {pattern: '<ip> - <user> [<time>] \"<method> <_>', labels_from_groups: true}}, {labeldrop: [time]}]",
         "[{pack: {labels: [app, pod], ingest_timestamp: false}}]",

@@ -110,6 +110,9 @@ impl Pattern {
 
     /// The first match from `start` on: where each group is.
     pub fn find_at(&mut self, text: &[u8], start: usize) -> Option<&Groups> {
+        if self.program.as_ref().is_some_and(|program| !program.is_possible(text, start)) {
+            return None;
+        }
         if let Some(program) = &self.program
             && text.is_ascii()
         {

@@ -2,7 +2,7 @@
 //!
 //! In: an expression for the regex crate. Out: a list of steps that find the same match and groups, or nothing where the expression has
 //! what is not among them. Log lines are taken apart by runs of characters with something else between them (`\S+ `, `[^"]*"`), where the
-//! search never has to go back; there a program takes a tenth of what an automaton that follows all groups takes.
+//! search never has to go back; there a program takes a fraction of what an automaton that follows all groups takes (benches/benches/groups.rs).
 
 use memchr::memmem::Finder;
 use regex_syntax::{
@@ -133,7 +133,7 @@ pub struct Program {
     pub steps: Vec<Step>,
     pub begin: Begin,
     /// What every text with a match has, where it is found faster than where a match can begin.
-    pub required: Option<Box<Finder<'static>>>,
+    required: Option<Box<Finder<'static>>>,
     /// Two for each group.
     pub slots: usize,
 }
@@ -167,6 +167,13 @@ impl Program {
             steps,
             slots: 2 * groups,
         })
+    }
+
+    /// Whether there can be a match from `start` on; a quick look, also at text that is not ASCII.
+    #[inline]
+    pub fn is_possible(&self, text: &[u8], start: usize) -> bool {
+        let has = |required: &Finder<'_>| text.get(start..).is_some_and(|rest| required.find(rest).is_some());
+        self.required.as_ref().is_none_or(|required| has(required))
     }
 }
 

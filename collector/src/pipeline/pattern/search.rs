@@ -52,11 +52,6 @@ impl Search {
         start: usize,
         slots: &mut Vec<Option<usize>>,
     ) -> Option<bool> {
-        let rest = text.get(start..).unwrap_or_default();
-        if program.required.as_ref().is_some_and(|required| required.find(rest).is_none()) {
-            self.give_ups = 0;
-            return Some(false);
-        }
         let mut steps = STEPS + STEPS_A_BYTE * text.len();
         let mut from = start;
         let found = loop {
