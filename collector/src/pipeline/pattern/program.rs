@@ -2,7 +2,7 @@
 //!
 //! In: an expression for the regex crate. Out: a list of steps that find the same match and groups, or nothing where the expression has
 //! what is not among them. Log lines are taken apart by runs of characters with something else between them (`\S+ `, `[^"]*"`), where the
-//! search never has to go back; there a program takes a fraction of what an automaton that follows all groups takes (benches/benches/groups.rs).
+//! search never has to go back; there a program takes a fraction of what an automaton that follows all groups takes (docs/performance.md).
 
 use memchr::memmem::Finder;
 use regex_syntax::{
