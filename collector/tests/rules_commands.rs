@@ -290,6 +290,16 @@ fn explain_shows_what_each_stage_did() {
 }
 
 #[test]
+fn explain_says_what_metrics_count_and_no_more() {
+    let node = Node::new(
+        "pipeline_stages: [{metrics: {lines: {type: Counter, config: {match_all: true, action: inc}}, n: {type: Gauge, config: {action: set}}}}]\n",
+    );
+    let (out, _, _) = node.pilcrow("try", &["--stdin", "--explain"], "plain\n");
+    let shown = "pipeline_stages[0].metrics: counts promtail_custom_lines; does not count promtail_custom_n: n is not extracted\n";
+    assert!(out.contains(shown), "{out}");
+}
+
+#[test]
 fn explain_says_of_a_match_that_drops_why_a_line_is_not_its() {
     let node = Node::new("pipeline_stages: [{match: {selector: '{app=\"web\"} |= \"x\"', action: drop}}]\n");
     let (out, _, _) = node.pilcrow("try", &["--stdin", "--explain", "--label", "app=web"], "plain\nx\n");

@@ -213,7 +213,7 @@ fn variables_in_comments_are_left_alone_and_empty_ones_leave_a_key_out() {
 fn an_unset_variable_is_named_with_its_line() {
     assert_eq!(
         bad("loki:\n  url: http://${HOST}:3100\n"),
-        "p.yaml:2:8: the environment variable HOST is not set; set it, or give it a default: ${HOST:-default}"
+        "p.yaml:2:8: the environment variable HOST is not set; set it, give it a default: ${HOST:-default}, or write $${HOST} for the text itself"
     );
 }
 

@@ -317,7 +317,7 @@ fn value_of(variable: &str, environment: Environment<'_>) -> Result<String, Stri
         (Some(value), _) => Ok(value),
         (None, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err(format!(
-            "the environment variable {name} is not set; set it, or give it a default: ${{{name}:-default}}"
+            "the environment variable {name} is not set; set it, give it a default: ${{{name}:-default}}, or write $${{{name}}} for the text itself"
         )),
     }
 }
@@ -367,7 +367,7 @@ mod tests {
     fn a_variable_that_cannot_be_expanded_is_named() {
         assert_eq!(
             expand("${UNSET}", &environment).unwrap_err(),
-            "the environment variable UNSET is not set; set it, or give it a default: ${UNSET:-default}"
+            "the environment variable UNSET is not set; set it, give it a default: ${UNSET:-default}, or write $${UNSET} for the text itself"
         );
         assert_eq!(
             expand("x${SET", &environment).unwrap_err(),

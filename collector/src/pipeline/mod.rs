@@ -20,7 +20,7 @@ pub mod go;
 pub mod level;
 pub mod levels;
 pub mod line_counts;
-mod pattern;
+pub mod pattern;
 pub mod relabel;
 mod run;
 mod same_text;

@@ -119,7 +119,7 @@ mod tests {
             (
                 "[{template: {source: a, template: '{{ ToUpper .b }}'}}]",
                 "",
-                "the template uses a value that is not there",
+                "the template fails: a function gets a value that is not there or not of its kind",
             ),
             ("[{template: {source: a, template: '{{ .b }}'}}, {output: {source: c}}]", "", "c is not extracted"),
             (

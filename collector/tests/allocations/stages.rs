@@ -57,4 +57,21 @@ fn lines_through_stages_allocate_nothing_once_buffers_have_grown() {
 "#,
     );
     allocate_nothing("[{multiline: {firstline: '^(10|\\{|level)', max_lines: 3}}, {decolorize: }]");
+    for stages in [
+        "[{logfmt: {mapping: {level: , took: }}}, {template: {source: level, template: '{{ ToUpper .Value | TrimSpace | printf \"%5s|%q|%d\" .took 7 }}'}}, {output: {source: level}}]",
+        "[{json: {expressions: {status: , ok: }}}, {template: {source: x, template: '{{ if eq .status \"200\" }}{{ .ok }} {{ Sha2Hash .status \"salt\" }}{{ else }}{{ default \"-\" .status }}{{ end }}'}}, {structured_metadata: {x: }}]",
+        "[{template: {source: x, template: '{{ regexReplaceAll \"([0-9]+) ?(x)?\" (Replace .Entry \"a\" \"bb\" -1) \"<$1>\" | trunc 20 }}'}}, {output: {source: x}}]",
+        "[{template: {source: x, template: '{{ regexReplaceAll \"([a-z]+)=(?P<v>.)\" .Entry \"$${v}=$1\" }}'}}, {output: {source: x}}]",
+        "[{replace: {expression: '(token)=(\\w+)', replace: '{{ .Value | ToLower | Hash \"s\" }}'}}]",
+        "[{pattern: {pattern: '<ip> - <user> [<time>] \"<method> <_>', labels_from_groups: true}}, {labeldrop: [time]}]",
+        "[{pack: {labels: [app, pod], ingest_timestamp: false}}]",
+        "[{truncate: {rules: [{limit: 30, suffix: '…'}, {limit: 2, source_type: label}]}}]",
+        "[{static_labels: {env: prod}}, {tenant: {label: app}}, {labelallow: [app, env]}]",
+        "[{json: {regex: '^(l|m)'}}, {structured_metadata: {regex: '^l'}}, {structured_metadata_drop: [level]}]",
+        "[{sampling: {rate: 0.5}}, {limit: {rate: 1000000, burst: 1000000, drop: true, by_label_name: app}}]",
+        "[{metrics: {lines: {type: Counter, config: {match_all: true, action: inc}}, bytes: {type: Histogram, source: app, config: {buckets: [1, 2]}}}}]",
+        "[{multiline: {preset: auto}}, {drop: {longer_than: 8KB}}, {match: {selector: '{app=\"web\"} !~ \"GET\"', action: drop}}]",
+    ] {
+        allocate_nothing(stages);
+    }
 }

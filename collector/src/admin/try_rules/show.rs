@@ -131,6 +131,8 @@ impl<'t, W: Write> Text<'t, W> {
                 Did::Drop => all.push("drops it".into()),
                 Did::Hold => all.push("waits for what follows".into()),
                 Did::GoOn if is_match => all.insert(0, "matches".into()),
+                // What it counts changes nothing in the line.
+                Did::GoOn if place.ends_with(".metrics") && !why.is_empty() => all.push(why.clone()),
                 Did::GoOn if all.is_empty() => all.push(because("no change")),
                 Did::GoOn => {}
             }

@@ -10,7 +10,9 @@ mod translate;
 
 use regex::bytes::{CaptureLocations, Regex, RegexBuilder};
 
-use self::{program::Program, search::Search, translate::translate};
+use self::{program::Program, search::Search};
+use super::relabel::template::{Part, Template};
+pub use translate::translate;
 
 /// A compiled expression, with memory for where its groups are.
 #[derive(Debug)]
@@ -20,6 +22,15 @@ pub struct Pattern {
     search: Search,
     locations: CaptureLocations,
     groups: Groups,
+    /// By the groups' numbers.
+    names: Vec<Option<String>>,
+}
+
+/// What matches become.
+pub(super) enum Replacement<'r> {
+    Literal(&'r [u8]),
+    /// With `$1` and `${name}` for groups, as in Go.
+    Expanded(&'r Template),
 }
 
 /// Where the groups of a match are; the whole match is number 0.
@@ -77,7 +88,8 @@ impl Pattern {
         })?;
         let locations = regex.capture_locations();
         let program = Program::compile(&translated, regex.captures_len());
-        Ok(Self { regex, program, search: Search::default(), locations, groups: Groups::default() })
+        let names = regex.capture_names().map(|name| name.map(str::to_owned)).collect();
+        Ok(Self { regex, program, search: Search::default(), locations, groups: Groups::default(), names })
     }
 
     /// Whether it matches anywhere in the text.
@@ -88,7 +100,7 @@ impl Pattern {
 
     /// The names of its groups with their numbers; the whole match is number 0 and has none.
     pub fn names(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.regex.capture_names().enumerate().filter_map(|(i, name)| Some((i, name?)))
+        self.names.iter().enumerate().filter_map(|(i, name)| Some((i, name.as_deref()?)))
     }
 
     /// How many groups it has, the whole match among them.
@@ -98,6 +110,9 @@ impl Pattern {
 
     /// The first match from `start` on: where each group is.
     pub fn find_at(&mut self, text: &[u8], start: usize) -> Option<&Groups> {
+        if self.program.as_ref().is_some_and(|program| !program.is_possible(text, start)) {
+            return None;
+        }
         if let Some(program) = &self.program
             && text.is_ascii()
         {
@@ -115,13 +130,41 @@ impl Pattern {
         Some(&self.groups)
     }
 
-    /// Every match replaced, `$1` in the replacement standing for groups as in Go.
-    pub fn replace_all(&self, text: &[u8], replacement: &[u8], literal: bool) -> Vec<u8> {
-        if literal {
-            self.regex.replace_all(text, regex::bytes::NoExpand(replacement)).into_owned()
-        } else {
-            self.regex.replace_all(text, replacement).into_owned()
+    /// Calls `found` with each match in turn, as Go goes through them, until it returns `false`.
+    pub fn each_match(&mut self, text: &[u8], mut found: impl FnMut(&Groups) -> bool) {
+        let (mut start, mut last_end) = (0, None);
+        while start <= text.len() {
+            let Some(groups) = self.find_at(text, start) else { return };
+            let Some((begin, end)) = groups.get(0) else { return };
+            // An empty match right after another one is none.
+            let is_none = begin == end && last_end == Some(begin);
+            start = if begin == end { next_character(text, end) } else { end };
+            if is_none {
+                continue;
+            }
+            last_end = Some(end);
+            if !found(groups) {
+                return;
+            }
         }
+    }
+
+    /// Writes the text with every match replaced.
+    pub(super) fn replace_all(&mut self, text: &[u8], replacement: &Replacement<'_>, to: &mut Vec<u8>) {
+        // Its own for the time of the search, which writes to the rest of the pattern.
+        let (names, mut copied) = (std::mem::take(&mut self.names), 0);
+        self.each_match(text, |groups| {
+            let (begin, end) = groups.get(0).unwrap_or_default();
+            to.extend_from_slice(&text[copied..begin]);
+            match replacement {
+                Replacement::Literal(literal) => to.extend_from_slice(literal),
+                Replacement::Expanded(template) => expand(template, &names, text, groups, to),
+            }
+            copied = end;
+            true
+        });
+        to.extend_from_slice(&text[copied..]);
+        self.names = names;
     }
 
     /// Writes the text without what matches.
@@ -132,6 +175,32 @@ impl Pattern {
             end = found.end();
         }
         to.extend_from_slice(&text[end..]);
+    }
+}
+
+/// Where the character after this place begins.
+fn next_character(text: &[u8], at: usize) -> usize {
+    let mut next = at + 1;
+    while text.get(next).is_some_and(|byte| byte & 0xC0 == 0x80) {
+        next += 1;
+    }
+    next
+}
+
+/// Appends a replacement; a group that is not there, or did not take part, is empty.
+fn expand(template: &Template, names: &[Option<String>], text: &[u8], groups: &Groups, to: &mut Vec<u8>) {
+    for part in template.parts() {
+        let group = match part {
+            Part::Fixed(fixed) => {
+                to.extend_from_slice(fixed.as_bytes());
+                continue;
+            }
+            Part::Numbered(number) => Some(*number),
+            Part::Named(name) => names.iter().position(|known| known.as_ref() == Some(name)),
+        };
+        if let Some((begin, end)) = group.and_then(|group| groups.get(group)) {
+            to.extend_from_slice(&text[begin..end]);
+        }
     }
 }
 
@@ -215,6 +284,10 @@ mod tests {
             (r"((?:\d{1,3}\.){3}\d{1,3})", "from 10.1.22.3:80"),
             (r"(a|ab)(c|bcd)(d*)", "abcd"),
             (r"(?:(a)b|ac)", "ac"),
+            (r#"(?:msg|message)=(?:"([^"]*)"|(\S+))"#, r#"x=mm msg="a b""#),
+            (r"(\d+)\.(\d+)", "123 12345. 7.25"),
+            (r"(?:error|warn|info|debug)(\d*)", "an information"),
+            (r"\b(?:x|y|z)?(\d+)", "ax1 y23"),
         ] {
             let mut pattern = Pattern::new(expression).unwrap();
             assert!(pattern.program.is_some(), "{expression}");

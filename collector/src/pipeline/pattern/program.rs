@@ -2,7 +2,7 @@
 //!
 //! In: an expression for the regex crate. Out: a list of steps that find the same match and groups, or nothing where the expression has
 //! what is not among them. Log lines are taken apart by runs of characters with something else between them (`\S+ `, `[^"]*"`), where the
-//! search never has to go back; there a program takes a tenth of what an automaton that follows all groups takes.
+//! search never has to go back; there a program takes a fraction of what an automaton that follows all groups takes (docs/performance.md).
 
 use memchr::memmem::Finder;
 use regex_syntax::{
@@ -59,6 +59,14 @@ impl Set {
         self.has[usize::from(byte & 127)]
     }
 
+    /// Always `true`.
+    fn add(&mut self, other: &Self) -> bool {
+        let mut has = self.has;
+        has.iter_mut().zip(other.has).for_each(|(one, other)| *one |= other);
+        *self = Self::new(has);
+        true
+    }
+
     fn is_apart_from(&self, other: &Self) -> bool {
         self.has.iter().zip(&other.has).all(|(one, other)| !(one & other))
     }
@@ -112,7 +120,11 @@ pub enum Begin {
     /// Only where the text does.
     Text,
     At(Box<Finder<'static>>),
+    /// At one of these; with fewer than three of them some are the same.
+    Few([u8; 3]),
     Among(Box<Set>),
+    /// At one of these; and where one of several in a row leads nowhere, those behind it lead nowhere either.
+    Row(Box<Set>),
     Anywhere,
 }
 
@@ -120,6 +132,8 @@ pub enum Begin {
 pub struct Program {
     pub steps: Vec<Step>,
     pub begin: Begin,
+    /// What every text with a match has, where it is found faster than where a match can begin.
+    required: Option<Box<Finder<'static>>>,
     /// Two for each group.
     pub slots: usize,
 }
@@ -144,7 +158,22 @@ impl Program {
                 run.next = next;
             }
         }
-        Some(Self { begin: begin(&steps), steps, slots: 2 * groups })
+        let begin = begin(&steps);
+        let is_slow = matches!(begin, Begin::Few(_) | Begin::Among(_) | Begin::Row(_) | Begin::Anywhere);
+        let required = if is_slow { required(&hir) } else { None };
+        Some(Self {
+            begin,
+            required: required.map(|text| Box::new(Finder::new(text).into_owned())),
+            steps,
+            slots: 2 * groups,
+        })
+    }
+
+    /// Whether there can be a match from `start` on; a quick look, also at text that is not ASCII.
+    #[inline]
+    pub fn is_possible(&self, text: &[u8], start: usize) -> bool {
+        let has = |required: &Finder<'_>| text.get(start..).is_some_and(|rest| required.find(rest).is_some());
+        self.required.as_ref().is_none_or(|required| has(required))
     }
 }
 
@@ -171,13 +200,50 @@ fn next(steps: &[Step], mut at: usize) -> Next {
 }
 
 fn begin(steps: &[Step]) -> Begin {
-    let first = steps.iter().find(|step| !matches!(step, Step::Save(_)));
-    match first {
-        Some(Step::Look(Look::Start)) => Begin::Text,
-        Some(Step::Text(text)) => Begin::At(Box::new(Finder::new(text).into_owned())),
-        Some(Step::Among(set)) => Begin::Among(set.clone()),
-        Some(Step::Run(run)) if run.least > 0 => Begin::Among(Box::new(run.set.clone())),
-        _ => Begin::Anywhere,
+    match steps.iter().find(|step| !matches!(step, Step::Save(_))) {
+        Some(Step::Look(Look::Start)) => return Begin::Text,
+        Some(Step::Text(text)) => return Begin::At(Box::new(Finder::new(text).into_owned())),
+        Some(Step::Run(run)) if run.least > 0 && run.most == usize::MAX && run.is_certain => {
+            return Begin::Row(Box::new(run.set.clone()));
+        }
+        _ => {}
+    }
+    let mut set = Set::new([false; 128]);
+    if !add_firsts(steps, 0, &mut set, &mut 100) {
+        return Begin::Anywhere;
+    }
+    let few: Vec<u8> = (0..128).filter(|byte| set.has(*byte)).take(4).collect();
+    match few[..] {
+        [one] => Begin::Few([one; 3]),
+        [one, two] => Begin::Few([one, two, two]),
+        [one, two, three] => Begin::Few([one, two, three]),
+        _ => Begin::Among(Box::new(set)),
+    }
+}
+
+/// Adds the characters with which a match from this step on can begin; `false`: they are not known, or there need not be any.
+fn add_firsts(steps: &[Step], at: usize, set: &mut Set, left: &mut usize) -> bool {
+    *left = left.saturating_sub(1);
+    match &steps[at] {
+        _ if *left == 0 => false,
+        Step::Match => false,
+        Step::Save(_) | Step::Look(_) => add_firsts(steps, at + 1, set, left),
+        Step::Jump(to) => add_firsts(steps, *to, set, left),
+        Step::Split { first, second } => add_firsts(steps, *first, set, left) && add_firsts(steps, *second, set, left),
+        Step::Text(text) => set.add(&Set::of_byte(text[0])),
+        Step::Among(among) => set.add(among),
+        Step::Run(run) => set.add(&run.set) && (run.least > 0 || add_firsts(steps, at + 1, set, left)),
+    }
+}
+
+/// The longest text that every match has.
+fn required(hir: &Hir) -> Option<&[u8]> {
+    match hir.kind() {
+        HirKind::Literal(text) => Some(&text.0),
+        HirKind::Capture(capture) => required(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => required(&repetition.sub),
+        HirKind::Concat(parts) => parts.iter().filter_map(required).max_by_key(|text| text.len()),
+        _ => None,
     }
 }
 

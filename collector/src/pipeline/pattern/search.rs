@@ -3,7 +3,7 @@
 //! In: ASCII. Out: the same leftmost match and groups as the regex crate's, or that it gave up: a text for which it would have to go back
 //! too often is the regex crate's, whose time is bounded by the text's length.
 
-use memchr::{memchr, memrchr};
+use memchr::{memchr, memchr3, memrchr};
 use regex_syntax::hir::Look;
 
 use super::program::{Begin, Next, Program, Run, Step};
@@ -55,20 +55,11 @@ impl Search {
         let mut steps = STEPS + STEPS_A_BYTE * text.len();
         let mut from = start;
         let found = loop {
-            let begin = match &program.begin {
-                Begin::Text => (from == 0).then_some(0),
-                Begin::At(finder) => text.get(from..).and_then(|rest| finder.find(rest)).map(|at| from + at),
-                Begin::Among(set) => {
-                    let rest = text.get(from..).unwrap_or_default();
-                    rest.iter().position(|byte| set.has(*byte)).map(|at| from + at)
-                }
-                Begin::Anywhere => (from <= text.len()).then_some(from),
-            };
-            let Some(begin) = begin else { break Some(false) };
+            let Some(begin) = next_begin(&program.begin, text, from) else { break Some(false) };
             slots.clear();
             slots.resize(program.slots, None);
             match self.run(program, text, begin, slots, &mut steps) {
-                Some(false) => from = begin + 1,
+                Some(false) => from = behind(&program.begin, text, begin),
                 found => break found,
             }
         };
@@ -99,60 +90,37 @@ impl Search {
         self.back.clear();
         loop {
             *steps_left = steps_left.checked_sub(1)?;
-            let goes_on = match &program.steps[step] {
+            let end = match &program.steps[step] {
                 Step::Match => {
                     (slots[0], slots[1]) = (Some(begin), Some(at));
                     return Some(true);
-                }
-                Step::Text(literal) => {
-                    let matches = text[at..].starts_with(literal);
-                    at += literal.len();
-                    step += 1;
-                    matches
-                }
-                Step::Among(set) => {
-                    let matches = text.get(at).is_some_and(|byte| set.has(*byte));
-                    at += 1;
-                    step += 1;
-                    matches
-                }
-                Step::Run(run) => match self.begin_run(run, step, text, at, steps_left) {
-                    Some(end) => {
-                        at = end;
-                        step += 1;
-                        true
-                    }
-                    None => false,
-                },
-                Step::Save(slot) => {
-                    if !self.back.is_empty() {
-                        self.back.push(Back::Slot { slot: *slot, place: slots[*slot] });
-                    }
-                    slots[*slot] = Some(at);
-                    step += 1;
-                    true
-                }
-                Step::Look(look) => {
-                    step += 1;
-                    holds(*look, text, at)
                 }
                 Step::Split { .. } if self.back.len() >= BACK_MAX => return None,
                 Step::Split { first, second } => {
                     self.back.push(Back::To { step: *second, at });
                     step = *first;
-                    true
+                    continue;
                 }
                 Step::Jump(to) => {
                     step = *to;
-                    true
+                    continue;
+                }
+                Step::Text(literal) => text[at..].starts_with(literal).then(|| at + literal.len()),
+                Step::Among(set) => text.get(at).is_some_and(|byte| set.has(*byte)).then_some(at + 1),
+                Step::Run(run) => self.begin_run(run, step, text, at, steps_left),
+                Step::Look(look) => holds(*look, text, at).then_some(at),
+                Step::Save(slot) => {
+                    if !self.back.is_empty() {
+                        self.back.push(Back::Slot { slot: *slot, place: slots[*slot] });
+                    }
+                    slots[*slot] = Some(at);
+                    Some(at)
                 }
             };
-            if !goes_on {
-                match self.go_back(program, text, slots) {
-                    Some(there) => (step, at) = there,
-                    None => return Some(false),
-                }
-            }
+            let Some(next) = end.map(|end| (step + 1, end)).or_else(|| self.go_back(program, text, slots)) else {
+                return Some(false);
+            };
+            (step, at) = next;
         }
     }
 
@@ -212,6 +180,28 @@ impl Search {
             }
         }
     }
+}
+
+/// The first place from `from` on where a match can begin.
+fn next_begin(begin: &Begin, text: &[u8], from: usize) -> Option<usize> {
+    let rest = text.get(from..)?;
+    let at = match begin {
+        Begin::Text => (from == 0).then_some(0),
+        Begin::At(finder) => finder.find(rest),
+        Begin::Few([one, two, three]) => memchr3(*one, *two, *three, rest),
+        Begin::Among(set) | Begin::Row(set) => rest.iter().position(|byte| set.has(*byte)),
+        Begin::Anywhere => Some(0),
+    };
+    at.map(|at| from + at)
+}
+
+/// Where to go on when what begins here leads nowhere.
+fn behind(begin: &Begin, text: &[u8], at: usize) -> usize {
+    let in_row = match begin {
+        Begin::Row(set) => text[at..].iter().take_while(|byte| set.has(**byte)).count(),
+        _ => 1,
+    };
+    at + in_row.max(1)
 }
 
 /// Whether what an expression says of a place holds there.

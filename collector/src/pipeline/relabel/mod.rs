@@ -11,7 +11,7 @@ mod pattern;
 mod rule;
 mod rules;
 mod service_name;
-mod template;
+pub(super) mod template;
 
 pub use explain::Explained;
 pub use meta::{Target, annotation_names, controller_names, is_from_api, label_names, why_unknown};

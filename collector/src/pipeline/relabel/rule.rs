@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{explain, meta, pattern::Pattern, template::Template};
-use crate::config::{RelabelAction, RelabelConfig};
+use crate::{
+    config::{RelabelAction, RelabelConfig},
+    pipeline::go::text::{lower, upper},
+};
 
 /// Labels by name. None has an empty value: for Prometheus and Loki that is no label.
 pub type Labels = BTreeMap<String, String>;
@@ -112,8 +115,8 @@ impl Rule {
                 let remainder = hash(&self.joined(labels)) % modulus;
                 set(labels, target.clone(), remainder.to_string());
             }
-            Step::Lowercase { target } => set(labels, target.clone(), self.joined(labels).to_lowercase()),
-            Step::Uppercase { target } => set(labels, target.clone(), self.joined(labels).to_uppercase()),
+            Step::Lowercase { target } => set(labels, target.clone(), in_case(lower, &self.joined(labels))),
+            Step::Uppercase { target } => set(labels, target.clone(), in_case(upper, &self.joined(labels))),
             Step::LabelMap { pattern, replacement } => {
                 let copy = |(name, value): (&String, &String)| {
                     pattern.match_whole(name).map(|groups| (replacement.expand(&groups), value.clone()))
@@ -246,3 +249,10 @@ fn check_fields(config: &RelabelConfig) -> Result<(), RuleError> {
 
 #[cfg(test)]
 mod tests;
+
+/// The text as Go changes the case of its letters.
+fn in_case(write: fn(&str, &mut Vec<u8>), text: &str) -> String {
+    let mut changed = Vec::with_capacity(text.len());
+    write(text, &mut changed);
+    String::from_utf8(changed).unwrap_or_default()
+}

@@ -4,10 +4,11 @@ use super::pattern::Groups;
 
 /// A text in which groups of a match are put.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Template(Vec<Part>);
+pub struct Template(Vec<Part>);
 
+/// A piece of it: fixed text, or what a group matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub enum Part {
     Fixed(String),
     Numbered(usize),
     Named(String),
@@ -43,6 +44,10 @@ impl Template {
         Self(parts)
     }
 
+    pub fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
     /// The text where it holds no group.
     pub fn fixed(&self) -> Option<&str> {
         match &self.0[..] {
@@ -64,7 +69,7 @@ impl Template {
     }
 
     /// The text with the match's groups; a group that there is not, or that matched nothing, is empty.
-    pub fn expand(&self, groups: &Groups<'_>) -> String {
+    pub(super) fn expand(&self, groups: &Groups<'_>) -> String {
         self.0
             .iter()
             .map(|part| match part {

@@ -8,7 +8,7 @@ use crate::pipeline::{
     extracted::Slot,
     pattern::Pattern,
     stage::{Context, Failed, Stage, Step},
-    template::{Data, Field, Template},
+    template::{Data, Field, Memory, Template},
     unchanged::Unchanged,
 };
 
@@ -37,10 +37,12 @@ struct Work {
     /// What each group of the first match had, and what groups with the same text became last.
     first: Vec<Option<(usize, usize)>>,
     replaced: Vec<Replaced>,
-    memory: Vec<u8>,
+    /// What the template wrote.
+    made: Vec<u8>,
+    memory: Memory,
 }
 
-/// A text of the input with what it became, in `memory`.
+/// A text of the input with what it became, in `made`.
 struct Replaced {
     text: (usize, usize),
     became: (usize, usize),
@@ -90,7 +92,7 @@ impl Stage for Replace {
             // Where the group did not take part, its text is the empty one, and that may have been replaced elsewhere.
             let part = work.first[*group].map_or(&b""[..], |(begin, end)| &text[begin..end]);
             if let Some(found) = work.replaced.iter().rev().find(|found| text[found.text.0..found.text.1] == *part) {
-                entry.extracted.set_text(*slot, &work.memory[found.became.0..found.became.1]);
+                entry.extracted.set_text(*slot, &work.made[found.became.0..found.became.1]);
             }
         }
         if source.is_none() {
@@ -113,19 +115,9 @@ impl Work {
     fn replace_all(&mut self, text: &[u8], pattern: &mut Pattern, template: &Template, entry: &Entry) -> bool {
         self.result.clear();
         self.replaced.clear();
-        self.memory.clear();
-        let (mut start, mut copied) = (0, 0);
-        let (mut is_first, mut last_end) = (true, None);
-        while start <= text.len() {
-            let Some(found) = pattern.find_at(text, start) else { break };
-            let Some((begin, end)) = found.get(0) else { break };
-            // As in Go, an empty match right after another one is none.
-            let is_none = begin == end && last_end == Some(begin);
-            start = if begin == end { next_character(text, end) } else { end };
-            if is_none {
-                continue;
-            }
-            last_end = Some(end);
+        self.made.clear();
+        let (mut copied, mut is_first, mut has_failed) = (0, true, false);
+        pattern.each_match(text, |found| {
             if is_first {
                 is_first = false;
                 self.first.clear();
@@ -133,29 +125,22 @@ impl Work {
             }
             for (begin, end) in (1..found.len()).filter_map(|group| found.get(group)) {
                 let data = Data { extracted: &entry.extracted, line: &entry.line, value: Some(&text[begin..end]) };
-                let at = self.memory.len();
-                if template.write(&data, &mut self.memory).is_err() {
+                let at = self.made.len();
+                has_failed = template.write(&data, &mut self.memory, &mut self.made).is_err();
+                if has_failed {
                     return false;
                 }
-                self.replaced.push(Replaced { text: (begin, end), became: (at, self.memory.len()) });
+                self.replaced.push(Replaced { text: (begin, end), became: (at, self.made.len()) });
                 // A group within one that is replaced already is not replaced again.
                 if copied == 0 || copied <= begin {
                     self.result.extend_from_slice(text.get(copied..begin).unwrap_or_default());
-                    self.result.extend_from_slice(&self.memory[at..]);
+                    self.result.extend_from_slice(&self.made[at..]);
                     copied = end;
                 }
             }
-        }
+            true
+        });
         self.result.extend_from_slice(&text[copied..]);
-        !is_first
+        !is_first && !has_failed
     }
-}
-
-/// Where the character after this place begins.
-fn next_character(text: &[u8], at: usize) -> usize {
-    let mut next = at + 1;
-    while text.get(next).is_some_and(|byte| byte & 0xC0 == 0x80) {
-        next += 1;
-    }
-    next
 }

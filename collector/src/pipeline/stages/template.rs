@@ -7,7 +7,7 @@ use crate::pipeline::{
     entry::Entry,
     extracted::Slot,
     stage::{Context, Failed, Stage, Step},
-    template::{Data, Field, Template},
+    template::{Data, Field, Memory, Template},
     unchanged::Unchanged,
 };
 
@@ -23,6 +23,7 @@ struct Write {
     template: Template,
     value: Vec<u8>,
     result: Vec<u8>,
+    memory: Memory,
 }
 
 /// See [`crate::pipeline::stage::Compile`].
@@ -36,7 +37,7 @@ pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Faile
     };
     let template = Template::parse(&settings.template, &mut field);
     let template = template.map_err(|error| compiler.error("template", error))?;
-    Ok(vec![Box::new(Write { source, template, value: Vec::new(), result: Vec::new() })])
+    Ok(vec![Box::new(Write { source, template, value: Vec::new(), result: Vec::new(), memory: Memory::default() })])
 }
 
 impl Stage for Write {
@@ -48,7 +49,7 @@ impl Stage for Write {
         });
         self.result.clear();
         let data = Data { extracted: &entry.extracted, line: &entry.line, value };
-        if self.template.write(&data, &mut self.result).is_ok() {
+        if self.template.write(&data, &mut self.memory, &mut self.result).is_ok() {
             // Nothing printed takes the value away.
             match self.result.is_empty() {
                 true => entry.extracted.remove(self.source),
@@ -61,9 +62,10 @@ impl Stage for Write {
     fn why(&self, seen: &Unchanged<'_>) -> String {
         let (extracted, line) = (&seen.entry.extracted, &seen.entry.line[..]);
         let (value, mut result) = (seen.text(self.source).ok(), Vec::new());
+        let data = Data { extracted, line, value: value.as_deref() };
         let name = seen.name(self.source);
-        match self.template.write(&Data { extracted, line, value: value.as_deref() }, &mut result) {
-            Err(_) => "the template uses a value that is not there".into(),
+        match self.template.write(&data, &mut Memory::default(), &mut result) {
+            Err(_) => "the template fails: a function gets a value that is not there or not of its kind".into(),
             Ok(()) if result.is_empty() => format!("nothing is printed, and {name} is not there"),
             Ok(()) => format!("{name} has this value"),
         }

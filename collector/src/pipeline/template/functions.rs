@@ -1,22 +1,34 @@
 //! The functions of templates: Promtail's own, the few of sprig's that are used, and text/template's comparisons.
 
-use std::{borrow::Cow, fmt::Write};
+use std::{cell::RefCell, io::Write, slice};
 
 use sha2::Digest;
 
-use super::{Data, Failed, Operand, Value};
-use crate::pipeline::{go::text::lossy, pattern::Pattern};
+use super::{
+    Data, Failed, Memory, Operand, Value,
+    printf::{Piece, pieces, printf},
+};
+use crate::pipeline::{
+    go::text::{lossy, lower, upper},
+    pattern::{Pattern, Replacement},
+    relabel::template::Template,
+};
 
 /// A function with what is known when it is compiled.
 #[derive(Debug)]
 pub enum Function {
     /// Of texts, and whole numbers where the name says so.
     Plain(Name),
-    Regex {
-        pattern: Option<Pattern>,
-        literal: bool,
-    },
+    Regex(Regex),
     Printf(Vec<Piece>),
+}
+
+/// `regexReplaceAll` or `regexReplaceAllLiteral`, with those of its arguments that stand in the template.
+#[derive(Debug)]
+pub struct Regex {
+    pattern: Option<RefCell<Pattern>>,
+    replacement: Option<Template>,
+    is_literal: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,18 +126,51 @@ impl Named<'_> {
             Kind::Plain { least, most, .. } if count < least || count > most => wrong_count(least),
             Kind::Plain { function, .. } => Ok(Function::Plain(function)),
             Kind::Regex { .. } if count != 3 => wrong_count(3),
-            Kind::Regex { literal } => {
-                let pattern = match operands.first() {
-                    Some(Operand::Text(text)) => Some(Pattern::new(text)?),
+            Kind::Regex { literal: is_literal } => {
+                let text = |at: usize| match operands.get(at) {
+                    Some(Operand::Text(text)) => Some(text.as_str()),
                     _ => None,
                 };
-                Ok(Function::Regex { pattern, literal })
+                let pattern = text(0).map(Pattern::new).transpose()?.map(RefCell::new);
+                Ok(Function::Regex(Regex { pattern, replacement: text(2).map(Template::parse), is_literal }))
             }
             Kind::Printf => match operands.first() {
                 Some(Operand::Text(format)) => pieces(format).map(Function::Printf),
                 _ => Err("printf is supported with a string as its format only".into()),
             },
         }
+    }
+}
+
+/// What a function is called with.
+pub struct Arguments<'a, 'm> {
+    operands: slice::Iter<'a, Operand>,
+    /// What stood before the `|`.
+    last: Option<Value<'a>>,
+    data: &'m Data<'a>,
+    pub memory: &'m mut Memory,
+}
+
+/// The greatest number of arguments of what takes no more than some.
+const ARGUMENTS_MAX: usize = 4;
+
+impl<'a> Arguments<'a, '_> {
+    /// The next one; `None` behind the last one.
+    pub fn next(&mut self) -> Option<Result<Value<'a>, Failed>> {
+        match self.operands.next() {
+            Some(operand) => Some(operand.value(self.data, self.memory)),
+            None => self.last.take().map(Ok),
+        }
+    }
+
+    /// All of them; `Missing` stands for what is not given.
+    fn all(&mut self) -> Result<[Value<'a>; ARGUMENTS_MAX], Failed> {
+        let mut values = [const { Value::Missing }; ARGUMENTS_MAX];
+        for value in &mut values {
+            let Some(next) = self.next() else { break };
+            *value = next?;
+        }
+        Ok(values)
     }
 }
 
@@ -136,40 +181,92 @@ impl Function {
         operands: &'a [Operand],
         last: Option<Value<'a>>,
         data: &Data<'a>,
+        memory: &mut Memory,
     ) -> Result<Value<'a>, Failed> {
-        // These stop at the first argument that decides.
-        if let Self::Plain(name @ (Name::And | Name::Or)) = self {
-            let mut value = Value::Missing;
-            let all = operands.iter().map(|operand| operand.value(data)).chain(last.map(Ok));
-            for next in all {
-                value = next?;
-                if value.is_true() == (*name == Name::Or) {
-                    break;
-                }
-            }
-            return Ok(value);
-        }
-        let mut values = Vec::with_capacity(operands.len() + 1);
-        for operand in operands {
-            values.push(operand.value(data)?);
-        }
-        values.extend(last);
+        let mut arguments = Arguments { operands: operands.iter(), last, data, memory };
         match self {
-            Self::Plain(name) => plain(*name, values),
-            Self::Printf(pieces) => Ok(Value::Text(printf(pieces, values.get(1..).unwrap_or_default())?.into())),
-            Self::Regex { pattern, literal } => {
-                let [expression, text, replacement] = &values[..] else { return Err(Failed) };
-                let (text, replacement) = (bytes(text)?, bytes(replacement)?);
-                let replaced = match pattern {
-                    Some(pattern) => pattern.replace_all(text, replacement, *literal),
-                    None => {
-                        let expression = std::str::from_utf8(bytes(expression)?).map_err(|_| Failed)?;
-                        Pattern::new(expression).map_err(|_| Failed)?.replace_all(text, replacement, *literal)
-                    }
-                };
-                Ok(Value::Text(replaced.into()))
+            Self::Plain(name @ (Name::And | Name::Or)) => first_that_decides(*name, arguments),
+            Self::Plain(name @ (Name::Eq | Name::Ne)) => {
+                let is_any = is_any_equal(arguments)?;
+                Ok(Value::Bool(is_any == (*name == Name::Eq)))
+            }
+            Self::Printf(pieces) => {
+                // The format is known.
+                let _ = arguments.next();
+                let mut text = arguments.memory.take();
+                let printed = printf(pieces, &mut arguments, &mut text);
+                memory.made(text, printed)
+            }
+            Self::Plain(name) => {
+                let values = arguments.all()?;
+                let result = plain(*name, &values, memory);
+                values.into_iter().for_each(|value| memory.give(value));
+                result
+            }
+            Self::Regex(regex) => {
+                let values = arguments.all()?;
+                let mut text = memory.take();
+                let replaced = regex.replace(&values, &mut text);
+                values.into_iter().for_each(|value| memory.give(value));
+                memory.made(text, replaced)
             }
         }
+    }
+}
+
+/// `and` and `or` stop at the first argument that decides.
+fn first_that_decides<'a>(name: Name, mut arguments: Arguments<'a, '_>) -> Result<Value<'a>, Failed> {
+    let mut value = Value::Missing;
+    while let Some(next) = arguments.next() {
+        arguments.memory.give(std::mem::replace(&mut value, next?));
+        if value.is_true() == (name == Name::Or) {
+            break;
+        }
+    }
+    Ok(value)
+}
+
+/// Whether the first argument equals one of the others. All are evaluated, those behind an equal one are not compared.
+fn is_any_equal(mut arguments: Arguments<'_, '_>) -> Result<bool, Failed> {
+    let first = arguments.next().ok_or(Failed)??;
+    let mut is_any = false;
+    while let Some(other) = arguments.next() {
+        let other = other?;
+        is_any = is_any
+            || match (&first, &other) {
+                (Value::Missing, _) | (_, Value::Missing) => first == other,
+                (Value::Text(one), Value::Text(other)) => one == other,
+                (Value::Whole(one), Value::Whole(other)) => one == other,
+                (Value::Bool(one), Value::Bool(other)) => one == other,
+                _ => return Err(Failed),
+            };
+        arguments.memory.give(other);
+    }
+    arguments.memory.give(first);
+    Ok(is_any)
+}
+
+impl Regex {
+    fn replace(&self, values: &[Value<'_>; ARGUMENTS_MAX], to: &mut Vec<u8>) -> Result<(), Failed> {
+        let [expression, text, replacement, ..] = values;
+        let (text, replacement) = (bytes(text)?, bytes(replacement)?);
+        let parsed;
+        let replacement = match &self.replacement {
+            _ if self.is_literal => Replacement::Literal(replacement),
+            Some(template) => Replacement::Expanded(template),
+            None => {
+                parsed = Template::parse(&lossy(replacement));
+                Replacement::Expanded(&parsed)
+            }
+        };
+        match &self.pattern {
+            Some(pattern) => pattern.borrow_mut().replace_all(text, &replacement, to),
+            None => {
+                let expression = std::str::from_utf8(bytes(expression)?).map_err(|_| Failed)?;
+                Pattern::new(expression).map_err(|_| Failed)?.replace_all(text, &replacement, to);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -187,85 +284,73 @@ fn whole(value: &Value<'_>) -> Result<i64, Failed> {
     }
 }
 
+/// The functions of a fixed number of values.
+fn plain<'a>(name: Name, values: &[Value<'a>; ARGUMENTS_MAX], memory: &mut Memory) -> Result<Value<'a>, Failed> {
+    let [first, second, ..] = values;
+    match name {
+        Name::Contains => Ok(Value::Bool(memchr::memmem::find(bytes(second)?, bytes(first)?).is_some())),
+        Name::HasPrefix => Ok(Value::Bool(bytes(second)?.starts_with(bytes(first)?))),
+        Name::HasSuffix => Ok(Value::Bool(bytes(second)?.ends_with(bytes(first)?))),
+        Name::Not => Ok(Value::Bool(!first.is_true())),
+        Name::Default => Ok(if second.is_true() { second } else { first }.clone_into(memory)),
+        _ => {
+            let mut text = memory.take();
+            let written = write_text(name, values, &mut text);
+            memory.made(text, written)
+        }
+    }
+}
+
+/// Those of them that make texts.
+fn write_text(name: Name, values: &[Value<'_>; ARGUMENTS_MAX], to: &mut Vec<u8>) -> Result<(), Failed> {
+    let [first, second, third, fourth] = values;
+    match name {
+        Name::ToLower => lower(&lossy(bytes(first)?), to),
+        Name::ToUpper => upper(&lossy(bytes(first)?), to),
+        Name::TrimSpace => to.extend_from_slice(lossy(bytes(first)?).trim().as_bytes()),
+        Name::Trim | Name::TrimLeft | Name::TrimRight => {
+            let (of, cut) = (String::from_utf8_lossy(bytes(first)?), String::from_utf8_lossy(bytes(second)?));
+            to.extend_from_slice(trimmed(name, &of, &cut).as_bytes());
+        }
+        Name::TrimPrefix => {
+            let (of, prefix) = (bytes(first)?, bytes(second)?);
+            to.extend_from_slice(of.strip_prefix(prefix).unwrap_or(of));
+        }
+        Name::TrimSuffix => {
+            let (of, suffix) = (bytes(first)?, bytes(second)?);
+            to.extend_from_slice(of.strip_suffix(suffix).unwrap_or(of));
+        }
+        Name::Sha2Hash => {
+            write_hex(&sha2::Sha256::new().chain_update(bytes(first)?).chain_update(bytes(second)?).finalize(), to)
+        }
+        Name::Hash => {
+            write_hex(&sha3::Sha3_256::new().chain_update(bytes(first)?).chain_update(bytes(second)?).finalize(), to)
+        }
+        Name::Replace => replace(bytes(first)?, bytes(second)?, bytes(third)?, whole(fourth)?, to)?,
+        Name::Trunc => to.extend_from_slice(trunc(bytes(second)?, whole(first)?)),
+        _ => return Err(Failed),
+    }
+    Ok(())
+}
+
 /// The text without any of the characters of `cut` at the ends that the function looks at.
 fn trimmed<'t>(name: Name, text: &'t str, cut: &str) -> &'t str {
     let text = if name == Name::TrimRight { text } else { text.trim_start_matches(|c| cut.contains(c)) };
     if name == Name::TrimLeft { text } else { text.trim_end_matches(|c| cut.contains(c)) }
 }
 
-fn plain<'a>(name: Name, values: Vec<Value<'a>>) -> Result<Value<'a>, Failed> {
-    let mut values = values.into_iter();
-    let (first, second) = (values.next().ok_or(Failed)?, values.next());
-    let two = || Ok((bytes(&first)?, bytes(second.as_ref().ok_or(Failed)?)?));
-    let text = |text: &[u8]| Ok(Value::Text(text.to_vec().into()));
-    match name {
-        Name::ToLower => Ok(Value::Text(changed(bytes(&first)?, str::to_lowercase))),
-        Name::ToUpper => Ok(Value::Text(changed(bytes(&first)?, str::to_uppercase))),
-        Name::TrimSpace => text(changed(bytes(&first)?, |text| text.trim().to_owned()).as_ref()),
-        Name::Trim | Name::TrimLeft | Name::TrimRight => {
-            let (of, cut) = two()?;
-            text(trimmed(name, &String::from_utf8_lossy(of), &String::from_utf8_lossy(cut)).as_bytes())
-        }
-        Name::TrimPrefix => two().and_then(|(of, prefix)| text(of.strip_prefix(prefix).unwrap_or(of))),
-        Name::TrimSuffix => two().and_then(|(of, suffix)| text(of.strip_suffix(suffix).unwrap_or(of))),
-        Name::Contains => two().map(|(part, of)| Value::Bool(memchr::memmem::find(of, part).is_some())),
-        Name::HasPrefix => two().map(|(part, of)| Value::Bool(of.starts_with(part))),
-        Name::HasSuffix => two().map(|(part, of)| Value::Bool(of.ends_with(part))),
-        Name::Sha2Hash => {
-            let (salt, of) = two()?;
-            text(hex(&sha2::Sha256::new().chain_update(salt).chain_update(of).finalize()).as_bytes())
-        }
-        Name::Hash => {
-            let (salt, of) = two()?;
-            text(hex(&sha3::Sha3_256::new().chain_update(salt).chain_update(of).finalize()).as_bytes())
-        }
-        Name::Replace => {
-            let (of, old) = two()?;
-            let new = values.next().ok_or(Failed)?;
-            let count = whole(&values.next().ok_or(Failed)?)?;
-            replace(of, old, bytes(&new)?, count).map(|replaced| Value::Text(replaced.into_bytes().into()))
-        }
-        Name::Trunc => {
-            let count = whole(&first)?;
-            let of = second.as_ref().ok_or(Failed)?;
-            text(trunc(bytes(of)?, count))
-        }
-        Name::Default => Ok(match second {
-            Some(given) if given.is_true() => given,
-            _ => first,
-        }),
-        Name::Not => Ok(Value::Bool(!first.is_true())),
-        Name::Eq | Name::Ne => {
-            let mut equal = false;
-            for other in second.into_iter().chain(values) {
-                equal = match (&first, &other) {
-                    (Value::Missing, _) | (_, Value::Missing) => first == other,
-                    (Value::Text(one), Value::Text(other)) => one == other,
-                    (Value::Whole(one), Value::Whole(other)) => one == other,
-                    (Value::Bool(one), Value::Bool(other)) => one == other,
-                    _ => return Err(Failed),
-                };
-                if equal {
-                    break;
-                }
-            }
-            Ok(Value::Bool(equal == (name == Name::Eq)))
-        }
-        Name::And | Name::Or => Err(Failed),
-    }
-}
-
-fn changed(text: &[u8], change: impl Fn(&str) -> String) -> Cow<'static, [u8]> {
-    change(&lossy(text)).into_bytes().into()
-}
-
-fn replace(of: &[u8], old: &[u8], new: &[u8], count: i64) -> Result<String, Failed> {
+/// A negative `count` is all.
+fn replace(of: &[u8], old: &[u8], new: &[u8], count: i64, to: &mut Vec<u8>) -> Result<(), Failed> {
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Failed);
-    let (of, old, new) = (text(of)?, text(old)?, text(new)?);
-    Ok(match usize::try_from(count) {
-        Ok(count) => of.replacen(old, new, count),
-        Err(_) => of.replace(old, new),
-    })
+    let (of, old) = (text(of)?, text(old)?);
+    let mut copied = 0;
+    for (at, _) in of.match_indices(old).take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        to.extend_from_slice(&of.as_bytes()[copied..at]);
+        to.extend_from_slice(new);
+        copied = at + old.len();
+    }
+    to.extend_from_slice(&of.as_bytes()[copied..]);
+    Ok(())
 }
 
 /// The first so many bytes, or for a negative number the last ones; characters stay whole.
@@ -290,94 +375,9 @@ fn trunc(text: &[u8], count: i64) -> &[u8] {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-/// A piece of printf's format.
-#[derive(Debug)]
-pub enum Piece {
-    Text(String),
-    Verb { verb: char, left: bool, zeros: bool, width: usize },
-}
-
-fn pieces(format: &str) -> Result<Vec<Piece>, String> {
-    let (mut pieces, mut text, mut rest) = (Vec::new(), String::new(), format);
-    while let Some((before, after)) = rest.split_once('%') {
-        text.push_str(before);
-        if let Some(after) = after.strip_prefix('%') {
-            text.push('%');
-            rest = after;
-            continue;
-        }
-        let flags = after.len() - after.trim_start_matches(['-', '0']).len();
-        let digits = after[flags..].bytes().take_while(u8::is_ascii_digit).count();
-        let verb = after[flags + digits..].chars().next();
-        let Some(verb @ ('s' | 'v' | 'd' | 'q')) = verb else {
-            let shown: String = after.chars().take(flags + digits + 1).collect();
-            return Err(format!("%{shown} of printf is not supported; %s, %v, %d and %q are"));
-        };
-        let width: usize = if digits == 0 { 0 } else { after[flags..flags + digits].parse().unwrap_or(usize::MAX) };
-        if width > 1000 {
-            return Err(format!("a width of {width} in printf is not supported"));
-        }
-        if !text.is_empty() {
-            pieces.push(Piece::Text(std::mem::take(&mut text)));
-        }
-        let (left, zeros) = (after[..flags].contains('-'), after[..flags].contains('0'));
-        pieces.push(Piece::Verb { verb, left, zeros, width });
-        rest = &after[flags + digits + 1..];
+fn write_hex(bytes: &[u8], to: &mut Vec<u8>) {
+    for byte in bytes {
+        // Writing to memory cannot fail.
+        let _ = write!(to, "{byte:02x}");
     }
-    text.push_str(rest);
-    if !text.is_empty() {
-        pieces.push(Piece::Text(text));
-    }
-    Ok(pieces)
-}
-
-fn printf(pieces: &[Piece], values: &[Value<'_>]) -> Result<Vec<u8>, Failed> {
-    let (mut out, mut values) = (String::new(), values.iter());
-    for piece in pieces {
-        let Piece::Verb { verb, left, zeros, width } = piece else {
-            let Piece::Text(text) = piece else { continue };
-            out.push_str(text);
-            continue;
-        };
-        let Some(value) = values.next() else {
-            let _ = write!(out, "%!{verb}(MISSING)");
-            continue;
-        };
-        let (kind, text) = match value {
-            Value::Missing => ("nil", "<nil>".into()),
-            Value::Text(text) => ("string", String::from_utf8_lossy(text)),
-            Value::Whole(number) => ("int", Cow::from(number.to_string())),
-            Value::Bool(value) => ("bool", Cow::from(value.to_string())),
-        };
-        let fits = matches!((verb, value), ('v', _) | ('s' | 'q', Value::Text(_)) | ('d', Value::Whole(_)));
-        if !fits {
-            let _ = match value {
-                Value::Missing => write!(out, "%!{verb}(<nil>)"),
-                _ => write!(out, "%!{verb}({kind}={text})"),
-            };
-            continue;
-        }
-        let text = if *verb == 'q' { Cow::from(format!("{text:?}")) } else { text };
-        let missing = width.saturating_sub(text.chars().count());
-        let fill = |out: &mut String, with: char| (0..missing).for_each(|_| out.push(with));
-        if !*left {
-            fill(&mut out, if *zeros { '0' } else { ' ' });
-        }
-        out.push_str(&text);
-        if *left {
-            fill(&mut out, ' ');
-        }
-    }
-    if values.len() > 0 {
-        return Err(Failed);
-    }
-    Ok(out.into_bytes())
 }

@@ -5,8 +5,9 @@
 
 mod functions;
 mod parse;
+mod printf;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io::Write};
 
 use super::{
     extracted::{Extracted, Slot},
@@ -73,6 +74,35 @@ pub struct Data<'a> {
     pub value: Option<&'a [u8]>,
 }
 
+/// Memory of texts that functions made, for the next ones.
+#[derive(Debug, Default)]
+pub struct Memory(Vec<Vec<u8>>);
+
+impl Memory {
+    fn take(&mut self) -> Vec<u8> {
+        let mut text = self.0.pop().unwrap_or_default();
+        text.clear();
+        text
+    }
+
+    fn give(&mut self, value: Value<'_>) {
+        if let Value::Text(Cow::Owned(text)) = value {
+            self.0.push(text);
+        }
+    }
+
+    /// A text that was written, as a value; its memory is kept also where that failed.
+    fn made<'a>(&mut self, text: Vec<u8>, written: Result<(), Failed>) -> Result<Value<'a>, Failed> {
+        match written {
+            Ok(()) => Ok(Value::Text(text.into())),
+            Err(failed) => {
+                self.0.push(text);
+                Err(failed)
+            }
+        }
+    }
+}
+
 /// Go would have stopped with an error.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failed;
@@ -90,27 +120,24 @@ impl Template {
     ///
     /// # Errors
     /// It cannot be run to its end; `to` has its beginning.
-    pub fn write(&self, data: &Data<'_>, to: &mut Vec<u8>) -> Result<(), Failed> {
-        write(&self.0, data, to)
+    pub fn write(&self, data: &Data<'_>, memory: &mut Memory, to: &mut Vec<u8>) -> Result<(), Failed> {
+        write(&self.0, data, memory, to)
     }
 }
 
-fn write(nodes: &[Node], data: &Data<'_>, to: &mut Vec<u8>) -> Result<(), Failed> {
+fn write(nodes: &[Node], data: &Data<'_>, memory: &mut Memory, to: &mut Vec<u8>) -> Result<(), Failed> {
     for node in nodes {
         match node {
             Node::Text(text) => to.extend_from_slice(text.as_bytes()),
-            Node::Print(pipe) => match pipe.run(data)? {
-                Value::Missing => to.extend_from_slice(b"<no value>"),
-                Value::Text(text) => to.extend_from_slice(&text),
-                Value::Whole(number) => to.extend_from_slice(number.to_string().as_bytes()),
-                Value::Bool(value) => to.extend_from_slice(value.to_string().as_bytes()),
-            },
+            Node::Print(pipe) => {
+                let value = pipe.run(data, memory)?;
+                value.print(to);
+                memory.give(value);
+            }
             Node::If(branches) => {
                 for (condition, inner) in branches {
-                    let holds =
-                        condition.as_ref().map_or(Ok(true), |pipe| pipe.run(data).map(|value| value.is_true()))?;
-                    if holds {
-                        write(inner, data, to)?;
+                    if condition.as_ref().map_or(Ok(true), |pipe| pipe.holds(data, memory))? {
+                        write(inner, data, memory, to)?;
                         break;
                     }
                 }
@@ -121,49 +148,78 @@ fn write(nodes: &[Node], data: &Data<'_>, to: &mut Vec<u8>) -> Result<(), Failed
 }
 
 impl Pipe {
-    fn run<'a>(&'a self, data: &Data<'a>) -> Result<Value<'a>, Failed> {
+    fn run<'a>(&'a self, data: &Data<'a>, memory: &mut Memory) -> Result<Value<'a>, Failed> {
         let mut last = None;
         for command in &self.0 {
             last = Some(match command {
-                Command::Operand(operand) => operand.value(data)?,
-                Command::Call(function, operands) => function.call(operands, last, data)?,
+                Command::Operand(operand) => operand.value(data, memory)?,
+                Command::Call(function, operands) => function.call(operands, last, data, memory)?,
             });
         }
         last.ok_or(Failed)
     }
+
+    fn holds(&self, data: &Data<'_>, memory: &mut Memory) -> Result<bool, Failed> {
+        let value = self.run(data, memory)?;
+        let holds = value.is_true();
+        memory.give(value);
+        Ok(holds)
+    }
 }
 
 impl Operand {
-    fn value<'a>(&'a self, data: &Data<'a>) -> Result<Value<'a>, Failed> {
+    fn value<'a>(&'a self, data: &Data<'a>, memory: &mut Memory) -> Result<Value<'a>, Failed> {
         Ok(match self {
             Self::Text(text) => Value::Text(text.as_bytes().into()),
             Self::Whole(number) => Value::Whole(*number),
             Self::Bool(value) => Value::Bool(*value),
-            Self::Pipe(pipe) => pipe.run(data)?,
+            Self::Pipe(pipe) => pipe.run(data, memory)?,
             Self::Field(field) => match (field, data.value) {
                 (Field::Line, _) => Value::Text(data.line.into()),
                 (Field::Value(_), Some(value)) => Value::Text(value.into()),
-                (Field::Value(slot) | Field::Slot(slot), _) => slot_value(data.extracted, *slot),
+                (Field::Value(slot) | Field::Slot(slot), _) => slot_value(data.extracted, *slot, memory),
             },
         })
     }
 }
 
-fn slot_value<'a>(extracted: &'a Extracted, slot: Slot) -> Value<'a> {
+fn slot_value<'a>(extracted: &'a Extracted, slot: Slot, memory: &mut Memory) -> Value<'a> {
     use super::extracted::Value as Found;
     match extracted.get(slot) {
         None | Some(Found::Null) => Value::Missing,
         Some(Found::Text(text)) => Value::Text(text.into()),
         Some(Found::Bool(value)) => Value::Text(if value { &b"true"[..] } else { b"false" }.into()),
         Some(Found::Number(value)) => {
-            let mut text = Vec::new();
+            let mut text = memory.take();
             number::write(value, &mut text);
             Value::Text(text.into())
         }
     }
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// The same value, a text in memory that was given back.
+    fn clone_into(&self, memory: &mut Memory) -> Self {
+        match self {
+            Self::Text(Cow::Owned(text)) => {
+                let mut copy = memory.take();
+                copy.extend_from_slice(text);
+                Self::Text(copy.into())
+            }
+            other => other.clone(),
+        }
+    }
+
+    fn print(&self, to: &mut Vec<u8>) {
+        // Writing to memory cannot fail.
+        let _ = match self {
+            Self::Missing => write!(to, "<no value>"),
+            Self::Text(text) => to.write_all(text),
+            Self::Whole(number) => write!(to, "{number}"),
+            Self::Bool(value) => write!(to, "{value}"),
+        };
+    }
+
     /// As `if`, `and`, `or` and `not` see it.
     fn is_true(&self) -> bool {
         match self {
@@ -194,7 +250,7 @@ mod tests {
         extracted.set_text(0, b"x y");
         let data = Data { extracted: &extracted, line: b"the line", value: Some(b"V") };
         let mut out = Vec::new();
-        template.write(&data, &mut out).map(|()| String::from_utf8(out).unwrap())
+        template.write(&data, &mut Memory::default(), &mut out).map(|()| String::from_utf8(out).unwrap())
     }
 
     #[test]
@@ -216,6 +272,10 @@ mod tests {
             ("a {{- .Value -}} b", "aVb"),
             ("{{/* nothing */}}x", "x"),
             ("{{ ToUpper .a }}", "X Y"),
+            (r#"{{ ToUpper "straße" }} {{ ToLower "ΟΔΟΣ" }}"#, "STRAßE οδοσ"),
+            (r#"{{ printf "%q" "\x1b[31m\"ä\t" }}"#, r#""\x1b[31m\"ä\t""#),
+            (r#"{{ eq .a "x y" 5 }}{{ .Value | and .a "" }}"#, "true"),
+            (r#"{{ regexReplaceAll "(?P<one>x) (y)" .a "${one}-$2-$$-$3-$one_" }}"#, "x-y-$--"),
             ("{{ .a | ToUpper | ToLower }}", "x y"),
             (r#"{{ Replace .a " " "-" -1 }}"#, "x-y"),
             (r#"{{ if eq .Value "V" "W" }}yes{{ else }}no{{ end }}"#, "yes"),
