@@ -124,7 +124,7 @@ class Node:
         if self.scenario == "hostile":
             problems, notes = [f"cannot list {SCRIPT}: {IMAGE}"], [IMAGE]
         if out:
-            problems = ["nothing was acknowledged for 4 min while lines wait"]
+            problems = ["Loki has acknowledged nothing for 252 s, though lines wait (ready.after); the log says why"]
         lines = int(0 if idle else (now - self.started) * 890 + 271_804_112)
         return {
             "version": "0.2.0", "node": SCRIPT if self.scenario == "hostile" else "pi-1", "kernel": "6.12.47+rpt-rpi-2712",
@@ -135,6 +135,7 @@ class Node:
             "loki": {
                 "url": "http://loki.monitoring:3100", "last_acknowledged": None if idle else int((now - (252 if out else 0.4)) * 1000),
                 "last_answer": None if idle else "503 Service Unavailable: ingester is shutting down" if out else "204",
+                "advice": None,
                 "last_answer_at": None if idle else int((now - 0.4) * 1000),
                 "outage_since": int((now - 252) * 1000) if out else None, "waiting_bytes": 8_388_608 if out else 41_233,
                 "parked_streams": 2 if self.scenario == "parked" else 0,

@@ -1,6 +1,6 @@
 """Records a command in a terminal of its own as an animated SVG, which needs no script to play.
 
-    python3 e2e/page/terminal.py TO.svg [--columns 100] [--rows 24] [--seconds 6] [--every 1.0] -- COMMAND...
+    python3 e2e/page/terminal.py TO.svg [--columns 100] [--rows 24] [--seconds 6] [--every 1.0] [--hold 0] -- COMMAND...
     python3 e2e/page/terminal.py docs/pictures/top.svg --top PROGRAM      # `top` of PROGRAM on the page's stand-in
 
 After --seconds the command is sent `q` and, if that does not end it, is given time to end by itself.
@@ -131,15 +131,16 @@ def record(command, rows, columns, seconds, every):
     return distinct[1:] if len(distinct) > 2 else distinct
 
 
-def animated(frames, rows, columns, every):
-    """One SVG that shows the frames by turns."""
+def animated(frames, rows, columns, every, hold):
+    """One SVG that shows the frames by turns, each for `every` seconds and the last one for `hold` more."""
     width, height = columns * CELL[0] + 24, rows * CELL[1] + 24
-    total = every * len(frames)
-    part = 100 / len(frames)
+    total = every * len(frames) + hold
     # Without animation, as for those who do not want motion, the last one stays.
-    style = STYLE + f".f{{opacity:0;animation:f {total:.1f}s step-end infinite}}.f:last-child{{opacity:1}}@keyframes f{{0%{{opacity:1}}{part:.3f}%,100%{{opacity:0}}}}"
+    style = STYLE + f".f{{opacity:0;animation:f {total:.1f}s step-end infinite}}.f:last-child{{opacity:1;animation-name:l}}"
+    for name, shown in (("f", every), ("l", every + hold)):
+        style += f"@keyframes {name}{{0%{{opacity:1}}{100 * shown / total:.3f}%,100%{{opacity:0}}}}"
     style += "@media(prefers-reduced-motion){.f{animation:none}}"
-    groups = "".join(f'<g class="f" style="animation-delay:{i * every - every * len(frames):.1f}s">{svg}</g>' for i, (_, svg) in enumerate(frames))
+    groups = "".join(f'<g class="f" style="animation-delay:{i * every - total:.1f}s">{svg}</g>' for i, (_, svg) in enumerate(frames))
     if len(frames) == 1:
         groups, style = frames[0][1], STYLE
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}">'
@@ -153,19 +154,23 @@ def main():
     parser.add_argument("--rows", type=int, default=24)
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--every", type=float, default=1.0)
+    parser.add_argument("--hold", type=float, default=0, help="seconds that the last screen stays longer")
     parser.add_argument("--top", metavar="PROGRAM")
-    parser.add_argument("command", nargs="*")
-    options = parser.parse_args()
+    # argparse takes no list that comes after options.
+    mark = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options, command = parser.parse_args(sys.argv[1:mark]), sys.argv[mark + 1:]
+    if bool(options.top) == bool(command):
+        parser.error("either --top PROGRAM or -- COMMAND...")
     size = (options.rows, options.columns)
     if options.top:
         with mock.Mock() as site:
             command = [options.top, "top", "--url", f"{site.address}/parked"]
             frames = record(command, *size, options.seconds, options.every)
     else:
-        frames = record(options.command, *size, options.seconds, options.every)
+        frames = record(command, *size, options.seconds, options.every)
     if not frames:
         sys.exit("nothing was written")
-    options.to.write_text(animated(frames, *size, options.every))
+    options.to.write_text(animated(frames, *size, options.every, options.hold))
     print(f"{options.to.name}: {len(frames)} frames, {options.to.stat().st_size / 1024:.0f} KiB")
 
 

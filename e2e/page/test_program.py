@@ -217,9 +217,24 @@ def a_loki_that_takes_nothing_is_told_and_so_is_its_return(browser, node):
     tab.close()
 
 
+def a_loki_that_wants_credentials_is_told_once_with_the_keys_to_set(browser, node):
+    tab = opened(browser, node, "", "document.querySelector('h1').textContent === 'Everything arrives'")
+    node.loki.status = 401
+    try:
+        node.write("web-0", "that waits")
+        tab.until("document.querySelector('.verdict').textContent.includes('Loki is not accepting lines')")
+        tab.until("document.querySelector('.verdict').textContent.includes('401')")
+        equal(tab.eval("document.querySelector('.verdict').textContent.split('loki.basic_auth').length"), 2)
+    finally:
+        node.loki.status = 204
+    tab.until("document.querySelector('h1').textContent === 'Everything arrives'")
+    tab.close()
+
+
 TESTS = [the_page_is_served_as_its_sources_are, its_answers_have_the_shape_that_the_page_is_tested_with,
          the_page_says_that_everything_arrives_and_lists_the_containers, a_containers_page_tells_its_labels_and_files,
-         a_line_that_a_container_writes_meanwhile_appears_in_its_live_tail, a_loki_that_takes_nothing_is_told_and_so_is_its_return]
+         a_line_that_a_container_writes_meanwhile_appears_in_its_live_tail, a_loki_that_takes_nothing_is_told_and_so_is_its_return,
+         a_loki_that_wants_credentials_is_told_once_with_the_keys_to_set]
 
 if __name__ == "__main__":
     audit.TARGET.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-//! A busy node that is looked at: 20 live tails, and 200 connections that are slow or say nothing.
+//! A busy node that is looked at: 20 live tails, half of them with an expression that few lines match, and 200 connections that are slow or say nothing.
 //!
 //! In: a collector of ours on the load of [`super::live`]. Out: what it takes without and with them, whether every line arrived, and
 //! whether the kubelet's probes were answered meanwhile.
@@ -61,7 +61,9 @@ pub fn run(program: &Program, place: &Place, watched: Duration) -> anyhow::Resul
     let looked_at = thread::scope(|scope| {
         for index in 0..TAILS {
             let seen = &seen;
-            scope.spawn(move || tail(address, if index % 2 == 0 { "processed" } else { "raw" }, seen));
+            let mode = if index % 2 == 0 { "processed" } else { "raw" };
+            let grep = if index % 4 < 2 { "" } else { "&grep=%5Cd%7B3%7D%20never" };
+            scope.spawn(move || tail(address, &format!("mode={mode}{grep}"), seen));
         }
         scope.spawn(|| hold(address, &seen));
         scope.spawn(|| probe(address, &seen));
@@ -125,8 +127,8 @@ fn by_thread(pid: u32) -> anyhow::Result<BTreeMap<String, Duration>> {
 }
 
 /// Reads all lines until the end.
-fn tail(address: SocketAddr, mode: &str, seen: &Seen) {
-    let Ok(stream) = request(address, &format!("/api/v1/tail?mode={mode}"), SETTLING) else { return };
+fn tail(address: SocketAddr, query: &str, seen: &Seen) {
+    let Ok(stream) = request(address, &format!("/api/v1/tail?{query}"), SETTLING) else { return };
     let mut stream = BufReader::with_capacity(64 << 10, stream);
     let (mut line, mut dropped) = (Vec::new(), false);
     seen.tails.fetch_add(1, Ordering::Relaxed);

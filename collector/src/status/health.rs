@@ -191,7 +191,9 @@ impl Health {
         if self.standing_by.load(Ordering::Relaxed) {
             return reasons;
         }
-        if self.pods_unlisted.load(Ordering::Relaxed) {
+        if let Folders::Useless(why) = &*self.folders.lock().unwrap_or_else(PoisonError::into_inner) {
+            reasons.push(why.clone());
+        } else if self.pods_unlisted.load(Ordering::Relaxed) {
             reasons.push(
                 "paths.pods cannot be listed: it does not exist, is no folder, is not mounted, or cannot be read"
                     .into(),
@@ -199,22 +201,17 @@ impl Health {
         } else if !self.scanned.load(Ordering::Relaxed) {
             reasons.push("the first scan of paths.pods is not done".into());
         }
-        if let Folders::Useless(why) = &*self.folders.lock().unwrap_or_else(PoisonError::into_inner) {
-            reasons.push(why.clone());
-        }
         reasons.extend(self.unacknowledged_at(now));
-        let fix = match self.refused.load(Ordering::Relaxed) {
-            0 => return reasons,
-            status @ 401 => format!("{status}: check loki.basic_auth, loki.bearer_token_file and loki.headers"),
-            status @ 403 => format!("{status}: this user may not push; check loki.tenant and the authentication"),
-            status @ 404 => format!("{status}: loki.url does not lead to Loki's push address"),
+        match self.refused.load(Ordering::Relaxed) {
+            0 => {}
             200..300 => {
                 reasons.push("what answers at loki.url reports success, but not as Loki does: check loki.url".into());
-                return reasons;
             }
-            status => status.to_string(),
-        };
-        reasons.push(format!("Loki refuses every push with {fix}"));
+            status => {
+                let advice = self.pushes.advice().map_or(String::new(), |advice| format!(": {advice}"));
+                reasons.push(format!("Loki refuses every push with {status}{advice}"));
+            }
+        }
         reasons
     }
 
@@ -291,8 +288,9 @@ mod tests {
         health.pods_listed(true);
         assert_eq!(health.not_ready(), [""; 0]);
         health.push_refused(401);
-        let reason = "Loki refuses every push with 401: check loki.basic_auth, loki.bearer_token_file and loki.headers";
-        assert_eq!(health.not_ready(), [reason]);
+        assert_eq!(health.not_ready(), ["Loki refuses every push with 401"]);
+        health.pushes().failed("401 Unauthorized: no org id", Some("set loki.tenant"));
+        assert_eq!(health.not_ready(), ["Loki refuses every push with 401: set loki.tenant"]);
         health.push_not_refused();
         assert_eq!(health.not_ready(), [""; 0]);
     }
@@ -337,6 +335,9 @@ mod tests {
         health.first_scan_done();
         health.folders(Folders::Useless("no".into()));
         assert_eq!((health.not_ready(), health.notes()), (vec!["no".to_owned()], Vec::new()));
+        health.pods_listed(false);
+        assert_eq!(health.not_ready(), ["no"], "what is known better is said alone");
+        health.pods_listed(true);
         health.folders(Folders::Doubtful("hm".into()));
         assert_eq!((health.not_ready(), health.notes()), (Vec::new(), vec!["hm".to_owned()]));
     }

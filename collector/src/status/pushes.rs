@@ -33,8 +33,9 @@ struct Said {
     at_ms: i64,
     /// The HTTP status of a success; 0: it was none.
     status: u16,
-    /// What it was if it was none.
+    /// What it was if it was none, and what to do about it.
     text: String,
+    advice: Option<String>,
     refusals: HashMap<UnitId, Refused>,
 }
 
@@ -56,13 +57,15 @@ impl Pushes {
         let mut said = self.said();
         (said.at_ms, said.status) = (now_ms(), status);
         said.text.clear();
+        said.advice = None;
     }
 
-    /// A push failed; `text` is Loki's answer, or what was met on the way to it.
-    pub fn failed(&self, text: &str) {
+    /// A push failed; `text` is Loki's answer, or what was met on the way to it, `advice` what to do, where that is known.
+    pub fn failed(&self, text: &str, advice: Option<&str>) {
         let mut said = self.said();
         (said.at_ms, said.status) = (now_ms(), 0);
         said.text = cut(text);
+        said.advice = advice.map(cut);
     }
 
     /// Loki refused lines of a unit; `by_rate`: it did not, they wait for `loki.stream_rate`.
@@ -109,6 +112,12 @@ impl Pushes {
         (said.at_ms != 0).then_some((text, said.at_ms))
     }
 
+    /// What to do about the last answer.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        self.said().advice.clone()
+    }
+
     /// What Loki said when it last refused lines of a unit.
     #[must_use]
     pub fn last_refusal(&self, unit: UnitId) -> Option<Refusal> {
@@ -140,11 +149,12 @@ mod tests {
     fn the_last_answer_is_a_status_or_what_went_wrong() {
         let pushes = Pushes::default();
         assert_eq!((pushes.last_answer(), pushes.last_acknowledged()), (None, None));
-        pushes.failed("429 Too Many Requests: slower");
+        pushes.failed("429 Too Many Requests: slower", Some("raise the limit"));
+        assert_eq!(pushes.advice().unwrap(), "raise the limit");
         assert_eq!(pushes.last_answer().unwrap().0, "429 Too Many Requests: slower");
         pushes.succeeded(204);
         pushes.acknowledged();
-        assert_eq!(pushes.last_answer().unwrap().0, "204");
+        assert_eq!((pushes.last_answer().unwrap().0.as_str(), pushes.advice()), ("204", None));
         assert!(pushes.last_acknowledged().unwrap() > 1_600_000_000_000);
     }
 

@@ -169,6 +169,17 @@ impl State {
         tracing::info!("found {all} {word} ({excluded} excluded{waiting}) in {}", self.config.paths.pods.display());
     }
 
+    fn name_of(&self, folder: &Folder) -> String {
+        match folder {
+            Folder::Pods => self.config.paths.pods.display().to_string(),
+            Folder::Pod(name) => name.clone(),
+            Folder::Container(id) => self
+                .units
+                .get(*id)
+                .map_or_else(String::new, |unit| format!("{}/{}/{}", unit.pod.namespace, unit.pod.pod, unit.name)),
+        }
+    }
+
     fn verdict(&self) -> Folders {
         let pods = self.config.paths.pods.display();
         let (forbidden, units) = (&self.survey.forbidden, &self.units);
@@ -192,10 +203,10 @@ impl State {
         if !forbidden.is_empty() {
             let is_read = |unit: &Unit| !forbidden.contains(&Folder::Container(unit.id)) && unit.chain.is_at_hand();
             return if units.iter().any(is_read) {
-                Folders::Doubtful(format!(
-                    "logs in {} folders of {pods} may not be read; {PERMISSIONS}",
-                    forbidden.len()
-                ))
+                let more = forbidden.len() - 1;
+                let more = if more > 0 { format!(" and of {more} more") } else { String::new() };
+                let first = forbidden.iter().map(|folder| self.name_of(folder)).min().unwrap_or_default();
+                Folders::Doubtful(format!("the logs of {first}{more} in {pods} may not be read; {PERMISSIONS}"))
             } else {
                 Folders::Useless(format!("no log can be collected: those in {pods} may not be read; {PERMISSIONS}"))
             };
@@ -277,6 +288,26 @@ mod tests {
         fs::write(pods.join("shop_web-1_uid/web/0.log"), "").unwrap();
         let log = scan(&mut tailer);
         assert!(log.contains("can be listed now") && !log.contains("again") && !log.contains("WARN"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn logs_that_may_not_be_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for pod in ["shop_web-1_uid", "shop_web-2_uid", "shop_web-3_uid"] {
+            fs::create_dir_all(folder.path().join(pod).join("nginx")).unwrap();
+            fs::write(folder.path().join(pod).join("nginx/0.log"), "").unwrap();
+        }
+        let mut tailer = tailer(folder.path());
+        scan(&mut tailer);
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let id = |pod: &str| tailer.state.units.iter().find(|unit| unit.pod.pod == pod).unwrap().id;
+        let (second, third) = (id("web-2"), id("web-3"));
+        tailer.state.survey.note(&Folder::Container(third), Some(&denied));
+        let named = "the logs of shop/web-3/nginx in ";
+        assert!(matches!(tailer.state.verdict(), Folders::Doubtful(why) if why.starts_with(named)));
+        tailer.state.survey.note(&Folder::Container(second), Some(&denied));
+        let named = "the logs of shop/web-2/nginx and of 1 more in ";
+        assert!(matches!(tailer.state.verdict(), Folders::Doubtful(why) if why.starts_with(named)));
     }
 
     #[tokio::test]

@@ -2,8 +2,9 @@
 //!
 //! In: the lines of one unit as they are read ([`Before`], a sink before the real one), or what a batch has more after a round
 //! than before. Out: lines in [`TapBuffer`]s. Without viewers a round of reads costs one look at an empty list, and a line nothing.
+//! Regular expressions are matched here, so that only lines that are wanted are copied, and for no longer than their viewers are allowed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{Unit, destination::Append};
 use crate::{
@@ -33,6 +34,9 @@ struct Tap {
     out: Arc<TapBuffer>,
     dropped: u64,
     added: bool,
+    /// The time that its expression may take, and has taken.
+    allowed_ns: i64,
+    used_ns: i64,
 }
 
 /// Shows lines as they were read, and gives them on.
@@ -111,6 +115,9 @@ impl Watch {
             if tap.dropped > 0 {
                 tap.out.note_dropped(tap.dropped);
             }
+            if tap.used_ns > 0 {
+                tap.out.note_matching(tap.used_ns);
+            }
             if tap.added || tap.dropped > 0 {
                 tap.out.notify.notify_one();
             }
@@ -136,7 +143,7 @@ impl Watch {
         // Decoded once for all, and not at all where no viewer has room.
         let mut decoded: Option<EntryAdapter> = None;
         for tap in self.taps.iter_mut().filter(|tap| tap.spec.processed) {
-            if tap.spec.grep.is_none() && tap.out.is_full() {
+            if !tap.has_room() {
                 tap.dropped += 1;
                 continue;
             }
@@ -162,17 +169,32 @@ impl Watch {
 
 impl Tap {
     fn of(spec: &Arc<TapSpec>) -> Option<Self> {
-        Some(Self { out: spec.out.upgrade()?, spec: Arc::clone(spec), dropped: 0, added: false })
+        let out = spec.out.upgrade()?;
+        let allowed_ns = out.matching_left();
+        Some(Self { out, spec: Arc::clone(spec), dropped: 0, added: false, allowed_ns, used_ns: 0 })
+    }
+
+    /// Whether a line is looked at for it: a slow viewer and a slow expression cost the reader nothing more. Of a filtered view
+    /// the lines that are counted as dropped may be too many therefore.
+    fn has_room(&self) -> bool {
+        !self.out.is_full() && (self.spec.grep.is_none() || self.used_ns < self.allowed_ns)
     }
 
     fn show(&mut self, text: &[u8], line: impl FnOnce() -> TapLine) {
-        if self.out.is_full() {
-            // Not matched, so that a slow viewer costs the reader nothing: of a filtered view it may be a few too many.
+        if !self.has_room() {
             self.dropped += 1;
-        } else if self.spec.grep.as_ref().is_none_or(|grep| grep.is_match(text)) {
+        } else if self.wants(text) {
             self.out.add(line());
             self.added = true;
         }
+    }
+
+    fn wants(&mut self, text: &[u8]) -> bool {
+        let Some(grep) = &self.spec.grep else { return true };
+        let begun = Instant::now();
+        let is_wanted = grep.is_match(text);
+        self.used_ns += i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX).max(1);
+        is_wanted
     }
 }
 

@@ -38,6 +38,9 @@ fn write(summary: &Summary, paint: Paint, out: &mut impl io::Write) -> io::Resul
     for (name, value) in rows(summary) {
         writeln!(out, "  {name:9} {}", painted(Kind::Changed, &value))?;
     }
+    if let Some(outage) = outage(summary) {
+        writeln!(out, "  {}    {}", paint.text(Kind::Bad, "outage"), painted(Kind::Bad, &outage))?;
+    }
     for problem in &summary.problems {
         writeln!(out, "  {}   {}", paint.text(Kind::Bad, "problem"), painted(Kind::Bad, problem))?;
     }
@@ -91,17 +94,24 @@ fn backend(row: &BackendRow) -> String {
     }
 }
 
+/// Since when nothing arrives, why, and what to do about it.
+pub(super) fn outage(Summary { loki, now, .. }: &Summary) -> Option<String> {
+    let lasts = ago(now - loki.outage_since?);
+    let texts = [loki.last_answer.as_ref(), loki.advice.as_ref()].into_iter().flatten();
+    let why = texts.cloned().collect::<Vec<_>>().join("; ");
+    Some(format!("Loki has taken nothing for {lasts}: {why}"))
+}
+
 fn loki(loki: &LokiRow, now: i64) -> String {
     let mut text = loki.url.clone();
     text += &match loki.last_acknowledged {
         Some(at) => format!(", acknowledged lines {} ago", ago(now - at)),
         None => ", has acknowledged nothing yet".into(),
     };
-    if let (Some(answer), Some(at)) = (&loki.last_answer, loki.last_answer_at) {
+    if loki.outage_since.is_none()
+        && let (Some(answer), Some(at)) = (&loki.last_answer, loki.last_answer_at)
+    {
         text += &format!(", last answer {answer} {} ago", ago(now - at));
-    }
-    if let Some(since) = loki.outage_since {
-        text += &format!("; takes nothing since {}", ago(now - since));
     }
     if loki.waiting_bytes > 0 {
         text += &format!("; {} in flight", bytes(loki.waiting_bytes));

@@ -14,6 +14,7 @@ use super::{
     Remote, ago,
     screen::{Key, Screen},
     short,
+    status::outage,
 };
 use crate::{
     admin::terminal::{Kind, OneLine, Paint, bytes, count},
@@ -128,7 +129,7 @@ fn table(summary: &Summary, units: &UnitList, look: Look, rows: usize, columns: 
         .map(|row| cut(&OneLine(&row).to_string(), columns))
         .map(|row| paint.text(Kind::Aside, &row))
         .to_vec();
-    if let Some(problem) = summary.problems.first() {
+    if let Some(problem) = outage(summary).as_ref().or(summary.problems.first()) {
         screen.push(paint.text(Kind::Bad, &cut(&OneLine(problem).to_string(), columns)));
     }
     let name = |unit: &UnitRow| OneLine(&format!("{}/{}/{}", unit.namespace, unit.pod, unit.container)).to_string();
@@ -186,7 +187,7 @@ fn head(summary: &Summary, units: &[&UnitRow]) -> [String; 2] {
     let on = node.as_ref().map_or(String::new(), |node| format!(" on {node}"));
     let sum = |of: fn(&UnitRow) -> Option<f64>| units.iter().filter_map(|unit| of(unit)).sum::<f64>();
     let acknowledged = match loki.outage_since {
-        Some(since) => format!("takes nothing since {}", ago(now - since)),
+        Some(since) => format!("has taken nothing for {}", ago(now - since)),
         None => match loki.last_acknowledged {
             Some(at) => format!("acknowledged {} ago", ago(now - at)),
             None => "has acknowledged nothing yet".into(),
@@ -204,7 +205,8 @@ fn head(summary: &Summary, units: &[&UnitRow]) -> [String; 2] {
             count(units.len() as u64, "container", "containers"),
             short(sum(|unit| unit.lines_per_s)),
             bytes(sum(|unit| unit.bytes_per_s) as u64),
-            bytes(totals.lag_bytes),
+            // Of now, as the rows; the total is of the last sweep.
+            bytes(units.iter().map(|unit| unit.lag_bytes).sum()),
             count(totals.lines_dropped, "line", "lines"),
             bytes(totals.memory_bytes),
         ),
@@ -299,6 +301,20 @@ mod tests {
                 && shown.contains("parked            -          -       90 B  Loki does not take it"),
             "{shown}"
         );
+    }
+
+    #[test]
+    fn in_an_outage_the_reason_and_the_remedy_are_shown_and_what_waits_is_of_now() {
+        let (last_answer, advice) = (Some("the connection to Loki is refused".into()), Some("is Loki running?".into()));
+        let loki = LokiRow { outage_since: Some(2000), last_answer, advice, ..LokiRow::default() };
+        let summary = Summary { problems: vec!["Loki has acknowledged nothing for 3 s".into()], loki, ..summary() };
+        let units = vec![unit("a", None, 2000, UnitState::Collecting), unit("b", None, 3000, UnitState::Collecting)];
+        let look = Look { sort: Sort::Lines, reversed: false, paint: Paint { colours: false } };
+        let shown = table(&summary, &UnitList { now: 5000, units }, look, 10, 200);
+        assert!(shown[0].ends_with("; Loki has taken nothing for 3 s"), "{shown:?}");
+        assert!(shown[1].contains(" 4.9 KiB wait on the disk"), "{shown:?}");
+        let why = "Loki has taken nothing for 3 s: the connection to Loki is refused; is Loki running?";
+        assert_eq!(shown[2], why);
     }
 
     #[test]

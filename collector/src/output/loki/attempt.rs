@@ -124,7 +124,7 @@ impl Attempts {
         let answer = match result {
             Ok(answer) => answer,
             Err(obstacle) => {
-                self.health.pushes().failed(&told(&obstacle));
+                self.health.pushes().failed(&told(&obstacle), obstacle.advice.as_deref());
                 return Verdict::Again(obstacle);
             }
         };
@@ -138,7 +138,10 @@ impl Attempts {
         }
         match verdict {
             Verdict::Accepted => self.health.pushes().succeeded(answer.status.as_u16()),
-            _ => self.health.pushes().failed(&format!("{}: {}", answer.status, first_line(&answer.text))),
+            _ => {
+                let advice = if let Verdict::Again(obstacle) = &verdict { obstacle.advice.as_deref() } else { None };
+                self.health.pushes().failed(&format!("{}: {}", answer.status, first_line(&answer.text)), advice);
+            }
         }
         // What one tenant of several may not do says little of the others.
         if tenant.is_none() || !matches!(verdict, Verdict::Again(_)) {

@@ -47,9 +47,9 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
         return explain_tls(error);
     }
     let says = |words: &str| detail.contains(words);
-    if says("dns error") {
+    if let Some((_, detail)) = detail.rsplit_once("dns error: ") {
         let advice = "check the host in loki.url; in a pod also its dnsPolicy";
-        return obstacle("the name of Loki's host cannot be resolved", detail, Some(advice), Pace::Soon);
+        return obstacle("the name of Loki's host cannot be resolved", detail.to_owned(), Some(advice), Pace::Soon);
     }
     if says("proxy authorization required") {
         let advice = "put user and password into HTTPS_PROXY (http://user:password@proxy:port)";

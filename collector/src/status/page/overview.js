@@ -30,7 +30,7 @@ function verdict(status, off, instead) {
       level: 'bad',
       title: 'Loki is not accepting lines',
       text: `For ${duration(status.now - loki.outage_since)}. ${waits}; they are sent when Loki accepts lines again.`,
-      todo: [...status.problems, remedy(loki)],
+      todo: [...status.problems.filter((problem) => !loki.advice || !problem.endsWith(loki.advice)), remedy(loki)],
     };
   }
   if (status.problems.length > 0) {
@@ -77,8 +77,7 @@ function verdict(status, off, instead) {
 /** What to do about Loki's last answer. */
 function remedy(loki) {
   const answer = loki.last_answer || '';
-  if (/^40[13]/.test(answer)) return `Loki answers ${answer.slice(0, 3)}: check loki.basicAuth, loki.bearerToken and loki.tenant.`;
-  if (/^404/.test(answer)) return 'Loki answers 404: check loki.url; it is the address without /loki/api/v1/push.';
+  if (loki.advice) return `${answer}; ${loki.advice}`;
   if (/^429/.test(answer)) return 'Loki answers 429: the limits of the tenant are reached. docs/operations.md says which to raise.';
   if (/^5/.test(answer)) return `Loki answers ${answer.slice(0, 3)}: its own log says why.`;
   return `Is Loki running, and may this node reach ${loki.url}?`;

@@ -36,10 +36,13 @@ use crate::status::view::{TapBuffer, TapSpec, View, unit_of};
 
 /// Viewers at one time.
 const VIEWERS_MAX: usize = 20;
-/// Lines go out so often.
+/// Lines go out so often, to all viewers together: to few of them four times a second, to many of them less often.
 const PACE: Duration = Duration::from_millis(250);
+const VIEWERS_AT_PACE: u32 = 4;
 /// Lines that all viewers together get in a second: more than anybody can read, and a bound of what they cost.
 const LINES_A_SECOND: usize = 1000;
+/// One part in so many of the reader's time is for the expressions of all viewers.
+const MATCHING_PART: u32 = 50;
 /// A silent connection has a comment so often, which shows whether the peer is still there.
 const KEEP_EVERY: Duration = Duration::from_secs(15);
 /// A viewer that takes nothing for so long is ended.
@@ -106,8 +109,8 @@ impl Default for Tails {
 }
 
 impl Tails {
-    fn lines_each(&self) -> usize {
-        lines_each(VIEWERS_MAX.saturating_sub(self.0.available_permits()))
+    fn share(&self) -> Share {
+        share(VIEWERS_MAX.saturating_sub(self.0.available_permits()))
     }
 
     pub(super) async fn begin(&self, request: &Head, peer: SocketAddr, view: &View, activity: &Activity) -> Answer {
@@ -124,6 +127,7 @@ impl Tails {
             let problem = format!("{VIEWERS_MAX} viewers look at lines already; try again when one has gone\n");
             return text(StatusCode::SERVICE_UNAVAILABLE, problem);
         };
+        buffer.allow_matching(self.share().matching);
         match view.tap(spec).await {
             Ok(true) => {}
             Ok(false) => return api::no_unit(),
@@ -142,9 +146,20 @@ impl Tails {
     }
 }
 
-/// Lines that each of so many viewers gets at a time.
-fn lines_each(viewers: usize) -> usize {
-    (LINES_A_SECOND * PACE.as_millis() as usize / 1000 / viewers.max(1)).max(1)
+/// What each of several viewers gets.
+#[derive(Debug, PartialEq, Eq)]
+struct Share {
+    every: Duration,
+    lines: usize,
+    /// The reader's time for its expression.
+    matching: Duration,
+}
+
+fn share(viewers: usize) -> Share {
+    let viewers = u32::try_from(viewers).unwrap_or(u32::MAX).max(1);
+    let every = PACE * viewers.div_ceil(VIEWERS_AT_PACE);
+    let lines = LINES_A_SECOND * every.as_millis() as usize / 1000 / viewers as usize;
+    Share { every, lines: lines.max(1), matching: every / MATCHING_PART / viewers }
 }
 
 /// Whether this peer may see lines; else why not.
@@ -257,9 +272,11 @@ impl Viewer {
         }
         loop {
             sleep_until(self.next_at).await;
-            let (lines, dropped) = self.buffer.take(self.tails.lines_each());
+            let share = self.tails.share();
+            let (lines, dropped) = self.buffer.take(share.lines);
             if !lines.is_empty() || dropped > 0 {
-                self.next_at = Instant::now() + PACE;
+                self.next_at = Instant::now() + share.every;
+                self.buffer.allow_matching(share.matching);
                 let mut events = String::new();
                 for line in lines {
                     event(&mut events, "line", &line.row());
@@ -297,8 +314,15 @@ mod tests {
     }
 
     #[test]
-    fn viewers_share_the_lines_of_a_second() {
-        assert_eq!([0, 1, 2, VIEWERS_MAX].map(lines_each), [250, 250, 125, 12]);
+    fn viewers_share_the_lines_and_the_readers_time_of_a_second() {
+        assert_eq!([0, 1, 2, 5, VIEWERS_MAX].map(|viewers| share(viewers).lines), [250, 250, 125, 100, 62]);
+        for viewers in 1..=VIEWERS_MAX {
+            let Share { every, lines, matching } = share(viewers);
+            let a_second = |each: f64| each * viewers as f64 / every.as_secs_f64();
+            assert!(a_second(lines as f64) <= LINES_A_SECOND as f64, "{viewers}");
+            assert!(a_second(matching.as_secs_f64()) <= 1.0 / f64::from(MATCHING_PART), "{viewers}");
+            assert!(a_second(1.0) <= 16.0, "{viewers}");
+        }
     }
 
     #[test]

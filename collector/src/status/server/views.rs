@@ -153,7 +153,7 @@ async fn until(stream: &mut BufReader<TcpStream>, begin: &str) -> String {
 fn the_status_has_the_node_loki_and_the_totals() {
     with_view(true, false, |address, health, _| async move {
         health.first_scan_done();
-        health.pushes().failed("429 Too Many Requests: slower");
+        health.pushes().failed("429 Too Many Requests: slower", None);
         let status = json(address, "/api/v1/status").await;
         assert_eq!(status["loki"]["url"], "http://loki:3100");
         assert_eq!(status["loki"]["last_answer"], "429 Too Many Requests: slower");

@@ -134,6 +134,7 @@ impl View {
                 last_acknowledged: pushes.last_acknowledged(),
                 last_answer,
                 last_answer_at,
+                advice: pushes.advice(),
                 outage_since: pushes.outage_since(),
                 waiting_bytes: self.counted.waiting_bytes(),
                 parked_streams: self.counted.parked_streams(),

@@ -45,6 +45,9 @@ pub struct LokiRow {
     pub last_acknowledged: Option<i64>,
     pub last_answer: Option<String>,
     pub last_answer_at: Option<i64>,
+    /// What to do about it.
+    #[serde(default)]
+    pub advice: Option<String>,
     pub outage_since: Option<i64>,
     pub waiting_bytes: u64,
     pub parked_streams: u64,

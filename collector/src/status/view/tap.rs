@@ -8,8 +8,9 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use regex::bytes::Regex;
@@ -109,6 +110,8 @@ pub struct TapBuffer {
     held: Mutex<Held>,
     /// There was no room for the last line. Cleared by [`Self::take`].
     full: AtomicBool,
+    /// What is left of the reader's time for the viewer's expression; negative: more was taken than allowed.
+    matching_ns: AtomicI64,
     /// Woken after lines came.
     pub notify: Notify,
 }
@@ -125,6 +128,23 @@ impl TapBuffer {
     /// Whether the last line had no room, and nothing was taken since: the next one would have none either.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// The reader's time that is left for the viewer's expression.
+    pub fn matching_left(&self) -> i64 {
+        self.matching_ns.load(Ordering::Relaxed)
+    }
+
+    /// Takes off what was used of it.
+    pub fn note_matching(&self, used_ns: i64) {
+        self.matching_ns.fetch_sub(used_ns, Ordering::Relaxed);
+    }
+
+    /// Allows so much more, and no more than that at one time.
+    pub fn allow_matching(&self, more: Duration) {
+        let more = i64::try_from(more.as_nanos()).unwrap_or(i64::MAX);
+        self.matching_ns.fetch_add(more, Ordering::Relaxed);
+        self.matching_ns.fetch_min(more, Ordering::Relaxed);
     }
 
     /// Adds a line, or drops it.

@@ -5,6 +5,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use super::*;
@@ -81,6 +82,7 @@ impl Node {
         let mut wanted = TapSpec { processed: true, ..TapSpec::default() };
         spec(&mut wanted);
         wanted.out = Arc::downgrade(&buffer);
+        buffer.allow_matching(Duration::from_secs(3600));
         let queries = self.ends.queries.clone();
         assert!(tokio::join!(queries.tap(wanted), self.turn()).0.unwrap());
         buffer
@@ -206,6 +208,29 @@ async fn a_viewer_that_takes_nothing_holds_up_no_line_and_is_told_how_many_it_mi
         assert!(!shown.is_empty() && dropped > 0);
         assert_eq!(shown.len() as u64 + dropped, 3000);
         assert_eq!(shown[0].text, "line 0");
+    }
+}
+
+#[tokio::test]
+async fn an_expression_takes_no_more_of_the_readers_time_than_it_is_allowed() {
+    let mut node = Node::new("{}");
+    let live = node.file("shop", "web-1", "a");
+    append(&live, "stdout", &[]);
+    let grep = regex::bytes::Regex::new("wanted").unwrap();
+    let viewers = [true, false].map(|processed| (processed, grep.clone()));
+    for (processed, grep) in viewers {
+        let viewer = node.look(|spec| (spec.processed, spec.grep) = (processed, Some(grep))).await;
+        viewer.note_matching(viewer.matching_left());
+        append(&live, "stdout", &["wanted, not looked at", "other"]);
+        node.turn().await;
+        let (shown, dropped) = viewer.take(usize::MAX);
+        assert_eq!((shown, dropped), (Vec::new(), 2));
+        // Less than one line takes: the second has to wait.
+        viewer.allow_matching(Duration::from_nanos(1));
+        append(&live, "stdout", &["wanted", "wanted later"]);
+        node.turn().await;
+        let (shown, dropped) = viewer.take(usize::MAX);
+        assert_eq!((shown.len(), shown[0].text.as_str(), dropped), (1, "wanted", 1));
     }
 }
 
