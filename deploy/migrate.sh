@@ -172,7 +172,11 @@ pilcrow migrate (docs/migration.md), and give the result by --values"
   # It may have texts of the old environment in it.
   (
     umask 077
-    { printf '# Made by install.sh of: %s\n# Read by: %s\n' "$made_of" "$read_old"; cat "$reports/new"; } >"$converted"
+    {
+      printf '# Made by install.sh of: %s\n# Read by: %s\n' "$made_of" "$read_old"
+      sed -n 's/^.* changed, \([1-9][0-9]*\) not possible$/# Parts that are not possible: \1/p' "$reports/report"
+      cat "$reports/new"
+    } >"$converted"
   )
 }
 
@@ -376,6 +380,10 @@ TEXT
     say "Then take the label away:"
     say "  $again --set labels.collector=null"
   fi
+  lost=$(origin_of_conversion "Parts that are not possible")
+  [ -z "$lost" ] || say "Its report lists what is not possible ($lost): that ends with $from. Decide on it first; the report again:
+  $read_text | $kubectl_text -n $namespace exec -i $(daemonset_of_release) -c pilcrow -- \\
+    /pilcrow migrate --values - >/dev/null"
   say "To remove $from, when all is well:"
   [ "$from" = promtail ] || say "(only if it does nothing else: metrics, traces and profiles go with it)"
   say "  $helm_text -n $from_namespace uninstall $from_release"

@@ -71,6 +71,16 @@ struct Converted {
     jobs: Vec<Job>,
     all: Vec<String>,
     is_of_chart: bool,
+    not_possible: Vec<NotPossible>,
+}
+
+/// What the report says is not possible.
+#[derive(Serialize)]
+struct NotPossible {
+    what: String,
+    text: String,
+    /// The line of the old file at which it stands.
+    line: String,
 }
 
 #[derive(Serialize)]
@@ -167,6 +177,7 @@ fn converted(old: &str, migration: &Migration, inputs: &[Input]) -> anyhow::Resu
         jobs: draft.jobs.iter().map(|&number| Job { number, name: origin.pipelines[number].name.clone() }).collect(),
         all: origin.pipelines.iter().map(|pipeline| pipeline.name.clone()).collect(),
         is_of_chart: origin.pipelines[draft.jobs[0]].source == origin::Source::Preset(Preset::PromtailChart),
+        not_possible: not_possible(old, &draft),
     };
     let Some((labels, metadata)) = labels_of(migration, &compiled) else {
         return Ok(Answer { converted, ..Answer::default() });
@@ -175,6 +186,16 @@ fn converted(old: &str, migration: &Migration, inputs: &[Input]) -> anyhow::Resu
     let answer = run(&mut compiled.fresh_pipeline()?, inputs, &given)?;
     // What stages extract is not compared: those of the runtime's records are not there.
     Ok(Answer { names: Vec::new(), selected: true, converted, ..answer })
+}
+
+fn not_possible(old: &str, draft: &convert::Draft) -> Vec<NotPossible> {
+    let is_of_kind = |finding: &&origin::Finding| finding.kind == origin::Kind::NotPossible;
+    let findings = draft.findings.iter().filter(is_of_kind).map(|finding| NotPossible {
+        what: finding.what.clone(),
+        text: finding.text.clone(),
+        line: old.lines().nth(finding.place.line - 1).unwrap_or_default().to_owned(),
+    });
+    findings.collect()
 }
 
 /// What the rules make of a container; `None`: they leave it out.

@@ -14,6 +14,8 @@ mod cri;
 mod docker;
 #[path = "../fuzz/src/lines.rs"]
 mod lines;
+#[path = "../fuzz/src/migrate.rs"]
+mod migrate;
 #[path = "../fuzz/src/parser.rs"]
 mod parser;
 #[path = "../fuzz/src/positions.rs"]
@@ -53,5 +55,6 @@ replays! {
     every_kept_positions_file_is_refused_with_a_line_or_read_as_it_was_written: positions;
     every_kept_content_is_compressed_to_what_two_decoders_read: snappy;
     every_kept_alloy_configuration_is_refused_with_a_place_or_read_with_places: alloy;
+    every_kept_old_configuration_is_refused_with_a_place_or_converted_to_one_that_compiles: migrate;
     every_kept_configuration_is_refused_with_a_place_or_printed_with_the_same_meaning: config;
 }

@@ -61,7 +61,8 @@ fn convert(case: &Case) -> Result<(String, String, Draft), String> {
     let (_, draft) = migrate::converted(&sources, &case.options).map_err(|error| format!("{error:#}"))?;
     let text = output::text(&draft, case.form, std::slice::from_ref(&case.source.name));
     let mut report = Vec::new();
-    report::write(&draft, case.form, &report::Next::default(), Paint { colours: false }, &mut report).unwrap();
+    let next = report::Next { job: case.options.job.as_deref(), ..report::Next::default() };
+    report::write(&draft, case.form, &next, Paint { colours: false }, &mut report).unwrap();
     Ok((text, String::from_utf8(report).unwrap(), draft))
 }
 

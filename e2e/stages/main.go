@@ -69,6 +69,8 @@ type answer struct {
 	Metrics []series `json:"metrics"`
 	// Of a migration: whether the rules keep the container.
 	Selected bool `json:"selected"`
+	// Of a migration: the names of all jobs that collect logs of pods.
+	Jobs []string `json:"jobs,omitempty"`
 }
 
 func main() {

@@ -71,6 +71,9 @@ func runMigration(asked request) answer {
 		return answer{Error: err.Error()}
 	}
 	result := answer{Entries: []output{}, Metrics: []series{}}
+	for _, each := range all {
+		result.Jobs = append(result.Jobs, each.Name)
+	}
 	for _, meant := range of.Jobs {
 		if meant.Number >= len(all) || !strings.HasPrefix(meant.Name, all[meant.Number].Name) {
 			return answer{Error: fmt.Sprintf("harness: no job %s is the one of number %d of %d", meant.Name, meant.Number, len(all))}

@@ -9,6 +9,7 @@ pub mod config;
 pub mod cri;
 pub mod docker;
 pub mod lines;
+pub mod migrate;
 mod parser;
 pub mod positions;
 pub mod snappy;

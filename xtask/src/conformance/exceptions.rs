@@ -9,6 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use super::{
     Request,
     compare::{Difference, Field, text},
+    corpus::{Migration, NotPossible},
 };
 
 /// A deliberate difference.
@@ -36,7 +37,7 @@ impl Exception {
     }
 }
 
-static EXCEPTIONS: [Exception; 18] = [
+static EXCEPTIONS: [Exception; 19] = [
     Exception {
         name: "timestamp: action_on_failure is skip by default",
         whose: Whose::Stages,
@@ -159,9 +160,25 @@ static EXCEPTIONS: [Exception; 18] = [
         },
     },
     Exception {
-        name: "conversions: what the report calls not possible is not there",
+        name: "conversions: pods are read that Promtail does not read, where the report says that all are",
         whose: Whose::Conversions,
-        applies: |request, _| is_of(request, &NOT_POSSIBLE),
+        applies: |request, difference| {
+            let says_so = |told: &NotPossible| ALL_PODS.iter().any(|text| told.text.contains(text));
+            difference.field == Field::Entries
+                && difference.promtail == "[]"
+                && not_possible(request).iter().any(says_so)
+        },
+    },
+    Exception {
+        name: "conversions: labels of a line of the old file that the report calls not possible",
+        whose: Whose::Conversions,
+        applies: |request, difference| {
+            let labels = |text: &str| serde_json::from_str::<BTreeMap<String, String>>(text).unwrap_or_default();
+            let (theirs, ours) = (labels(&difference.promtail), labels(&difference.pilcrow));
+            let differs = |name: &&String| theirs.get(*name) != ours.get(*name);
+            let is_told = |name: &String| not_possible(request).iter().any(|told| told.names(name));
+            difference.field == Field::Labels && theirs.keys().chain(ours.keys()).filter(differs).all(is_told)
+        },
     },
     Exception {
         name: "conversions: a timestamp of the runtime's own time keeps it where the stage cannot read one",
@@ -200,11 +217,16 @@ static EXCEPTIONS: [Exception; 18] = [
 const REFUSED: [&str; 5] =
     ["misspelt-keys", "promtail-refuses", "stage-unknown", "texts-that-look-like-others", "wrong-types"];
 
-/// Old configurations with files that no rule can name, and with texts that somebody else fills in.
-const NOT_POSSIBLE: [&str; 3] = ["path-by-annotation", "static-not-possible", "url-unfilled"];
+/// What the report says where no rule can tell which files are read.
+const ALL_PODS: [&str; 2] = ["the logs of all pods are read", "Pilcrow reads those of all pods"];
 
 /// Old configurations with a stage `timestamp` whose source is what `cri` or `docker` extracts, too.
 const OWN_TIME: [&str; 3] = ["alloy-java-multiline", "stage-timestamp-docker", "stage-timestamp-within-match"];
+
+/// What the report of the conversion says is not possible.
+fn not_possible(request: &Request) -> &[NotPossible] {
+    request.migration.as_ref().map_or(&[], Migration::not_possible)
+}
 
 fn is_of(request: &Request, names: &[&str]) -> bool {
     let file = request.migration.as_ref().map_or("", |migration| migration.file());

@@ -68,6 +68,9 @@ pub struct Answer {
     /// Of a migration: whether the rules keep the container.
     #[serde(default)]
     selected: bool,
+    /// Of Promtail, of a migration: the names of all jobs that collect logs of pods.
+    #[serde(default)]
+    jobs: Vec<String>,
     /// Of Pilcrow, of a migration: what was converted.
     #[serde(default)]
     converted: corpus::Converted,

@@ -59,6 +59,24 @@ fn the_report_s_next_steps_are_left_out_as_the_script_does_them_and_both_are_lef
 }
 
 #[test]
+fn before_the_old_one_is_removed_what_is_not_possible_is_told_in_every_run() {
+    let migrate = (
+        MIGRATE.0,
+        "printf 'loki:\\n  url: http://loki.monitoring:3100\\n'; printf 'Not possible (2):\\n  a: b\\n\\nNext:\\n  1. Check it\\n3 taken over, \
+         1 changed, 2 not possible\\n' >&2",
+    );
+    let cluster = Cluster::new(&[RELEASES, OLD_VALUES, migrate, LOKI, DAEMONSET]).with_pilcrow();
+    for run in ["the first", "the second, with the conversion that is there"] {
+        let outcome = cluster.run("install.sh", &["--from", "promtail"]);
+        assert!(outcome.good, "{run}: {}", outcome.said);
+        let told = "Its report lists what is not possible (2): that ends with promtail. Decide on it first; the report again:\n  helm -n \
+                    logs get values promtail -o yaml | kubectl -n pilcrow exec -i daemonset.apps/pilcrow -c pilcrow -- \\\n    /pilcrow \
+                    migrate --values - >/dev/null\nTo remove promtail";
+        assert!(outcome.said.contains(told), "{run}: {}", outcome.said);
+    }
+}
+
+#[test]
 fn what_the_caller_says_of_the_move_goes_to_the_chart_and_the_folder_of_the_positions_is_that_of_the_daemonset() {
     let mounts = ("*'.volumeMounts[*]}'*", "printf '/etc/promtail config\\n/run/promtail run\\n'");
     let folder = ("*'volumes[?(@.name==\"run\")].hostPath'*", "printf /run/loki-promtail");

@@ -29,7 +29,7 @@ pub enum Form {
 /// The whole text; `files`: what it was made from.
 #[must_use]
 pub fn text(draft: &Draft, form: Form, files: &[String]) -> String {
-    let from = files.join(", ");
+    let from = write::one_line(&files.join(", "));
     match form {
         Form::Config => {
             format!(
@@ -202,7 +202,7 @@ impl Import {
 fn import(draft: &Draft, out: &mut String) {
     let (Some(import), Some(positions)) = (Import::of(draft), &draft.positions) else { return };
     let place = draft.positions_folder.as_ref().map_or(&positions.value.place, |folder| &folder.place);
-    let comment = format!("{}:{} {}", place.file, place.line, positions.from);
+    let comment = write::one_line(&format!("{}:{} {}", place.file, place.line, positions.from));
     match import {
         Import::From(from, folder) => {
             out.push_str(&format!("migrate:\n  from: {from}  # {comment}\n"));

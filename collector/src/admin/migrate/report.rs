@@ -124,8 +124,7 @@ fn steps(draft: &Draft, form: Form, next: &Next<'_>) -> Vec<String> {
     let files: Vec<String> = next.files.iter().map(|file| name_of(file)).collect();
     let files = if files.is_empty() { "FILE".to_owned() } else { files.join(" ") };
     steps.push(format!("Prove it on a node, with its own pods and lines: pilcrow migrate --prove{job} {files}"));
-    steps.extend(positions(draft, form, &output));
-    steps.extend([INSTALL.to_owned(), REMOVE.to_owned()]);
+    steps.extend([positions(draft, form, &output), INSTALL.to_owned(), REMOVE.to_owned()]);
     steps
 }
 
@@ -135,22 +134,24 @@ const INSTALL: &str = "Install Pilcrow. Both may run side by side: Loki stores a
 const REMOVE: &str = "Check that Pilcrow runs on every node, and that dashboards and alerts find their labels; then remove the old collector";
 
 /// How to go on where the old collector stopped.
-fn positions(draft: &Draft, form: Form, output: &str) -> Option<String> {
+fn positions(draft: &Draft, form: Form, output: &str) -> String {
     let Some(positions) = &draft.positions else {
         let begins_at_end = draft.get("start_at").is_some_and(|setting| setting.value.as_text() == Some("end"));
         let text = "Start Pilcrow before you stop the old collector: with start_at: end it sends what is written from then on, and Loki \
                     stores a line only once that both send with the same labels";
-        return begins_at_end.then(|| text.to_owned());
+        let none = "There are no positions of the old collector to take over: from the beginning (start_at, the default) Pilcrow sends what \
+                    the nodes still have, with start_at: end only what is written from then on";
+        return if begins_at_end { text } else { none }.to_owned();
     };
     let Some(import) = Import::of(draft) else {
         let file = positions.value.as_text().unwrap_or("");
-        return Some(format!(
+        return format!(
             "Take the positions over, if Alloy's storage path is a folder of the node (its chart: a volume of hostPath): migrate.from: alloy \
              with migrate.path, that folder, in which it has {file}; else choose start_at"
-        ));
+        );
     };
     let place = import.place();
-    Some(match (form, &import) {
+    match (form, &import) {
         (Form::Config, _) => {
             let file = positions.value.as_text().filter(|_| draft.positions_folder.is_none());
             let place = quoted(file.unwrap_or(place));
@@ -166,7 +167,7 @@ fn positions(draft: &Draft, form: Form, output: &str) -> Option<String> {
             "The old collector's positions are taken over by each pod at its first start, from {place} of the node (importPositions.file; correct it if the \
              old chart mounts that folder from elsewhere on the node)"
         ),
-    })
+    }
 }
 
 /// A file in a command; what was read from standard input has to be named anew.

@@ -190,6 +190,12 @@ fn in_flow(text: &str, spell: Spell) -> String {
     if spelled == text && text.contains(['?', ':']) { quoted(text) } else { spelled }
 }
 
+/// A text as a comment has it: YAML ends a line at more than a newline, and takes no control characters.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.replace(is_odd, " ")
+}
+
 /// A character that stands in a text only when it is escaped.
 fn is_odd(c: char) -> bool {
     c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}' | '\u{fffe}' | '\u{ffff}')

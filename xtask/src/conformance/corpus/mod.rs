@@ -42,6 +42,25 @@ pub struct Migration {
     chart: String,
     #[serde(flatten)]
     container: Container,
+    /// Of its report.
+    #[serde(skip)]
+    not_possible: Vec<NotPossible>,
+}
+
+/// What the report of a conversion says is not possible.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NotPossible {
+    what: String,
+    pub text: String,
+    /// The line of the old file at which it stands.
+    line: String,
+}
+
+impl NotPossible {
+    /// Whether the line of the old file has this name.
+    pub fn names(&self, label: &str) -> bool {
+        self.line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').any(|word| word == label)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -59,12 +78,28 @@ pub struct Converted {
     all: Vec<String>,
     /// Its rules are those that Promtail's chart has by default.
     is_of_chart: bool,
+    not_possible: Vec<NotPossible>,
+}
+
+impl Converted {
+    /// Of the jobs that collect logs of pods, and of which `meant` was asked for, those that are neither converted nor reported.
+    fn lost(&self, meant: Option<&str>) -> Vec<&str> {
+        let is_reported = |name: &str| self.not_possible.iter().any(|told| told.what == format!("job {name}"));
+        let is_converted = |name: &str| self.jobs.iter().any(|job| job.name == name);
+        let wanted = self.all.iter().map(String::as_str).filter(|name| meant.is_none_or(|meant| meant == *name));
+        wanted.filter(|name| !is_converted(name) && !is_reported(name)).collect()
+    }
 }
 
 impl Migration {
     /// The name of the old file.
     pub fn file(&self) -> &str {
         &self.file
+    }
+
+    /// What the report says is not possible.
+    pub fn not_possible(&self) -> &[NotPossible] {
+        &self.not_possible
     }
 }
 
@@ -201,8 +236,11 @@ impl Sides<'_> {
         let ours = self.ask(old, job.clone(), container.clone(), lines)?;
         let mut request = self.request(old, job, container, lines)?;
         request.stages.clone_from(&old.promtail);
+        let lost = ours.converted.lost(request.migration.as_ref().and_then(|migration| migration.job.as_deref()));
+        ensure!(lost.is_empty(), "neither converted nor in the report: job {}", lost.join(", job "));
         if let Some(migration) = &mut request.migration {
             migration.jobs.clone_from(&ours.converted.jobs);
+            migration.not_possible.clone_from(&ours.converted.not_possible);
             if ours.converted.is_of_chart {
                 migration.chart = self.chart.to_owned();
             }
@@ -210,6 +248,11 @@ impl Sides<'_> {
         self.promtail.ask(&request)?;
         let theirs = self.promtail.answer()?;
         ensure!(!theirs.error.starts_with("harness"), "{}", theirs.error);
+        let (read, all) = (&theirs.jobs, &ours.converted.all);
+        ensure!(
+            !theirs.error.is_empty() || !ours.error.is_empty() || read.len() == all.len(),
+            "Promtail's jobs of pods are {read:?}, and the conversion's {all:?}"
+        );
         self.tally.take(&request, &theirs, &ours, self.promtail)?;
         Ok((theirs.selected || !theirs.error.is_empty(), theirs.entries.map_or(0, |entries| entries.len() as u64)))
     }
@@ -243,7 +286,8 @@ impl Sides<'_> {
             time: first + number * 100_000_000,
             metadata: Vec::new(),
         });
-        let migration = Migration { file: old.file.clone(), job, jobs: Vec::new(), chart: String::new(), container };
+        let (file, jobs, not_possible) = (old.file.clone(), Vec::new(), Vec::new());
+        let migration = Migration { file, job, jobs, chart: String::new(), container, not_possible };
         Ok(Request { stages: old.text.clone(), entries: entries.collect(), migration: Some(migration) })
     }
 }
@@ -265,4 +309,27 @@ fn groups(text: &str) -> Vec<serde_json::Map<String, Value>> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).unwrap_or_default();
     documents.into_iter().for_each(|document| walk(document, &mut all));
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_is_neither_converted_nor_reported_is_lost() {
+        let job = |name: &str| Job { number: 0, name: name.into() };
+        let not_possible = |what: &str| NotPossible { what: what.into(), text: String::new(), line: String::new() };
+        let mut converted = Converted {
+            jobs: vec![job("web"), job("batch")],
+            all: ["web", "batch", "db"].map(str::to_owned).into(),
+            is_of_chart: false,
+            not_possible: vec![not_possible("job db")],
+        };
+        assert!(converted.lost(None).is_empty());
+        converted.jobs.pop();
+        assert_eq!(converted.lost(None), ["batch"]);
+        assert!(converted.lost(Some("web")).is_empty());
+        converted.not_possible.clear();
+        assert_eq!(converted.lost(None), ["batch", "db"]);
+    }
 }

@@ -206,8 +206,8 @@ impl<'a> Converter<'_, 'a> {
         }
         if different.len() > 1 {
             let text = format!(
-                "its lines go {} ways with different stages, each to Loki: Pilcrow sends a line once; put what differs into \
-                 stages match",
+                "its lines go {} ways with different stages, each to Loki: Pilcrow sends a line once; convert each way for \
+                 a release of its own (--job), or put what differs into stages match",
                 different.len()
             );
             self.not_possible(&place, &id, &text);
@@ -269,7 +269,10 @@ impl<'a> Converter<'_, 'a> {
                         let Part::Block(rule) = read.part else { continue };
                         let Some(rule) = self.rule(rule, &read.what) else { continue };
                         match super::behind::behind(&rule, &stages) {
-                            Behind::First => relabel.push(rule),
+                            Behind::First => {
+                                let rule = self.by_path(rule, &read.what, &relabel, from_api);
+                                relabel.push(rule);
+                            }
                             Behind::Stages(new) => {
                                 self.changed(&read.place, &read.what, "as a stage, since it stands behind stages");
                                 stages.extend(new);
@@ -277,6 +280,7 @@ impl<'a> Converter<'_, 'a> {
                             Behind::Moved => {
                                 let text = "before the stages instead of behind them, which do not touch labels";
                                 self.changed(&read.place, &read.what, text);
+                                let rule = self.by_path(rule, &read.what, &relabel, from_api);
                                 relabel.push(rule);
                             }
                             Behind::No => {

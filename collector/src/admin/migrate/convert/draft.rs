@@ -173,7 +173,7 @@ fn items(out: &mut String, indent: usize, key: &str, items: &[Item]) {
     let is_empty = items.iter().all(|item| item.tree.is_none());
     out.push_str(&format!("{:indent$}{key}:{}\n", "", if is_empty { " []" } else { "" }));
     for item in items {
-        out.push_str(&format!("{:indent$}  # {}\n", "", item.comment));
+        out.push_str(&format!("{:indent$}  # {}\n", "", write::one_line(&item.comment)));
         if let Some(tree) = &item.tree {
             write::item(out, indent + 2, tree);
             out.push('\n');
@@ -182,7 +182,7 @@ fn items(out: &mut String, indent: usize, key: &str, items: &[Item]) {
 }
 
 fn comment(place: &Place, from: &str) -> String {
-    format!("{}:{} {from}", place.file, place.line)
+    write::one_line(&format!("{}:{} {from}", place.file, place.line))
 }
 
 /// A group with these texts, all in one place.

@@ -70,7 +70,7 @@ pub fn convert(origin: &Origin, options: &Options) -> Result<Draft, String> {
         let why = if is_many { "there are too many jobs for one configuration" } else { "it sends to another client" };
         let mut finding = left_out(origin, first, number, why);
         if options.job.is_some() {
-            finding = left_out(origin, first, number, "it is not the one of --job");
+            finding = left_out(origin, first, number, "--job asks for that one alone");
             finding.kind = Kind::Changed;
         }
         draft.findings.push(finding);
@@ -99,22 +99,34 @@ fn converted(origin: &Origin, number: usize) -> Result<Draft, String> {
     draft.positions_folder.clone_from(&origin.positions_folder);
     let without = [Source::ApiLines, Source::Preset(Preset::K8sMonitoring)];
     let had_filename = !without.contains(&pipeline.source) && !stages::drop_file_name(&pipeline.stages);
-    if had_filename {
-        let text = "Pilcrow makes no such label: each restart of a container would make a new stream; the file is named by namespace, \
-                    pod and container";
-        draft.findings.push(Finding::new(
-            Kind::Changed,
-            &pipeline.place,
-            format!("{}: label filename", pipeline.name),
-            text,
-        ));
-    }
     let stream = stages::convert(pipeline, &external.kept, &mut draft);
     relabel::convert(pipeline, stream, &mut draft);
+    if had_filename {
+        let what = format!("{}: label filename", pipeline.name);
+        let finding = Finding::new(Kind::Changed, &pipeline.place, what, without_file_name(&draft));
+        draft.findings.push(finding);
+    }
     external.put(&mut draft);
     unfilled::take_out(&mut draft);
     settle(&mut draft)?;
     Ok(draft)
+}
+
+/// What is told of the label `filename`, by what else tells containers apart.
+fn without_file_name(draft: &Draft) -> String {
+    let text = "Pilcrow makes no such label: each restart of a container would make a new stream;";
+    let missing = relabel::missing_names(draft);
+    if missing.is_empty() {
+        return format!("{text} the file is named by namespace, pod and container");
+    }
+    let names: Vec<&str> = missing.iter().map(|(_, name)| *name).collect();
+    let names = names.join(", ");
+    let names = names.rsplit_once(", ").map_or(names.clone(), |(first, last)| format!("{first} and {last}"));
+    let rules = missing.iter().map(|(source, name)| format!("{{source_labels: [{source}], target_label: {name}}}"));
+    format!(
+        "{text} no other label says the {names}, so that one stream gets the lines of several: add {}",
+        rules.collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The pipelines that are meant, by their numbers: the one that is named, else the first one and those that send to the same Loki.
@@ -147,8 +159,8 @@ fn meant(origin: &Origin, options: &Options) -> Result<Vec<usize>, String> {
 fn left_out(origin: &Origin, first: usize, number: usize, why: &str) -> Finding {
     let (first, other) = (&origin.pipelines[first], &origin.pipelines[number]);
     let text = format!(
-        "is not converted beside {}: {why}; convert it with --job {} for a second release, and let each leave out what the other \
-         collects",
+        "is not converted beside {}: {why}; convert it with --job {} for a second release: each then sends what its own rules select, \
+         as the jobs do now",
         first.name,
         quoted(&other.name)
     );

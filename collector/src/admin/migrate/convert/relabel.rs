@@ -1,6 +1,8 @@
 //! Rules: those that find files or nodes are left out, as are those that read what Pilcrow does not know.
 
-use super::{Draft, Item, draft::group, field, list, origin_of, why_not_known};
+use regex::Regex;
+
+use super::{Base, Draft, Item, draft::group, field, list, origin_of, why_not_known};
 use crate::{
     admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Source, Tree, Value},
     config::{RelabelAction, RelabelConfig},
@@ -115,6 +117,30 @@ pub fn reads_or_removes(rule: &Tree, name: &str) -> bool {
         labels.is_empty()
     };
     list(rule, "source_labels").contains(&name) || by_name(rule).is_some_and(takes_away)
+}
+
+/// What of a container's name no rule makes a label of, as [`OF_PODS`] has it.
+pub fn missing_names(draft: &Draft) -> Vec<(&'static str, &'static str)> {
+    let mut told: Vec<&str> = Vec::new();
+    let rules: Vec<&Tree> = draft.relabel.iter().filter_map(|item| item.tree.as_ref()).collect();
+    // A label that is seen may be made of one that is not, by an earlier rule.
+    let mut seen: Vec<&str> = Vec::new();
+    for rule in rules.iter().rev() {
+        let target = field(rule, "target_label");
+        if !target.is_empty() && (!target.starts_with("__") || seen.contains(&target)) {
+            seen.extend(list(rule, "source_labels"));
+        }
+        let maps = Regex::new(&format!("^(?:{})$", field(rule, "regex"))).ok();
+        if let Some(maps) = maps.filter(|_| field(rule, "action").eq_ignore_ascii_case("labelmap")) {
+            told.extend(OF_PODS.iter().map(|(source, _)| *source).filter(|source| maps.is_match(source)));
+        }
+    }
+    told.extend(seen);
+    let is_told = |source: &str| {
+        let by_uid = told.contains(&"__meta_kubernetes_pod_uid") && !source.ends_with("container_name");
+        told.contains(&source) || by_uid || told.contains(&"__path__")
+    };
+    OF_PODS.into_iter().filter(|(source, _)| draft.base == Base::None && !is_told(source)).collect()
 }
 
 /// Whether a rule names all files of a container, whichever it is: by what every pod has, or by the hash that static pods have instead.

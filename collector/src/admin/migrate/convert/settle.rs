@@ -144,7 +144,7 @@ fn from_items(items: &mut [Item], are_rules: bool, path: &[&str], message: &str,
     findings.retain(|finding| finding.kind == Kind::NotPossible || finding.what != what || finding.place != place);
     findings.push(Finding::new(Kind::NotPossible, &place, &what, &text));
     if what == item.what {
-        item.comment = format!("{} is not possible: {}", item.comment, text.replace(['\n', '\r'], " "));
+        item.comment = format!("{} is not possible: {}", item.comment, text);
         item.tree = None;
     }
     true

@@ -66,7 +66,7 @@ impl Reader<'_> {
                     Kind::Changed,
                     stage,
                     &what,
-                    "only the container that is over its limit waits, its lines on the disk; Promtail stops all",
+                    "only the container that is over its limit waits, its lines on the disk; the old collector stops all",
                 );
                 self.keep(stage, &what);
             }
@@ -82,7 +82,7 @@ impl Reader<'_> {
                     return self.keep(stage, &what);
                 }
                 let text = format!(
-                    "with the labels of the client ({}), which Promtail adds behind all stages",
+                    "with the labels of the client ({}), which the old collector adds behind all stages",
                     names.join(", ")
                 );
                 self.find(Kind::Changed, stage, &what, text);
@@ -107,12 +107,13 @@ impl Reader<'_> {
                 self.keep(stage, &what);
             }
         }
-        if mentions(settings, "filename") && name != "labeldrop" && name != "label_drop" {
+        if self.reads_file_name(index, stage) {
             self.find(
-                Kind::Changed,
+                Kind::NotPossible,
                 stage,
                 &what,
-                "reads filename, which Pilcrow has not: namespace, pod and container are labels already",
+                "reads the label filename, which Pilcrow does not make: let a rule make it, {source_labels: [__path__], target_label: \
+                 filename}; its value is /var/log/pods/NAMESPACE_POD_UID/CONTAINER/*.log then (docs/labels.md)",
             );
         }
     }
@@ -146,7 +147,7 @@ impl Reader<'_> {
             && self.time == Some(field(settings, "source"))
             && ["RFC3339", "RFC3339Nano"].contains(&field(settings, "format"))
         {
-            let text = "action_on_failure: skip, not fudge: where no stage extracts a time from the line, Promtail reads the time that the \
+            let text = "action_on_failure: skip, not fudge: where no stage extracts a time from the line, the old collector reads the time that the \
                         runtime wrote, and skip keeps this very time; of a line with a time that cannot be read it is kept too";
             self.find(Kind::Changed, stage, what, text);
             return with(stage, "action_on_failure", "skip");
@@ -154,7 +155,7 @@ impl Reader<'_> {
         if !action.is_empty() {
             return stage.clone();
         }
-        let text = "action_on_failure: fudge, Promtail's default, is written out; skip (Pilcrow's) is safer, as lines that are \
+        let text = "action_on_failure: fudge, the old collector's default, is written out; skip (Pilcrow's) is safer, as lines that are \
                     sent again after a restart then have the same time";
         self.find(Kind::Changed, stage, what, text);
         with(stage, "action_on_failure", "fudge")
@@ -194,6 +195,18 @@ impl Reader<'_> {
             );
             self.find(Kind::NotPossible, stage, what, text);
         }
+    }
+
+    /// Whether a stage reads the label that the old collector gives each line, and no value of that name which a stage has made.
+    fn reads_file_name(&self, index: usize, stage: &Tree) -> bool {
+        let [Pair { key: name, .. }] = stage.pairs() else { return false };
+        let makes_or_drops = ["labeldrop", "label_drop", "labelallow", "label_keep", "static_labels", "cri", "docker"];
+        let has_own = |stage: &Tree| touch::extracts(stage, "filename") || touch::makes(stage, "filename");
+        !makes_or_drops.contains(&name.as_str())
+            && self.pipeline.source != Source::ApiLines
+            && !self.pipeline.stages[..index].iter().any(has_own)
+            && !touch::extracts(stage, "filename")
+            && touch::names_read(stage).iter().any(|name| name == "filename")
     }
 
     /// Whether a stage makes a label of this name, whatever Promtail's own is.

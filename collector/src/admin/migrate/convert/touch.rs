@@ -83,6 +83,26 @@ fn collect_names(tree: &Tree, names: &mut Vec<String>) {
     }
 }
 
+/// Whether a stage, or one in it, extracts a value of this name.
+pub fn extracts(stage: &Tree, name: &str) -> bool {
+    let [Pair { key, value, .. }] = stage.pairs() else { return false };
+    let has_key = |list: &str| {
+        value.get(list).is_some_and(|pair| pair.value.pairs().iter().any(|expression| expression.key == name))
+    };
+    let text = |field: &str| value.get(field).and_then(|pair| pair.value.as_text()).unwrap_or_default();
+    match key.as_str() {
+        "json" => has_key("expressions"),
+        "logfmt" => has_key("mapping"),
+        "regex" | "replace" => text("expression").contains(&format!("<{name}>")),
+        "pattern" => text("pattern").contains(&format!("<{name}>")),
+        "match" => {
+            let stages = value.get("stages").map(|pair| pair.value.items()).unwrap_or_default();
+            stages.iter().any(|stage| extracts(stage, name))
+        }
+        _ => false,
+    }
+}
+
 /// Whether all that it does to labels is to remove those that are not in its list.
 pub fn keeps_labels(stage: &Tree) -> bool {
     matches!(stage.pairs(), [Pair { key, .. }] if key == "labelallow" || key == "label_keep")

@@ -33,6 +33,18 @@ const CLIENT: [(&str, &[&str]); 20] = [
     ("tls.serverName", &["tls_config", "server_name"]),
 ];
 
+/// Stages of a destination, which come behind those of the feature.
+pub const STAGES: &str = "logProcessingStages";
+
+/// The destination of this number, with its name in the report.
+pub fn numbered(values: &Tree, number: usize) -> Option<(String, &Tree)> {
+    let all = at(values, &["destinations"])?;
+    match all.items().get(number) {
+        Some(item) => Some((format!("destinations[{number}]"), item)),
+        None => all.pairs().get(number).map(|pair| (format!("destinations.{}", pair.key), &pair.value)),
+    }
+}
+
 /// Reads destinations of the type `loki` as clients of Promtail are read. Returns the name of each, with the number of its client.
 pub fn read(values: &Tree, origin: &mut Origin) -> Vec<(String, Option<usize>)> {
     let Some(all) = at(values, &["destinations"]) else { return Vec::new() };
@@ -57,7 +69,7 @@ pub fn read(values: &Tree, origin: &mut Origin) -> Vec<(String, Option<usize>)> 
             .filter(|_| at(item, &["secret", "create"]).and_then(Tree::as_text) == Some("false"));
         let (mut findings, first) = (Vec::new(), origin.clients.len());
         leaves(item, "", &mut |path, pair| {
-            let is_read = path == "clusterLabels" || secret.is_some() && (path.ends_with("Key") || path.starts_with("secret."));
+            let is_read = ["clusterLabels", STAGES].contains(&path) || secret.is_some() && (path.ends_with("Key") || path.starts_with("secret."));
             if is_read || ["type", "name", "auth.type"].contains(&path) {
                 return true;
             }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    defaults,
+    defaults, destinations,
     metadata::{self, Made, Step},
     others,
     version::Version,
@@ -37,6 +37,8 @@ pub struct Feature<'r> {
     /// With its texts as they are written.
     pub raw: &'r Tree,
     /// The whole file.
+    /// The whole file, as it was written.
+    pub whole: &'r Tree,
     pub outer: &'r Text<'r>,
     pub version: Version,
 }
@@ -76,6 +78,7 @@ pub fn read(
     reader.destinations(destinations);
     reader.selection();
     reader.processing()?;
+    reader.stages_of_destination(destinations)?;
     reader.rest();
     let Reader { pipeline, .. } = reader;
     origin.pipelines.push(pipeline);
@@ -311,17 +314,39 @@ impl<'r> Reader<'r> {
         self.pipeline.relabel.push(Tree::group(&place, fields));
     }
 
-    /// Stages in Alloy's language. Helm fills in the templates in them, with the values of the feature.
+    /// Stages of the feature.
     fn extra_stages(&mut self) -> Result<Vec<Tree>, Vec<Fault>> {
         const KEY: &str = "extraLogProcessingStages";
-        let Some(value) = at(self.feature.raw, &[KEY]).filter(|value| value.as_text() != Some("")) else {
-            return Ok(Vec::new());
+        match at(self.feature.raw, &[KEY]) {
+            Some(value) => self.stages(value, self.feature.raw, &self.what(KEY)),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Stages of the destination that lines are sent to, which come behind all others.
+    fn stages_of_destination(&mut self, all: &[(String, Option<usize>)]) -> Result<(), Vec<Fault>> {
+        let chosen = self.pipeline.clients.first().copied();
+        let number = all.iter().position(|(_, client)| chosen.is_some() && *client == chosen);
+        let Some((name, item)) = number.and_then(|number| destinations::numbered(self.feature.whole, number)) else {
+            return Ok(());
         };
-        match template::filled(self.feature.outer, value, self.feature.raw) {
+        if let Some(value) = at(item, &[destinations::STAGES]) {
+            let stages = self.stages(value, self.feature.whole, &format!("{name}.{}", destinations::STAGES))?;
+            self.pipeline.stages.extend(stages);
+        }
+        Ok(())
+    }
+
+    /// Stages in Alloy's language. Helm fills in the templates in them, with these values.
+    fn stages(&mut self, value: &Tree, values: &Tree, what: &str) -> Result<Vec<Tree>, Vec<Fault>> {
+        if value.as_text() == Some("") {
+            return Ok(Vec::new());
+        }
+        match template::filled(self.feature.outer, value, values) {
             Ok(filled) => alloy::read_stages(&filled.as_text(), &mut self.origin.findings),
             Err(faults) => {
                 for Fault { place, message } in faults {
-                    self.find(Kind::NotPossible, &place, KEY, &format!("all its stages are left out: {message}"));
+                    self.origin.not_possible(&place, what, format!("all its stages are left out: {message}"));
                 }
                 Ok(Vec::new())
             }

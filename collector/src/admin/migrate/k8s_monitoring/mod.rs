@@ -55,7 +55,7 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
     let features: Vec<&str> = FEATURES.into_iter().filter(|key| is_on(key)).collect();
     for key in &features {
         if let (Some(own), Some(raw)) = (at(&spelled, &[key]), at(values, &[key])) {
-            let feature = Feature { key, values: own, raw, outer, version };
+            let feature = Feature { key, values: own, raw, whole: values, outer, version };
             feature::read(&feature, &destinations, origin)?;
         }
     }

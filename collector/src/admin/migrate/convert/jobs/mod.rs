@@ -43,7 +43,7 @@ pub fn merged(mut jobs: Vec<Job>) -> Result<Draft, String> {
             if !conditions::are_disjoint(&one.conditions, &other.conditions) {
                 let name = quoted(&jobs[index].name);
                 return Err(format!(
-                    "{name} and {} may select the same container, whose lines Promtail sends twice, and Pilcrow once",
+                    "{name} and {} may select the same container, whose lines the old collector sends twice, and Pilcrow once",
                     quoted(&job.name)
                 ));
             }
