@@ -48,20 +48,28 @@ fn with_places(node: tree::Node, base: &Place) -> Tree {
 pub fn inner<'t>(outer: &Text<'_>, value: &'t Tree) -> Option<Text<'t>> {
     let text = value.as_text()?;
     let line_in_outer = value.place.line.checked_sub(outer.place.line)?;
-    let mut lines = outer.text.lines().skip(line_in_outer);
-    let at_value = lines.next().unwrap_or("");
     // A block begins behind the line with its `|`; other texts are as good as on one line.
-    let is_block = at_value.trim_end().ends_with(['|', '>', '-', '+']) && text.contains('\n');
-    if !is_block {
+    let Some(header) = header_of(outer, line_in_outer, text).filter(|_| text.contains('\n')) else {
         return Some(Text { place: value.place.clone(), text });
-    }
+    };
+    let mut lines = outer.text.lines().skip(header + 1);
     let blank = lines.clone().take_while(|line| line.trim().is_empty()).count();
     let first = lines.nth(blank).unwrap_or("");
     let indent = first.chars().take_while(|c| *c == ' ').count();
     let own = text.lines().find(|line| !line.trim().is_empty()).map_or(0, |line| line.len() - line.trim_start().len());
     let column = outer_column(&value.place, outer) + indent.saturating_sub(own);
-    let place = Place { file: value.place.file.clone(), line: value.place.line + 1, column };
+    let place = Place { file: value.place.file.clone(), line: outer.place.line + header + 1, column };
     Some(Text { place, text })
+}
+
+/// The line with the `|` of a block. The place of a block that begins with empty lines is behind these.
+fn header_of(outer: &Text<'_>, line: usize, text: &str) -> Option<usize> {
+    let is_header = |line: usize| {
+        let shown = outer.text.lines().nth(line).unwrap_or("").trim_end();
+        shown.ends_with(['|', '>', '-', '+'])
+    };
+    let empty = text.lines().take_while(|line| line.trim().is_empty()).count();
+    (line.saturating_sub(empty + 1)..=line).rev().find(|line| is_header(*line))
 }
 
 /// The column of the first character of each line of `outer`.
@@ -91,5 +99,17 @@ mod tests {
         let text = Text { place: Place { file: "f".into(), line: 10, column: 3 }, text: "a: b\nc: [\n" };
         let faults = documents(&text).unwrap_err();
         assert!(faults[0].place.line >= 11, "{}", faults[0]);
+    }
+
+    #[test]
+    fn a_block_that_begins_with_empty_lines_has_the_places_of_the_file() {
+        for (blank, line) in [("", 2), ("\n", 2), ("  \n\n", 2)] {
+            let file = format!("key: |\n{blank}  first\n    second\n");
+            let outer = Text { place: Place::start_of("f"), text: &file };
+            let documents = documents(&outer).unwrap();
+            let value = &documents[0].get("key").unwrap().value;
+            let place = inner(&outer, value).unwrap().place;
+            assert_eq!((place.line, place.column), (line, 3), "{file:?}");
+        }
     }
 }
