@@ -42,7 +42,7 @@ const PACE: Duration = Duration::from_millis(250);
 const LINES_A_SECOND: usize = 1000;
 /// A silent connection has a comment so often, which shows whether the peer is still there.
 const KEEP_EVERY: Duration = Duration::from_secs(15);
-/// A viewer that takes nothing for so long is ended.
+/// A viewer that takes nothing for this long is ended.
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// Bytes of a regular expression, and of what it is compiled to.
 const GREP_BYTES_MAX: usize = 1024;
@@ -142,7 +142,7 @@ impl Tails {
     }
 }
 
-/// Lines that each of so many viewers gets at a time.
+/// Lines that each of this many viewers gets at a time.
 fn lines_each(viewers: usize) -> usize {
     (LINES_A_SECOND * PACE.as_millis() as usize / 1000 / viewers.max(1)).max(1)
 }
