@@ -174,7 +174,7 @@ pub struct TryOptions {
     /// A label beside those that the rules make, such as app=web; may be given several times
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = pair)]
     pub labels: Vec<(String, String)>,
-    /// Only the last so many lines: of containers 100, else all if left out
+    /// Only the last N lines [default: 100 of each container, else all]
     #[arg(long, value_name = "N")]
     pub lines: Option<usize>,
     /// Lines from standard input, such as those of kubectl logs
@@ -218,7 +218,7 @@ pub struct MigrateOptions {
     /// With --prove: the kubelet's folder of pod logs [default: that of the configuration, /var/log/pods]
     #[arg(long, value_name = "FOLDER", requires = "prove")]
     pub pods: Option<PathBuf>,
-    /// With --prove: only the last so many lines of each container [default: 100]
+    /// With --prove: only the last N lines of each container [default: 100]
     #[arg(long, value_name = "N", requires = "prove")]
     pub lines: Option<usize>,
     /// With --prove: compare with this configuration instead of what FILE is converted to

@@ -26,7 +26,7 @@ use crate::{
 /// How often the sender side reports to [`Health`] that it runs, and takes a sample for the status page.
 const BEAT_INTERVAL: Duration = view::STEP;
 
-/// Positions that could not be saved are tried again after so long.
+/// Positions that could not be saved are tried again after this long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// The ends of the channels that join the sender side with the reader side.

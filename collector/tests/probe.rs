@@ -213,7 +213,7 @@ fn a_file_on_another_device_is_either_seen_or_refused() -> io::Result<()> {
     })
 }
 
-/// The reader knows only what the signal says, and must come to the last byte of both files.
+/// The reader knows only what the signal says, and must read to the last byte of both files.
 #[test]
 fn a_million_writes_of_two_threads_lose_no_wakeup() -> io::Result<()> {
     // Where every instruction is emulated, a million would take many minutes.

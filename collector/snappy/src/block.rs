@@ -12,7 +12,7 @@ const COPY_1: usize = 1;
 const COPY_2: usize = 2;
 /// The longest copy.
 pub(crate) const COPY_MAX: usize = 64;
-/// A copy of two bytes is at most so long, and its bytes lie less than so far back.
+/// A copy of two bytes is at most this long, and its bytes lie less than this far back.
 const SHORT_COPY_MAX: usize = 11;
 const SHORT_DISTANCE_END: usize = 1 << 11;
 
@@ -20,9 +20,9 @@ const SHORT_DISTANCE_END: usize = 1 << 11;
 pub(crate) struct Block<'a> {
     pub(crate) input: &'a [u8],
     pub(crate) out: &'a mut [u8],
-    /// So many bytes of the output are written.
+    /// This many bytes of the output are written.
     pub(crate) len: usize,
-    /// So many bytes of the input are in them.
+    /// This many bytes of the input are in them.
     pub(crate) done: usize,
     pub(crate) is_whole: bool,
 }

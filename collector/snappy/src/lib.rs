@@ -78,7 +78,7 @@ impl Encoder {
     }
 }
 
-/// The longest block that so many bytes can become: what the output needs. 0: more than a block can have.
+/// The longest block that this many bytes can become: what the output needs. 0: more than a block can have.
 pub fn max_compressed_len(len: usize) -> usize {
     snap::raw::max_compress_len(len)
 }

@@ -25,7 +25,7 @@ use crate::model::SavedFile;
 /// missing only for a while.
 const KEEP_UNCLAIMED_SECONDS: u64 = 24 * 3600;
 
-/// And at least so long after the start, by a clock that does not jump: a Pi without a battery starts in the past, and
+/// And at least this long after the start, by a clock that does not jump: a Pi without a battery starts in the past, and
 /// what it saved then looks old as soon as it has asked for the time.
 const KEEP_UNCLAIMED_AFTER_START: Duration = Duration::from_secs(3600);
 

@@ -1,4 +1,4 @@
-//! `tests`: what the rules shall make of lines, for `pilcrow test`, as it is written. `run` takes no notice of it.
+//! `tests`: what the rules shall make of lines, for `pilcrow test`, as it is written. `run` ignores it.
 //!
 //! In: the tree of a file. Out: each test with its place. A line or an expected entry may be written as its text alone, and the
 //! lines of a test as one text of several lines.

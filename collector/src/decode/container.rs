@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{Line, Position, Stream};
 
-/// Longest UTF-8 character: the limit is at least so long, so that each entry makes progress.
+/// Longest UTF-8 character: the limit is at least this long, so that each entry makes progress.
 const CHARACTER_BYTES_MAX: usize = 4;
 
 /// Memory that parsing needs only during a call; all containers of a thread share it, so that an idle container has none.

@@ -22,9 +22,9 @@ use super::{
 /// What did not go on is reported once in this time.
 const PERIOD_NS: i64 = 60_000_000_000;
 
-/// A bucket that was not used for so long, by the node's clock, is full or of a container that is gone.
+/// A bucket that was not used for this long, by the node's clock, is full or of a container that is gone.
 const FORGET_AFTER_NS: i64 = 3600 * 1_000_000_000;
-/// So many are kept before any is forgotten.
+/// This many are kept before any is forgotten.
 const BUCKETS: usize = 256;
 
 /// A budget for each container that the selector chooses.

@@ -50,7 +50,7 @@ pub struct Pipeline {
     pub(super) ran: Vec<(u64, u64)>,
     /// Entries for what is given out between two others, with their memory.
     pub(super) spare: Vec<Entry>,
-    /// What is kept for each channel: so many parts.
+    /// What is kept for each channel: this many parts.
     pub(super) channels: usize,
     /// Lines that became one with the one before them.
     pub(super) repeated: u64,

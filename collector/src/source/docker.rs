@@ -30,7 +30,7 @@ const NO_PROJECT: &str = "docker";
 const PERIOD: Duration = Duration::from_secs(5);
 /// Docker writes a container's description some milliseconds after it has made the folder, and starts it some 100 ms later.
 const PERIOD_OF_NEW: Duration = Duration::from_millis(20);
-/// For so long; a folder without a description is none of Docker's containers.
+/// For this long; a folder without a description is none of Docker's containers.
 const NEW_TRIES: u32 = 500;
 
 /// A file name has up to 255 bytes: a project, a container's name, its ID of 64, and two that join them.

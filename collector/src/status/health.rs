@@ -104,7 +104,7 @@ impl Health {
         &self.pushes
     }
 
-    /// Not ready when nothing was acknowledged for so long though lines wait; zero: that does not matter.
+    /// Not ready when nothing was acknowledged for this long though lines wait; zero: that does not matter.
     #[must_use]
     pub fn with_ready_after(self, ready_after: Duration) -> Self {
         Self { ready_after, ..self }

@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The least patience, after the time to end has come.
 const PATIENCE_MIN: Duration = Duration::from_millis(20);
 
-/// So many calls may be left behind, each with a thread; past it only what is in the page cache can be read.
+/// This many calls may be left behind, each with a thread; past it only what is in the page cache can be read.
 const LEFT_MAX: usize = 64;
 
 /// Of a thread: the deepest call decompresses the beginning of a file.
@@ -297,9 +297,9 @@ pub fn read_at(file: &Arc<File>, buffer: &mut [u8], offset: u64) -> io::Result<u
 
 /// What of a range is in the page cache.
 enum Cached {
-    /// So many bytes, and with them the range or the file ends.
+    /// This many bytes, and with them the range or the file ends.
     All(usize),
-    /// So many bytes; more have to be waited for.
+    /// This many bytes; more have to be waited for.
     Part(usize),
     Failed(io::Error),
 }

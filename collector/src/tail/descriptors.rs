@@ -6,7 +6,6 @@
 
 use std::{
     io,
-    os::fd::AsFd,
     time::{Duration, Instant},
 };
 
@@ -31,10 +30,10 @@ use crate::{
 /// folders that are listed. Some 25 without any connection; of a low limit two thirds have to do.
 const RESERVED: usize = 128;
 
-/// So many files may be open however low the limit is.
+/// This many files may be open however low the limit is.
 const FILES_MIN: usize = 8;
 
-/// After the system had no descriptor left, idle files are closed for so long.
+/// After the system had no descriptor left, idle files are closed for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// A file that cannot be opened for a passing reason is tried again after this time.
@@ -250,12 +249,6 @@ fn add_candidates(id: UnitId, container: &Unit, with_unread: bool, now: Instant,
             candidates.push((Class::Idle, Duration::MAX - since_read, id, index));
         }
     }
-}
-
-/// Bytes of an open file of a device, and whether a name leads to it.
-pub(super) fn len_and_named(file: impl AsFd, device: u64) -> Option<(u64, bool)> {
-    let stat = apart::stat(file, device).ok()?;
-    Some((stat.st_size as u64, stat.st_nlink > 0))
 }
 
 #[cfg(test)]

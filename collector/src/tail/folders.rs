@@ -41,7 +41,7 @@ const UNWATCHED_RESCAN_INTERVAL: Duration = Duration::from_secs(10);
 /// A file that could not be opened for a reason that may pass, such as an error of the disk, is tried again after this time.
 const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Scans in a row before anything is read again, on a node whose folders never come to rest.
+/// Scans in a row before anything is read again, on a node whose folders never stop changing.
 const SCANS_MAX: usize = 8;
 
 /// What a watched folder is.

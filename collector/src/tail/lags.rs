@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 
 use super::metrics::{ContainerLabels, UnsignedGauge};
 
-/// So many containers are shown by name; the others are added up.
+/// This many containers are shown by name; the others are added up.
 const LAG_CONTAINERS_MAX: usize = 100;
 /// Stands for the others.
 const OTHERS: &str = "(others)";

@@ -15,7 +15,7 @@ use crate::{
     source::kubernetes::{PodExclusion, PodMetadata, PodUpdate},
 };
 
-/// A pod's metadata is kept for so long after the pod is gone: its folder may be found, or its last lines read, only then.
+/// A pod's metadata is kept for this long after the pod is gone: its folder may be found, or its last lines read, only then.
 const KEPT_AFTER_END: Duration = Duration::from_secs(600);
 
 /// See the module.

@@ -346,6 +346,8 @@ impl<R: RangeReader> Tailer<R> {
         apart::wait_until(deadline);
         self.mark_dirty(&mut Vec::new())?;
         self.follow_pods(Instant::now());
+        // What is held back of a container that is gone by now the next run could not read again.
+        self.follow_folders();
         self.state.end_waiting();
         // Files that are not open have no mark.
         self.state.due.sweep = Instant::now();
@@ -357,7 +359,8 @@ impl<R: RangeReader> Tailer<R> {
                 self.state.release_reports();
                 self.state.lanes.seal_all();
             }
-            let is_done = self.state.schedule.unread() == 0 && self.state.lanes.in_flight() == 0;
+            let is_read = self.state.schedule.unread() == 0 && !self.state.holds_text_of_gone();
+            let is_done = is_read && self.state.lanes.in_flight() == 0;
             if is_done || Instant::now() >= deadline {
                 break;
             }

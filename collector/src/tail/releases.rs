@@ -38,6 +38,12 @@ impl State {
         self.with_batch(id, |unit, feed| unit.release(feed, Which::Late)).is_some()
     }
 
+    /// Whether text is held back of a container whose folder is gone: the next run could not read it again.
+    pub(super) fn holds_text_of_gone(&self) -> bool {
+        let mut gone = self.units.iter().filter(|unit| unit.gone && unit.exclusion().is_none() && !unit.stalled);
+        gone.any(Unit::holds_text)
+    }
+
     /// Gives out what stages have to report, as the program ends. Lines that they hold back are read again by the next one.
     pub(super) fn release_reports(&mut self) {
         let held: Vec<_> = self.units.iter().filter(|unit| unit.due_ns().is_some()).map(|unit| unit.id).collect();

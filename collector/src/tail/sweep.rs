@@ -13,7 +13,6 @@ use std::{
 use super::{
     ContainerLabels, State, Tailer, Unit,
     apart::{self, Left},
-    descriptors::len_and_named,
     folders::Folder,
     hold::Held,
     selection::REASONS,
@@ -21,18 +20,17 @@ use super::{
 use crate::{
     decode::Scratch,
     memory,
-    model::FileKey,
-    model::UnitId,
+    model::{FileKey, UnitId, modified_ns},
     status::Reason,
     tail::chain::{self, Source},
     tail::notify::{Signal, Slot},
     tail::read::RangeReader,
 };
 
-/// A container for which nothing was written for so long is quiet.
+/// A container for which nothing was written for this long is quiet.
 const QUIET_AFTER: Duration = Duration::from_secs(60);
 
-/// Quiet containers are looked at in one of so many sweeps: what is written to them the signal tells.
+/// Quiet containers are looked at in one of this many sweeps: what is written to them the signal tells.
 const QUIET_SWEEPS: u32 = 12;
 
 impl Unit {
@@ -134,9 +132,10 @@ impl<R: RangeReader> Tailer<R> {
                 match *file.source() {
                     Source::Slot(slot) => {
                         let Some(descriptor) = self.reader.file(slot) else { continue };
-                        let Some((len, named)) = len_and_named(descriptor, file.device()) else { continue };
-                        file.note_named(named, now);
-                        let was_written = len != file.bytes_on_disk();
+                        let Ok(stat) = apart::stat(descriptor, file.device()) else { continue };
+                        let len = stat.st_size as u64;
+                        file.note_named(stat.st_nlink > 0, now);
+                        let was_written = file.note_written(len, modified_ns(&stat));
                         let head = || chain::plain_head(descriptor);
                         let is_truncated = len < file.progress().parsed()
                             || (was_written && head().is_ok_and(|head| !file.begins_with(&head)));
@@ -154,9 +153,9 @@ impl<R: RangeReader> Tailer<R> {
                         }
                     }
                     Source::Gzip(ref gzip) => {
-                        if let Some((len, named)) = len_and_named(gzip.file(), file.device()) {
-                            file.note_len(len);
-                            file.note_named(named, now);
+                        if let Ok(stat) = apart::stat(gzip.file(), file.device()) {
+                            file.note_len(stat.st_size as u64);
+                            file.note_named(stat.st_nlink > 0, now);
                         }
                     }
                     Source::Listed if is_current => match apart::stat_path(file.path()) {

@@ -302,6 +302,50 @@ async fn what_was_unread_of_a_truncated_file_is_counted_as_lost() {
     assert_eq!(rig.side.state.metrics.abandoned_bytes.get(), unread);
 }
 
+/// As `copytruncate` may leave a log whose records are of one length.
+#[tokio::test]
+async fn a_file_that_was_truncated_and_written_to_its_old_length_is_read_from_its_new_beginning() {
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    let log = rig.container(1).join("0.log");
+    write(&log, "before");
+    rig.read_all().await;
+    let sweep = |rig: &mut Rig| {
+        rig.side.state.due.sweep = Instant::now();
+        rig.side.sweep_if_due().unwrap();
+    };
+    sweep(&mut rig);
+    fs::write(&log, "2026-01-02T03:04:06.5Z stdout F after!\n").unwrap();
+    sweep(&mut rig);
+    assert_eq!(rig.side.state.metrics.truncated_files.get(), 1);
+    rig.read_all().await;
+    assert_eq!(rig.side.state.metrics.lines_read(), 2);
+}
+
+#[tokio::test]
+async fn a_partial_line_of_a_pod_that_is_removed_just_before_the_stop_is_given_out() {
+    let Rig { folder, mut side, sealed, done, snapshots } = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    let container = folder.path().join("ns_pod-1_uid-1/name");
+    fs::create_dir_all(&container).unwrap();
+    fs::write(container.join("0.log"), "2026-01-02T03:04:05.5Z stderr P half\n").unwrap();
+    side.follow_folders();
+    side.read_round().await;
+    fs::remove_dir_all(container.parent().unwrap()).unwrap();
+    side.state.links.stop.ask();
+    let notify = Arc::clone(&side.state.links.done_notify);
+    let loki = std::thread::spawn(move || {
+        for message in sealed {
+            let ToOutput::Batch(batch) = message else { continue };
+            done.send(FromOutput::Done { batch, refused: Vec::new() }).unwrap();
+            notify.notify_one();
+        }
+    });
+    side.run().await.unwrap();
+    loki.join().unwrap();
+    let files: Vec<_> =
+        snapshots.try_iter().last().unwrap().containers.into_iter().flat_map(|saved| saved.files).collect();
+    assert!(files.iter().all(|file| file.finished), "{files:?}");
+}
+
 /// A lack of descriptors (EMFILE) or a failing disk at a listing says nothing about the files.
 #[tokio::test]
 async fn a_folder_that_cannot_be_listed_is_not_taken_for_gone() {

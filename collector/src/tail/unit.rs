@@ -98,7 +98,7 @@ pub struct Amount {
 pub struct Feed<'f> {
     /// Where the lines go.
     pub batch: &'f mut Batch,
-    /// The batch is full when it holds so many encoded bytes.
+    /// The batch is full when it holds this many encoded bytes.
     pub batch_bytes: usize,
     /// Memory for decoding.
     pub scratch: &'f mut Scratch,

@@ -110,7 +110,7 @@ fn lines_that_are_too_far_behind_are_counted_wherever_they_stand_in_a_request() 
     wait_for("the count", || (program.metric("pilcrow_dropped_lines_total", &[]) >= 1.0).then_some(()));
     settles(Duration::from_secs(2), || program.metric("pilcrow_dropped_lines_total", &[]) >= 5.0);
     let counts = node.receiver.counts();
-    assert_eq!(counts.silently_dropped, 0, "dropped without a word; {counts:?}");
+    assert_eq!(counts.silently_dropped, 0, "dropped silently; {counts:?}");
     assert_eq!(program.metric("pilcrow_dropped_lines_total", &[]), 5.0);
     node.assert_no_violations();
 }

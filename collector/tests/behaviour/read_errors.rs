@@ -27,7 +27,7 @@ impl Disk {
             return None;
         }
         if !Command::new(&shim).arg(&control).arg("true").status().is_ok_and(|status| status.success()) {
-            println!("SKIPPED: the kernel gives no word of system calls (seccomp)");
+            println!("SKIPPED: the kernel does not report system calls (seccomp)");
             return None;
         }
         node.before = format!("exec {} {} \"$0\" \"$@\"", shim.display(), control.display());

@@ -23,7 +23,7 @@ fn write(node: &Node, containers: std::ops::Range<u64>, numbers: std::ops::Range
     }
 }
 
-/// Whether each of the containers has so many lines, each once and in order.
+/// Whether each of the containers has this many lines, each once and in order.
 fn assert_complete(node: &Node, program: &Program, containers: impl IntoIterator<Item = u64>, count: u64) {
     let expected: Vec<_> = (0..count).map(|n| format!("line {n}")).collect();
     for container in containers {

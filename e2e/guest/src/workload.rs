@@ -24,7 +24,7 @@ pub struct Job {
     pub first: [u64; 2],
     /// Lines after which it ends by itself; none: when it is told to.
     pub lines: Option<u64>,
-    /// One line in so many is longer than a log record, 16 KiB; zero: none.
+    /// One line in this many is longer than a log record, 16 KiB; zero: none.
     pub long_one_in: usize,
     /// The last line is left without its newline.
     pub open_end: bool,

@@ -41,7 +41,7 @@ pub struct Args {
     /// How long things go wrong
     #[arg(long, default_value_t = 2.0)]
     minutes: f64,
-    /// End after so many episodes instead
+    /// End after this many episodes instead
     #[arg(long, conflicts_with = "minutes")]
     episodes: Option<usize>,
     /// Determines what goes wrong, and when; a new one by default

@@ -127,7 +127,7 @@ impl fmt::Display for ChaosReport {
         writeln!(f, "  refusals   {} entries refused with 400, counted alike", self.refused_entries)?;
         writeln!(
             f,
-            "  streams    {} entries of streams that were new or too fast were not taken, {} of them without a word",
+            "  streams    {} entries of streams that were new or too fast were not taken, {} of them silently",
             self.limited_entries, self.silently_dropped
         )?;
         let peaks: Vec<_> = self

@@ -64,7 +64,7 @@ pub struct Scale {
 pub enum Length {
     /// After this time.
     Time(Duration),
-    /// After so many episodes.
+    /// After this many episodes.
     Episodes(usize),
 }
 
@@ -197,7 +197,7 @@ impl<'a> Storm<'a> {
         Ok(storm)
     }
 
-    /// Injects faults for so long, or until it is interrupted, then waits for all lines and judges.
+    /// Injects faults for this long, or until it is interrupted, then waits for all lines and judges.
     pub fn rage(mut self, length: Length) -> anyhow::Result<Summary> {
         let mut episodes = 0;
         let mut is_over = |storm: &Self| {

@@ -16,7 +16,7 @@ enum Order {
     Lost,
 }
 
-/// One request in so many has a line that is no UTF-8.
+/// One request in this many has a line that is no UTF-8.
 const INVALID_ONE_IN: usize = 20;
 
 /// Entries of a request.

@@ -2,7 +2,7 @@
 //!
 //! In: the collector and a Loki program. Out: an error unless all lines of all runs are in Loki in the end. Loki refuses
 //! streams in its answers' text only, and not each of them (docs/reliability.md), so a collector that believes every 204
-//! loses lines here without a word: the number that it counted as acknowledged is held against what LogQL gives.
+//! loses lines here silently: the number that it counted as acknowledged is held against what LogQL gives.
 
 use std::{
     path::Path,
@@ -34,7 +34,7 @@ const QUIET_CONTAINERS: usize = 8;
 /// A quiet container's line, as often as the collector is looked at.
 const LINE_BYTES: usize = 150;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// No further acknowledgement for so long means that no more will come.
+/// No further acknowledgement for this long means that no more will come.
 const STALL: Duration = Duration::from_secs(60);
 /// The same, for streams that Loki refused before: these are tried more seldom the longer it refuses them.
 const STALL_AFTER_REFUSAL: Duration = Duration::from_secs(300);

@@ -39,7 +39,7 @@ use logql::{Client, Range};
 const FILES: usize = 10;
 const DEFAULT_MIB: u64 = 64;
 const DEFAULT_SECONDS: u64 = 15;
-/// A Loki whose count of lines does not change for so long will not get the rest.
+/// A Loki whose count of lines does not change for this long will not get the rest.
 const STALL: Duration = Duration::from_secs(60);
 /// Longer than a batch waits, a request takes and a retry waits.
 const SETTLING: Duration = Duration::from_secs(5);

@@ -37,7 +37,7 @@ use programs::{FIRST_PROCESS, Program, Set, TESTS};
 /// Debian 13's, as on most nodes.
 const DEFAULT: &str = "arm64-6.12";
 
-/// A machine needs some minutes; one that needs so many hangs.
+/// A machine needs some minutes; one that needs this many hangs.
 const PATIENCE: Duration = Duration::from_secs(40 * 60);
 
 /// The disk grows as it is written.
@@ -244,7 +244,7 @@ impl Outcome {
             .map(|collected| format!("{kernel}, {}: {}", collected.scenario, collected.faults.join("; ")))
             .collect();
         if !is_good && failed.is_empty() && !self.tests.has_failed() {
-            failed.push(format!("{kernel}: the machine did not come to a good end"));
+            failed.push(format!("{kernel}: the machine did not end as expected"));
         }
         let mut report = test::Report::of_checks(good.len(), failed);
         report.add(self.tests);

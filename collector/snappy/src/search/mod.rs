@@ -12,7 +12,7 @@ use crate::block::{self, Block, COPY_MAX};
 const WIDE: usize = 32;
 /// And backwards.
 const BACK: usize = 16;
-/// So many bytes are behind each place that is looked at.
+/// This many bytes are behind each place that is looked at.
 const BEHIND: usize = WIDE;
 /// Bytes of the output in which a short literal and a copy have room, however wide they are written.
 const ROOM: usize = 1 + WIDE + 4;

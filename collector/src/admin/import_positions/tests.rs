@@ -31,7 +31,7 @@ impl Place {
         self.config.paths.pods.join("default_web-0_6a/web")
     }
 
-    /// Writes a log of the container that begins so many seconds after 2026-01-02T00:00:00Z, of whole lines.
+    /// Writes a log of the container that begins this many seconds after 2026-01-02T00:00:00Z, of whole lines.
     fn log(&self, name: &str, seconds: u64, lines: u64) -> PathBuf {
         let path = self.container().join(name);
         fs::write(&path, text(seconds, lines)).unwrap();

@@ -120,7 +120,7 @@ impl Look {
     }
 }
 
-/// The screen's rows, each at most so long.
+/// The screen's rows, each at most this long.
 fn table(summary: &Summary, units: &UnitList, look: Look, rows: usize, columns: usize) -> Vec<String> {
     let mut sorted: Vec<&UnitRow> = units.units.iter().collect();
     sorted.sort_by(|a, b| look.order(a, b));

@@ -50,7 +50,7 @@ pub struct Request {
     pub container: Option<String>,
     /// Labels on top of those that the rules make.
     pub labels: Vec<(String, String)>,
-    /// The last so many.
+    /// How many of the last lines; `None`: the default.
     pub lines: Option<usize>,
     pub stdin: bool,
     pub files: Vec<PathBuf>,

@@ -128,7 +128,7 @@ pub(super) struct Answer {
 /// Loki, and the gRPC between its parts, on requests that are too large; the status may be 4xx or 5xx.
 const TOO_LARGE: [&str; 3] = ["larger than max", "request body too large", "entity too large"];
 
-/// A server that expects TLS and was spoken to in plain text (Go's net/http, nginx).
+/// A server that expects TLS and got plain text (Go's net/http, nginx).
 const PLAIN_TEXT_TO_TLS: [&str; 2] = ["http request to an https server", "http request was sent to https port"];
 
 /// Problems with the tenant that some versions answer with 400 (dskit's tenant/tenant.go).

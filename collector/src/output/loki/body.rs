@@ -135,7 +135,7 @@ impl BodyMaker {
         self.finish()
     }
 
-    /// Prepares the memory of a request of about so many bytes.
+    /// Prepares the memory of a request of about this many bytes.
     fn begin(&mut self, bytes: usize) {
         if self.compression == Compression::None {
             self.request = self.spare.pop().unwrap_or_default();

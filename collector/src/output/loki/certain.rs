@@ -75,7 +75,7 @@ impl Certainty {
             && self.recent(now) / RATE_SECONDS + lines.bytes as f64 <= HOT_BYTES
     }
 
-    /// A request with so many bytes of the stream starts.
+    /// A request with this many bytes of the stream starts.
     pub(super) fn sent(&mut self, bytes: u64, now: Instant) {
         self.recent = self.recent(now) + bytes as f64;
         self.recent_at = Some(now);

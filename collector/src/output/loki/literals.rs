@@ -12,7 +12,7 @@ pub(super) const HEAD_BYTES_MAX: usize = 5 + 5;
 
 /// The tag of a literal whose length follows in one byte; each further byte is one tag more.
 const LENGTH_FOLLOWS: u8 = 60;
-/// Literals of at most so many bytes have their length in the tag.
+/// Literals of at most this many bytes have their length in the tag.
 const SHORT_MAX: usize = 60;
 
 /// Writes the block's head in front of its content, which ends where `bytes` do, and returns where the block lies. `None` where the

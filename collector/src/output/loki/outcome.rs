@@ -19,20 +19,20 @@ use super::{
 };
 use crate::batch::Part;
 
-/// A stream is parked after so many refusals of requests with it alone.
+/// A stream is parked after this many refusals of requests with it alone.
 const PARK_AFTER: u32 = 3;
-/// A request with several streams is halved after so many failures while others pass.
+/// A request with several streams is halved after this many failures while others pass.
 const HALVE_AFTER: u32 = 2;
-/// A request is halved after so many 400s that explain nothing.
+/// A request is halved after this many 400s that explain nothing.
 const HALVE_UNKNOWN_AFTER: u32 = 3;
-/// A request is halved after so many 429s: one that holds more than Loki takes at once (`ingestion_burst_size_mb`) would be
+/// A request is halved after this many 429s: one that holds more than Loki takes at once (`ingestion_burst_size_mb`) would be
 /// refused for ever.
 const HALVE_AFTER_SLOWDOWNS: u32 = 5;
-/// A request is halved after so many failures while probes, which have no lines, pass.
+/// A request is halved after this many failures while probes, which have no lines, pass.
 const HALVE_AFTER_PROBES: u32 = 5;
 /// A smaller request, in encoded bytes, is not halved for that: many small ones are no help against a limit.
 const HALVE_BYTES_MIN: usize = 32 << 10;
-/// A single line of so many encoded bytes may be more than a server takes; a smaller one is not given up for that.
+/// A single line of this many encoded bytes may be more than a server takes; a smaller one is not given up for that.
 pub(super) const LARGE_LINE_BYTES: usize = 16 << 10;
 /// What got through so long before a failure tells that Loki was there.
 const LATELY: Duration = Duration::from_secs(30);

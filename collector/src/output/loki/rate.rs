@@ -35,7 +35,7 @@ impl Bucket {
         Self { used: f64::INFINITY, taken: 0.0, at: started, learned: None }
     }
 
-    /// How long a request of so many bytes has to wait; `None`: not at all. `limit`: the one in force for all streams, `None`
+    /// How long a request of this many bytes has to wait; `None`: not at all. `limit`: the one in force for all streams, `None`
     /// where there is none.
     pub(super) fn wait(&mut self, bytes: f64, limit: Option<RateLimit>, now: Instant) -> Option<Duration> {
         let limit = self.limit(limit, now)?;

@@ -33,7 +33,7 @@ const REASONS: [(&str, &str, &str); 17] = [
 /// Lines that Loki will never take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// How many for which reason: at least so many, as Loki reports only one stream's failures of those that its
+    /// How many for which reason: at least this many, as Loki reports only one stream's failures of those that its
     /// ingesters find, and one error for all lines of a stream whose labels are refused.
     pub(super) counts: Vec<(&'static str, u64)>,
     /// Loki's text.

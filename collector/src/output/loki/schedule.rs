@@ -40,7 +40,7 @@ const REQUESTS_OF_SINGLE_UNITS_MAX: usize = REQUESTS_MAX - 1;
 pub(super) struct Settings {
     pub(super) backoff: config::Backoff,
     pub(super) timeout: Duration,
-    /// After so long a refused stream's lines are dropped; `None`: never.
+    /// After this long a refused stream's lines are dropped; `None`: never.
     pub(super) drop_refused_after: Option<Duration>,
 }
 

@@ -1,6 +1,6 @@
 //! Which streams Loki has: `GET /loki/api/v1/series`, for `pilcrow migrate --prove --loki`.
 //!
-//! In: where Loki is and how it is spoken to, as for pushes, and selectors. Out: the label sets of the streams that they select. Asks
+//! In: Loki's address and credentials, as for pushes, and selectors. Out: the label sets of the streams that they select. Asks
 //! for as many at once as fit into an address that every proxy takes. Source: Loki's HTTP API reference, series.
 
 use std::{collections::BTreeMap, fmt::Write};

@@ -14,7 +14,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Starts a thread that runs this until it ends.
 type Spawn = fn(Box<dyn FnOnce() + Send>) -> io::Result<()>;
 
-/// Up to so many threads, each started when it is first needed.
+/// Up to this many threads, each started when it is first needed.
 #[derive(Debug)]
 pub(super) struct Workers {
     jobs: Sender<Job>,

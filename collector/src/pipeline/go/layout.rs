@@ -33,7 +33,7 @@ pub enum Part {
         z: bool,
         shape: ZoneShape,
     },
-    /// `.000`: so many digits.
+    /// `.000`: this many digits.
     Fraction0(usize),
     /// `.999`: as many as there are.
     Fraction9,

@@ -69,7 +69,7 @@ impl Pattern {
         Self::within(text, 8 << 20)
     }
 
-    /// As [`Self::new`], with at most so many bytes of memory.
+    /// As [`Self::new`], with at most this many bytes of memory.
     ///
     /// # Errors
     /// What is wrong with it, or that it is too large.

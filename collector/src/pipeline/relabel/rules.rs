@@ -47,7 +47,7 @@ pub fn built_in(preset: Preset) -> Vec<RelabelConfig> {
 #[derive(Clone, Debug)]
 pub struct Relabel {
     pub(super) rules: Vec<Rule>,
-    /// So many of them are built in.
+    /// This many of them are built in.
     pub(super) built_in: usize,
     /// For each rule: what it decides may change when the Kubernetes API says more.
     depends_on_api: Vec<bool>,

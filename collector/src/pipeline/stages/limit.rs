@@ -1,4 +1,4 @@
-//! `limit`: so many lines a second, more of them for a moment.
+//! `limit`: a rate of lines per second, with a burst.
 //!
 //! With `drop` the others are dropped. Without it Promtail stands still, with all its streams; here the entry takes its token
 //! in advance and the channel alone is not read until the token is there.
@@ -38,7 +38,7 @@ struct Limit {
 enum Buckets {
     Wait(Bucket),
     Drop(Bucket),
-    /// By the value of a label: the newer and the older generation, each of so many at most.
+    /// By the value of a label: the newer and the older generation, each of this many at most.
     ByLabel {
         name: String,
         max: usize,

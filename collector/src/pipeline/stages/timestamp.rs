@@ -234,7 +234,7 @@ fn year_of(month: i64, now_ns: i64) -> i64 {
     }
 }
 
-/// The last times of label sets; the newer and the older generation, each of so many at most.
+/// The last times of label sets; the newer and the older generation, each of this many at most.
 #[derive(Default)]
 struct Known {
     newer: HashMap<u64, Last>,

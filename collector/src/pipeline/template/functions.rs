@@ -353,7 +353,7 @@ fn replace(of: &[u8], old: &[u8], new: &[u8], count: i64, to: &mut Vec<u8>) -> R
     Ok(())
 }
 
-/// The first so many bytes, or for a negative number the last ones; characters stay whole.
+/// That number of first bytes, or for a negative number of last ones; characters stay whole.
 fn trunc(text: &[u8], count: i64) -> &[u8] {
     let bytes = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
     if bytes >= text.len() {

@@ -34,7 +34,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Stands in a kubeconfig for "no proxy of the environment".
 const NOT_ASKED: &str = "http://not-asked.invalid";
 
-/// A connection on which nothing came for so long is dead. Longer than the 290 s after which the API server ends a watch.
+/// A connection on which nothing came for this long is dead. Longer than the 290 s after which the API server ends a watch.
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(300);
 
 /// A client of the API, for the pods of one node.

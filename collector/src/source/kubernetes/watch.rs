@@ -19,7 +19,7 @@ use super::{
 };
 use crate::status::{Reason, Throttle};
 
-/// A list from which nothing came for so long is asked for again.
+/// A list from which nothing came for this long is asked for again.
 const LIST_SILENCE: Duration = Duration::from_secs(30);
 
 /// The waits between two attempts double between these.

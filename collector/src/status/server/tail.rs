@@ -36,16 +36,16 @@ use crate::status::view::{TapBuffer, TapSpec, View, unit_of};
 
 /// Viewers at one time.
 const VIEWERS_MAX: usize = 20;
-/// Lines go out so often, to all viewers together: to few of them four times a second, to many of them less often.
+/// The pace of lines, to all viewers together: to few of them four times a second, to many of them less often.
 const PACE: Duration = Duration::from_millis(250);
 const VIEWERS_AT_PACE: u32 = 4;
 /// Lines that all viewers together get in a second: more than anybody can read, and a bound of what they cost.
 const LINES_A_SECOND: usize = 1000;
-/// One part in so many of the reader's time is for the expressions of all viewers.
+/// One part in this many of the reader's time is for the expressions of all viewers.
 const MATCHING_PART: u32 = 50;
 /// A silent connection has a comment so often, which shows whether the peer is still there.
 const KEEP_EVERY: Duration = Duration::from_secs(15);
-/// A viewer that takes nothing for so long is ended.
+/// A viewer that takes nothing for this long is ended.
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// Bytes of a regular expression, and of what it is compiled to.
 const GREP_BYTES_MAX: usize = 1024;

@@ -208,7 +208,7 @@ fn json_bytes(text: &str) -> usize {
 }
 
 impl TapLine {
-    /// At most so many bytes of the answer, and no fewer than it takes in memory.
+    /// At most this many bytes of the answer, and no fewer than it takes in memory.
     fn sent_bytes(&self) -> usize {
         let TapUnit { namespace, pod, container, .. } = &*self.unit;
         let metadata = self.metadata.iter().flatten().map(|(name, value)| json_bytes(name) + json_bytes(value) + 6);

@@ -191,7 +191,7 @@ pub fn may_grow(modified_ns: i64) -> bool {
     SystemTime::now().duration_since(modified).is_ok_and(|age| age < COMPRESSION_PAUSE_MAX)
 }
 
-/// What tells a file from others; `read` gives so many of its first bytes.
+/// What tells a file from others; `read` gives this many of its first bytes.
 fn head_of(read: impl Fn(usize) -> io::Result<Vec<u8>>) -> io::Result<Vec<u8>> {
     let head = read(FINGERPRINT_BYTES)?;
     if is_long_docker_record(&head) { read(HEAD_BYTES_MAX) } else { Ok(head) }

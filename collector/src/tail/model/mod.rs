@@ -110,7 +110,7 @@ struct World {
     stored_acknowledged: [HashSet<String>; 2],
     /// Lines that were sent again although their acknowledgement was known.
     repeated: Vec<String>,
-    /// So many lines must be behind the stored positions before a kill.
+    /// This many lines must be behind the stored positions before a kill.
     owed: [usize; 2],
     /// The most batches at a time, and the most bytes in one.
     most_batches: usize,

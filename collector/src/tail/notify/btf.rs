@@ -40,7 +40,7 @@ pub struct KernelTypes {
     strings: usize,
 }
 
-/// Why types cannot be had.
+/// Why types are not available.
 #[derive(Debug)]
 pub enum BtfError {
     /// The kernel does not show its types: it was built without `CONFIG_DEBUG_INFO_BTF`.

@@ -223,7 +223,7 @@ async fn a_cancelled_wait_loses_nothing(mut signal: impl Signal, folder: PathBuf
     Ok(())
 }
 
-/// The reader knows only what the signal says: it looks at the size after a report, and must come to the last byte.
+/// The reader knows only what the signal says: it looks at the size after a report, and must read to the last byte.
 async fn everything_that_a_busy_thread_writes_is_seen(mut signal: impl Signal, folder: PathBuf) -> io::Result<()> {
     const WRITES: i64 = 100_000;
     let file = log_file(&folder, "0.log")?;

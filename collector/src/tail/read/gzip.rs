@@ -15,7 +15,7 @@ use crate::{
     tail::apart::{self, Left},
 };
 
-/// So many decompressed bytes are passed over at one time, so that others are read in between.
+/// This many decompressed bytes are passed over at one time, so that others are read in between.
 const SKIPPED_BYTES_MAX: u64 = 8 << 20;
 
 /// flate2's error where compressed data cannot be read.

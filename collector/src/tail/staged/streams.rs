@@ -17,7 +17,7 @@ use crate::{
 
 /// Streams of one channel. Those that had no line for [`FORGET_AFTER_NS`] make room for others.
 pub const STREAMS_MAX: usize = 200;
-/// Past them so many tenants of it have one stream more each, of the channel's own labels.
+/// Past them this many tenants of it have one stream more each, of the channel's own labels.
 const TENANTS_MAX: usize = 50;
 const FORGET_AFTER_NS: i64 = 3600 * 1_000_000_000;
 

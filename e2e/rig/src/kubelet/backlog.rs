@@ -29,7 +29,7 @@ pub struct BacklogOptions {
     pub format: Format,
     /// Bytes of a CRI record, its newline included; docker's records have the same texts.
     pub record_bytes: usize,
-    /// One record in so many is a partial one, which the next record ends.
+    /// One record in this many is a partial one, which the next record ends.
     pub partial_one_in: usize,
     /// The last timestamps, in nanoseconds since 1970.
     pub end_ns: i64,

@@ -39,11 +39,11 @@ pub struct LiveOptions {
     pub restart_every: Duration,
     /// Time after which one pod goes and another comes; zero: never.
     pub replace_pod_every: Duration,
-    /// One container in so many writes docker's format; zero: none.
+    /// One container in this many writes docker's format; zero: none.
     pub docker_one_in: usize,
-    /// One line in so many is longer than a record (16 to 48 KiB); zero: none.
+    /// One line in this many is longer than a record (16 to 48 KiB); zero: none.
     pub long_one_in: usize,
-    /// One line in so many is written in two halves, so that a rotation may split it; zero: none.
+    /// One line in this many is written in two halves, so that a rotation may split it; zero: none.
     pub halved_one_in: usize,
     /// Files that rotation keeps of one log, the current one included.
     pub keep: usize,
@@ -223,7 +223,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A writer thread: every so many milliseconds the lines that are due, to random containers.
+/// A writer thread: at this interval the lines that are due, to random containers.
 fn write(shared: &Shared, writer: usize) -> io::Result<()> {
     let options = &shared.options;
     let mut random = Random::new(options.seed ^ (writer as u64 + 1) << 32);

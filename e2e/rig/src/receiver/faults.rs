@@ -31,8 +31,8 @@ pub enum Verdict {
         /// Retry-After in seconds.
         retry_after_s: Option<u64>,
     },
-    /// All but the first so many entries are stored (none, where there are no more); 400 with the text that Loki's ingester gives for entries that are
-    /// too far behind (pkg/ingester/stream.go).
+    /// The first entries are refused and the others stored; 400 with the text that Loki's ingester gives for entries that are too
+    /// far behind (pkg/ingester/stream.go).
     RefuseSome {
         /// Entries that are refused for good.
         entries: usize,

@@ -128,7 +128,7 @@ impl Limits {
         self.refuse(move |stream| has(stream).then(|| refusal.clone()))
     }
 
-    /// So many streams of one tenant may be in memory (`max_global_streams_per_user`).
+    /// This many streams of one tenant may be in memory (`max_global_streams_per_user`).
     #[must_use]
     pub fn streams_max(mut self, streams: usize) -> Self {
         self.streams_max = Some(streams);

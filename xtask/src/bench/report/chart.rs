@@ -182,7 +182,7 @@ impl Body {
     }
 }
 
-/// Lines of at most so many characters, broken at spaces.
+/// Lines of at most this many characters, broken at spaces.
 fn wrapped(text: &str, chars: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

@@ -107,12 +107,12 @@ pub const HTTP: &[(&str, Way)] = &[
     ("tls_config.key_file", To("loki.tls.key_file", Text)),
     ("tls_config.server_name", To("loki.tls.server_name", Text)),
     ("tls_config.insecure_skip_verify", To("loki.tls.insecure_skip_verify", Text)),
-    ("tls_config.min_version", Changed("TLS 1.2 and 1.3 are spoken")),
+    ("tls_config.min_version", Changed("TLS 1.2 and 1.3 are supported")),
     ("proxy_url", Changed("set HTTPS_PROXY or HTTP_PROXY in the environment (the chart's extraEnv)")),
     ("no_proxy", Changed("set NO_PROXY in the environment (the chart's extraEnv)")),
     ("proxy_from_environment", ByItself("HTTPS_PROXY, HTTP_PROXY and NO_PROXY are always read")),
     ("follow_redirects", Changed("redirects are not followed: write the address that Loki answers at")),
-    ("enable_http2", ByItself("HTTP/1.1 is spoken, which every Loki takes")),
+    ("enable_http2", ByItself("HTTP/1.1 is used, which every Loki takes")),
 ];
 
 const OWN_CLIENT: &[(&str, Way)] = &[

@@ -47,7 +47,7 @@ pub struct Request {
     pub pods: Option<PathBuf>,
     /// Last lines of each container.
     pub lines: Option<usize>,
-    /// The Loki whose streams are compared too; it is spoken to as the new configuration says.
+    /// The Loki whose streams are compared too; asked with the credentials of the new configuration.
     pub loki: Option<String>,
 }
 

@@ -49,6 +49,8 @@ pub struct ChainFile {
     pub(super) progress: Progress,
     /// Its bytes on the disk when they were last asked for.
     pub(super) len: u64,
+    /// When it was last written to, as of the last look at its length.
+    written_ns: i64,
     /// Since when its end is reached and nothing came.
     at_end_since: Option<Instant>,
     /// Since when every read of it has failed.
@@ -76,6 +78,7 @@ impl ChainFile {
             source: Source::Closed,
             progress: Progress::from_saved(saved.channels.unwrap_or([saved.offset; 2]), saved.finished),
             len: saved.len.unwrap_or(saved.offset),
+            written_ns: 0,
             at_end_since: None,
             failing_since: None,
             ends_lines: false,
@@ -100,6 +103,7 @@ impl ChainFile {
             source: Source::Closed,
             progress: Progress::from_saved([start; 2], skipped && listed.name.gzip),
             len: inspected.len,
+            written_ns: inspected.modified_ns,
             at_end_since: None,
             failing_since: None,
             ends_lines: false,
@@ -184,6 +188,12 @@ impl ChainFile {
     /// Notes its bytes on the disk.
     pub fn note_len(&mut self, len: u64) {
         self.len = len;
+    }
+
+    /// Whether it has another length or time of writing than at the last look. The time tells of a file that was truncated and
+    /// written to its old length since.
+    pub fn note_written(&mut self, len: u64, written_ns: i64) -> bool {
+        std::mem::replace(&mut self.written_ns, written_ns) != written_ns || len != self.len
     }
 
     /// Notes whether a name leads to it.
@@ -298,7 +308,7 @@ impl ChainFile {
         self.missing_since.get_or_insert(now);
     }
 
-    /// Bytes on the disk, as far as known, that are not parsed; of a compressed file at least so many.
+    /// Bytes on the disk, as far as known, that are not parsed; of a compressed file at least this many.
     pub fn unread_bytes(&self) -> u64 {
         if self.progress.has_ended() { 0 } else { self.len.saturating_sub(self.progress.parsed()) }
     }
@@ -340,6 +350,7 @@ impl ChainFile {
             source: std::mem::replace(&mut self.source, Source::Closed),
             progress: Progress::default(),
             len: 0,
+            written_ns: 0,
             at_end_since: None,
             failing_since: None,
             ends_lines: false,
@@ -358,7 +369,7 @@ impl ChainFile {
         after
     }
 
-    /// Whether it was missing for so long.
+    /// Whether it was missing for this long.
     pub fn is_missing_for(&self, least: Duration, now: Instant) -> bool {
         self.missing_since.is_some_and(|since| now.saturating_duration_since(since) >= least)
     }

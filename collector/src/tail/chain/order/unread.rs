@@ -14,7 +14,7 @@ use std::{
 use super::{Chain, ChainFile, ListedFile, MergeError, UnknownFile, in_order};
 use crate::tail::chain::log_name::Age;
 
-/// A file that cannot be read for so long is not waited for any more.
+/// A file that cannot be read for this long is not waited for any more.
 pub const FAILING_MAX: Duration = Duration::from_secs(600);
 
 /// One such file.
@@ -52,7 +52,7 @@ impl Chain {
         if gone.is_empty() { Cow::Borrowed(listing) } else { Cow::Owned([listing, &gone].concat()) }
     }
 
-    /// Closes those that no name leads to and that could not be read for so long.
+    /// Closes those that no name leads to and that could not be read for this long.
     pub fn give_up_unread(&mut self, now: Instant) -> Vec<ListedFile> {
         let is_lost = |held: &mut Unread| {
             let is_old = now.saturating_duration_since(held.since) >= FAILING_MAX;
