@@ -46,7 +46,7 @@ impl Groups {
 
     /// How many groups there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len() / 2
     }
 

@@ -40,7 +40,7 @@ struct Multiline {
 }
 
 enum Begins {
-    At(Pattern),
+    At(Box<Pattern>),
     With(Preset),
 }
 
@@ -48,7 +48,7 @@ enum Begins {
 pub fn compile(compiler: &mut Compiler<'_>) -> Result<Vec<Box<dyn Stage>>, Failed> {
     let settings: Settings = compiler.settings()?;
     let begins = match (settings.firstline, settings.preset) {
-        (Some(expression), None) => Begins::At(compiler.pattern("firstline", &expression)?),
+        (Some(expression), None) => Begins::At(Box::new(compiler.pattern("firstline", &expression)?)),
         (None, Some(name)) => match Preset::named(&name) {
             Some(preset) => Begins::With(preset),
             None => {

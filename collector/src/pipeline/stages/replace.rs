@@ -121,9 +121,9 @@ impl Work {
             if is_first {
                 is_first = false;
                 self.first.clear();
-                self.first.extend((0..found.len()).map(|group| found.get(group)));
+                self.first.extend((0..found.count()).map(|group| found.get(group)));
             }
-            for (begin, end) in (1..found.len()).filter_map(|group| found.get(group)) {
+            for (begin, end) in (1..found.count()).filter_map(|group| found.get(group)) {
                 let data = Data { extracted: &entry.extracted, line: &entry.line, value: Some(&text[begin..end]) };
                 let at = self.made.len();
                 has_failed = template.write(&data, &mut self.memory, &mut self.made).is_err();

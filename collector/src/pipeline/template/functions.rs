@@ -19,7 +19,7 @@ use crate::pipeline::{
 pub enum Function {
     /// Of texts, and whole numbers where the name says so.
     Plain(Name),
-    Regex(Regex),
+    Regex(Box<Regex>),
     Printf(Vec<Piece>),
 }
 
@@ -132,7 +132,7 @@ impl Named<'_> {
                     _ => None,
                 };
                 let pattern = text(0).map(Pattern::new).transpose()?.map(RefCell::new);
-                Ok(Function::Regex(Regex { pattern, replacement: text(2).map(Template::parse), is_literal }))
+                Ok(Function::Regex(Box::new(Regex { pattern, replacement: text(2).map(Template::parse), is_literal })))
             }
             Kind::Printf => match operands.first() {
                 Some(Operand::Text(format)) => pieces(format).map(Function::Printf),
