@@ -176,18 +176,25 @@ fn https_to_a_port_without_tls_is_explained() {
 }
 
 #[test]
-fn a_port_at_which_something_else_than_http_answers_is_explained() {
-    block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(async move {
-            while let Ok((mut stream, _)) = listener.accept().await {
-                let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.2p1\r\n").await;
-            }
+fn what_answers_with_something_else_than_an_answer_in_http_is_explained() {
+    let huge = format!("HTTP/1.1 204 No Content\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
+    let ssh = "SSH-2.0-OpenSSH_9.2p1\r\n".to_owned();
+    for (answer, cause) in [(ssh, "does not speak HTTP"), (huge, "more headers than Pilcrow takes")] {
+        block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    if answer.starts_with("HTTP") {
+                        let _ = stream.read(&mut [0; 1024]).await;
+                    }
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                }
+            });
+            let complaint = complaint(&config(&url)).await;
+            assert!(complaint.contains(cause) && complaint.contains("loki.url"), "{complaint}");
         });
-        let complaint = complaint(&config(&url)).await;
-        assert!(complaint.contains("does not speak HTTP") && complaint.contains("port in loki.url"), "{complaint}");
-    });
+    }
 }
 
 #[test]

@@ -98,6 +98,7 @@ pub fn run() -> anyhow::Result<Report> {
     for (values, expected) in IMPORTED {
         report.note("helm", &format!("{values} imports {expected:?}"), imports(&helm, values, expected));
     }
+    report.note("helm", "another podLogsDir is mounted where paths.pods says", pods_folder_is_mounted(&helm));
     for (values, named) in REFUSED {
         report.note("helm", &format!("{values} is refused"), is_refused(&helm, values, named));
     }
@@ -226,6 +227,24 @@ fn imports(helm: &Helm, values: &str, expected: Option<(&str, &str)>) -> anyhow:
     ensure!(mount["readOnly"] == true && mount["mountPath"] == "/run/import", "it mounts the folder as {mount}");
     let main = &pod["containers"][0]["volumeMounts"];
     ensure!(named(main, "import").is_none(), "the container itself mounts the folder");
+    Ok(())
+}
+
+/// At the same place as on the node, and read-only; one below /var/log is there with that.
+fn pods_folder_is_mounted(helm: &Helm) -> anyhow::Result<()> {
+    for (folder, is_mounted) in [("/srv/pods", true), ("/var/log/other", false)] {
+        let values = format!("loki.url=http://l,config.paths.pods={folder}");
+        let objects = helm::objects(&helm.template(&["--set", &values])?)?;
+        ensure!(helm::configuration(&objects)?.contains(folder), "the configuration does not name {folder}");
+        let pod = &helm::find(&objects, "DaemonSet")?["spec"]["template"]["spec"];
+        let volumes = pod["volumes"].as_array().context("it has no volumes")?;
+        let volume = volumes.iter().find(|volume| volume["hostPath"]["path"] == folder);
+        ensure!(volume.is_some() == is_mounted, "{folder}: {volume:?}");
+        let Some(volume) = volume else { continue };
+        let mounts = pod["containers"][0]["volumeMounts"].as_array().context("it mounts nothing")?;
+        let mount = mounts.iter().find(|mount| mount["name"] == volume["name"]).context("the folder is not mounted")?;
+        ensure!(mount["mountPath"] == folder && mount["readOnly"] == true, "it is mounted as {mount}");
+    }
     Ok(())
 }
 

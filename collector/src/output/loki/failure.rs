@@ -59,6 +59,10 @@ pub(super) fn explain(error: &(dyn Error + 'static)) -> Obstacle {
         let advice = "check that the proxy may connect to the host of loki.url, or add the host to NO_PROXY";
         return obstacle("the proxy refuses to connect to Loki", String::new(), Some(advice), Pace::Soon);
     }
+    if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse_too_large) {
+        let advice = "look at what stands between Pilcrow and Loki, and whether the address in loki.url is right";
+        return obstacle("an answer has more headers than Pilcrow takes", String::new(), Some(advice), Pace::Soon);
+    }
     // The second where something else's greeting comes before the request is sent.
     if find::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) || says("unexpected message from connection") {
         let advice = "is the port in loki.url right, and is it https:// where Loki wants TLS?";
