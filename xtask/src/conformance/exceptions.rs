@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::{
-    Request,
+    Input, Request,
     compare::{Difference, Field, text},
     corpus::{Migration, NotPossible},
 };
@@ -51,7 +51,11 @@ static EXCEPTIONS: [Exception; 19] = [
         name: "multiline: a block keeps its first line's structured metadata",
         whose: Whose::Both,
         applies: |request, difference| {
-            difference.field == Field::Metadata && request.stages.contains("multiline") && difference.promtail == "[]"
+            // Promtail's block has what stages behind `multiline` add.
+            let mut theirs = difference.promtail.trim_matches(['[', ']']).split("), (");
+            difference.field == Field::Metadata
+                && request.stages.contains("multiline")
+                && theirs.all(|pair| difference.pilcrow.contains(pair.trim_matches(['(', ')'])))
         },
     },
     Exception {
@@ -85,10 +89,17 @@ static EXCEPTIONS: [Exception; 19] = [
         applies: |request, difference| {
             // What Promtail cut within a character is shown as replacement characters.
             let whole = |text: &str| text.replace(char::REPLACEMENT_CHARACTER, "").replace(r"\ufffd", "");
-            // As a label, extracted or metadata it is refused, being no UTF-8.
+            // As a label, extracted or metadata it is refused, being no UTF-8; then stages behind may keep other entries.
             let line = difference.entry.and_then(|id| request.entries.get(usize::try_from(id).ok()?));
-            let is_refused =
-                request.stages.contains("trunc 4") && line.is_some_and(|line| !text(&line.line).is_char_boundary(4));
+            let is_cut = |line: &Input| {
+                let line = text(&line.line);
+                line.len() > 4 && !line.is_char_boundary(4)
+            };
+            let is_refused = request.stages.contains("trunc 4")
+                && match line {
+                    Some(line) => is_cut(line),
+                    None => request.entries.iter().any(is_cut),
+                };
             request.stages.contains("trunc")
                 && difference.promtail != difference.pilcrow
                 && (is_refused || whole(&difference.promtail) == whole(&difference.pilcrow))
