@@ -3,9 +3,9 @@
 //! Out: for logs of several kinds how many GB of lines a second pass a `drop` with a literal and with a regular expression that begins
 //! with one, beside memchr's own search for the literal. Of many runs in turn the fastest counts.
 
-use std::{hint::black_box, time::Instant};
+use std::hint::black_box;
 
-use benches::corpora;
+use benches::{corpora, fastest};
 use collector::{
     config::StageConfig,
     pipeline::{Entry, Origin, Pairs, Pipeline},
@@ -25,7 +25,7 @@ fn main() {
     for corpus in corpora::generated(CORPUS_BYTES).into_iter().filter(|corpus| corpus.name != "binary") {
         let bytes: usize = corpus.lines.iter().map(Vec::len).sum();
         let finder = memchr::memmem::Finder::new(LITERAL);
-        let search = fastest(|| {
+        let search = fastest(RUNS, || {
             for line in &corpus.lines {
                 assert_eq!(finder.find(black_box(line)), None);
             }
@@ -36,7 +36,7 @@ fn main() {
             let labels: Pairs = [("app", "web"), ("namespace", "default"), ("pod", "web-1")].into_iter().collect();
             let mut entry = Entry { labels, ..Entry::default() };
             let mut kept = 0;
-            let took = fastest(|| {
+            let took = fastest(RUNS, || {
                 for line in &corpus.lines {
                     entry.line.clear();
                     entry.line.extend_from_slice(black_box(line));
@@ -56,14 +56,4 @@ fn main() {
             speed(regex)
         );
     }
-}
-
-/// Seconds of the fastest run.
-fn fastest(mut run: impl FnMut()) -> f64 {
-    let seconds = (0..RUNS).map(|_| {
-        let started = Instant::now();
-        run();
-        started.elapsed().as_secs_f64()
-    });
-    seconds.fold(f64::MAX, f64::min)
 }

@@ -4,9 +4,9 @@
 //! uses the same memory for all lines, and of its two ways to read ASCII's classes, with Unicode's texts and without, the faster one
 //! counts. Of many runs in turn the fastest counts.
 
-use std::{hint::black_box, time::Instant};
+use std::hint::black_box;
 
-use benches::corpora;
+use benches::{corpora, fastest};
 use collector::pipeline::pattern::{Pattern, translate};
 use regex::bytes::Regex;
 
@@ -69,14 +69,14 @@ fn main() {
                 let (Some(groups), Some(expected)) = (groups, expected) else { continue };
                 assert!((0..expected.len()).all(|group| groups.get(group) == expected.get(group)), "{expression}");
             }
-            fastest(|| {
+            fastest(RUNS, || {
                 for line in lines {
                     black_box(regex.captures_read_at(&mut locations, black_box(line), 0));
                 }
             })
         });
         let library = library[0].min(library[1]);
-        let own = fastest(|| {
+        let own = fastest(RUNS, || {
             for line in lines {
                 black_box(pattern.find_at(black_box(line), 0));
             }
@@ -85,14 +85,4 @@ fn main() {
         let bytes = lines.iter().map(Vec::len).sum::<usize>() / lines.len();
         println!("| {logs} | {what} | {bytes} | {:.0} | {:.0} | {:.1} |", a_line(library), a_line(own), library / own);
     }
-}
-
-/// Seconds of the fastest run.
-fn fastest(mut run: impl FnMut()) -> f64 {
-    let seconds = (0..RUNS).map(|_| {
-        let started = Instant::now();
-        run();
-        started.elapsed().as_secs_f64()
-    });
-    seconds.fold(f64::MAX, f64::min)
 }

@@ -11,3 +11,13 @@ mod machine;
 pub mod pipeline;
 pub mod records;
 pub mod staged;
+
+/// Seconds of the fastest run, which other programs disturbed least.
+pub fn fastest(runs: usize, mut run: impl FnMut()) -> f64 {
+    let seconds = (0..runs).map(|_| {
+        let started = std::time::Instant::now();
+        run();
+        started.elapsed().as_secs_f64()
+    });
+    seconds.fold(f64::MAX, f64::min)
+}

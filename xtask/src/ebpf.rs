@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::process;
+use crate::process::{self, output_of, workspace_root};
 use linker::Linker;
 use prebuilt::Prebuilt;
 use rust_src::RustSrc;
@@ -87,13 +87,13 @@ fn build(root: &Path) -> anyhow::Result<Vec<u8>> {
     let target = root.join("target");
     let linker = Linker::find_or_install(&target)?;
     let rust_src = RustSrc::find_or_fetch(&Compiler::query()?, &target)?;
-    let built = compile(root, &target, &linker, &rust_src)?;
+    let built = compile(&target, &linker, &rust_src)?;
     object::without_dwarf(&fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?)
 }
 
-fn compile(root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> anyhow::Result<PathBuf> {
+fn compile(target: &Path, linker: &Linker, rust_src: &RustSrc) -> anyhow::Result<PathBuf> {
     println!("build-ebpf: compiling collector-ebpf for {TARGET}");
-    let mut cargo = probe_cargo("build", root, target, &linker.path, rust_src)?;
+    let mut cargo = probe_cargo("build", target, &linker.path, rust_src)?;
     let status = cargo.status().context("cannot start cargo")?;
     if !status.success() {
         bail!("the probe did not compile: cargo {status}");
@@ -103,11 +103,10 @@ fn compile(root: &Path, target: &Path, linker: &Linker, rust_src: &RustSrc) -> a
 
 /// Clippy on the probe, warnings are errors: a run over the workspace sees only the library of its package.
 pub fn lint() -> anyhow::Result<()> {
-    let root = workspace_root();
-    let target = root.join("target");
+    let target = workspace_root().join("target");
     let rust_src = RustSrc::find_or_fetch(&Compiler::query()?, &target)?;
     // Nothing is linked.
-    let mut cargo = probe_cargo("clippy", &root, &target, Path::new("bpf-linker"), &rust_src)?;
+    let mut cargo = probe_cargo("clippy", &target, Path::new("bpf-linker"), &rust_src)?;
     let status = cargo.args(["--", "-D", "warnings"]).status().context("cannot start cargo")?;
     if !status.success() {
         bail!("clippy on the probe: cargo {status}");
@@ -116,13 +115,7 @@ pub fn lint() -> anyhow::Result<()> {
 }
 
 /// `cargo SUBCOMMAND` on the probe's program, in a target folder of its own.
-fn probe_cargo(
-    subcommand: &str,
-    root: &Path,
-    target: &Path,
-    linker: &Path,
-    rust_src: &RustSrc,
-) -> anyhow::Result<Command> {
+fn probe_cargo(subcommand: &str, target: &Path, linker: &Path, rust_src: &RustSrc) -> anyhow::Result<Command> {
     let mut flags = vec![
         "-Cdebuginfo=2".into(),
         "-Clink-arg=--btf".into(),
@@ -132,13 +125,9 @@ fn probe_cargo(
         "--cfg=bpf_target_arch=\"x86_64\"".into(),
     ];
     // Paths of source files are in the object's BTF.
-    flags.extend(process::remapped_paths()?);
-    if let RustSrc::Elsewhere { library } = rust_src {
-        flags.push(format!("--remap-path-prefix={}=/rust/lib/rustlib/src/rust/library", library.display()));
-    }
-    let mut cargo = Command::new(cargo());
+    flags.extend(remapped_paths(rust_src)?);
+    let mut cargo = process::cargo();
     cargo
-        .current_dir(root)
         .args([subcommand, "--release", "--package", "collector-ebpf", "--bin", "pilcrow-probe", "--features", "probe"])
         .args(["--target", TARGET, "-Zbuild-std=core", "--target-dir"])
         .arg(target.join("ebpf-build"))
@@ -155,14 +144,19 @@ fn probe_cargo(
     Ok(cargo)
 }
 
-fn workspace_root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().unwrap_or(package).to_path_buf()
-}
-
-/// The cargo that runs this program, so that the sub-build uses the same toolchain.
-fn cargo() -> PathBuf {
-    env::var_os("CARGO").map_or_else(|| "cargo".into(), PathBuf::from)
+/// Flags by which no path of this machine gets into what the compiler makes, so that others can make the same.
+fn remapped_paths(rust_src: &RustSrc) -> anyhow::Result<Vec<String>> {
+    let mut places = vec![(Compiler::query()?.sysroot, "/rust"), (workspace_root(), "/pilcrow")];
+    if let RustSrc::Elsewhere { library } = rust_src {
+        places.push((library.clone(), "/rust/lib/rustlib/src/rust/library"));
+    }
+    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
+    if let Some(home) = env::var_os("CARGO_HOME").map(PathBuf::from).or(home) {
+        // Below it is a folder for each registry, named after its address.
+        let registries = fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
+        places.extend(registries.map(|registry| (registry.path(), "/crates")));
+    }
+    Ok(places.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
 }
 
 /// The Rust compiler that builds the probe.
@@ -176,22 +170,13 @@ struct Compiler {
 impl Compiler {
     fn query() -> anyhow::Result<Self> {
         let rustc = env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
-        let description = output(Command::new(&rustc).arg("-vV"))?;
+        let description = output_of(Command::new(&rustc).arg("-vV"))?;
         let release = description
             .lines()
             .find_map(|line| line.strip_prefix("release: "))
             .context("rustc -vV names no release")?
             .to_owned();
-        let sysroot = output(Command::new(&rustc).args(["--print", "sysroot"]))?.trim_end().into();
+        let sysroot = output_of(Command::new(&rustc).args(["--print", "sysroot"]))?.trim_end().into();
         Ok(Self { release, sysroot })
     }
-}
-
-/// What a command writes to its standard output; an error if it cannot be started or fails.
-fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    if !output.status.success() {
-        bail!("{command:?} failed: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr).trim_end());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

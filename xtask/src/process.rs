@@ -6,7 +6,6 @@
 use std::{
     env,
     ffi::OsStr,
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -27,21 +26,6 @@ pub fn workspace_root() -> PathBuf {
 pub fn target_dir() -> PathBuf {
     let root = workspace_root();
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir))
-}
-
-/// Flags for the compiler by which no path of this machine gets into what it makes, so that others can make the same.
-pub fn remapped_paths() -> anyhow::Result<Vec<String>> {
-    let home = |name: &str, folder: &str| {
-        env::var_os(name).or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(folder).into())).map(PathBuf::from)
-    };
-    let sysroot = output_of(Command::new("rustc").args(["--print", "sysroot"]))?;
-    let mut places = vec![(sysroot.trim_end().into(), "/rust"), (workspace_root(), "/pilcrow")];
-    if let Some(home) = home("CARGO_HOME", ".cargo") {
-        // Below it is a folder for each registry, named after its address.
-        let registries = fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
-        places.extend(registries.map(|registry| (registry.path(), "/crates")));
-    }
-    Ok(places.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
 }
 
 /// Cargo, in the workspace's folder.

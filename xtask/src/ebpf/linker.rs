@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 
-use crate::cargo_tool;
+use crate::{cargo_tool, process};
 
 /// The last version that links with the LLVM library of rustc itself. Older ones do not know LLVM 22, newer ones want an
 /// installation of LLVM.
@@ -39,6 +39,6 @@ impl Linker {
 }
 
 fn is_right_version(program: &Path) -> bool {
-    super::output(Command::new(program).arg("--version"))
+    process::output_of(Command::new(program).arg("--version"))
         .is_ok_and(|text| text.trim_end() == format!("bpf-linker {VERSION}"))
 }

@@ -1,13 +1,13 @@
 //! The object that is kept in the repository, so that who builds Pilcrow needs neither bpf-linker nor unstable options of the
 //! compiler. CI builds it anew and compares.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::{Compiler, TARGET, TARGET_CPU, linker};
+use crate::image::layout::sha256;
 
 /// Where it is, with [`Origin`].
 pub const FOLDER: &str = "collector-ebpf/prebuilt";
@@ -42,7 +42,7 @@ impl Prebuilt {
         };
         let origin = serde_json::from_slice(&read(ORIGIN)?).with_context(|| format!("{FOLDER}/{ORIGIN} is damaged"))?;
         let prebuilt = Self { object: read(OBJECT)?, origin };
-        if sha256([&prebuilt.object]) != prebuilt.origin.object {
+        if sha256(&prebuilt.object) != prebuilt.origin.object {
             bail!("{FOLDER}/{OBJECT} is damaged: its SHA-256 is not the one in {ORIGIN}; run `git checkout {FOLDER}`");
         }
         Ok(prebuilt)
@@ -51,7 +51,7 @@ impl Prebuilt {
     /// An object that was built of the sources as they are now.
     pub fn of(root: &Path, object: Vec<u8>) -> anyhow::Result<Self> {
         let rustc = Compiler::query()?.release;
-        let origin = Origin { sources: sources(root)?, object: sha256([&object]), rustc };
+        let origin = Origin { sources: sources(root)?, object: sha256(&object), rustc };
         Ok(Self { object, origin })
     }
 
@@ -100,19 +100,5 @@ fn sources(root: &Path) -> anyhow::Result<String> {
     for file in files {
         parts.push(file?);
     }
-    Ok(sha256(&parts))
-}
-
-/// In hexadecimal; parts do not run into one another.
-fn sha256(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        let part = part.as_ref();
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    hasher.finalize().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    Ok(sha256(parts.join("\0").as_bytes()))
 }

@@ -11,8 +11,11 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{Compiler, output};
-use crate::apt::{Archive, PrivateApt};
+use super::Compiler;
+use crate::{
+    apt::{Archive, PrivateApt},
+    process::output_of,
+};
 
 /// The suite of Debian that has a package rust-src for new compilers.
 const SUITE: &str = "trixie-backports";
@@ -75,7 +78,7 @@ fn is_library(folder: &Path) -> bool {
 
 fn add_component() -> anyhow::Result<()> {
     println!("build-ebpf: rustup component add rust-src");
-    output(Command::new("rustup").args(["component", "add", "rust-src"])).map(drop)
+    output_of(Command::new("rustup").args(["component", "add", "rust-src"])).map(drop)
 }
 
 /// Downloads and unpacks the package with an apt configuration of its own: the machine's lists, cache and packages stay
@@ -98,6 +101,6 @@ fn fetch_package(compiler: &Compiler, folder: &Path) -> anyhow::Result<()> {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .context("apt-get download left no package")?;
-    output(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
+    output_of(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
     fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))
 }
