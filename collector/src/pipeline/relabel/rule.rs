@@ -247,12 +247,12 @@ fn check_fields(config: &RelabelConfig) -> Result<(), RuleError> {
     }
 }
 
-#[cfg(test)]
-mod tests;
-
 /// The text as Go changes the case of its letters.
 fn in_case(write: fn(&str, &mut Vec<u8>), text: &str) -> String {
     let mut changed = Vec::with_capacity(text.len());
     write(text, &mut changed);
     String::from_utf8(changed).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;
