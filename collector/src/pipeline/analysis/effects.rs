@@ -23,6 +23,11 @@ pub struct Effects<'s> {
     pub labels: Vec<LabelChange<'s>>,
 }
 
+/// The names of a stage that takes a list, which may stand below `values`.
+pub fn list(settings: &StageValue) -> impl Iterator<Item = &str> {
+    settings.get("values").unwrap_or(settings).items().iter().filter_map(StageValue::text)
+}
+
 #[derive(Debug)]
 pub struct Written<'s> {
     pub name: &'s str,
@@ -78,8 +83,7 @@ impl<'s> Effects<'s> {
                 effects.labels.extend(fixed.map(|(label, value)| LabelChange::Fixed(label, value)));
             }
             "labeldrop" | "label_drop" => {
-                let list = settings.get("values").unwrap_or(settings).items();
-                effects.labels.extend(list.iter().filter_map(StageValue::text).map(LabelChange::Removed));
+                effects.labels.extend(list(settings).map(LabelChange::Removed));
             }
             "labelallow" | "label_keep" => effects.labels.push(LabelChange::Any),
             "structured_metadata" | "non_indexed_labels" => effects.moves_to_metadata(settings),

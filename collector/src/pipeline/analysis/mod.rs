@@ -18,6 +18,7 @@ pub use self::names::labels_behind;
 use self::effects::{Effects, LabelChange, Written};
 use super::{
     compile::CompileError,
+    entry::TENANT_LABEL,
     selector::{Possible, Selector, contradiction, imply},
 };
 use crate::config::{StageConfig, StageValue, nearest};
@@ -57,6 +58,8 @@ struct Scope {
     dropped: Vec<(Rc<Selector>, String)>,
     /// Values for which entries were dropped before, and where.
     dropped_values: Vec<(String, String, String)>,
+    /// Where a tenant was chosen.
+    tenant: Option<String>,
 }
 
 impl Walk {
@@ -98,8 +101,13 @@ impl Walk {
                     self.wide(&format!("{key}.{field}"), label, source, scope);
                 }
             }
-            if name == "drop" {
-                scope.note_drop(settings, &key);
+            match name {
+                "drop" => scope.note_drop(settings, &key),
+                "tenant" => scope.tenant = Some(key),
+                "labelallow" | "label_keep" if !effects::list(settings).any(|label| label == TENANT_LABEL) => {
+                    self.loses_tenant(&key, scope.tenant.take());
+                }
+                _ => {}
             }
             scope.apply(&effects);
         }
@@ -145,6 +153,13 @@ impl Walk {
             None => format!("nothing extracts {name}, and no label has this name"),
         };
         self.warn(key, message);
+    }
+
+    /// As in Promtail the tenant is a label, and one that is not listed is removed.
+    fn loses_tenant(&mut self, key: &str, tenant: Option<String>) {
+        if let Some(by) = tenant {
+            self.warn(key, format!("removes the tenant of {}: add {TENANT_LABEL} to the list", place(&by)));
+        }
     }
 
     fn wide(&mut self, key: &str, label: &str, source: &str, scope: &Scope) {
@@ -252,6 +267,7 @@ impl Scope {
         self.dropped.retain(|(known, _)| inner.dropped.iter().any(|(other, _)| Rc::ptr_eq(known, other)));
         self.inside.retain(|known| inner.inside.iter().any(|other| Rc::ptr_eq(known, other)));
         self.dropped_values.retain(|known| inner.dropped_values.contains(known));
+        self.tenant = self.tenant.take().or(inner.tenant);
         if let (Some(labels), Some(inner)) = (&mut self.labels, inner.labels) {
             for (name, value) in inner {
                 if labels.get(&name) != Some(&value) {

@@ -51,6 +51,20 @@ fn sources_that_nothing_extracts_or_only_what_comes_later_are_reported() {
 }
 
 #[test]
+fn a_list_of_allowed_labels_that_removes_the_tenant_is_reported() {
+    assert_warns(
+        "- tenant: {source: namespace}\n- labelallow: [app]\n- labelallow: [app]\n",
+        &[
+            "pipeline_stages[1].labelallow: removes the tenant of pipeline_stages[0].tenant: add __tenant_id__ to the list",
+        ],
+    );
+    assert_warns(
+        "- labelallow: [app, namespace]\n- tenant: {source: namespace}\n- labelallow: [app, __tenant_id__]\n",
+        &[],
+    );
+}
+
+#[test]
 fn names_in_templates_and_labels_that_are_not_there_are_reported() {
     assert_warns(
         "- template: {source: new, template: '{{ .levl }} {{ .Value }} {{ .Entry }} {{ .app }}'}\n- tenant: {label: namespce}\n\
