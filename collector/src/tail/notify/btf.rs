@@ -163,19 +163,19 @@ impl KernelTypes {
     /// is an empty declaration: what a reader needs that only looks up IDs, in a tenth of the memory.
     #[must_use]
     pub fn skeleton(&self, names: &[String]) -> Vec<u8> {
+        let wanted = names.iter().flat_map(|name| [FUNC, TYPEDEF].map(|kind| (name, self.find(kind, name))));
+        let wanted: Vec<_> = wanted.filter_map(|(name, found)| Some((name, found?))).collect();
         let mut strings = vec![0];
         let mut types = Vec::with_capacity(self.positions.len() * TYPE_BYTES);
         for at in &self.positions {
-            let found = self.type_at(*at as usize).filter(|found| matches!(found.kind(), FUNC | TYPEDEF));
-            let name = found.and_then(|found| self.string(found.name)).filter(|name| names.iter().any(|n| n == name));
-            let words = match (found, name) {
-                (Some(found), Some(name)) => {
+            let words = match wanted.iter().find(|(_, found)| found.at == *at as usize) {
+                Some((name, found)) => {
                     let offset = strings.len() as u32;
                     strings.extend(name.as_bytes());
                     strings.push(0);
                     [offset, found.info, found.size_or_type]
                 }
-                _ => [0, FWD << 24, 0],
+                None => [0, FWD << 24, 0],
             };
             types.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
         }
@@ -233,7 +233,7 @@ impl KernelTypes {
         self.positions
             .iter()
             .filter_map(|at| self.type_at(*at as usize))
-            .find(|found| found.kind() == kind && self.string(found.name) == Some(name))
+            .find(|found| found.kind() == kind && self.is_string(found.name, name))
     }
 
     fn type_by_id(&self, id: u32) -> Option<Type> {
@@ -248,6 +248,12 @@ impl KernelTypes {
     fn word(&self, at: usize) -> Option<u32> {
         let bytes = self.bytes.get(at..at + 4)?;
         Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    }
+
+    /// Whether the string at this offset is `text`, of which it looks at no more than differs: there are 100,000 to compare with.
+    fn is_string(&self, offset: u32, text: &str) -> bool {
+        let rest = self.bytes.get(self.strings + offset as usize..).unwrap_or_default();
+        rest.strip_prefix(text.as_bytes()).is_some_and(|behind| behind.first() == Some(&0))
     }
 
     fn string(&self, offset: u32) -> Option<&str> {
