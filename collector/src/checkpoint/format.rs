@@ -5,7 +5,7 @@
 //! [{"name":"default_nginx-0_6a…/nginx","seen_at":1767323045,"files":[{"device":2049,…
 //! ```
 
-use std::io::{self, BufWriter, Cursor, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Cursor, Read, Seek, SeekFrom, Write};
 
 use flate2::Crc;
 
@@ -13,6 +13,9 @@ use super::Snapshot;
 
 const MAGIC: &str = "pilcrow-checkpoint";
 const VERSION: u32 = 1;
+
+/// More than the first line of any version has.
+const HEADER_BYTES_MAX: u64 = 128;
 
 /// Why a checkpoint file cannot be used.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum DecodeError {
     Version(u32),
     /// Torn or altered: the checksum does not match.
     Checksum,
+    /// The disk reported an error.
+    Unreadable(String),
     /// The checksum matches, but the content cannot be parsed.
     Content(String),
 }
@@ -35,12 +40,19 @@ impl std::fmt::Display for DecodeError {
                 write!(f, "it has version {version} and this Pilcrow knows up to version {VERSION}")
             }
             Self::Checksum => write!(f, "its checksum does not match: it is incomplete or was changed"),
+            Self::Unreadable(error) => write!(f, "it cannot be read: {error}"),
             Self::Content(error) => write!(f, "its content cannot be understood: {error}"),
         }
     }
 }
 
 impl std::error::Error for DecodeError {}
+
+impl From<io::Error> for DecodeError {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}
 
 /// The file's bytes.
 pub fn encode(snapshot: &Snapshot) -> Vec<u8> {
@@ -92,10 +104,29 @@ fn header(checksum: u32) -> String {
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode(file: &[u8]) -> Result<Snapshot, DecodeError> {
-    let end = memchr::memchr(b'\n', file).ok_or(DecodeError::NoCheckpoint)?;
-    let (header, body) = (&file[..end], &file[end + 1..]);
-    let header = std::str::from_utf8(header).map_err(|_| DecodeError::NoCheckpoint)?;
-    let mut words = header.split(' ');
+    read(Cursor::new(file))
+}
+
+/// Reads a file twice, first for its checksum: so whatever takes the place of a checkpoint, and however large it is, takes no
+/// memory.
+pub(super) fn read(file: impl Read + Seek) -> Result<Snapshot, DecodeError> {
+    let mut file = BufReader::new(file);
+    let expected = read_header(&mut file)?;
+    let body_at = file.stream_position()?;
+    if checksum(&mut file)? != expected {
+        return Err(DecodeError::Checksum);
+    }
+    file.seek(SeekFrom::Start(body_at))?;
+    let containers = serde_json::from_reader(file).map_err(|error| DecodeError::Content(error.to_string()))?;
+    Ok(Snapshot { containers })
+}
+
+/// Reads the first line, and returns the body's checksum that it names.
+fn read_header(file: &mut impl BufRead) -> Result<u32, DecodeError> {
+    let mut header = Vec::new();
+    file.take(HEADER_BYTES_MAX).read_until(b'\n', &mut header)?;
+    let header = header.strip_suffix(b"\n").and_then(|header| std::str::from_utf8(header).ok());
+    let mut words = header.ok_or(DecodeError::NoCheckpoint)?.split(' ');
     if words.next() != Some(MAGIC) {
         return Err(DecodeError::NoCheckpoint);
     }
@@ -103,18 +134,20 @@ pub fn decode(file: &[u8]) -> Result<Snapshot, DecodeError> {
     if version > VERSION {
         return Err(DecodeError::Version(version));
     }
-    let expected = words.next().and_then(|word| u32::from_str_radix(word, 16).ok());
-    if expected != Some(checksum(body)) {
-        return Err(DecodeError::Checksum);
-    }
-    let containers = serde_json::from_slice(body).map_err(|error| DecodeError::Content(error.to_string()))?;
-    Ok(Snapshot { containers })
+    words.next().and_then(|word| u32::from_str_radix(word, 16).ok()).ok_or(DecodeError::Checksum)
 }
 
-fn checksum(body: &[u8]) -> u32 {
+fn checksum(body: &mut impl BufRead) -> io::Result<u32> {
     let mut crc = Crc::new();
-    crc.update(body);
-    crc.sum()
+    loop {
+        let bytes = body.fill_buf()?;
+        if bytes.is_empty() {
+            return Ok(crc.sum());
+        }
+        crc.update(bytes);
+        let read = bytes.len();
+        body.consume(read);
+    }
 }
 
 #[cfg(test)]

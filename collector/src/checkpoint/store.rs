@@ -1,12 +1,16 @@
 //! The checkpoint file on the disk.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use super::{DecodeError, Snapshot, decode, format};
+use rustix::fs::OFlags;
+
+use super::{DecodeError, Snapshot, format};
+use crate::config::open_named_file;
 
 const CURRENT: &str = "checkpoint";
 const PREVIOUS: &str = "checkpoint.previous";
@@ -74,8 +78,8 @@ impl Store {
         let mut errors = Vec::new();
         for name in [CURRENT, PREVIOUS] {
             let path = self.folder.join(name);
-            match fs::read(&path) {
-                Ok(bytes) => match decode(&bytes) {
+            match open_named_file(&path) {
+                Ok(file) => match format::read(file) {
                     Ok(snapshot) => return (snapshot, errors),
                     Err(error) => errors.push(LoadError::Decode(path, error)),
                 },
@@ -116,11 +120,11 @@ impl Store {
     /// Where the folder cannot be written to; what was saved before is still there.
     pub fn save(&self, snapshot: &Snapshot) -> io::Result<()> {
         let [current, previous, unfinished] = [CURRENT, PREVIOUS, UNFINISHED].map(|name| self.folder.join(name));
-        let mut file = match File::create(&unfinished) {
+        let mut file = match create(&unfinished) {
             // The folder was removed while it was in use.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 fs::create_dir_all(&self.folder)?;
-                File::create(&unfinished)?
+                create(&unfinished)?
             }
             created => created?,
         };
@@ -135,6 +139,12 @@ impl Store {
     }
 }
 
+/// As `File::create`, but a FIFO in its place is an error and not waited for.
+fn create(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    OpenOptions::new().write(true).create(true).truncate(true).custom_flags(flags).open(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +152,10 @@ mod tests {
 
     fn snapshot(seen_at: u64) -> Snapshot {
         Snapshot { containers: vec![SavedContainer { name: "a_b_c/d".into(), seen_at, files: Vec::new() }] }
+    }
+
+    fn make_fifo(path: &Path) {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     }
 
     #[test]
@@ -182,6 +196,30 @@ mod tests {
         assert!(errors[0].to_string().contains("incomplete"), "{}", errors[0]);
         fs::remove_file(&current).unwrap();
         assert_eq!(store.load().0, snapshot(1));
+        store.save(&snapshot(3)).unwrap();
+        assert_eq!(store.load().0, snapshot(3));
+    }
+
+    /// The start read what was there to its end: it waited for ever, or ran out of memory.
+    #[test]
+    fn a_fifo_or_an_endless_file_in_the_place_of_a_checkpoint_is_only_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        store.save(&snapshot(1)).unwrap();
+        store.save(&snapshot(2)).unwrap();
+        let current = dir.path().join(CURRENT);
+        fs::remove_file(&current).unwrap();
+        make_fifo(&current);
+        let (loaded, errors) = store.load();
+        assert_eq!((loaded, errors.len()), (snapshot(1), 1));
+        fs::remove_file(&current).unwrap();
+        File::create(&current).unwrap().set_len(1 << 40).unwrap();
+        let (loaded, errors) = store.load();
+        assert_eq!((loaded, errors.len()), (snapshot(1), 1));
+        let unfinished = store.unfinished();
+        make_fifo(&unfinished);
+        assert!(store.save(&snapshot(3)).is_err());
+        fs::remove_file(unfinished).unwrap();
         store.save(&snapshot(3)).unwrap();
         assert_eq!(store.load().0, snapshot(3));
     }

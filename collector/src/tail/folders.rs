@@ -83,11 +83,12 @@ impl<R: RangeReader> Tailer<R> {
             self.state.due.rescan = now;
             self.state.due.thorough_rescan = now;
         }
-        if now >= self.state.due.rescan {
+        let is_due = now >= self.state.due.rescan;
+        let any = is_due || !changed.is_empty();
+        if is_due {
             self.scan_everything(now);
-            return true;
         }
-        let any = !changed.is_empty();
+        // Also then: it passes over the folders of quiet containers and of known pods.
         for change in changed {
             match change {
                 FolderWatch::Folder(Folder::Pods) => {

@@ -346,6 +346,26 @@ async fn a_partial_line_of_a_pod_that_is_removed_just_before_the_stop_is_given_o
     assert!(files.iter().all(|file| file.finished), "{files:?}");
 }
 
+/// The change was lost, and the folder listed 5 minutes later.
+#[tokio::test]
+async fn a_change_that_is_told_of_when_all_folders_are_due_is_seen_though_they_leave_quiet_ones_out() {
+    let mut rig = Rig::new(|| {}, tempfile::tempdir().unwrap());
+    let folder = rig.container(1);
+    write(&folder.join("0.log"), "a line");
+    rig.read_all().await;
+    let a_while_ago = Instant::now().checked_sub(Duration::from_secs(90)).unwrap();
+    for unit in rig.side.state.units.iter_mut() {
+        (unit.last_read, unit.last_signal) = (a_while_ago, a_while_ago);
+    }
+    write(&folder.join("1.log"), "a line after a restart");
+    let other = folder.with_file_name("other");
+    fs::create_dir(&other).unwrap();
+    write(&other.join("0.log"), "a line of another container of the pod");
+    rig.side.state.due.rescan = Instant::now();
+    rig.read_all().await;
+    assert_eq!(rig.side.state.metrics.lines_read(), 3);
+}
+
 /// A lack of descriptors (EMFILE) or a failing disk at a listing says nothing about the files.
 #[tokio::test]
 async fn a_folder_that_cannot_be_listed_is_not_taken_for_gone() {
