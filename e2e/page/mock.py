@@ -83,13 +83,13 @@ class Node:
         if self.scenario == "hostile":
             return ("parked", f"Loki: 400 {SCRIPT}") if i == 0 else ("excluded", f"annotation {IMAGE}") if i == 1 else ("collecting", "")
         if self.scenario == "parked" and i in (2, 5):
-            return "parked", "Loki: 429 per stream rate limit exceeded (limit: 3MB/sec) for stream; tried again in 40 s"
+            return "parked", "its lines stay on the disk and are tried again: Per stream rate limit exceeded (limit: 3MB/sec) while attempting to ingest for stream"
         if i % 20 == 11:
-            return "excluded", "annotation pilcrow.dev/exclude: true"
+            return "excluded", 'its pod has the annotation pilcrow.dev/exclude: "true"'
         if i % 20 == 17:
-            return "excluded", "relabel_configs[2]: drop where __meta_kubernetes_namespace is kube-system"
+            return "excluded", "dropped by relabel_configs[2]: drop __meta_kubernetes_namespace matching kube-system"
         if i % 20 == 6:
-            return "gone", "its pod was deleted; everything was sent"
+            return "gone", "its log folder is gone; what is left of its lines is still being sent"
         if i % 20 == 19:
             return "waiting", "metadata of the pod from the Kubernetes API"
         return "collecting", ""
