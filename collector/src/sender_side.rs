@@ -18,7 +18,7 @@ use crate::{
     output::loki,
     source::kubernetes,
     status::{
-        Health, Side,
+        Health, Side, Throttle,
         view::{self, View},
     },
 };
@@ -28,6 +28,9 @@ const BEAT_INTERVAL: Duration = view::STEP;
 
 /// Positions that could not be saved are tried again after this long.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// That they cannot be saved is reported again after this long.
+const SAVING_FAILS_AGAIN_AFTER: Duration = Duration::from_secs(300);
 
 /// The ends of the channels that join the sender side with the reader side.
 pub struct Links {
@@ -97,7 +100,7 @@ impl Saving {
     /// in flight is never left behind to overwrite a newer one, and of what came meanwhile only the newest is kept. One that failed is
     /// tried again until a newer one takes its place: on a full disk there may be room later, when no more lines come.
     async fn until_the_end(mut self, store: Option<Store>, metrics: &CheckpointMetrics) {
-        let (mut unsaved, mut failing, mut ended) = (None, false, false);
+        let (mut unsaved, mut failing, mut ended) = (None, Throttle::new(SAVING_FAILS_AGAIN_AFTER), false);
         while !ended {
             tokio::select! {
                 () = self.notify.notified() => {}
@@ -121,7 +124,7 @@ impl Saving {
         &mut self,
         store: Store,
         snapshot: Snapshot,
-        failing: &mut bool,
+        failing: &mut Throttle,
         metrics: &CheckpointMetrics,
     ) -> Option<Snapshot> {
         let mut newer = None;
@@ -141,7 +144,12 @@ impl Saving {
 }
 
 /// Saves a snapshot; returns it where that failed.
-async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &CheckpointMetrics) -> Option<Snapshot> {
+async fn save(
+    store: Store,
+    snapshot: Snapshot,
+    failing: &mut Throttle,
+    metrics: &CheckpointMetrics,
+) -> Option<Snapshot> {
     // An SD card may take seconds to save: not on this thread.
     let folder = store.folder().to_owned();
     let saving = tokio::task::spawn_blocking(move || (store.save(&snapshot), snapshot));
@@ -152,14 +160,14 @@ async fn save(store: Store, snapshot: Snapshot, failing: &mut bool, metrics: &Ch
     match saved {
         Ok(()) => {
             metrics.saved();
-            if std::mem::take(failing) {
+            if failing.is_over() {
                 tracing::info!("the positions can be saved again");
             }
             None
         }
         Err(error) => {
             metrics.errors.inc();
-            if !std::mem::replace(failing, true) {
+            if failing.permit().is_some() {
                 tracing::error!(folder = %folder.display(), %error,
                     "cannot save the positions (paths.state); trying again every few seconds. Lines since the last save would be \
                      sent again after a restart");

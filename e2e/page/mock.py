@@ -83,15 +83,15 @@ class Node:
         if self.scenario == "hostile":
             return ("parked", f"Loki: 400 {SCRIPT}") if i == 0 else ("excluded", f"annotation {IMAGE}") if i == 1 else ("collecting", "")
         if self.scenario == "parked" and i in (2, 5):
-            return "parked", "Loki: 429 per stream rate limit exceeded (limit: 3MB/sec) for stream; tried again in 40 s"
+            return "parked", "its lines stay on the disk and are tried again: Per stream rate limit exceeded (limit: 3MB/sec) while attempting to ingest for stream"
         if i % 20 == 11:
-            return "excluded", "annotation pilcrow.dev/exclude: true"
+            return "excluded", 'its pod has the annotation pilcrow.dev/exclude: "true"'
         if i % 20 == 17:
-            return "excluded", "relabel_configs[2]: drop where __meta_kubernetes_namespace is kube-system"
+            return "excluded", "dropped by relabel_configs[2]: drop __meta_kubernetes_namespace matching kube-system"
         if i % 20 == 6:
-            return "gone", "its pod was deleted; everything was sent"
+            return "gone", "its log folder is gone; what is left of its lines is still being sent"
         if i % 20 == 19:
-            return "waiting", "metadata of the pod from the Kubernetes API"
+            return "waiting", "it waits for the pod's metadata from the Kubernetes API (kubernetes.wait)"
         return "collecting", ""
 
     def unit(self, i, now):
@@ -120,7 +120,7 @@ class Node:
         read = [0 if idle else round(self.wave(t, 890, 0.16), 1) for t in times]
         taken = [0 if out and t > now - 252 else r for t, r in zip(times, read)]
         lag = [int(max(0, t - (now - 252)) * 890 * 180) if out else int(r * 110) for t, r in zip(times, read)]
-        problems, notes = [], ["eBPF is not available: the kernel has no BTF (/sys/kernel/btf/vmlinux); using inotify. See docs/kernels.md."]
+        problems, notes = [], []
         if self.scenario == "hostile":
             problems, notes = [f"cannot list {SCRIPT}: {IMAGE}"], [IMAGE]
         if out:
@@ -143,7 +143,7 @@ class Node:
             "units": {state: units.count(state) for state in ("collecting", "waiting", "parked", "excluded", "gone")},
             "totals": {
                 "lines_read": lines, "bytes_read": lines * 180, "lines_acknowledged": lines - (224_280 if out else 0 if idle else 97),
-                "lines_dropped": 0 if idle else 1_204, "lag_bytes": 40_370_400 if out else 0 if idle else 17_460,
+                "lines_dropped": 0 if idle else 1_204, "lag_bytes": 40_370_400 if out else lag[-1],
                 "cpu_seconds": 611 + (now - self.started) * 0.0031,
                 "memory_bytes": int(17.4 * 2**20),
             },

@@ -136,7 +136,7 @@ def a_containers_page_tells_labels_rules_files_and_stages(browser, site):
     equal(text(tab, "h1"), "checkout-7c9d5b88d4-8kqzw")
     equal(tab.eval("document.activeElement.tagName"), "H1", "the focus goes to the new page")
     page = text(tab, "main")
-    for said in ("parked", "429 per stream rate limit", "Last refusal", "job=shop/app", "cluster=home-k8s", "sets stream=\"stdout | stderr\"", "removed: container=app", "0.log",
+    for said in ("parked", "Per stream rate limit", "Last refusal", "job=shop/app", "cluster=home-k8s", "sets stream=\"stdout | stderr\"", "removed: container=app", "0.log",
                  "pipeline_stages[1]", "for all containers of this node"):
         assert said in page, f"{said} is not in {page}"
     equal(tab.eval("document.querySelectorAll('.rules > li').length"), 10, "rules, told once for both streams")

@@ -21,7 +21,7 @@ use rustix::{
 };
 use serde::Deserialize;
 
-use crate::{config::read_named_file, model::PodName};
+use crate::{config::read_named_file, model::PodName, status::Throttle};
 
 /// The namespace of containers that belong to no project.
 const NO_PROJECT: &str = "docker";
@@ -32,6 +32,9 @@ const PERIOD: Duration = Duration::from_secs(5);
 const PERIOD_OF_NEW: Duration = Duration::from_millis(20);
 /// For this long; a folder without a description is none of Docker's containers.
 const NEW_TRIES: u32 = 500;
+
+/// That Docker's folder cannot be listed is reported again after this long.
+const REMIND_EVERY: Duration = Duration::from_secs(300);
 
 /// A file name has up to 255 bytes: a project, a container's name, its ID of 64, and two that join them.
 const PROJECT_BYTES_MAX: usize = 63;
@@ -50,8 +53,8 @@ pub struct DockerLinks {
     new: HashMap<String, u32>,
     /// Of Docker's folder; none where there is no inotify.
     changes: Option<OwnedFd>,
-    /// The last error of listing it, which was reported.
-    error: Option<io::ErrorKind>,
+    /// Reports that it cannot be listed.
+    unlisted: Throttle,
 }
 
 impl DockerLinks {
@@ -93,7 +96,7 @@ impl DockerLinks {
             other: HashSet::new(),
             new: HashMap::new(),
             changes: inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok(),
-            error: None,
+            unlisted: Throttle::new(REMIND_EVERY),
         })
     }
 
@@ -113,12 +116,12 @@ impl DockerLinks {
     /// Links what is new, and removes the links of what is gone.
     fn update(&mut self) {
         match self.update_once() {
-            Ok(()) if self.error.take().is_some() => {
+            Ok(()) if self.unlisted.is_over() => {
                 tracing::info!(folder = %self.containers.display(), "Docker's folder can be read again")
             }
             Ok(()) => {}
             Err(error) => {
-                if self.error.replace(error.kind()) != Some(error.kind()) {
+                if self.unlisted.permit().is_some() {
                     tracing::warn!(folder = %self.containers.display(), %error,
                         "cannot list Docker's containers (paths.docker); run as root, and in a container mount the folder at the \
                          same place, read-only");

@@ -8,12 +8,14 @@ pub struct Throttle {
     interval: Duration,
     last: Option<Instant>,
     suppressed: u64,
+    /// One passed since the last call of [`Self::is_over`].
+    passed: bool,
 }
 
 impl Throttle {
     /// The first one passes, the next no sooner than `interval` later.
     pub const fn new(interval: Duration) -> Self {
-        Self { interval, last: None, suppressed: 0 }
+        Self { interval, last: None, suppressed: 0, passed: false }
     }
 
     /// `Some` with the number of those held back since the last one that passed, if this one may pass.
@@ -28,7 +30,14 @@ impl Throttle {
             return None;
         }
         self.last = Some(now);
+        self.passed = true;
         Some(std::mem::take(&mut self.suppressed))
+    }
+
+    /// What was reported is over. Whether that is worth a line: none of it that comes and goes was reported in vain, and of what was
+    /// held back the end is held back too.
+    pub const fn is_over(&mut self) -> bool {
+        std::mem::replace(&mut self.passed, false)
     }
 }
 
@@ -46,5 +55,16 @@ mod tests {
         assert_eq!(throttle.permit_at(at(9)), None);
         assert_eq!(throttle.permit_at(at(10)), Some(2));
         assert_eq!(throttle.permit_at(at(30)), Some(0));
+    }
+
+    #[test]
+    fn the_end_is_reported_of_what_was_reported_only() {
+        let (mut throttle, start) = (Throttle::new(Duration::from_secs(60)), Instant::now());
+        let mut told = Vec::new();
+        for second in (0..180).step_by(10) {
+            told.extend(throttle.permit_at(start + Duration::from_secs(second)).map(|_| "begun"));
+            told.extend(throttle.is_over().then_some("over"));
+        }
+        assert_eq!(told, ["begun", "over", "begun", "over", "begun", "over"]);
     }
 }

@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{State, Unit};
+use super::{State, Unit, selection::Exclusion};
 use crate::{
     model::{ChannelId, Position, Stream},
     pipeline::relabel::{Explained, Target},
-    status::view::{Detail, FileRow, Query, RuleRow, Seen, StageRow, StreamRow, UnitState},
+    status::view::{Detail, FileRow, Query, RuleRow, Seen, StageRow, States, StreamRow, UnitState},
     tail::chain::{ChainFile, Source},
 };
 
@@ -28,19 +28,17 @@ impl State {
             // Whoever asked may have gone: then nobody minds.
             match query {
                 Query::States(reply) => {
-                    let mut states: BTreeMap<_, _> = UnitState::ALL.map(|state| (state, 0)).into();
-                    self.units.iter().for_each(|unit| *states.entry(state_of(unit).0).or_default() += 1);
-                    let _ = reply.send(states);
+                    let _ = reply.send(self.states());
                 }
                 Query::Units(reply) => {
                     let unacknowledged = self.lanes.unacknowledged();
-                    let _ = reply.send(self.units.iter().map(|unit| seen(unit, &unacknowledged)).collect());
+                    let _ = reply.send(self.units.iter().map(|unit| self.seen(unit, &unacknowledged)).collect());
                 }
                 Query::Unit(id, reply) => {
                     let unacknowledged = self.lanes.unacknowledged();
                     let unit = self.units.get(id);
-                    let _ =
-                        reply.send(unit.map(|unit| (seen(unit, &unacknowledged), self.detail(unit, &unacknowledged))));
+                    let _ = reply
+                        .send(unit.map(|unit| (self.seen(unit, &unacknowledged), self.detail(unit, &unacknowledged))));
                 }
                 Query::Tap(spec, reply) => {
                     let is_there = spec.unit.is_none_or(|unit| self.units.get(unit).is_some());
@@ -50,6 +48,59 @@ impl State {
                     let _ = reply.send(is_there);
                 }
             }
+        }
+    }
+
+    fn states(&self) -> States {
+        let unacknowledged = self.lanes.unacknowledged();
+        let mut states = States { units: UnitState::ALL.map(|state| (state, 0)).into(), lag_bytes: 0 };
+        for unit in self.units.iter() {
+            *states.units.entry(state_of(unit)).or_default() += 1;
+            states.lag_bytes += unit.chain.lag_bytes(unit.next(&unacknowledged));
+        }
+        states
+    }
+
+    fn seen(&self, unit: &Unit, unacknowledged: &HashMap<ChannelId, Position>) -> Seen {
+        Seen {
+            id: unit.id,
+            namespace: unit.pod.namespace.clone(),
+            pod: unit.pod.pod.clone(),
+            container: unit.name.clone(),
+            state: state_of(unit),
+            reason: self.reason(unit),
+            levels: unit.levels().iter().map(|(level, lines)| (level.name(), lines)).collect(),
+            lines: unit.read.lines,
+            bytes: unit.read.bytes,
+            lag_bytes: unit.chain.lag_bytes(unit.next(unacknowledged)),
+        }
+    }
+
+    /// Why a unit does not collect; empty where it does.
+    fn reason(&self, unit: &Unit) -> String {
+        if let Some(exclusion) = unit.exclusion() {
+            return self.why_excluded(unit, exclusion);
+        }
+        match (unit.gone, progress_of(unit)) {
+            (false, (_, why)) => why.into(),
+            (true, (UnitState::Collecting, _)) => {
+                "its log folder is gone; what is left of its lines is still being sent".into()
+            }
+            (true, (_, why)) => format!("its log folder is gone, but not all of its lines are sent: {why}"),
+        }
+    }
+
+    /// The rule that excludes a unit.
+    fn why_excluded(&self, unit: &Unit, exclusion: Exclusion) -> String {
+        let namespace = &unit.pod.namespace;
+        match exclusion {
+            Exclusion::Namespace if self.config.kubernetes.namespaces.exclude.contains(namespace) => {
+                format!("kubernetes.namespaces.exclude names {namespace}")
+            }
+            Exclusion::Namespace => format!("kubernetes.namespaces.include does not name {namespace}"),
+            Exclusion::Annotation => "its pod has the annotation pilcrow.dev/exclude: \"true\"".into(),
+            Exclusion::Selector => "kubernetes.pod_selector does not select its pod".into(),
+            Exclusion::Relabel(_) => format!("dropped by {}", self.setting(exclusion)),
         }
     }
 
@@ -128,38 +179,15 @@ fn file_row(file: &ChainFile, next: [Option<Position>; 2], is_current: bool) -> 
     }
 }
 
-fn seen(unit: &Unit, unacknowledged: &HashMap<ChannelId, Position>) -> Seen {
-    let (state, reason) = state_of(unit);
-    Seen {
-        id: unit.id,
-        namespace: unit.pod.namespace.clone(),
-        pod: unit.pod.pod.clone(),
-        container: unit.name.clone(),
-        state,
-        reason,
-        levels: unit.levels().iter().map(|(level, lines)| (level.name(), lines)).collect(),
-        lines: unit.read.lines,
-        bytes: unit.read.bytes,
-        lag_bytes: unit.chain.lag_bytes(unit.next(unacknowledged)),
+/// What a unit does.
+fn state_of(unit: &Unit) -> UnitState {
+    if unit.exclusion().is_some() {
+        return UnitState::Excluded;
     }
+    if unit.gone { UnitState::Gone } else { progress_of(unit).0 }
 }
 
-/// What a unit does, and why it does not collect.
-fn state_of(unit: &Unit) -> (UnitState, String) {
-    if let Some(reason) = unit.exclusion() {
-        return (UnitState::Excluded, why_excluded(reason).into());
-    }
-    let (state, why) = progress_of(unit);
-    match (unit.gone, state) {
-        (false, _) => (state, why.into()),
-        (true, UnitState::Collecting) => {
-            (UnitState::Gone, "its log folder is gone; what is left of its lines is still being sent".into())
-        }
-        (true, _) => (UnitState::Gone, format!("its log folder is gone, but not all of its lines are sent: {why}")),
-    }
-}
-
-/// As [`state_of`], whether or not its folder is there.
+/// What a collected unit does, and why nothing else, whether or not its folder is there.
 fn progress_of(unit: &Unit) -> (UnitState, &'static str) {
     if !unit.is_labelled() {
         return (UnitState::Waiting, "it waits for the pod's metadata from the Kubernetes API (kubernetes.wait)");
@@ -174,16 +202,6 @@ fn progress_of(unit: &Unit) -> (UnitState, &'static str) {
         return (UnitState::Waiting, "a limit stage or a budget lets no further line pass for now");
     }
     (UnitState::Collecting, "")
-}
-
-fn why_excluded(reason: &'static str) -> &'static str {
-    match reason {
-        "namespace" => "kubernetes.namespaces leaves out its namespace",
-        "annotation" => "its pod has the annotation pilcrow.dev/exclude: \"true\"",
-        "selector" => "kubernetes.pod_selector does not select its pod",
-        "relabel" => "relabel_configs drops it",
-        other => other,
-    }
 }
 
 #[cfg(test)]

@@ -76,7 +76,9 @@ impl<R: RangeReader> Tailer<R> {
         let now = Instant::now();
         let mut changed = Vec::new();
         if let Err(error) = self.watcher.drain(&mut changed) {
-            tracing::warn!(%error, "cannot read which folders changed; scanning all of them");
+            if let Some(more) = self.state.throttles.folder_changes.permit() {
+                tracing::warn!(%error, more, "cannot read which folders changed; scanning all of them");
+            }
             changed.push(FolderWatch::Everything);
         }
         if changed.contains(&FolderWatch::Everything) {
@@ -141,7 +143,7 @@ impl<R: RangeReader> Tailer<R> {
         };
         local::know(&pods, found.local);
         self.state.health.pods_listed(names.is_ok());
-        if self.state.survey.note_listed(names.is_ok()) {
+        if self.state.survey.note_listed(names.is_ok()) && self.state.throttles.pods_folder.is_over() {
             tracing::info!(folder = %pods.display(), "the folder of pod logs (paths.pods) can be listed now");
         }
         self.stall_if_left(Folder::Pods);
@@ -152,7 +154,7 @@ impl<R: RangeReader> Tailer<R> {
                 let is_forbidden = error.kind() == io::ErrorKind::PermissionDenied;
                 if !is_forbidden && self.state.throttles.pods_folder.permit().is_some() {
                     tracing::warn!(folder = %pods.display(), %error,
-                        "cannot list the folder of pod logs; trying again (paths.pods names it)");
+                        "cannot list the folder of pod logs (paths.pods), trying again; {}", survey::fix_of_unlisted(&error));
                 }
                 self.state.due.rescan = Instant::now() + self.state.config.sweep.interval.0;
                 return false;
@@ -386,8 +388,8 @@ impl State {
             if *reason == chain::OUTSIDE {
                 tracing::warn!(path = %path.display(),
                     "a link in the place of a log leads elsewhere than to Docker's logs; it is not followed");
-            } else {
-                tracing::info!(path = %path.display(), reason, "passing over a name in a container's log folder");
+            } else if let Some(more) = self.throttles.skipped_name.permit() {
+                tracing::info!(path = %path.display(), reason, more, "passing over a name in a container's log folder");
             }
         }
     }

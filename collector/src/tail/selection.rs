@@ -15,23 +15,40 @@ use crate::{
     tail::read::RangeReader,
 };
 
-/// Why containers are left out, as the metric has it.
-pub const REASONS: [&str; 4] = [NAMESPACE, ANNOTATION, SELECTOR, RELABEL];
-/// By `kubernetes.namespaces`.
-const NAMESPACE: &str = "namespace";
-/// By the annotation `pilcrow.dev/exclude`.
-const ANNOTATION: &str = "annotation";
-/// By `kubernetes.pod_selector`.
-const SELECTOR: &str = "selector";
-/// By a rule for labels.
-const RELABEL: &str = "relabel";
+/// Why a container is excluded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exclusion {
+    /// By `kubernetes.namespaces`.
+    Namespace,
+    /// By the annotation `pilcrow.dev/exclude`.
+    Annotation,
+    /// By `kubernetes.pod_selector`.
+    Selector,
+    /// By rules for labels: the one that drops standard output, and that of standard error.
+    Relabel([usize; 2]),
+}
+
+impl Exclusion {
+    /// All that [`Self::name`] gives.
+    pub const NAMES: [&str; 4] = ["namespace", "annotation", "selector", "relabel"];
+
+    /// As the metric has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::Annotation => "annotation",
+            Self::Selector => "selector",
+            Self::Relabel(_) => "relabel",
+        }
+    }
+}
 
 /// What is decided on a container.
 enum Decision {
     /// It is collected; a stream without labels is dropped.
     Collect([Option<Relabelled>; 2]),
     /// It is left out.
-    Exclude(&'static str),
+    Exclude(Exclusion),
     /// More has to be known of its pod.
     Wait,
 }
@@ -39,7 +56,7 @@ enum Decision {
 /// Containers on which something else was decided than before, until their files are seen to.
 #[derive(Debug, Default)]
 pub struct Changes {
-    excluded: Vec<(UnitId, &'static str)>,
+    excluded: Vec<(UnitId, Exclusion)>,
     resumed: Vec<UnitId>,
     /// They get another pipeline as soon as there is a batch to take what the present one holds back.
     switching: Vec<UnitId>,
@@ -108,7 +125,7 @@ impl State {
         match decision {
             Decision::Wait => return false,
             Decision::Exclude(reason) => {
-                tracing::debug!(container = container.saved_name(), reason, "left out");
+                tracing::debug!(container = container.saved_name(), reason = reason.name(), "left out");
                 if container.chain.is_at_hand() {
                     self.selecting.changes.excluded.push((id, reason));
                 } else {
@@ -128,17 +145,17 @@ impl State {
 
     fn decision(&self, container: &Unit, has_waited: bool) -> Decision {
         if !self.config.kubernetes.namespaces.contain(&container.pod.namespace) {
-            return Decision::Exclude(NAMESPACE);
+            return Decision::Exclude(Exclusion::Namespace);
         }
         let pod = self.selecting.metadata.pod(&container.pod.folder_name());
         match pod.and_then(|pod| pod.exclusion) {
-            Some(PodExclusion::Annotation) => return Decision::Exclude(ANNOTATION),
-            Some(PodExclusion::Selector) => return Decision::Exclude(SELECTOR),
+            Some(PodExclusion::Annotation) => return Decision::Exclude(Exclusion::Annotation),
+            Some(PodExclusion::Selector) => return Decision::Exclude(Exclusion::Selector),
             None => {}
         }
         let may_come = pod.is_none() && self.links.pods.is_some();
         let folder = container.folder(&self.config.paths.pods).display().to_string();
-        let mut is_final = true;
+        let (mut is_final, mut rules) = (true, [0; 2]);
         let streams = [Stream::Stdout, Stream::Stderr].map(|stream| {
             let outcome = self.selecting.relabel.apply(&Target {
                 pod: &container.pod,
@@ -152,8 +169,9 @@ impl State {
                     self.warn_of_labels(container, relabelled.problem());
                     Some(relabelled)
                 }
-                Outcome::Drop { is_final: this_one } => {
+                Outcome::Drop { is_final: this_one, rule } => {
                     is_final &= this_one;
+                    rules[stream as usize] = rule;
                     None
                 }
             }
@@ -164,9 +182,25 @@ impl State {
             // its lines are safe on the disk.
             Decision::Wait
         } else if none {
-            Decision::Exclude(RELABEL)
+            Decision::Exclude(Exclusion::Relabel(rules))
         } else {
             Decision::Collect(streams)
+        }
+    }
+
+    /// What in the configuration, or at the pod, excludes a container.
+    pub(super) fn setting(&self, exclusion: Exclusion) -> String {
+        match exclusion {
+            Exclusion::Namespace => "kubernetes.namespaces".into(),
+            Exclusion::Annotation => "the annotation pilcrow.dev/exclude".into(),
+            Exclusion::Selector => "kubernetes.pod_selector".into(),
+            Exclusion::Relabel([stdout, stderr]) => {
+                let name = |rule| self.selecting.relabel.rule_name(rule);
+                match stdout == stderr {
+                    true => name(stdout),
+                    false => format!("{}; its stderr by {}", name(stdout), name(stderr)),
+                }
+            }
         }
     }
 

@@ -85,11 +85,13 @@ impl<R: RangeReader> Tailer<R> {
         if returned.is_empty() {
             return;
         }
-        tracing::info!(
-            folders = returned.len(),
-            still_waiting = self.state.stalls.0.len(),
-            "calls to the file system that did not return have returned; reading on"
-        );
+        if self.state.throttles.stalled.is_over() {
+            tracing::info!(
+                folders = returned.len(),
+                still_waiting = self.state.stalls.0.len(),
+                "calls to the file system that did not return have returned; reading on"
+            );
+        }
         self.state.metrics.stalled_folders.set(self.state.stalls.0.len() as i64);
         for folder in returned {
             match folder {

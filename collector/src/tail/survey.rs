@@ -3,9 +3,10 @@
 //! In: what scans found. Out: one verdict for /ready and the log, which says when it changes; [`names`] is for `doctor`, too.
 
 use std::{
-    collections::HashSet,
-    io,
+    collections::{BTreeSet, HashSet},
+    fs, io,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use super::{State, Unit, folders::Folder};
@@ -18,8 +19,24 @@ use crate::{
 /// What to do where the permissions are missing.
 pub const PERMISSIONS: &str = "run as root, or give CAP_DAC_READ_SEARCH (in Kubernetes: securityContext.runAsUser: 0)";
 
+/// What to do where the folder of pods cannot be listed.
+#[must_use]
+pub fn fix_of_unlisted(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "is this a Kubernetes node? In a container, mount the host's /var/log there; for Docker without Kubernetes set paths.docker"
+        }
+        io::ErrorKind::NotADirectory => "it is no folder; set paths.pods to the node's /var/log/pods",
+        io::ErrorKind::PermissionDenied => PERMISSIONS,
+        _ => "set paths.pods to the node's /var/log/pods",
+    }
+}
+
 /// What to do about a folder that is a link.
 pub const LINKED: &str = "mount the folder itself there (mount --bind), or have paths.pods lead to where it lies";
+
+/// A verdict that comes and goes is logged no more often.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 const EMPTY: &str = "it is empty: no pod has logged here yet, or it is not the node's /var/log/pods";
 
@@ -33,6 +50,8 @@ pub struct Survey {
     /// What is wrong with all names in the folder of pods together.
     pods: Option<&'static str>,
     said: Folders,
+    /// What was said within [`SAY_AGAIN_AFTER`].
+    lately: Vec<(Folders, Instant)>,
     /// Logs could be collected at some time.
     was_good: bool,
     /// How many containers were found is said once.
@@ -60,6 +79,16 @@ impl Survey {
         !self.unlisted && self.pods.is_none()
     }
 
+    /// Whether a verdict is logged now. One that is not is tried again at the next scan.
+    fn may_say(&mut self, found: &Folders, now: Instant) -> bool {
+        self.lately.retain(|(_, at)| now.saturating_duration_since(*at) < SAY_AGAIN_AFTER);
+        let is_news = self.lately.iter().all(|(said, _)| said != found);
+        if is_news {
+            self.lately.push((found.clone(), now));
+        }
+        is_news
+    }
+
     /// Notes what the folder of pods holds; `wrong`: the verdict of [`names`].
     pub fn note_names(&mut self, names: &[String], wrong: Option<&'static str>) {
         self.pods = wrong;
@@ -72,15 +101,27 @@ pub fn names(folder: &Path, names: &[String]) -> Option<&'static str> {
     if names.iter().any(|name| PodName::parse(name).is_some()) {
         return None;
     }
-    let mut wrong = EMPTY;
-    for name in names {
-        wrong = if folder.join(name).join(format!("{name}-json.log")).exists() {
-            "it holds Docker's containers, not pods: for Kubernetes it is /var/log/pods, whose links lead to Docker's logs"
-        } else {
-            "nothing in it is the log folder of a pod (NAMESPACE_POD_UID): it should be the node's /var/log/pods"
-        };
+    if names.is_empty() {
+        return Some(EMPTY);
     }
-    Some(wrong)
+    let is_dockers = |folder: &Path, id: &str| folder.join(id).join(format!("{id}-json.log")).exists();
+    let below = |name: &str, is_such: &dyn Fn(&Path, &str) -> bool| {
+        let folder = folder.join(name);
+        let mut entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        names.iter().any(|known| known == name)
+            && entries.any(|entry| entry.file_name().to_str().is_some_and(|name| is_such(&folder, name)))
+    };
+    Some(if names.iter().any(|id| is_dockers(folder, id)) {
+        "it holds Docker's containers, not pods: for Kubernetes it is /var/log/pods, whose links lead to Docker's logs; for Docker \
+         without Kubernetes set paths.docker to it"
+    } else if below("containers", &is_dockers) {
+        "it is Docker's root, not the folder of pods: for Kubernetes that is /var/log/pods; for Docker without Kubernetes set \
+         paths.docker to the folder containers in it"
+    } else if below("pods", &|_, name| PodName::parse(name).is_some()) {
+        "the log folders of pods are in its folder pods: that is the one"
+    } else {
+        "nothing in it is the log folder of a pod (NAMESPACE_POD_UID): it should be the node's /var/log/pods"
+    })
 }
 
 /// Whether a verdict of [`names`] is that of an empty folder.
@@ -136,7 +177,8 @@ impl State {
         let found = self.verdict();
         let was_good = self.survey.was_good;
         self.survey.was_good |= found == Folders::Good;
-        if found == self.survey.said {
+        self.health.folders(found.clone());
+        if found == self.survey.said || !self.survey.may_say(&found, Instant::now()) {
             return;
         }
         match &found {
@@ -146,8 +188,7 @@ impl State {
             Folders::Good => tracing::info!("the folders of logs can be read and hold logs to be collected"),
             Folders::Doubtful(why) | Folders::Useless(why) => tracing::warn!("{why}"),
         }
-        self.survey.said = found.clone();
-        self.health.folders(found);
+        self.survey.said = found;
     }
 
     /// Says once how many containers there are: when it is decided which of them are collected.
@@ -219,9 +260,11 @@ impl State {
             ));
         }
         if all.all(|unit| unit.exclusion().is_some()) {
-            let why = "kubernetes.namespaces, kubernetes.pod_selector, the annotation pilcrow.dev/exclude or relabel_configs \
-                       exclude every container of this node: nothing is collected";
-            return Folders::Doubtful(why.into());
+            let rules: BTreeSet<_> = units.iter().filter_map(Unit::exclusion).map(|why| self.setting(why)).collect();
+            let rules = rules.into_iter().collect::<Vec<_>>().join("; ");
+            return Folders::Doubtful(format!(
+                "nothing is collected: every container of this node is excluded by {rules}"
+            ));
         }
         Folders::Good
     }
@@ -231,11 +274,9 @@ impl State {
 mod tests {
     use std::{
         ffi::OsStr,
-        fs,
         io::Write,
         os::unix::ffi::OsStrExt,
         sync::{Arc, Mutex},
-        time::Instant,
     };
 
     use super::*;
@@ -291,6 +332,57 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_verdict_that_comes_and_goes_is_logged_once_a_minute() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut tailer = tailer(folder.path());
+        let pod = folder.path().join("shop_web-1_uid");
+        let mut log = String::new();
+        for _ in 0..20 {
+            log += &scan(&mut tailer);
+            fs::create_dir_all(pod.join("web")).unwrap();
+            log += &scan(&mut tailer);
+            fs::remove_dir_all(&pod).unwrap();
+        }
+        assert!(
+            log.matches("it is empty").count() == 1 && log.matches("hold logs to be collected").count() <= 2,
+            "{log}"
+        );
+        let survey = &mut tailer.state.survey;
+        let (again, now) = (Folders::Doubtful("x".into()), Instant::now());
+        assert!(survey.may_say(&again, now) && !survey.may_say(&again, now + SAY_AGAIN_AFTER / 2));
+        assert!(survey.may_say(&again, now + SAY_AGAIN_AFTER));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_that_of_pods_is_told_with_the_one_that_is() {
+        let root = tempfile::tempdir().unwrap();
+        let verdict = |given: &str| {
+            let folder = root.path().join(given);
+            let of_folders = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
+            let found: Vec<_> = fs::read_dir(&folder).unwrap().flatten().map(of_folders).collect();
+            names(&folder, &found).unwrap_or_default()
+        };
+        for path in ["docker/containers/abc", "docker/overlay2", "log/pods/shop_web-1_uid", "other/x", "none"] {
+            fs::create_dir_all(root.path().join(path)).unwrap();
+        }
+        fs::write(root.path().join("docker/containers/abc/abc-json.log"), "").unwrap();
+        for (given, told) in [
+            ("docker/containers", "set paths.docker to it"),
+            ("docker", "set paths.docker to the folder containers in it"),
+            ("log", "in its folder pods"),
+            ("log/pods", ""),
+            ("other", "nothing in it is the log folder of a pod"),
+            ("none", "it is empty"),
+        ] {
+            assert!(
+                verdict(given).contains(told) && verdict(given).is_empty() == told.is_empty(),
+                "{given}: {}",
+                verdict(given)
+            );
+        }
+    }
+
+    #[tokio::test]
     async fn logs_that_may_not_be_read_are_named() {
         let folder = tempfile::tempdir().unwrap();
         for pod in ["shop_web-1_uid", "shop_web-2_uid", "shop_web-3_uid"] {
@@ -319,6 +411,7 @@ mod tests {
         fs::create_dir_all(&pod).unwrap();
         assert!(scan(&mut tailer).contains("the folders of logs can be read and hold logs to be collected"));
         fs::remove_dir_all(pod.parent().unwrap()).unwrap();
+        tailer.state.survey.lately.clear();
         // Found gone by one scan, forgotten by the same or the next.
         let log = scan(&mut tailer) + &scan(&mut tailer);
         assert!(log.contains("WARN"), "{log}");

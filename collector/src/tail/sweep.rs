@@ -15,7 +15,7 @@ use super::{
     apart::{self, Left},
     folders::Folder,
     hold::Held,
-    selection::REASONS,
+    selection::Exclusion,
 };
 use crate::{
     decode::Scratch,
@@ -190,9 +190,11 @@ impl<R: RangeReader> Tailer<R> {
         let Some((container, last_file)) = self.state.units.with_last_file(id) else { return };
         let Some(before) = container.chain.file_mut(file) else { return };
         self.state.metrics.truncated_files.inc();
-        tracing::warn!(path = %before.path().display(), bytes_before = before.bytes_on_disk(),
-            read = before.progress().parsed(), unread = before.unread_bytes(),
-            "a log file was truncated; it is read from its new beginning, and what was not read from a copy if there is one");
+        if let Some(more) = self.state.throttles.truncated_file.permit() {
+            tracing::warn!(path = %before.path().display(), bytes_before = before.bytes_on_disk(),
+                read = before.progress().parsed(), unread = before.unread_bytes(), more,
+                "a log file was truncated; it is read from its new beginning, and what was not read from a copy if there is one");
+        }
         container.chain.split_truncated(file, last_file, now);
         self.scan_container(id);
     }
@@ -200,11 +202,11 @@ impl<R: RangeReader> Tailer<R> {
     fn publish_gauges(&mut self, now: Instant) {
         let State { units, metrics, files, lanes, .. } = &mut self.state;
         let unacknowledged = lanes.unacknowledged();
-        let mut excluded = REASONS.map(|reason| (reason, 0));
+        let mut excluded = Exclusion::NAMES.map(|reason| (reason, 0));
         let mut lags = Vec::new();
         for unit in units.iter_mut() {
             if let Some(why) = unit.exclusion() {
-                excluded.iter_mut().filter(|(reason, _)| *reason == why).for_each(|(_, count)| *count += 1);
+                excluded.iter_mut().filter(|(reason, _)| *reason == why.name()).for_each(|(_, count)| *count += 1);
                 continue;
             }
             if unit.lag > 0 || !unit.is_quiet(now) {

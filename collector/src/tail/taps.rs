@@ -2,7 +2,9 @@
 //!
 //! In: the lines of one unit as they are read ([`Before`], a sink before the real one), or what a batch has more after a round
 //! than before. Out: lines in [`TapBuffer`]s. Without viewers a round of reads costs one look at an empty list, and a line nothing.
-//! Regular expressions are matched here, so that only lines that are wanted are copied, and for no longer than their viewers are allowed.
+//! A line that several viewers want is copied once. Where no viewer has room, which is most of the time on a busy node, lines are only
+//! counted. Regular expressions are matched here, so that only lines that are wanted are copied, and for no longer than their viewers
+//! are allowed.
 
 use std::{sync::Arc, time::Instant};
 
@@ -11,10 +13,12 @@ use crate::{
     batch::{Batch, BatchEntry, EntryAdapter},
     decode::Sink,
     model::Line,
-    status::view::{TapBuffer, TapLine, TapSpec, TapUnit},
+    status::view::{ShownLine, TapBuffer, TapLine, TapSpec, TapUnit},
 };
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
+/// Of so many lines that an expression is matched with the time of one is taken: to read the clock costs as much as to match.
+const TIMED: i64 = 8;
 
 /// The viewers.
 #[derive(Default)]
@@ -22,10 +26,21 @@ pub(super) struct Taps(Vec<Arc<TapSpec>>);
 
 /// The viewers of one unit, during one call.
 pub struct Watch {
-    taps: Vec<Tap>,
+    raw: Viewers,
+    sent: Viewers,
     unit: Arc<TapUnit>,
-    /// Bytes of the batch before the call.
-    from: usize,
+    /// Bytes and entries of the batch before the call.
+    before: (usize, u64),
+}
+
+/// Those who see lines in the same form.
+#[derive(Default)]
+struct Viewers {
+    taps: Vec<Tap>,
+    /// Some of them have room.
+    open: bool,
+    /// Lines that came when none had.
+    dropped: u64,
 }
 
 /// A viewer, during one call.
@@ -34,9 +49,12 @@ struct Tap {
     out: Arc<TapBuffer>,
     dropped: u64,
     added: bool,
-    /// The time that its expression may take, and has taken.
+    /// The time that its expression may take.
     allowed_ns: i64,
-    used_ns: i64,
+    /// Lines that it was matched with, those whose time was taken, and that time.
+    matched: i64,
+    timed: i64,
+    timed_ns: i64,
 }
 
 /// Shows lines as they were read, and gives them on.
@@ -62,8 +80,9 @@ impl Taps {
     #[inline(never)]
     fn watch_selected(&mut self, unit: &Unit, batch: &Batch) -> Option<Watch> {
         self.forget_gone();
-        let taps: Vec<Tap> = self.0.iter().filter(|spec| selects(spec, unit)).filter_map(Tap::of).collect();
-        if taps.is_empty() {
+        let (sent, raw): (Vec<Tap>, Vec<Tap>) =
+            self.0.iter().filter(|spec| selects(spec, unit)).filter_map(Tap::of).partition(|tap| tap.spec.processed);
+        if sent.is_empty() && raw.is_empty() {
             return None;
         }
         let unit = TapUnit {
@@ -72,7 +91,8 @@ impl Taps {
             pod: unit.pod.pod.clone(),
             container: unit.name.clone(),
         };
-        Some(Watch { taps, unit: Arc::new(unit), from: batch.encoded_bytes() })
+        let before = (batch.encoded_bytes(), batch.entries());
+        Some(Watch { raw: Viewers::of(raw), sent: Viewers::of(sent), unit: Arc::new(unit), before })
     }
 
     /// Viewers that are gone have dropped their buffers.
@@ -96,7 +116,7 @@ fn selects(spec: &TapSpec, unit: &Unit) -> bool {
 impl Watch {
     /// Whether somebody wants lines as they were read.
     pub(super) fn wants_raw(&self) -> bool {
-        self.taps.iter().any(|tap| !tap.spec.processed)
+        !self.raw.taps.is_empty()
     }
 
     /// A sink before the real one.
@@ -106,63 +126,99 @@ impl Watch {
 
     /// Shows what the batch has more than before, and wakes the viewers.
     pub(super) fn finish(mut self, batch: &Batch) {
-        if self.taps.iter().any(|tap| tap.spec.processed) {
-            for entry in batch.entries_from(self.from) {
-                self.show_entry(&entry);
+        self.show_entries(batch);
+        self.raw.finish();
+        self.sent.finish();
+    }
+
+    fn show_entries(&mut self, batch: &Batch) {
+        let Self { sent, unit, before: (from, entries_before), .. } = self;
+        if sent.taps.is_empty() {
+            return;
+        }
+        let all = batch.entries().saturating_sub(*entries_before);
+        let mut shown = 0;
+        if sent.open {
+            for entry in batch.entries_from(*from) {
+                let Some(decoded) = entry.decoded() else { return };
+                sent.show(decoded.line.as_bytes(), || entry_line(unit, &entry, &decoded));
+                shown += 1;
+                if !sent.open {
+                    break;
+                }
             }
         }
-        for tap in self.taps {
-            if tap.dropped > 0 {
-                tap.out.note_dropped(tap.dropped);
-            }
-            if tap.used_ns > 0 {
-                tap.out.note_matching(tap.used_ns);
-            }
-            if tap.added || tap.dropped > 0 {
-                tap.out.notify.notify_one();
-            }
-        }
+        sent.dropped += all.saturating_sub(shown);
     }
 
     fn show_line(&mut self, line: &Line<'_>) {
         let unit = &self.unit;
-        for tap in self.taps.iter_mut().filter(|tap| !tap.spec.processed) {
-            tap.show(line.text, || TapLine {
-                time_ns: line.timestamp_ns,
-                unit: Arc::clone(unit),
-                stream: line.stream.name(),
-                labels: None,
-                metadata: None,
-                text: String::from_utf8_lossy(line.text).into_owned(),
-            });
-        }
+        self.raw.show(line.text, || TapLine {
+            time_ns: line.timestamp_ns,
+            unit: Arc::clone(unit),
+            stream: line.stream.name(),
+            labels: None,
+            metadata: None,
+            text: String::from_utf8_lossy(line.text).into_owned(),
+        });
+    }
+}
+
+fn entry_line(unit: &Arc<TapUnit>, entry: &BatchEntry<'_>, decoded: &EntryAdapter) -> TapLine {
+    let time = decoded.timestamp.unwrap_or_default();
+    let metadata = decoded.structured_metadata.iter();
+    TapLine {
+        time_ns: time.seconds.saturating_mul(NANOS_PER_SECOND).saturating_add(time.nanos.into()),
+        unit: Arc::clone(unit),
+        stream: entry.stream.channel.stream.name(),
+        labels: Some(Arc::clone(&entry.stream.labels)),
+        metadata: Some(metadata.map(|pair| (pair.name.clone(), pair.value.clone())).collect()),
+        text: decoded.line.clone(),
+    }
+}
+
+impl Viewers {
+    fn of(taps: Vec<Tap>) -> Self {
+        Self { open: taps.iter().any(Tap::has_room), taps, dropped: 0 }
     }
 
-    fn show_entry(&mut self, entry: &BatchEntry<'_>) {
-        let unit = &self.unit;
-        // Decoded once for all, and not at all where no viewer has room.
-        let mut decoded: Option<EntryAdapter> = None;
-        for tap in self.taps.iter_mut().filter(|tap| tap.spec.processed) {
+    /// `line`: made once, and not at all where nobody wants it.
+    fn show(&mut self, text: &[u8], line: impl FnOnce() -> TapLine) {
+        if !self.open {
+            self.dropped += 1;
+            return;
+        }
+        let (mut line, mut made) = (Some(line), None::<Arc<ShownLine>>);
+        self.open = false;
+        for tap in &mut self.taps {
             if !tap.has_room() {
                 tap.dropped += 1;
                 continue;
             }
-            if decoded.is_none() {
-                decoded = entry.decoded();
+            if tap.wants(text)
+                && let Some(shown) = made.clone().or_else(|| Some(line.take()?().shown()))
+            {
+                tap.out.add(Arc::clone(&shown));
+                tap.added = true;
+                made = Some(shown);
             }
-            let Some(decoded) = &decoded else { return };
-            tap.show(decoded.line.as_bytes(), || {
-                let time = decoded.timestamp.unwrap_or_default();
-                let metadata = decoded.structured_metadata.iter();
-                TapLine {
-                    time_ns: time.seconds.saturating_mul(NANOS_PER_SECOND).saturating_add(time.nanos.into()),
-                    unit: Arc::clone(unit),
-                    stream: entry.stream.channel.stream.name(),
-                    labels: Some(Arc::clone(&entry.stream.labels)),
-                    metadata: Some(metadata.map(|pair| (pair.name.clone(), pair.value.clone())).collect()),
-                    text: decoded.line.clone(),
-                }
-            });
+            self.open |= tap.has_room();
+        }
+    }
+
+    /// Tells the viewers, and wakes them.
+    fn finish(self) {
+        for tap in self.taps {
+            let dropped = tap.dropped + self.dropped;
+            if dropped > 0 {
+                tap.out.note_dropped(dropped);
+            }
+            if tap.matched > 0 {
+                tap.out.note_matching(tap.used_ns());
+            }
+            if tap.added || dropped > 0 {
+                tap.out.notify.notify_one();
+            }
         }
     }
 }
@@ -171,30 +227,40 @@ impl Tap {
     fn of(spec: &Arc<TapSpec>) -> Option<Self> {
         let out = spec.out.upgrade()?;
         let allowed_ns = out.matching_left();
-        Some(Self { out, spec: Arc::clone(spec), dropped: 0, added: false, allowed_ns, used_ns: 0 })
+        Some(Self {
+            out,
+            spec: Arc::clone(spec),
+            dropped: 0,
+            added: false,
+            allowed_ns,
+            matched: 0,
+            timed: 0,
+            timed_ns: 0,
+        })
     }
 
     /// Whether a line is looked at for it: a slow viewer and a slow expression cost the reader nothing more. Of a filtered view
     /// the lines that are counted as dropped may be too many therefore.
     fn has_room(&self) -> bool {
-        !self.out.is_full() && (self.spec.grep.is_none() || self.used_ns < self.allowed_ns)
-    }
-
-    fn show(&mut self, text: &[u8], line: impl FnOnce() -> TapLine) {
-        if !self.has_room() {
-            self.dropped += 1;
-        } else if self.wants(text) {
-            self.out.add(line());
-            self.added = true;
-        }
+        !self.out.is_full() && (self.spec.grep.is_none() || self.used_ns() < self.allowed_ns)
     }
 
     fn wants(&mut self, text: &[u8]) -> bool {
         let Some(grep) = &self.spec.grep else { return true };
+        self.matched += 1;
+        if self.matched % TIMED != 1 {
+            return grep.is_match(text);
+        }
         let begun = Instant::now();
         let is_wanted = grep.is_match(text);
-        self.used_ns += i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX).max(1);
+        self.timed += 1;
+        self.timed_ns += i64::try_from(begun.elapsed().as_nanos()).unwrap_or(i64::MAX).max(1);
         is_wanted
+    }
+
+    /// What its expression has taken, by the lines whose time was.
+    fn used_ns(&self) -> i64 {
+        self.timed_ns.saturating_mul(self.matched) / self.timed.max(1)
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
     channels::Channels,
     destination::{Append, Destination, LabelledStream},
     pipelines::PipelineId,
+    selection::Exclusion,
     staged::{Staged, Stages},
     taps::Watch,
 };
@@ -82,7 +83,7 @@ enum Selection {
     /// Its pod's metadata is awaited.
     Waiting,
     /// They are excluded, for this reason.
-    Excluded(&'static str),
+    Excluded(Exclusion),
     /// Standard output and standard error.
     Collected(PerStream<Destination>),
 }
@@ -173,7 +174,7 @@ impl Unit {
     }
 
     /// Why it is excluded, if it is.
-    pub fn exclusion(&self) -> Option<&'static str> {
+    pub fn exclusion(&self) -> Option<Exclusion> {
         match self.selection {
             Selection::Excluded(reason) => Some(reason),
             Selection::Waiting | Selection::Collected(_) => None,
@@ -181,7 +182,7 @@ impl Unit {
     }
 
     /// Excludes it from now on. Its files must be closed.
-    pub fn exclude(&mut self, reason: &'static str) {
+    pub fn exclude(&mut self, reason: Exclusion) {
         self.selection = Selection::Excluded(reason);
     }
 

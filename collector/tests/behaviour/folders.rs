@@ -94,8 +94,8 @@ fn a_node_all_of_whose_containers_are_excluded_is_reported() {
     node.kubernetes = "{enabled: false, namespaces: {include: [other]}}".into();
     append(&node.container("web", "excluded").join("0.log"), record(0, "one"));
     let program = node.start();
-    wait_for_readiness(&program, 200, "exclude every container");
-    assert_eq!(warnings(&program, "exclude every container"), 1, "{}", program.log());
+    wait_for_readiness(&program, 200, "every container of this node is excluded by");
+    assert_eq!(warnings(&program, "every container of this node is excluded by"), 1, "{}", program.log());
     let (code, report) = node.run("doctor", &[]);
     assert!(code != Some(0) && report.contains("cannot work here"), "{report}");
 }

@@ -75,7 +75,10 @@ fn the_program_tells_its_units_its_loki_and_its_totals() {
         (&"collecting".into(), &50.into(), &"default".into())
     );
     let hidden = unit(&program, "hidden").unwrap();
-    assert_eq!((&hidden["state"], &hidden["reason"]), (&"excluded".into(), &"relabel_configs drops it".into()));
+    assert_eq!(
+        (&hidden["state"], &hidden["reason"]),
+        (&"excluded".into(), &"dropped by relabel_configs[0]: drop container matching hidden".into())
+    );
     let page = json(&program, &format!("/api/v1/units/{}", shown["id"].as_str().unwrap()));
     assert_eq!(page["streams"][0]["labels"]["cluster"], "test");
     assert_eq!((&page["files"][0]["name"], &page["files"][0]["position"]), (&"0.log".into(), &shown["bytes"]));

@@ -233,7 +233,6 @@ impl Demo<'_> {
                 written_per_second,
                 lines_in: metrics.sum("pilcrow_parsed_lines_total"),
                 acknowledged: metrics.sum("pilcrow_acknowledged_lines_total"),
-                lag_bytes: metrics.sum("pilcrow_lag_bytes"),
                 cpu_percent,
                 memory_bytes: usage.resident_bytes,
             })?;

@@ -26,12 +26,18 @@ pub struct Moment {
     pub lines_in: u64,
     /// Lines that the collector has an acknowledgement for.
     pub acknowledged: u64,
-    /// Bytes on the disk that are not acknowledged.
-    pub lag_bytes: u64,
     /// Of one processor.
     pub cpu_percent: f64,
     /// Resident.
     pub memory_bytes: u64,
+}
+
+impl Moment {
+    /// Lines that are written and not acknowledged, and how long ago the first of them was written at this pace.
+    fn on_the_way(&self) -> (u64, f64) {
+        let lines = self.written.saturating_sub(self.acknowledged);
+        (lines, lines as f64 / self.written_per_second.max(1) as f64)
+    }
 }
 
 /// The live view.
@@ -86,14 +92,15 @@ pub fn describe(what: &str, backend: Option<&Backend>) -> String {
 }
 
 fn one_line(moment: &Moment) -> String {
+    let (on_the_way, seconds) = moment.on_the_way();
     format!(
-        "{:>3}/{} s  written {}  in {}  acknowledged {}  lag {}  CPU {:.1} %  memory {}",
+        "{:>3}/{} s  written {}  in {}  acknowledged {}  on the way {} ({seconds:.1} s)  CPU {:.1} %  memory {}",
         moment.elapsed.as_secs(),
         moment.total.as_secs(),
         thousands(moment.written),
         thousands(moment.lines_in),
         thousands(moment.acknowledged),
-        bytes(moment.lag_bytes),
+        thousands(on_the_way),
         moment.cpu_percent,
         bytes(moment.memory_bytes),
     )
@@ -104,12 +111,13 @@ fn block(moment: &Moment) -> Vec<String> {
     let filled = ((part * BAR_CELLS as f64) as usize).min(BAR_CELLS);
     let bar = format!("{}{}", "#".repeat(filled), ".".repeat(BAR_CELLS - filled));
     let row = |name: &str, value: String| format!("  {name:<20} {value:>14}");
+    let (on_the_way, seconds) = moment.on_the_way();
     vec![
         format!("  [{bar}] {}/{} s", moment.elapsed.as_secs(), moment.total.as_secs()),
         format!("{}   {}/s", row("lines written", thousands(moment.written)), thousands(moment.written_per_second)),
         row("lines in", thousands(moment.lines_in)),
         row("lines acknowledged", thousands(moment.acknowledged)),
-        row("lag", bytes(moment.lag_bytes)),
+        format!("{}   {seconds:.1} s", row("on the way", thousands(on_the_way))),
         row("CPU", format!("{:.1} %", moment.cpu_percent)),
         row("memory", bytes(moment.memory_bytes)),
     ]
@@ -128,6 +136,14 @@ mod tests {
                 .ends_with("a fallback: io_uring_disabled is 2")
         );
         assert!(describe("reader", None).contains("unknown"));
+    }
+
+    #[test]
+    fn what_is_on_the_way_is_lines_and_their_age() {
+        let moment = Moment { written: 60_000, acknowledged: 54_000, written_per_second: 5000, ..Moment::default() };
+        assert_eq!(moment.on_the_way(), (6000, 1.2));
+        assert!(block(&moment).iter().any(|line| line.ends_with("6,000   1.2 s")));
+        assert_eq!(Moment { acknowledged: 60_001, ..moment }.on_the_way(), (0, 0.0));
     }
 
     #[test]

@@ -38,13 +38,12 @@ fn pods(folder: &Path) -> Vec<Finding> {
                 return vec![finding("folders", "pods", found, fix)];
             }
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let fix = "is this a Kubernetes node? In a container, mount the host's /var/log; else set paths.pods";
-            return vec![Finding::fail("folders", "pods", format!("{shown} does not exist"), fix)];
-        }
         Err(error) => {
-            let found = format!("{shown} cannot be read: {error}");
-            return vec![Finding::fail("folders", "pods", found, survey::PERMISSIONS)];
+            let found = match error.kind() {
+                io::ErrorKind::NotFound => format!("{shown} does not exist"),
+                _ => format!("{shown} cannot be read: {error}"),
+            };
+            return vec![Finding::fail("folders", "pods", found, survey::fix_of_unlisted(&error))];
         }
     }
     let kind = file_system(folder);

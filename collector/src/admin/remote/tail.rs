@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{Remote, encoded};
 use crate::{
     admin::terminal::{Kind, OneLine, Paint, Printable, count, time},
-    status::view::{TailRow, UnitList, UnitRow, is_pod},
+    status::view::{TailRow, UnitList, UnitRow, UnitState, is_pod},
 };
 
 /// How often it is reported that lines were not shown.
@@ -77,6 +77,11 @@ pub fn run(remote: &Remote, request: &Request, colours: bool, out: &mut impl io:
             path += &format!("&{name}={}", encoded(value));
         }
     }
+    for unit in units.units.iter().filter(|unit| target.selects(unit)) {
+        if let Some(why) = why_silent(unit) {
+            eprintln!("pilcrow: {why}");
+        }
+    }
     let shows_container = units.units.iter().filter(|unit| target.selects(unit)).count() != 1;
     let (mut event, mut missed, paint) = (String::new(), Missed::default(), Paint { colours });
     for line in remote.lines(&path)? {
@@ -106,6 +111,19 @@ pub fn run(remote: &Remote, request: &Request, colours: bool, out: &mut impl io:
         }
     }
     bail!("Pilcrow has ended")
+}
+
+/// Why no lines of a container may come, where Pilcrow knows.
+fn why_silent(unit: &UnitRow) -> Option<String> {
+    let UnitRow { namespace, pod, container, state, reason, .. } = unit;
+    let what = match state {
+        UnitState::Collecting => return None,
+        UnitState::Excluded => "is excluded, so no lines come",
+        UnitState::Waiting => "waits, so no lines come yet",
+        UnitState::Parked => "is parked, so no lines come until Loki takes them",
+        UnitState::Gone => "is gone",
+    };
+    Some(OneLine(&format!("{namespace}/{pod}/{container} {what}: {reason}")).to_string())
 }
 
 fn write(row: &TailRow, shows_container: bool, paint: Paint, out: &mut impl io::Write) -> io::Result<()> {
@@ -158,7 +176,6 @@ impl<'t> Target<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::view::UnitState;
 
     fn unit(namespace: &str, pod: &str, container: &str) -> UnitRow {
         UnitRow {
@@ -204,6 +221,15 @@ mod tests {
         }
         assert_eq!(selected("web"), ["web-1", "web-10"]);
         assert_eq!(selected("web-1/d"), ["db"]);
+    }
+
+    #[test]
+    fn a_container_of_which_no_lines_come_is_named_with_the_reason() {
+        let mut silent = unit("shop", "web-1", "nginx");
+        assert_eq!(why_silent(&silent), None);
+        (silent.state, silent.reason) = (UnitState::Excluded, "kubernetes.namespaces.exclude names shop".into());
+        let why = "shop/web-1/nginx is excluded, so no lines come: kubernetes.namespaces.exclude names shop";
+        assert_eq!(why_silent(&silent).as_deref(), Some(why));
     }
 
     #[test]

@@ -205,7 +205,6 @@ fn head(summary: &Summary, units: &[&UnitRow]) -> [String; 2] {
             count(units.len() as u64, "container", "containers"),
             short(sum(|unit| unit.lines_per_s)),
             bytes(sum(|unit| unit.bytes_per_s) as u64),
-            // Of now, as the rows; the total is of the last sweep.
             bytes(units.iter().map(|unit| unit.lag_bytes).sum()),
             count(totals.lines_dropped, "line", "lines"),
             bytes(totals.memory_bytes),

@@ -21,6 +21,7 @@ mod metrics;
 mod outage;
 mod outcome;
 mod parking;
+mod parking_log;
 mod pieces;
 mod probe;
 mod published;

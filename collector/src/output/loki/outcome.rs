@@ -236,11 +236,13 @@ impl Schedule {
                 return;
             }
             if others_pass {
-                error!(
-                    "Loki does not accept a line ({}); it is dropped. If it is not plainly wrong, this is a bug of Pilcrow or \
-                     of something on the way to Loki: please report it",
-                    unknown.text
-                );
+                if self.unknown_throttle.permit_at(now).is_some() {
+                    error!(
+                        "Loki does not accept a line ({}); it is dropped. If it is not plainly wrong, this is a bug of Pilcrow \
+                         or of something on the way to Loki: please report it",
+                        unknown.text
+                    );
+                }
                 return self.give_up(index, &piece.part, unknown.reason, &unknown.text);
             }
             if self.tenants.others_pass(&self.tenant_of(&piece), since) {

@@ -16,6 +16,7 @@ use super::{
     answer::{Obstacle, Place, StreamLimit, Verdict, first_line},
     backoff::Backoff,
     outcome::LARGE_LINE_BYTES,
+    parking_log::ParkingLog,
     pieces::Piece,
     schedule::{Schedule, note},
     streams::{Key, StreamId},
@@ -40,6 +41,7 @@ pub(super) struct Parking {
     channels: HashSet<ChannelId>,
     streams: HashMap<StreamId, Parked>,
     trial_in_flight: bool,
+    log: ParkingLog,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,8 @@ struct Parked {
     due: Instant,
     backoff: Backoff,
     cause: Cause,
+    /// The log tells of it.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -140,43 +144,68 @@ impl Schedule {
     }
 
     fn park_streams(&mut self, index: usize, piece: &Piece, why: &Why<'_>, now: Instant) {
-        let Why { told, reason, text } = *why;
+        let Why { reason, text, .. } = *why;
         let live = &mut self.batches[index];
         let batch = Arc::clone(&live.batch);
         let slots = batch.slots_of(&piece.part);
         slots.iter().for_each(|slot| live.refused[slot.index()] = true);
         live.refused_entries += piece.part.entries();
         let ids = live.ids.clone();
-        for (more, share) in piece.shares.iter().enumerate() {
+        // Those of one request are refused for one reason.
+        let told = match &piece.shares[..] {
+            [] => false,
+            [first, others @ ..] => self.tell_parked(first.stream, others.len(), why, now),
+        };
+        for share in &piece.shares {
             let of_stream = |slot: &StreamSlot| ids[slot.index()] == Some(share.stream);
             let Some(part) = batch.without(&piece.part, |slot| !of_stream(&slot)) else { continue };
             let Some(entry) = batch.first_entry(&part) else { continue };
             let slots = slots.iter().copied().filter(of_stream);
             let channels: Vec<_> = slots.map(|slot| batch.streams()[slot.index()].channel).collect();
             self.metrics.refused_streams.get_or_create(&Reason { reason }).inc();
-            // Those of one request are refused for one reason.
-            if more == 0 {
-                let others = match piece.shares.len() {
-                    1 => String::new(),
-                    streams => format!(" and {} others of its request", streams - 1),
-                };
-                warn!(
-                    "{told} {}{others} ({reason}): {text}. The lines stay on the disk, and one is retried from \
-                     time to time; other streams go on",
-                    self.streams[share.stream].key
-                );
-            }
             let (mut backoff, cause) = (self.trial_backoff(), Cause::Refused { entry, text: text.into() });
             let due = now + backoff.next(None);
-            let parked = Parked { channels: Vec::new(), since: now, due, backoff, cause };
+            let parked = Parked { channels: Vec::new(), since: now, due, backoff, cause, told };
             self.park_stream(share.stream, channels, parked, now);
+        }
+    }
+
+    /// Tells of a stream that is parked, and `others` of its request, where that is worth a line. Returns whether it was.
+    fn tell_parked(&mut self, stream: StreamId, others: usize, why: &Why<'_>, now: Instant) -> bool {
+        let Why { told, reason, text } = *why;
+        let key = &self.streams[stream].key;
+        let Some(not_told) = self.parking.log.permit(key, now) else { return false };
+        let others = if others == 0 { String::new() } else { format!(" and {others} others of its request") };
+        let not_told = match not_told {
+            0 => String::new(),
+            more => format!("; {more} more refusals of streams were not logged (`pilcrow top` shows what is parked)"),
+        };
+        warn!(
+            "{told} {key}{others} ({reason}): {text}. The lines stay on the disk, and one is retried from time to time; other \
+             streams go on{not_told}"
+        );
+        true
+    }
+
+    /// Tells that a stream is accepted again, where it was told of.
+    fn tell_released(&mut self, stream: StreamId, now: Instant) {
+        if self.parking.streams.get(&stream).is_some_and(|parked| parked.told) && self.parking.log.permit_release(now) {
+            info!("Loki accepts the stream {} again", self.streams[stream].key);
+        }
+        let is_refused =
+            |(id, parked): (&StreamId, &Parked)| *id != stream && matches!(parked.cause, Cause::Refused { .. });
+        if !self.parking.streams.iter().any(is_refused) {
+            let more = self.parking.log.take_releases_not_told();
+            if more > 0 {
+                info!("Loki accepts all streams again, among them {more} that were not named");
+            }
         }
     }
 
     /// A stream has to wait so long for its rate that other units' lines would wait with it.
     pub(super) fn park_for_rate(&mut self, stream: StreamId, due: Instant, now: Instant) {
         let backoff = self.trial_backoff();
-        let parked = Parked { channels: Vec::new(), since: now, due, backoff, cause: Cause::Rate };
+        let parked = Parked { channels: Vec::new(), since: now, due, backoff, cause: Cause::Rate, told: false };
         self.park_stream(stream, Vec::new(), parked, now);
     }
 
@@ -290,14 +319,19 @@ impl Schedule {
                 if let StreamLimit::Rate(named) = refusal.limit {
                     self.streams[stream].bucket.refused(named, limit, now);
                 }
+                // One that came and went too fast to be told of each time stays now.
+                if self.parking.streams.get(&stream).is_some_and(|parked| !parked.told) {
+                    let why =
+                        Why { told: "Loki refuses the stream", reason: refusal.limit.reason(), text: &refusal.text };
+                    let told = self.tell_parked(stream, 0, &why, now);
+                    self.parking.streams.entry(stream).and_modify(|parked| parked.told = told);
+                }
             }
             Verdict::Again(_) => {}
             Verdict::TooLarge if self.parking.is_small(stream) => {}
             // Taken, or refused for another reason than the stream: then its lines are treated one by one.
             Verdict::Accepted | Verdict::Refused(_) | Verdict::TooLarge | Verdict::Unknown(_) => {
-                if self.parking.streams.contains_key(&stream) {
-                    info!("Loki accepts the stream {} again", self.streams[stream].key);
-                }
+                self.tell_released(stream, now);
                 self.release_stream(stream, now);
                 self.streams[stream].begins_small = true;
                 // What ended the refusal of this one may have ended that of others.

@@ -60,6 +60,7 @@ pub(super) struct Schedule {
     /// What the reader is to be told.
     pub(super) messages: Vec<FromOutput>,
     pub(super) refused_throttle: Throttle,
+    pub(super) unknown_throttle: Throttle,
     pub(super) too_large_throttle: Throttle,
     /// A published limit would help.
     pub(super) wants_limits: bool,
@@ -113,7 +114,8 @@ impl Schedule {
             outage: Outage::default(),
             passed: VecDeque::new(),
             messages: Vec::new(),
-            refused_throttle: Throttle::new(Duration::from_secs(30)),
+            refused_throttle: Throttle::new(Duration::from_secs(60)),
+            unknown_throttle: Throttle::new(Duration::from_secs(60)),
             too_large_throttle: Throttle::new(super::size::REMEMBER_FOR),
             wants_limits: false,
             metrics,

@@ -1,6 +1,6 @@
 //! How a stream's labels came about: what each rule did, one after the other. For people; collecting has no use for it.
 
-use super::{Labels, Relabel, Target, service_name};
+use super::{Labels, Relabel, Rule, Target, service_name};
 use crate::config::{RelabelAction, RelabelConfig};
 
 /// A rule, and what it did to the labels of one stream.
@@ -37,6 +37,14 @@ pub(super) fn sentence(rule: &RelabelConfig) -> String {
 }
 
 impl Relabel {
+    /// A rule in one line, with where it comes from: `relabel_configs[1]: drop namespace matching batch`. `index`: as in [`Self::rules`].
+    #[must_use]
+    pub fn rule_name(&self, index: usize) -> String {
+        let own = index.checked_sub(self.built_in).map(|own| format!("relabel_configs[{own}]"));
+        let sentence = self.rules.get(index).map(Rule::sentence).unwrap_or_default();
+        format!("{}: {sentence}", own.as_deref().unwrap_or("built-in"))
+    }
+
     /// What each rule does to the labels of a stream; ends with the rule that drops it. The first line is what there is before them.
     #[must_use]
     pub fn explain(&self, target: &Target<'_>) -> Vec<Explained> {
@@ -50,8 +58,7 @@ impl Relabel {
         let mut all =
             vec![Explained { rule: "labels of the configuration".into(), labels: Some(labels.clone()), text }];
         for (index, rule) in self.rules.iter().enumerate() {
-            let own = index.checked_sub(self.built_in).map(|own| format!("relabel_configs[{own}]"));
-            let name = format!("{}: {}", own.as_deref().unwrap_or("built-in"), rule.sentence());
+            let name = self.rule_name(index);
             let before = labels.clone();
             if !rule.apply(&mut labels) {
                 all.push(Explained { rule: name, labels: None, text: "drops the stream".into() });

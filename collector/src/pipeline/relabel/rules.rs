@@ -66,6 +66,8 @@ pub enum Outcome {
     Drop {
         /// Whatever the Kubernetes API may still report of its pod cannot change that.
         is_final: bool,
+        /// The rule that did, for [`Relabel::rule_name`].
+        rule: usize,
     },
 }
 
@@ -125,9 +127,9 @@ impl Relabel {
     pub fn apply(&self, target: &Target<'_>) -> Outcome {
         let mut labels = self.fixed.clone();
         target.add_to(&self.node, &mut labels);
-        for (rule, depends_on_api) in self.rules.iter().zip(&self.depends_on_api) {
+        for (index, (rule, depends_on_api)) in self.rules.iter().zip(&self.depends_on_api).enumerate() {
             if !rule.apply(&mut labels) {
-                return Outcome::Drop { is_final: !depends_on_api };
+                return Outcome::Drop { is_final: !depends_on_api, rule: index };
             }
         }
         let annotation = self.names_services.then(|| labels.get(service_name::ANNOTATION).cloned());

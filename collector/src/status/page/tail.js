@@ -56,7 +56,7 @@ function liveTail(page, query, named) {
     const parts = [state, came ? plural(came, 'line', 'lines') : null,
       paused && waiting.length ? `${count(waiting.length)} wait for Resume` : null,
       forgotten ? `${count(forgotten)} came while paused and were not kept` : null,
-      dropped ? `${count(dropped)} left out, as this browser was too slow` : null];
+      dropped ? `${count(dropped)} left out, as they came too fast` : null];
     say(said, parts.filter(Boolean).join(' · '));
   }
 

@@ -6,7 +6,6 @@
 //! and only by an address that no foreign web page can have under its own name (DNS rebinding).
 
 use std::{
-    borrow::Cow,
     convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::Pin,
@@ -32,17 +31,19 @@ use tokio::{
 };
 
 use super::{Answer, api, text};
-use crate::status::view::{TapBuffer, TapSpec, View, unit_of};
+use crate::status::view::{Allowance, TapBuffer, TapSpec, View, unit_of};
 
 /// Viewers at one time.
 const VIEWERS_MAX: usize = 20;
-/// The pace of lines, to all viewers together: to few of them four times a second, to many of them less often.
+/// The pace of lines: to few viewers four times a second, to many of them less often.
 const PACE: Duration = Duration::from_millis(250);
 const VIEWERS_AT_PACE: u32 = 4;
 /// Lines that all viewers together get in a second: more than anybody can read, and a bound of what they cost.
-const LINES_A_SECOND: usize = 1000;
+const LINES_A_SECOND: u32 = 1000;
 /// One part in this many of the reader's time is for the expressions of all viewers.
-const MATCHING_PART: u32 = 50;
+const MATCHING_PART: u32 = 500;
+/// What a viewer was allowed and did not have is kept for so long: a burst is shown whole.
+const ALLOWANCE_KEPT: Duration = Duration::from_secs(2);
 /// A silent connection has a comment so often, which shows whether the peer is still there.
 const KEEP_EVERY: Duration = Duration::from_secs(15);
 /// A viewer that takes nothing for this long is ended.
@@ -100,17 +101,29 @@ impl Activity {
 
 /// The places for viewers.
 #[derive(Clone, Debug)]
-pub(super) struct Tails(Arc<Semaphore>);
+pub(super) struct Tails {
+    places: Arc<Semaphore>,
+    /// All viewers have lines at the same times, counted from this one: so those that look at the same have the same lines, which are
+    /// encoded once, and the thread wakes once for all.
+    epoch: Instant,
+}
 
 impl Default for Tails {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(VIEWERS_MAX)))
+        Self { places: Arc::new(Semaphore::new(VIEWERS_MAX)), epoch: Instant::now() }
     }
 }
 
 impl Tails {
-    fn share(&self) -> Share {
-        share(VIEWERS_MAX.saturating_sub(self.0.available_permits()))
+    fn viewers(&self) -> u32 {
+        u32::try_from(VIEWERS_MAX.saturating_sub(self.places.available_permits())).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// When viewers have lines next.
+    fn next_at(&self, now: Instant) -> Instant {
+        let pace = pace(self.viewers());
+        let rounds = now.saturating_duration_since(self.epoch).as_millis() / pace.as_millis();
+        self.epoch + pace * u32::try_from(rounds + 1).unwrap_or(u32::MAX)
     }
 
     pub(super) async fn begin(&self, request: &Head, peer: SocketAddr, view: &View, activity: &Activity) -> Answer {
@@ -123,11 +136,12 @@ impl Tails {
             Err(problem) => return text(StatusCode::BAD_REQUEST, format!("{problem}\n")),
         };
         spec.out = Arc::downgrade(&buffer);
-        let Ok(place) = Arc::clone(&self.0).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             let problem = format!("{VIEWERS_MAX} viewers look at lines already; try again when one has gone\n");
             return text(StatusCode::SERVICE_UNAVAILABLE, problem);
         };
-        buffer.allow_matching(self.share().matching);
+        let (most, now) = (allowance(self.viewers(), ALLOWANCE_KEPT), Instant::now());
+        buffer.allow(most, most);
         match view.tap(spec).await {
             Ok(true) => {}
             Ok(false) => return api::no_unit(),
@@ -135,7 +149,7 @@ impl Tails {
         }
         activity.note_frame();
         let (tails, activity) = (self.clone(), activity.clone());
-        let viewer = Viewer { buffer, tails, activity, next_at: Instant::now(), begun: false, _place: place };
+        let viewer = Viewer { buffer, tails, activity, next_at: now, allowed_at: now, begun: false, _place: place };
         let mut response = Response::new(Either::Right(viewer.body()));
         for (name, value) in
             [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")]
@@ -146,20 +160,15 @@ impl Tails {
     }
 }
 
-/// What each of several viewers gets.
-#[derive(Debug, PartialEq, Eq)]
-struct Share {
-    every: Duration,
-    lines: usize,
-    /// The reader's time for its expression.
-    matching: Duration,
+/// How often each of so many viewers has lines.
+fn pace(viewers: u32) -> Duration {
+    PACE * viewers.div_ceil(VIEWERS_AT_PACE)
 }
 
-fn share(viewers: usize) -> Share {
-    let viewers = u32::try_from(viewers).unwrap_or(u32::MAX).max(1);
-    let every = PACE * viewers.div_ceil(VIEWERS_AT_PACE);
-    let lines = LINES_A_SECOND * every.as_millis() as usize / 1000 / viewers as usize;
-    Share { every, lines: lines.max(1), matching: every / MATCHING_PART / viewers }
+/// What each of so many viewers may have for this time.
+fn allowance(viewers: u32, time: Duration) -> Allowance {
+    let lines = u128::from(LINES_A_SECOND) * time.as_millis() / 1000 / u128::from(viewers);
+    Allowance { lines: u32::try_from(lines).unwrap_or(u32::MAX), matching: time / MATCHING_PART / viewers }
 }
 
 /// Whether this peer may see lines; else why not.
@@ -251,6 +260,8 @@ struct Viewer {
     activity: Activity,
     /// No lines before this time.
     next_at: Instant,
+    /// It was given its allowance up to then.
+    allowed_at: Instant,
     begun: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -265,6 +276,14 @@ impl Viewer {
         StreamBody::new(Box::pin(events))
     }
 
+    /// Gives it what it may have until the next time.
+    fn allow(&mut self, now: Instant) {
+        let viewers = self.tails.viewers();
+        let more = allowance(viewers, now.saturating_duration_since(self.allowed_at).min(ALLOWANCE_KEPT));
+        self.buffer.allow(more, allowance(viewers, ALLOWANCE_KEPT));
+        (self.allowed_at, self.next_at) = (now, self.tails.next_at(now));
+    }
+
     /// The next events, or a comment where there are none for a while.
     async fn next(&mut self) -> Bytes {
         if !std::mem::replace(&mut self.begun, true) {
@@ -272,17 +291,15 @@ impl Viewer {
         }
         loop {
             sleep_until(self.next_at).await;
-            let share = self.tails.share();
-            let (lines, dropped) = self.buffer.take(share.lines);
+            let (lines, dropped) = self.buffer.take();
             if !lines.is_empty() || dropped > 0 {
-                self.next_at = Instant::now() + share.every;
-                self.buffer.allow_matching(share.matching);
+                self.allow(Instant::now());
                 let mut events = String::new();
                 for line in lines {
-                    event(&mut events, "line", &line.row());
+                    event(&mut events, "line", line.json());
                 }
                 if dropped > 0 {
-                    event(&mut events, "dropped", &serde_json::json!({ "lines": dropped }));
+                    event(&mut events, "dropped", &format!("{{\"lines\":{dropped}}}"));
                 }
                 return events.into();
             }
@@ -293,10 +310,9 @@ impl Viewer {
     }
 }
 
-fn event(events: &mut String, name: &str, data: &impl serde::Serialize) {
-    // JSON has no line breaks outside of strings, and escapes those inside.
-    let data: Cow<'_, str> = serde_json::to_string(data).map_or("{}".into(), Cow::Owned);
-    events.extend(["event: ", name, "\ndata: ", &data, "\n\n"]);
+/// `json` has no line breaks outside of strings, and escapes those inside.
+fn event(events: &mut String, name: &str, json: &str) {
+    events.extend(["event: ", name, "\ndata: ", json, "\n\n"]);
 }
 
 #[cfg(test)]
@@ -315,14 +331,24 @@ mod tests {
 
     #[test]
     fn viewers_share_the_lines_and_the_readers_time_of_a_second() {
-        assert_eq!([0, 1, 2, 5, VIEWERS_MAX].map(|viewers| share(viewers).lines), [250, 250, 125, 100, 62]);
-        for viewers in 1..=VIEWERS_MAX {
-            let Share { every, lines, matching } = share(viewers);
-            let a_second = |each: f64| each * viewers as f64 / every.as_secs_f64();
-            assert!(a_second(lines as f64) <= LINES_A_SECOND as f64, "{viewers}");
-            assert!(a_second(matching.as_secs_f64()) <= 1.0 / f64::from(MATCHING_PART), "{viewers}");
-            assert!(a_second(1.0) <= 16.0, "{viewers}");
+        let second = Duration::from_secs(1);
+        assert_eq!([1, 2, 20].map(|viewers| allowance(viewers, second).lines), [1000, 500, 50]);
+        for viewers in 1..=VIEWERS_MAX as u32 {
+            let Allowance { lines, matching } = allowance(viewers, second);
+            assert!(lines * viewers <= LINES_A_SECOND, "{viewers}");
+            assert!(matching * viewers <= second / MATCHING_PART, "{viewers}");
+            assert!(second.as_secs_f64() / pace(viewers).as_secs_f64() * f64::from(viewers) <= 16.0, "{viewers}");
+            assert!(pace(viewers) <= ALLOWANCE_KEPT, "{viewers}");
         }
+    }
+
+    #[test]
+    fn all_viewers_have_lines_at_the_same_times() {
+        let tails = Tails::default();
+        let at = |millis| tails.next_at(tails.epoch + Duration::from_millis(millis)) - tails.epoch;
+        assert_eq!([0, 100, 249, 250].map(at), [250, 250, 250, 500].map(Duration::from_millis));
+        let _places = Arc::clone(&tails.places).try_acquire_many_owned(VIEWERS_MAX as u32).unwrap();
+        assert_eq!([0, 1249, 1250].map(at), [1250, 1250, 2500].map(Duration::from_millis));
     }
 
     #[test]

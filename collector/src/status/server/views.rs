@@ -19,8 +19,8 @@ use crate::{
     status::{
         Health, Metrics,
         view::{
-            Counted, Detail, Facts, Query, QueryReceiver, Seen, TapBuffer, TapLine, TapSpec, TapUnit, Totals,
-            UnitState, View, channel,
+            Counted, Detail, Facts, Query, QueryReceiver, Seen, ShownLine, States, TapBuffer, TapLine, TapSpec,
+            TapUnit, Totals, UnitState, View, channel,
         },
     },
 };
@@ -53,7 +53,7 @@ fn unit(id: u32, pod: &str, state: UnitState) -> Seen {
     Seen { id: UnitId(id), namespace, pod, container, state, reason, levels, lines: 10, bytes: 1000, lag_bytes: 7 }
 }
 
-fn line(text: &str) -> TapLine {
+fn line(text: &str) -> Arc<ShownLine> {
     let [namespace, pod, container] = ["shop", "web-1", "web"].map(str::to_owned);
     let unit = Arc::new(TapUnit { id: UnitId(1), namespace, pod, container });
     TapLine {
@@ -64,6 +64,7 @@ fn line(text: &str) -> TapLine {
         metadata: None,
         text: text.into(),
     }
+    .shown()
 }
 
 /// Answers as the reader thread does, until nobody can ask any more.
@@ -72,7 +73,7 @@ fn stand_in(queries: &QueryReceiver, taps: &crossbeam_channel::Sender<TapSpec>) 
         match query {
             Query::States(reply) => {
                 let none = UnitState::ALL.map(|state| (state, u64::from(state == UnitState::Parked)));
-                let _ = reply.send(none.into());
+                let _ = reply.send(States { units: none.into(), lag_bytes: 9 });
             }
             Query::Units(reply) => {
                 let units = vec![unit(2, HOSTILE, UnitState::Excluded), unit(1, "a", UnitState::Parked)];
@@ -163,6 +164,7 @@ fn the_status_has_the_node_loki_and_the_totals() {
         assert_eq!((&status["units"]["parked"], &status["units"]["collecting"]), (&1.into(), &0.into()));
         assert_eq!((&status["totals"]["lines_read"], &status["totals"]["lines_dropped"]), (&5.into(), &1.into()));
         assert!(status["totals"]["memory_bytes"].as_u64().unwrap() > 0 && status["kernel"].is_string());
+        assert_eq!(status["totals"]["lag_bytes"], 9, "that of now, and not of the last sweep");
         assert_eq!(status["history"]["step_ms"], 10_000);
     });
 }
@@ -191,7 +193,8 @@ fn a_reader_that_does_not_answer_costs_the_asker_an_error_and_the_status_only_it
         assert_eq!(get(address, "/api/v1/tail").await.0, 503);
         let (status, body) = get(address, "/api/v1/units").await;
         assert_eq!((status, body.as_str()), (503, "the reader is busy and did not answer in time; try again\n"));
-        assert_eq!(json(address, "/api/v1/status").await["units"], Value::Null);
+        let status = json(address, "/api/v1/status").await;
+        assert_eq!((&status["units"], &status["totals"]["lag_bytes"]), (&Value::Null, &7.into()));
     });
 }
 

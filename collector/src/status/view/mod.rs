@@ -20,11 +20,11 @@ use self::rates::Rates;
 pub use self::{
     queries::{Busy, Query, QueryReceiver, QuerySender, channel},
     rows::{
-        Detail, FileRow, Refusal, RuleRow, Seen, StageRow, StreamRow, UnitList, UnitPage, UnitRow, UnitState,
+        Detail, FileRow, Refusal, RuleRow, Seen, StageRow, States, StreamRow, UnitList, UnitPage, UnitRow, UnitState,
         unit_name, unit_of,
     },
     summary::{BackendRow, HistoryRow, LokiRow, Summary},
-    tap::{TailRow, TapBuffer, TapLine, TapSpec, TapUnit, is_pod},
+    tap::{Allowance, ShownLine, TailRow, TapBuffer, TapLine, TapSpec, TapUnit, is_pod},
     totals::{Counted, History, STEP, Totals},
 };
 use super::{Health, process};
@@ -112,7 +112,11 @@ impl View {
 
     /// The whole node. `tail`: whether the peer may see lines.
     pub async fn summary(&self, tail: bool) -> Summary {
-        let units = self.queries.states().await.ok();
+        let states = self.queries.states().await.ok();
+        let mut totals = self.totals();
+        if let Some(states) = &states {
+            totals.lag_bytes = states.lag_bytes;
+        }
         let Facts { started, node, loki, levels, notifier, .. } = self.facts.clone();
         let (not_ready, not_healthy) = (self.health.not_ready(), self.health.not_healthy());
         let pushes = self.health.pushes();
@@ -139,8 +143,8 @@ impl View {
                 waiting_bytes: self.counted.waiting_bytes(),
                 parked_streams: self.counted.parked_streams(),
             },
-            units,
-            totals: self.totals(),
+            units: states.map(|states| states.units),
+            totals,
             history: lock(&self.history).row(),
             tail,
             levels,

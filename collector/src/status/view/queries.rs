@@ -3,7 +3,7 @@
 //! In: what the status server wants to know. Out: owned rows, or that the reader did not answer in time. Nothing is computed
 //! or copied while nobody asks; a reader that is busy or ends costs whoever asks a timeout and nobody else anything.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crossbeam_channel::{Receiver, Sender};
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    rows::{Detail, Seen, UnitState},
+    rows::{Detail, Seen, States},
     tap::TapSpec,
 };
 use crate::model::UnitId;
@@ -24,8 +24,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 const QUERIES_MAX: usize = 64;
 
 pub enum Query {
-    /// How many units there are in each state.
-    States(oneshot::Sender<BTreeMap<UnitState, u64>>),
+    /// All units together.
+    States(oneshot::Sender<States>),
     /// All units.
     Units(oneshot::Sender<Vec<Seen>>),
     /// One unit; no answer: there is none of this number.
@@ -80,11 +80,11 @@ impl Default for QueryReceiver {
 }
 
 impl QuerySender {
-    /// How many units there are in each state; none is left out.
+    /// All units together.
     ///
     /// # Errors
     /// The reader is busy.
-    pub async fn states(&self) -> Result<BTreeMap<UnitState, u64>, Busy> {
+    pub async fn states(&self) -> Result<States, Busy> {
         self.answer(Query::States).await
     }
 

@@ -29,6 +29,15 @@ impl UnitState {
     pub const ALL: [Self; 5] = [Self::Collecting, Self::Waiting, Self::Parked, Self::Excluded, Self::Gone];
 }
 
+/// What the reader knows of all units together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct States {
+    /// How many there are in each state; none is left out.
+    pub units: BTreeMap<UnitState, u64>,
+    /// Bytes on the disk that Loki has not acknowledged.
+    pub lag_bytes: u64,
+}
+
 /// What the reader knows of a unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {

@@ -1,13 +1,14 @@
 //! Lines for one viewer: a bounded buffer between the reader thread and a connection.
 //!
-//! In: lines as they were read, or as they go into a batch. Out: the same lines, or how many were dropped because the viewer
-//! was too slow. The reader never waits: what has no room is dropped and counted. A viewer that is gone is found by its
-//! buffer's being gone.
+//! In: lines as they were read, or as they go into a batch. Out: the same lines, or how many were dropped because there were more
+//! than the viewer may have, or it was too slow. The reader never waits: what has no room is dropped and counted. A line that several
+//! viewers see is copied and encoded once for all of them. A viewer that is gone is found by its buffer's being gone.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
+    ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -19,9 +20,7 @@ use tokio::sync::Notify;
 
 use crate::model::UnitId;
 
-/// Lines that wait for a viewer.
-const LINES_MAX: usize = 1000;
-/// Bytes of them as they are sent.
+/// Bytes of lines that wait for a viewer, as they are sent.
 const BYTES_MAX: usize = 192 << 10;
 /// A longer text is cut for the viewer.
 const TEXT_BYTES_MAX: usize = 16 << 10;
@@ -89,6 +88,22 @@ pub struct TapLine {
     pub text: String,
 }
 
+/// A line for all viewers that see it.
+#[derive(Debug)]
+pub struct ShownLine {
+    line: TapLine,
+    bytes: usize,
+    json: OnceLock<String>,
+}
+
+/// What a viewer may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowance {
+    pub lines: u32,
+    /// The reader's time for its expression.
+    pub matching: Duration,
+}
+
 /// A line as `/api/v1/tail` sends it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TailRow {
@@ -110,6 +125,8 @@ pub struct TapBuffer {
     held: Mutex<Held>,
     /// There was no room for the last line. Cleared by [`Self::take`].
     full: AtomicBool,
+    /// Lines that it may have yet.
+    lines_left: AtomicI64,
     /// What is left of the reader's time for the viewer's expression; negative: more was taken than allowed.
     matching_ns: AtomicI64,
     /// Woken after lines came.
@@ -118,16 +135,15 @@ pub struct TapBuffer {
 
 #[derive(Debug, Default)]
 struct Held {
-    /// With their bytes.
-    lines: VecDeque<(TapLine, usize)>,
+    lines: Vec<Arc<ShownLine>>,
     bytes: usize,
     dropped: u64,
 }
 
 impl TapBuffer {
-    /// Whether the last line had no room, and nothing was taken since: the next one would have none either.
+    /// Whether the next line has no room.
     pub fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+        self.full.load(Ordering::Relaxed) || self.lines_left.load(Ordering::Relaxed) <= 0
     }
 
     /// The reader's time that is left for the viewer's expression.
@@ -140,26 +156,27 @@ impl TapBuffer {
         self.matching_ns.fetch_sub(used_ns, Ordering::Relaxed);
     }
 
-    /// Allows so much more, and no more than that at one time.
-    pub fn allow_matching(&self, more: Duration) {
-        let more = i64::try_from(more.as_nanos()).unwrap_or(i64::MAX);
-        self.matching_ns.fetch_add(more, Ordering::Relaxed);
-        self.matching_ns.fetch_min(more, Ordering::Relaxed);
+    /// Allows so much more, and not more than `most` at one time.
+    pub fn allow(&self, more: Allowance, most: Allowance) {
+        let ns = |of: Duration| i64::try_from(of.as_nanos()).unwrap_or(i64::MAX / 2);
+        self.matching_ns.fetch_add(ns(more.matching), Ordering::Relaxed);
+        self.matching_ns.fetch_min(ns(most.matching), Ordering::Relaxed);
+        self.lines_left.fetch_add(more.lines.into(), Ordering::Relaxed);
+        self.lines_left.fetch_min(most.lines.into(), Ordering::Relaxed);
     }
 
     /// Adds a line, or drops it.
-    pub fn add(&self, mut line: TapLine) {
-        cut(&mut line.text);
-        let bytes = line.sent_bytes();
+    pub fn add(&self, line: Arc<ShownLine>) {
         let mut held = self.held();
         // One line always has room, however long its metadata is.
-        if held.lines.len() >= LINES_MAX || (held.bytes + bytes > BYTES_MAX && !held.lines.is_empty()) {
+        if self.is_full() || (held.bytes + line.bytes > BYTES_MAX && !held.lines.is_empty()) {
             held.dropped += 1;
             self.full.store(true, Ordering::Relaxed);
             return;
         }
-        held.bytes += bytes;
-        held.lines.push_back((line, bytes));
+        self.lines_left.fetch_sub(1, Ordering::Relaxed);
+        held.bytes += line.bytes;
+        held.lines.push(line);
     }
 
     /// Counts lines that were not even looked at.
@@ -167,18 +184,11 @@ impl TapBuffer {
         self.held().dropped += lines;
     }
 
-    /// Takes the first `most` lines, and how many were dropped since the last call.
-    pub fn take(&self, most: usize) -> (Vec<TapLine>, u64) {
-        let mut held = self.held();
-        let count = most.min(held.lines.len());
-        let (lines, bytes): (Vec<TapLine>, Vec<usize>) = held.lines.drain(..count).unzip();
-        held.bytes -= bytes.iter().sum::<usize>();
-        if held.lines.is_empty() {
-            // A viewer of a quiet container keeps no memory of a burst.
-            held.lines = VecDeque::new();
-        }
+    /// Takes all lines, and how many were dropped since the last call.
+    pub fn take(&self) -> (Vec<Arc<ShownLine>>, u64) {
+        let Held { lines, dropped, .. } = std::mem::take(&mut *self.held());
         self.full.store(false, Ordering::Relaxed);
-        (lines, std::mem::take(&mut held.dropped))
+        (lines, dropped)
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -216,9 +226,14 @@ impl TapLine {
         EVENT_BYTES + texts.map(json_bytes).iter().sum::<usize>() + metadata.sum::<usize>()
     }
 
-    /// For the viewer.
+    /// For viewers.
     #[must_use]
-    pub fn row(self) -> TailRow {
+    pub fn shown(mut self) -> Arc<ShownLine> {
+        cut(&mut self.text);
+        Arc::new(ShownLine { bytes: self.sent_bytes(), line: self, json: OnceLock::new() })
+    }
+
+    fn row(&self) -> TailRow {
         let TapUnit { id, namespace, pod, container } = &*self.unit;
         TailRow {
             time_ns: self.time_ns.to_string(),
@@ -227,10 +242,25 @@ impl TapLine {
             pod: pod.clone(),
             container: container.clone(),
             stream: self.stream.to_owned(),
-            labels: self.labels.map(|labels| labels.to_string()),
-            metadata: self.metadata,
-            text: self.text,
+            labels: self.labels.as_deref().map(str::to_owned),
+            metadata: self.metadata.clone(),
+            text: self.text.clone(),
         }
+    }
+}
+
+impl ShownLine {
+    /// As [`TailRow`].
+    pub fn json(&self) -> &str {
+        self.json.get_or_init(|| serde_json::to_string(&self.row()).unwrap_or_else(|_| "{}".into()))
+    }
+}
+
+impl Deref for ShownLine {
+    type Target = TapLine;
+
+    fn deref(&self) -> &TapLine {
+        &self.line
     }
 }
 
@@ -238,30 +268,43 @@ impl TapLine {
 mod tests {
     use super::*;
 
+    const MOST: Allowance = Allowance { lines: 1000, matching: Duration::ZERO };
+
     fn line(text: &str) -> TapLine {
         let [namespace, pod, container] = ["n", "p", "c"].map(str::to_owned);
         let unit = Arc::new(TapUnit { id: UnitId(1), namespace, pod, container });
         TapLine { time_ns: 1, unit, stream: "stdout", labels: None, metadata: None, text: text.into() }
     }
 
-    #[test]
-    fn a_viewer_that_is_too_slow_is_told_how_many_lines_it_missed() {
+    fn buffer() -> TapBuffer {
         let buffer = TapBuffer::default();
-        (0..LINES_MAX + 7).for_each(|_| buffer.add(line("x")));
+        buffer.allow(MOST, MOST);
+        buffer
+    }
+
+    #[test]
+    fn a_viewer_has_no_more_lines_than_it_is_allowed_and_is_told_how_many_it_missed() {
+        let buffer = buffer();
+        (0..1007).for_each(|_| buffer.add(line("x").shown()));
         assert!(buffer.is_full());
         buffer.note_dropped(3);
-        let (lines, dropped) = buffer.take(10);
-        assert_eq!((lines.len(), dropped, buffer.is_full()), (10, 10, false));
-        let (lines, dropped) = buffer.take(usize::MAX);
-        assert_eq!((lines.len(), dropped), (LINES_MAX - 10, 0));
+        let (lines, dropped) = buffer.take();
+        assert_eq!((lines.len(), dropped, buffer.is_full()), (1000, 10, true));
+        buffer.allow(Allowance { lines: 2, ..MOST }, MOST);
+        (0..3).for_each(|_| buffer.add(line("x").shown()));
+        let (lines, dropped) = buffer.take();
+        assert_eq!((lines.len(), dropped), (2, 1));
+        (0..3).for_each(|_| buffer.allow(MOST, MOST));
+        (0..3000).for_each(|_| buffer.add(line("x").shown()));
+        assert_eq!(buffer.take().0.len(), 1000, "what was not used is not kept");
     }
 
     #[test]
     fn long_lines_are_cut_and_few_of_them_fill_the_buffer() {
-        let buffer = TapBuffer::default();
+        let buffer = buffer();
         let long = "ä".repeat(TEXT_BYTES_MAX);
-        (0..100).for_each(|_| buffer.add(line(&long)));
-        let (lines, dropped) = buffer.take(usize::MAX);
+        (0..100).for_each(|_| buffer.add(line(&long).shown()));
+        let (lines, dropped) = buffer.take();
         assert!(lines.len() < 15, "{}", lines.len());
         assert_eq!(lines.len() as u64 + dropped, 100);
         assert!(lines[0].text.ends_with("ä…") && lines[0].text.len() <= TEXT_BYTES_MAX + "…".len());
@@ -269,16 +312,14 @@ mod tests {
 
     #[test]
     fn what_is_held_for_a_viewer_is_no_larger_when_it_is_sent() {
-        let buffer = TapBuffer::default();
+        let buffer = buffer();
         let labels: Arc<str> = format!("{{a=\"{}\"}}", "\"".repeat(2000)).into();
         let metadata = [("\u{1}".repeat(50), "\\".repeat(200))];
         for text in ["\u{1}".repeat(3000), "\"\\\n\t".repeat(500), "plain ä".into()].iter().cycle().take(200) {
             let metadata = Some(metadata.clone().into());
-            buffer.add(TapLine { labels: Some(Arc::clone(&labels)), metadata, ..line(text) });
+            buffer.add(TapLine { labels: Some(Arc::clone(&labels)), metadata, ..line(text) }.shown());
         }
-        let rows = buffer.take(usize::MAX).0.into_iter().map(TapLine::row);
-        let sent: usize =
-            rows.map(|row| "event: line\ndata: \n\n".len() + serde_json::to_string(&row).unwrap().len()).sum();
+        let sent: usize = buffer.take().0.iter().map(|line| "event: line\ndata: \n\n".len() + line.json().len()).sum();
         assert!(sent > BYTES_MAX / 2 && sent <= BYTES_MAX, "{sent}");
     }
 

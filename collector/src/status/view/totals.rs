@@ -27,7 +27,7 @@ pub struct Totals {
     pub lines_acknowledged: u64,
     /// By rules, or refused by Loki for good.
     pub lines_dropped: u64,
-    /// Bytes on the disk that Loki has not acknowledged, as of the last sweep.
+    /// Bytes on the disk that Loki has not acknowledged: as of now where the reader was asked, else as of the last sweep.
     pub lag_bytes: u64,
     pub cpu_seconds: f64,
     pub memory_bytes: u64,

@@ -14,13 +14,16 @@ use crate::{
     checkpoint::Unclaimed,
     compiled::Compiled,
     model::UnitId,
-    status::view::{TapBuffer, TapLine, TapSpec},
+    status::view::{Allowance, TapBuffer, TapSpec},
     tail::{
         Tailer,
         read::PreadReader,
         rig::{self, Ends},
     },
 };
+
+/// What a viewer may have in these tests.
+const MOST: Allowance = Allowance { lines: 1000, matching: Duration::from_secs(3600) };
 
 struct Node {
     folder: tempfile::TempDir,
@@ -82,7 +85,7 @@ impl Node {
         let mut wanted = TapSpec { processed: true, ..TapSpec::default() };
         spec(&mut wanted);
         wanted.out = Arc::downgrade(&buffer);
-        buffer.allow_matching(Duration::from_secs(3600));
+        buffer.allow(MOST, MOST);
         let queries = self.ends.queries.clone();
         assert!(tokio::join!(queries.tap(wanted), self.turn()).0.unwrap());
         buffer
@@ -97,7 +100,7 @@ fn append(path: &Path, stream: &str, texts: &[&str]) {
 }
 
 fn texts(buffer: &TapBuffer) -> Vec<String> {
-    buffer.take(usize::MAX).0.into_iter().map(|line| line.text).collect()
+    buffer.take().0.iter().map(|line| line.text.clone()).collect()
 }
 
 #[test]
@@ -120,8 +123,15 @@ async fn units_tell_their_state_what_was_read_and_what_loki_has_not() {
         ("shop", "web-1", "a")
     );
     assert_eq!(units[0].bytes, units[0].lag_bytes);
+    let queries = node.ends.queries.clone();
+    let states = tokio::join!(queries.states(), node.turn()).0.unwrap();
+    assert_eq!(
+        (states.lag_bytes, states.units[&UnitState::Excluded]),
+        (units[0].bytes, 1),
+        "as of now, without a sweep"
+    );
     assert_eq!(units[1].state, UnitState::Excluded);
-    assert_eq!(units[1].reason, "kubernetes.namespaces leaves out its namespace");
+    assert_eq!(units[1].reason, "kubernetes.namespaces.exclude names hidden");
     node.acknowledge(false);
     assert_eq!(node.units().await[0].lag_bytes, 0);
     append(&node.file("shop", "web-1", "a"), "stderr", &["three"]);
@@ -130,6 +140,29 @@ async fn units_tell_their_state_what_was_read_and_what_loki_has_not() {
     let unit = &node.units().await[0];
     assert_eq!((unit.state, unit.lines), (UnitState::Parked, 3));
     assert!(unit.lag_bytes > 0);
+}
+
+#[tokio::test]
+async fn an_excluded_unit_names_the_rule_that_excludes_it() {
+    let mut node = Node::new(
+        "kubernetes: {namespaces: {include: [shop]}}\nrelabel_configs:\n\
+         - {source_labels: [container], regex: b, action: drop}\n\
+         - {source_labels: [container, stream], regex: c;stdout, action: drop}\n\
+         - {source_labels: [container], regex: a, action: keep}\n",
+    );
+    for (namespace, container) in [("shop", "a"), ("shop", "b"), ("shop", "c"), ("other", "d")] {
+        append(&node.file(namespace, "web-1", container), "stdout", &["x"]);
+    }
+    node.turn().await;
+    let reasons: Vec<_> = node.units().await.into_iter().map(|unit| unit.reason).collect();
+    let expected = [
+        "",
+        "dropped by relabel_configs[0]: drop container matching b",
+        "dropped by relabel_configs[1]: drop container, stream matching c;stdout; its stderr by relabel_configs[2]: keep \
+         container matching a",
+        "kubernetes.namespaces.include does not name other",
+    ];
+    assert_eq!(reasons, expected);
 }
 
 #[tokio::test]
@@ -182,9 +215,9 @@ async fn viewers_see_lines_as_they_were_read_or_as_they_are_sent() {
     node.turn().await;
     assert_eq!(texts(&raw), ["a secret", "plain"]);
     assert_eq!((texts(&grep), texts(&other)), (vec!["a ***".to_owned()], Vec::new()));
-    let (lines, dropped) = sent.take(usize::MAX);
-    let [line, TapLine { text, .. }] = &lines[..] else { panic!("{lines:?}") };
-    assert_eq!((line.text.as_str(), text.as_str(), dropped), ("a ***", "plain", 0));
+    let (lines, dropped) = sent.take();
+    let [line, other] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((line.text.as_str(), other.text.as_str(), dropped), ("a ***", "plain", 0));
     assert_eq!((line.time_ns, line.stream, line.unit.pod.as_str()), (1_767_323_045_000_000_001, "stderr", "web-1"));
     assert!(line.labels.as_ref().unwrap().contains("cluster=\"home\""));
     drop((raw, sent, grep, other));
@@ -204,7 +237,7 @@ async fn a_viewer_that_takes_nothing_holds_up_no_line_and_is_told_how_many_it_mi
     append(&live, "stdout", &lines.iter().map(String::as_str).collect::<Vec<_>>());
     while node.units().await[0].lines < 3000 {}
     for viewer in [raw, sent] {
-        let (shown, dropped) = viewer.take(usize::MAX);
+        let (shown, dropped) = viewer.take();
         assert!(!shown.is_empty() && dropped > 0);
         assert_eq!(shown.len() as u64 + dropped, 3000);
         assert_eq!(shown[0].text, "line 0");
@@ -223,13 +256,13 @@ async fn an_expression_takes_no_more_of_the_readers_time_than_it_is_allowed() {
         viewer.note_matching(viewer.matching_left());
         append(&live, "stdout", &["wanted, not looked at", "other"]);
         node.turn().await;
-        let (shown, dropped) = viewer.take(usize::MAX);
-        assert_eq!((shown, dropped), (Vec::new(), 2));
+        let (shown, dropped) = viewer.take();
+        assert_eq!((shown.len(), dropped), (0, 2));
         // Less than one line takes: the second has to wait.
-        viewer.allow_matching(Duration::from_nanos(1));
+        viewer.allow(Allowance { matching: Duration::from_nanos(1), lines: 0 }, MOST);
         append(&live, "stdout", &["wanted", "wanted later"]);
         node.turn().await;
-        let (shown, dropped) = viewer.take(usize::MAX);
+        let (shown, dropped) = viewer.take();
         assert_eq!((shown.len(), shown[0].text.as_str(), dropped), (1, "wanted", 1));
     }
 }
