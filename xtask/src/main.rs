@@ -28,6 +28,7 @@ mod package;
 mod place;
 mod process;
 mod release;
+mod remap;
 mod rollback;
 mod soak;
 mod test;

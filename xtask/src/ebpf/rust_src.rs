@@ -32,6 +32,14 @@ pub enum RustSrc {
 }
 
 impl RustSrc {
+    /// Their folder, where that is not the toolchain's.
+    pub fn elsewhere(&self) -> Option<&Path> {
+        match self {
+            Self::Toolchain => None,
+            Self::Elsewhere { library } => Some(library),
+        }
+    }
+
     /// Finds them or fetches them.
     pub fn find_or_fetch(compiler: &Compiler, target: &Path) -> anyhow::Result<Self> {
         if in_toolchain(compiler) {
