@@ -186,16 +186,14 @@ fn zig_cargo(target: &str, arguments: &[&str], release: bool) -> anyhow::Result<
         let mut flags = Vec::new();
         if release {
             flags.push(WITHOUT_UNWIND_TABLES.to_owned());
-            flags.extend(remap::flags(library.as_deref())?);
+            flags.extend(remap::flags(Some(&library))?);
         }
         if target.ends_with("musl") {
             // The start-up objects that rustup ships with a musl target may not be there: Zig brings its own.
             flags.push("-Clink-self-contained=no".to_owned());
         }
         cargo.env("CARGO_ENCODED_RUSTFLAGS", encoded_rust_flags(flags));
-        if let Some(library) = library {
-            cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
-        }
+        cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
     }
     cargo.args(musl::arguments_for(target)?);
     Ok(cargo)

@@ -11,6 +11,7 @@ mod rust_src;
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -77,10 +78,23 @@ fn write(root: &Path) -> anyhow::Result<()> {
     Prebuilt::of(root, build(root)?)?.write(root)
 }
 
-/// Where cargo finds the standard library's sources for -Zbuild-std; none: where it looks by itself. For cross builds.
-pub fn std_sources() -> anyhow::Result<Option<PathBuf>> {
-    let sources = RustSrc::find_or_fetch(&Compiler::query()?, &workspace_root().join("target"))?;
-    Ok(sources.elsewhere().map(Path::to_path_buf))
+/// A folder of the workspace with the standard library's sources, for cargo to build it for other machines: their path is a part of
+/// every symbol's name, but for what of it is the workspace's.
+pub fn std_sources() -> anyhow::Result<PathBuf> {
+    let compiler = Compiler::query()?;
+    let target = workspace_root().join("target");
+    let library = match RustSrc::find_or_fetch(&compiler, &target)? {
+        RustSrc::Toolchain => compiler.sysroot.join(rust_src::IN_TOOLCHAIN),
+        RustSrc::Elsewhere { library } => library,
+    };
+    let link = target.join("std/library");
+    if fs::read_link(&link).ok().as_deref() != Some(&library) {
+        fs::create_dir_all(target.join("std"))?;
+        // There is none, or one to the sources of another compiler.
+        let _ = fs::remove_file(&link);
+        symlink(&library, &link).with_context(|| format!("cannot make {}", link.display()))?;
+    }
+    Ok(link)
 }
 
 /// The object's bytes, built here.

@@ -58,6 +58,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for target in targets {
         programs.push((target, build::build(Some(target), args.debug)?));
     }
+    if !args.debug {
+        checks::programs_name_no_folder_of_this_machine(&programs)?;
+    }
     make(&programs, &args.image, &folder)?;
     match notes {
         Ok(notes) => fs::write(process::target_dir().join("release-notes.md"), notes)?,

@@ -1,6 +1,7 @@
 //! Flags by which no path of this machine gets into what the Rust compiler makes, so that others can make the same.
 //!
-//! In: where the standard library's sources are. Out: `--remap-path-prefix` flags. It must not know what is compiled.
+//! In: where the standard library's sources are. Out: `--remap-path-prefix` flags, and what to look for in a program that was
+//! compiled with them. It must not know what is compiled.
 
 use std::{
     env, fs,
@@ -37,6 +38,19 @@ fn places(library: Option<&Path>) -> anyhow::Result<Vec<(PathBuf, &'static str)>
         places.extend(registries.map(|registry| (registry.path(), "/crates")));
     }
     Ok(places)
+}
+
+/// Beginnings of paths that the compiler was given for `target`: a program that has one of them in it is not what another machine
+/// makes. Longer than the folders, as one of those may be `/src` or `/usr`.
+pub fn traces(target: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut traces = vec![
+        sysroot()?.join("lib/rustlib/src/rust"),
+        workspace_root().join("collector"),
+        workspace_root().join("target/"),
+        target_dir().join(target),
+    ];
+    traces.extend(cargo_home().map(|home| home.join("registry/src")));
+    Ok(traces)
 }
 
 /// Where cargo keeps what it fetches.

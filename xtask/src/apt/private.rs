@@ -119,6 +119,11 @@ impl PrivateApt {
         &self.mirror
     }
 
+    /// Where it leaves the packages that it fetches for an installation.
+    pub fn archives(&self) -> PathBuf {
+        self.folder.join("apt/cache/archives")
+    }
+
     /// The output of a program of apt, run in the folder: `apt-get download` leaves its packages there.
     pub fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(program);

@@ -20,6 +20,9 @@ use crate::{
 /// The suite of Debian that has a package rust-src for new compilers.
 const SUITE: &str = "trixie-backports";
 
+/// Where they are in a toolchain.
+pub const IN_TOOLCHAIN: &str = "lib/rustlib/src/rust/library";
+
 /// Where the sources are.
 pub enum RustSrc {
     /// Where cargo looks for them.
@@ -76,7 +79,7 @@ impl RustSrc {
 }
 
 fn in_toolchain(compiler: &Compiler) -> bool {
-    is_library(&compiler.sysroot.join("lib/rustlib/src/rust/library"))
+    is_library(&compiler.sysroot.join(IN_TOOLCHAIN))
 }
 
 /// Whether cargo can build the standard library from this folder.

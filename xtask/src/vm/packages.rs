@@ -50,6 +50,21 @@ impl Packages {
         process::output_of(Command::new("dpkg").arg("-x").arg(&file).arg(to))?;
         Ok(fs::remove_file(file)?)
     }
+
+    /// Fetches packages and all that they depend on, and unpacks them into a folder.
+    pub fn unpack_with_dependencies(&self, packages: &[&str], to: &Path) -> anyhow::Result<()> {
+        println!("vm: apt-get download {}, and what they depend on", packages.join(" "));
+        let install = ["install", "--download-only", "--yes", "--no-install-recommends"];
+        self.apt.run("apt-get", &[&install, packages].concat())?;
+        for entry in fs::read_dir(self.apt.archives())? {
+            let file = entry?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                process::output_of(Command::new("dpkg").arg("-x").arg(&file).arg(to))?;
+                fs::remove_file(file)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The one file or folder of such a name.
