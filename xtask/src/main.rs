@@ -32,6 +32,7 @@ mod remap;
 mod rollback;
 mod soak;
 mod test;
+mod versions;
 mod vm;
 mod words;
 mod workflows;

@@ -4,7 +4,6 @@
 //! distribution's package rust-src, unpacked into the target folder.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -107,11 +106,5 @@ fn fetch_package(compiler: &Compiler, folder: &Path) -> anyhow::Result<()> {
         .find(|version| version.starts_with(&prefix))
         .with_context(|| format!("{SUITE} has no rust-src {}, only:\n{versions}", compiler.release))?;
     println!("build-ebpf: apt-get download rust-src={version}");
-    apt.run("apt-get", &["download", &format!("rust-src={version}")])?;
-    let package = fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt-get download left no package")?;
-    output_of(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
-    fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))
+    apt.unpack(&format!("rust-src={version}"), folder)
 }

@@ -85,7 +85,7 @@ fn build_in(clone: &Path, args: &Args) -> anyhow::Result<PathBuf> {
     }
     let mut cargo = process::cargo();
     cargo.current_dir(clone).env_remove("CARGO_TARGET_DIR").env("CARGO_HOME", cargo_home_for(clone)?);
-    cargo.args(["run", "--quiet", "--package", "xtask", "--", "release", "--dry-run"]);
+    cargo.args(["run", "--quiet", "--package", "xtask", "--", "release", "--dry-run", "--quick"]);
     cargo.args(args.debug.then_some("--debug"));
     for target in &args.target {
         cargo.args(["--target", target]);

@@ -6,7 +6,8 @@ use std::thread;
 
 use super::{Report, chart, layering, libtest, packages, page};
 use crate::{
-    apt, build, chaos, conformance, cross, e2e, ebpf, helm::Helm, image, links, package, process, vm, words, workflows,
+    apt, bench, build, chaos, conformance, cross, e2e, ebpf, helm::Helm, image, links, package, process, versions, vm,
+    words, workflows,
 };
 
 /// One step.
@@ -42,7 +43,7 @@ pub const ALL: [Step; 19] = [
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
     Step {
         name: "docs",
-        what: "rustdoc, warnings are errors; links and words of the documents",
+        what: "rustdoc, warnings are errors; links, words and versions in the documents, and the age of their figures",
         long: false,
         run: docs,
     },
@@ -127,7 +128,9 @@ fn docs() -> anyhow::Result<Report> {
     )?;
     links::check()?;
     words::check()?;
-    Ok(Report { passed: 3, ..Report::default() })
+    versions::check()?;
+    bench::figures_are_recent()?;
+    Ok(Report { passed: 5, ..Report::default() })
 }
 
 fn workflows() -> anyhow::Result<Report> {

@@ -27,7 +27,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use guest::{Collected, Invocation, Plan, Report, Scenario};
+use guest::{COLLECTOR, Collected, Invocation, Plan, Report, Scenario};
 
 use crate::{apt, process, test};
 use initramfs::Initramfs;
@@ -91,6 +91,8 @@ pub struct Work {
     pub scenarios: Vec<Scenario>,
     /// What it is to do it with: the other sets are for something else than tests and scenarios.
     pub set: Set,
+    /// In the place of the collector that is built for it.
+    pub collector: Option<PathBuf>,
     pub verbose: bool,
 }
 
@@ -117,16 +119,13 @@ impl Work {
         if set != Set::Tests || !args.scenario.is_empty() {
             tests.clear();
         }
-        Self { tests, scenarios, set, verbose: args.verbose }
+        Self { tests, scenarios, set, verbose: args.verbose, collector: None }
     }
 }
 
 /// Whether machines can be started here, or why not.
 pub fn can_boot() -> Result<(), String> {
-    if process::find("apt-get").is_none() || process::find("dpkg").is_none() {
-        return Err("kernels are fetched with Debian's apt-get and dpkg, which are not here".into());
-    }
-    Ok(())
+    apt::can_fetch()
 }
 
 /// A kernel of each kind, for `cargo xtask test`: what the machine that it runs on may not be able to do.
@@ -164,6 +163,14 @@ pub fn report_of(set: Set) -> anyhow::Result<test::Report> {
     let kernel = Kernel::named(DEFAULT).with_context(|| format!("there is no kernel {DEFAULT}"))?;
     let work = Work { set, ..Work::default() };
     Ok(boot(kernel, &work, &mut Built::default())?.into_report(DEFAULT))
+}
+
+/// The same with a released program; an error where not all is well.
+pub fn prove(set: Set, collector: &Path) -> anyhow::Result<()> {
+    let kernel = Kernel::named(DEFAULT).with_context(|| format!("there is no kernel {DEFAULT}"))?;
+    let work = Work { set, collector: Some(collector.to_owned()), ..Work::default() };
+    ensure!(boot(kernel, &work, &mut Built::default())?.is_good(), "not all is well on {DEFAULT}");
+    Ok(())
 }
 
 /// Boots, and prints the table.
@@ -275,7 +282,12 @@ pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<O
 /// Fetches and builds.
 fn prepare(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Ready> {
     let files = kernel.files()?;
-    let programs = built.of(kernel.machine.architecture(), work.set)?;
+    let mut programs = built.of(kernel.machine.architecture(), work.set)?.to_vec();
+    if let Some(collector) = &work.collector {
+        for program in programs.iter_mut().filter(|program| program.name == COLLECTOR) {
+            program.path.clone_from(collector);
+        }
+    }
     let name = match work.set {
         Set::Tests | Set::Probe => kernel.name.to_owned(),
         Set::Cost => format!("{}-cost", kernel.name),
@@ -286,10 +298,10 @@ fn prepare(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Re
     let folder = process::target_dir().join("vm/machines").join(name);
     fs::create_dir_all(&folder)?;
     let initramfs = folder.join("initramfs");
-    pack(&initramfs, programs, &files.modules, work)?;
+    pack(&initramfs, &programs, &files.modules, work)?;
     let disk = match work.set {
-        Set::Containers => containers::make_disk(&folder, kernel.machine, programs)?,
-        Set::Service => service::make_disk(&folder, kernel.machine, programs)?,
+        Set::Containers => containers::make_disk(&folder, kernel.machine, &programs)?,
+        Set::Service => service::make_disk(&folder, kernel.machine, &programs)?,
         _ => make_disk(&folder)?,
     };
     let boot = Boot {

@@ -16,7 +16,7 @@ use guest::{COLLECTOR, Invocation};
 use crate::{build, ebpf, process};
 
 /// A file of this machine, and its name in the other one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Program {
     /// Absolute, in the machine.
     pub name: String,
