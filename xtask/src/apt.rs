@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::bail;
 
-pub use private::{Archive, PrivateApt};
+pub use private::{Archive, PrivateApt, can_fetch};
 
 use crate::process;
 

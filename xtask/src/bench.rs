@@ -2,6 +2,8 @@
 
 mod report;
 
+pub use report::figures_are_recent;
+
 use crate::{
     apt::{self, Package},
     build, ebpf, process,

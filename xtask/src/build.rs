@@ -1,18 +1,19 @@
 //! `cargo xtask build`: the binary with the probe in it, for this machine or for another one.
 //!
-//! In: a target triple. Out: the path of the program. Three ways lead to another machine's program: cross, where Docker
-//! works; else cargo-zigbuild, with the target's standard library from rustup or, where rustup cannot get it, built from
-//! source. It says which it took. Nothing is installed outside the target folder but what rustup itself adds.
+//! In: a target triple. Out: the path of the program. A released program is built by cargo-zigbuild together with its standard
+//! library, and has no path of this machine in it. Others for another machine by cross, where Docker works; else by
+//! cargo-zigbuild, with the target's standard library from rustup or, where rustup cannot get it, built from source. It says
+//! which it took. Nothing is installed outside the target folder but what rustup itself adds.
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, bail};
 
-use crate::{apt, ebpf, musl, process};
+use crate::{apt, ebpf, musl, process, remap};
 
 /// Versions known to go together and with Rust 1.95.
 const ZIG_PACKAGES: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
@@ -109,7 +110,8 @@ fn compile(target: Option<&str>, arguments: &[&str], profile: Profile) -> anyhow
     let arguments = [arguments, &["--profile", name]].concat();
     match target {
         None => process::run(process::cargo().arg("build").args(arguments))?,
-        Some(target) if docker_runs_cross() => {
+        // Released programs are made in one way only, so that the same sources give the same bytes on any machine.
+        Some(target) if profile == Profile::Dev && docker_runs_cross() => {
             println!("cross-compiling for {target} with cross, in Docker");
             let mut cross = process::in_workspace("cross");
             cross.env("CROSS_CONFIG", process::workspace_root().join("cross.toml"));
@@ -123,10 +125,15 @@ fn compile(target: Option<&str>, arguments: &[&str], profile: Profile) -> anyhow
     Ok(process::target_dir().join(target.unwrap_or_default()).join(folder))
 }
 
-/// The environment's flags for the compiler, and more.
-fn rust_flags(more: &[&str]) -> String {
-    let given = env::var("RUSTFLAGS").unwrap_or_default();
-    given.split_whitespace().chain(more.iter().copied()).collect::<Vec<_>>().join(" ")
+/// The environment's flags for the compiler, and more, as cargo takes them from CARGO_ENCODED_RUSTFLAGS: a path may have spaces.
+fn encoded_rust_flags(more: Vec<String>) -> String {
+    let given = match (env::var("CARGO_ENCODED_RUSTFLAGS"), env::var("RUSTFLAGS")) {
+        (Ok(encoded), _) => encoded.split('\u{1f}').map(str::to_owned).collect(),
+        (Err(_), Ok(flags)) => flags.split_whitespace().map(str::to_owned).collect(),
+        (Err(_), Err(_)) => Vec::new(),
+    };
+    let flags: Vec<_> = given.into_iter().chain(more).filter(|flag| !flag.is_empty()).collect();
+    flags.join("\u{1f}")
 }
 
 /// How a program for this machine is built.
@@ -175,18 +182,18 @@ fn zig_cargo(target: &str, arguments: &[&str], release: bool) -> anyhow::Result<
     } else {
         println!("cross-compiling for {target} with cargo-zigbuild and a standard library built from source");
         cargo.arg("-Zbuild-std=std,panic_abort").env("RUSTC_BOOTSTRAP", "1");
+        let library = ebpf::std_sources()?;
         let mut flags = Vec::new();
         if release {
-            flags.push(WITHOUT_UNWIND_TABLES);
+            flags.push(WITHOUT_UNWIND_TABLES.to_owned());
+            flags.extend(remap::flags(Some(&library))?);
         }
         if target.ends_with("musl") {
             // The start-up objects that rustup ships with a musl target may not be there: Zig brings its own.
-            flags.push("-Clink-self-contained=no");
+            flags.push("-Clink-self-contained=no".to_owned());
         }
-        cargo.env("RUSTFLAGS", rust_flags(&flags));
-        if let Some(library) = ebpf::std_sources()? {
-            cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
-        }
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", encoded_rust_flags(flags));
+        cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
     }
     cargo.args(musl::arguments_for(target)?);
     Ok(cargo)
@@ -194,10 +201,8 @@ fn zig_cargo(target: &str, arguments: &[&str], release: bool) -> anyhow::Result<
 
 /// Whether the toolchain has the target's standard library, after asking rustup for it.
 fn has_std(target: &str) -> bool {
-    let Ok(sysroot) = process::output_of(Command::new("rustc").args(["--print", "sysroot"])) else {
-        return false;
-    };
-    let library = Path::new(sysroot.trim_end()).join("lib/rustlib").join(target).join("lib");
+    let Ok(sysroot) = remap::sysroot() else { return false };
+    let library = sysroot.join("lib/rustlib").join(target).join("lib");
     library.is_dir()
         || (process::output_of(Command::new("rustup").args(["target", "add", target])).is_ok() && library.is_dir())
 }

@@ -10,14 +10,18 @@ mod prebuilt;
 mod rust_src;
 
 use std::{
-    env, fs,
+    fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context, bail};
 
-use crate::process::{self, output_of, workspace_root};
+use crate::{
+    process::{self, output_of, workspace_root},
+    remap,
+};
 use linker::Linker;
 use prebuilt::Prebuilt;
 use rust_src::RustSrc;
@@ -74,12 +78,23 @@ fn write(root: &Path) -> anyhow::Result<()> {
     Prebuilt::of(root, build(root)?)?.write(root)
 }
 
-/// Where cargo finds the standard library's sources for -Zbuild-std; none: where it looks by itself. For cross builds.
-pub fn std_sources() -> anyhow::Result<Option<PathBuf>> {
-    match RustSrc::find_or_fetch(&Compiler::query()?, &workspace_root().join("target"))? {
-        RustSrc::Toolchain => Ok(None),
-        RustSrc::Elsewhere { library } => Ok(Some(library)),
+/// A folder of the workspace with the standard library's sources, for cargo to build it for other machines: their path is a part of
+/// every symbol's name, but for what of it is the workspace's.
+pub fn std_sources() -> anyhow::Result<PathBuf> {
+    let compiler = Compiler::query()?;
+    let target = workspace_root().join("target");
+    let library = match RustSrc::find_or_fetch(&compiler, &target)? {
+        RustSrc::Toolchain => compiler.sysroot.join(rust_src::IN_TOOLCHAIN),
+        RustSrc::Elsewhere { library } => library,
+    };
+    let link = target.join("std/library");
+    if fs::read_link(&link).ok().as_deref() != Some(&library) {
+        fs::create_dir_all(target.join("std"))?;
+        // There is none, or one to the sources of another compiler.
+        let _ = fs::remove_file(&link);
+        symlink(&library, &link).with_context(|| format!("cannot make {}", link.display()))?;
     }
+    Ok(link)
 }
 
 /// The object's bytes, built here.
@@ -125,7 +140,7 @@ fn probe_cargo(subcommand: &str, target: &Path, linker: &Path, rust_src: &RustSr
         "--cfg=bpf_target_arch=\"x86_64\"".into(),
     ];
     // Paths of source files are in the object's BTF.
-    flags.extend(remapped_paths(rust_src)?);
+    flags.extend(remap::flags(rust_src.elsewhere())?);
     let mut cargo = process::cargo();
     cargo
         .args([subcommand, "--release", "--package", "collector-ebpf", "--bin", "pilcrow-probe", "--features", "probe"])
@@ -138,25 +153,10 @@ fn probe_cargo(subcommand: &str, target: &Path, linker: &Path, rust_src: &RustSr
         .args(["--config", "profile.release.package.'*'.opt-level=3"])
         // bpf-linker makes the object's BTF from the debug information that the release profile strips.
         .env("CARGO_PROFILE_RELEASE_STRIP", "none");
-    if let RustSrc::Elsewhere { library } = rust_src {
+    if let Some(library) = rust_src.elsewhere() {
         cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
     }
     Ok(cargo)
-}
-
-/// Flags by which no path of this machine gets into what the compiler makes, so that others can make the same.
-fn remapped_paths(rust_src: &RustSrc) -> anyhow::Result<Vec<String>> {
-    let mut places = vec![(Compiler::query()?.sysroot, "/rust"), (workspace_root(), "/pilcrow")];
-    if let RustSrc::Elsewhere { library } = rust_src {
-        places.push((library.clone(), "/rust/lib/rustlib/src/rust/library"));
-    }
-    let home = env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo"));
-    if let Some(home) = env::var_os("CARGO_HOME").map(PathBuf::from).or(home) {
-        // Below it is a folder for each registry, named after its address.
-        let registries = fs::read_dir(home.join("registry/src")).into_iter().flatten().flatten();
-        places.extend(registries.map(|registry| (registry.path(), "/crates")));
-    }
-    Ok(places.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
 }
 
 /// The Rust compiler that builds the probe.
@@ -169,14 +169,12 @@ struct Compiler {
 
 impl Compiler {
     fn query() -> anyhow::Result<Self> {
-        let rustc = env::var_os("RUSTC").map_or_else(|| "rustc".into(), PathBuf::from);
-        let description = output_of(Command::new(&rustc).arg("-vV"))?;
+        let description = output_of(remap::rustc().arg("-vV"))?;
         let release = description
             .lines()
             .find_map(|line| line.strip_prefix("release: "))
             .context("rustc -vV names no release")?
             .to_owned();
-        let sysroot = output_of(Command::new(&rustc).args(["--print", "sysroot"]))?.trim_end().into();
-        Ok(Self { release, sysroot })
+        Ok(Self { release, sysroot: remap::sysroot()? })
     }
 }

@@ -1,6 +1,6 @@
 //! `cargo xtask image`: a container image as one file, made without Docker.
 //!
-//! In: a static program. Out: target/image/pilcrow-VERSION-linux-ARCH.tar, an OCI image layout in a tar that also has the
+//! In: a static program. Out: target/image/pilcrow-image-VERSION-linux-ARCH.tar, an OCI image layout in a tar that also has the
 //! manifest.json of `docker save`: `ctr images import`, `docker load`, `podman load` and skopeo take it. The same program and
 //! the same certificates give the same bytes. It holds what deploy/Dockerfile's image holds.
 
@@ -66,11 +66,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         programs.push((target, program));
     }
     if programs.len() > 1 {
-        let path = folder()?.join(format!("pilcrow-{}-linux.tar", env!("CARGO_PKG_VERSION")));
+        let path = folder()?.join(file_name(None));
         fs::write(&path, archive_of_several(&args.name, &programs)?)?;
         println!("{} (all of them as one image, for a registry)", path.display());
     }
     Ok(())
+}
+
+/// What an image's archive is called here and in a release: one for an architecture, or one for all.
+pub fn file_name(architecture: Option<&str>) -> String {
+    let only = architecture.map(|name| format!("-linux-{name}")).unwrap_or_default();
+    format!("pilcrow-image-{}{only}.tar", env!("CARGO_PKG_VERSION"))
 }
 
 /// Where images go.
@@ -82,7 +88,7 @@ fn folder() -> anyhow::Result<PathBuf> {
 
 /// The image of `program`, which is for `target`, and its size in bytes.
 fn make(target: &str, name: &str, program: &Path) -> anyhow::Result<(PathBuf, u64)> {
-    let path = folder()?.join(format!("pilcrow-{}-linux-{}.tar", env!("CARGO_PKG_VERSION"), architecture(target)?));
+    let path = folder()?.join(file_name(Some(architecture(target)?)));
     let archive = archive_of(target, name, program)?;
     fs::write(&path, &archive).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, archive.len() as u64))

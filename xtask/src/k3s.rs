@@ -55,8 +55,14 @@ pub fn chart_archive(image: &str) -> anyhow::Result<Vec<u8>> {
     for path in &paths {
         let name = format!("pilcrow/{}", path.strip_prefix(&root)?.display());
         let mut content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        if name == "pilcrow/values.yaml" {
-            content = with_image(&content, image)?;
+        match name.as_str() {
+            "pilcrow/values.yaml" => content = with(&content, "  repository: ", image::NAME, image)?,
+            "pilcrow/Chart.yaml" => content = with(&content, "      image: ", image::NAME, image)?,
+            // Where the release workflow puts the chart.
+            "pilcrow/README.md" if image != image::NAME => {
+                content = with(&content, "", "deploy/helm/pilcrow", &format!("oci://{image}/charts/pilcrow"))?;
+            }
+            _ => {}
         }
         contents.push((name, content));
     }
@@ -64,12 +70,11 @@ pub fn chart_archive(image: &str) -> anyhow::Result<Vec<u8>> {
     Ok(gzip(&tar_of(&files)?)?)
 }
 
-/// values.yaml with another default image.
-fn with_image(values: &[u8], image: &str) -> anyhow::Result<Vec<u8>> {
-    let values = std::str::from_utf8(values)?;
-    let line = format!("\n  repository: {}\n", image::NAME);
-    ensure!(values.matches(&line).count() == 1, "values.yaml has no line `repository: {}`", image::NAME);
-    Ok(values.replace(&line, &format!("\n  repository: {image}\n")).into_bytes())
+/// A file of the chart with another text behind `before`.
+fn with(file: &[u8], before: &str, from: &str, to: &str) -> anyhow::Result<Vec<u8>> {
+    let (file, line) = (std::str::from_utf8(file)?, format!("{before}{from}"));
+    ensure!(file.contains(&line), "the chart has no `{line}`");
+    Ok(file.replace(&line, &format!("{before}{to}")).into_bytes())
 }
 
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {

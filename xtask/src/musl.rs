@@ -1,6 +1,6 @@
 //! tokio-uring 0.5.0 for musl, where its release does not compile: a length is a `u32` there and not a `usize`.
 //!
-//! The released source is copied into the target folder, the four places are changed, and cargo is told to take that copy.
+//! The released source is copied into the folder `target`, the four places are changed, and cargo is told to take that copy.
 //! tokio-uring has had no release since 2024; with one that compiles, this file goes.
 
 use std::{
@@ -32,7 +32,8 @@ pub fn arguments_for(target: &str) -> anyhow::Result<Vec<String>> {
 
 fn changed_source() -> anyhow::Result<PathBuf> {
     let released = released_source()?;
-    let changed = process::target_dir().join("musl/tokio-uring");
+    // In the workspace whatever CARGO_TARGET_DIR is: the path is a part of the symbols' names, but for what of it is the workspace's.
+    let changed = process::workspace_root().join("target/musl/tokio-uring");
     // A new copy would have new time stamps, and cargo would build it and all that uses it again.
     let stamp = changed.with_extension("of");
     let made_from = released.display().to_string();

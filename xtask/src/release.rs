@@ -6,6 +6,8 @@
 mod artefacts;
 mod checks;
 mod notes;
+mod proof;
+mod registry;
 pub mod reproduce;
 
 use std::{
@@ -17,6 +19,7 @@ use anyhow::{Context, bail};
 
 use crate::{build, image, k3s, package, process};
 use artefacts::{Programs, SBOMS};
+use checks::Checks;
 
 /// What `cargo xtask release` takes.
 #[derive(clap::Args)]
@@ -27,6 +30,9 @@ pub struct Args {
     /// Take programs that are not optimized: to try the rest
     #[arg(long, requires = "dry_run")]
     debug: bool,
+    /// Without the checks that boot machines and start an API server, which take half an hour
+    #[arg(long, requires = "dry_run")]
+    quick: bool,
     /// The image's name in the registry that it will be pushed to; chart and manifests take it as their default
     #[arg(long, default_value = image::NAME)]
     image: String,
@@ -58,17 +64,28 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     for target in targets {
         programs.push((target, build::build(Some(target), args.debug)?));
     }
+    if !args.debug {
+        checks::programs_name_no_folder_of_this_machine(&programs)?;
+    }
     make(&programs, &args.image, &folder)?;
     match notes {
         Ok(notes) => fs::write(process::target_dir().join("release-notes.md"), notes)?,
         Err(error) if args.dry_run => println!("no release notes: {error:#}"),
         Err(error) => return Err(error),
     }
-    let skipped = checks::run(&folder, &programs, &args.image)?;
+    let mut checks = Checks::default();
+    checks::run(&folder, &programs, &args.image, &mut checks)?;
+    if !args.quick {
+        proof::run(&folder, &programs, &args.image, &mut checks)?;
+    }
     for path in files_of(&folder)? {
         println!("{:>10}  {}", fs::metadata(&path)?.len(), name_of(&path));
     }
-    println!("{} is whole and checked{}", folder.display(), if skipped { ", but for what was skipped" } else { "" });
+    println!(
+        "{} is whole and checked{}",
+        folder.display(),
+        if checks.skipped { ", but for what was skipped" } else { "" }
+    );
     Ok(())
 }
 
@@ -79,17 +96,22 @@ fn make(programs: &Programs<'_>, name: &str, folder: &Path) -> anyhow::Result<()
         let inner = format!("pilcrow-{VERSION}-linux-{machine}");
         fs::write(folder.join(format!("{inner}.tar.gz")), artefacts::program_archive(&inner, program)?)?;
         let archive = image::archive_of(target, name, program)?;
-        fs::write(folder.join(format!("pilcrow-image-{VERSION}-linux-{machine}.tar")), archive)?;
+        fs::write(folder.join(image::file_name(Some(machine))), archive)?;
         package::make(target, program, VERSION, folder)?;
     }
     let of_all = image::archive_of_several(name, programs)?;
-    fs::write(folder.join(format!("pilcrow-image-{VERSION}.tar")), of_all)?;
+    fs::write(folder.join(image::file_name(None)), of_all)?;
     fs::write(folder.join(format!("pilcrow-{VERSION}.tgz")), k3s::chart_archive(name)?)?;
-    let for_kubectl = fs::read_to_string(process::workspace_root().join("deploy/manifests/pilcrow.yaml"))?;
-    let for_kubectl = for_kubectl.replace(&format!("{}:", image::NAME), &format!("{name}:"));
-    fs::write(folder.join("pilcrow-kubectl.yaml"), for_kubectl)?;
+    let deploy = process::workspace_root().join("deploy");
+    for (from, to) in
+        [("manifests/pilcrow.yaml", "pilcrow-kubectl.yaml"), ("docker/compose.yaml", "pilcrow-compose.yaml")]
+    {
+        let text = fs::read_to_string(deploy.join(from))?;
+        fs::write(folder.join(to), text.replace(&format!("{}:", image::NAME), &format!("{name}:")))?;
+    }
     fs::write(folder.join("pilcrow-k3s.yaml"), k3s::manifest(name)?)?;
-    fs::copy(process::workspace_root().join("deploy/seccomp/pilcrow.json"), folder.join("pilcrow-seccomp.json"))?;
+    fs::copy(deploy.join("k3s/loki-grafana.yaml"), folder.join("loki-grafana.yaml"))?;
+    fs::copy(deploy.join("seccomp/pilcrow.json"), folder.join("pilcrow-seccomp.json"))?;
     fs::copy(package::schema(), folder.join("pilcrow.schema.json"))?;
     for sbom in SBOMS {
         fs::write(folder.join(format!("pilcrow-{VERSION}.{}", sbom.extension)), artefacts::sbom(&sbom)?)?;

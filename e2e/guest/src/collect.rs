@@ -18,10 +18,10 @@ use rig::{
 use crate::{doctor::Doctor, system::DISK};
 
 /// How long lines are written, with rotations, restarts and pods that come and go.
-const WRITING: Duration = Duration::from_secs(4);
+pub const WRITING: Duration = Duration::from_secs(4);
 
 /// Enough for several rotations of each log while every instruction is emulated.
-const LIVE: LiveOptions = LiveOptions {
+pub const LIVE: LiveOptions = LiveOptions {
     containers: 6,
     lines_per_second: 500,
     rotate_every: Duration::from_millis(1500),

@@ -29,6 +29,18 @@ pub const COLLECTOR_ARCHIVE: &str = "/pilcrow/pilcrow.tar";
 /// Where the collector's DaemonSet lies on it, as JSON.
 pub const DAEMONSET: &str = "/pilcrow/daemonset.json";
 
+/// Where a disk with systemd has the program that its service for the proof starts: the first process's own.
+pub const SERVICE_PROGRAM: &str = "/pilcrow/guest";
+
+/// What that is told.
+pub const SERVICE_PROOF: &str = "service";
+
+/// Where the deb of this version lies on such a disk.
+pub const DEB: &str = "/pilcrow/pilcrow.deb";
+
+/// Where one of an older version lies on it.
+pub const OLDER_DEB: &str = "/pilcrow/older.deb";
+
 /// The folder of kernel modules, which the plan names in the order of their loading.
 pub const MODULES: &str = "/modules";
 
@@ -46,6 +58,8 @@ pub struct Plan {
     /// The disk is a root file system with containerd: make it the root, and let the collector collect what containerd
     /// writes.
     pub containerd: bool,
+    /// The disk is a root file system with systemd: make it the root and become systemd, whose service goes on.
+    pub systemd: bool,
 }
 
 /// A program, and what it is told.

@@ -1,14 +1,15 @@
 //! The first process of a virtual machine that `cargo xtask vm` boots: makes a system of a bare kernel, runs test programs
 //! and the collector, and reports.
 //!
-//! In: /plan.json and programs in the initramfs, on the first disk an empty ext4 or a root file system with containerd. Out:
-//! [`guest::Report`]s on the console; the machine is switched off at the end, whatever happened.
+//! In: /plan.json and programs in the initramfs, on the first disk an empty ext4 or a root file system with containerd or systemd.
+//! Out: [`guest::Report`]s on the console; the machine is switched off at the end, whatever happened.
 
 mod collect;
 mod cri;
 mod doctor;
 mod force;
 mod node;
+mod service;
 mod system;
 
 use std::{
@@ -18,28 +19,46 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use guest::{Collected, Invocation, PLAN, Plan, Report, Scenario};
+use guest::{Collected, Invocation, PLAN, Plan, Report, SERVICE_PROOF, Scenario};
 
 fn main() -> ExitCode {
     let is_first_process = std::process::id() == 1;
-    let outcome = if is_first_process { run() } else { Err(anyhow::anyhow!("this is for `cargo xtask vm`")) };
+    let is_service = std::env::args().nth(1).is_some_and(|argument| argument == SERVICE_PROOF);
+    let outcome = match (is_first_process, is_service) {
+        (true, _) => run(),
+        (false, true) => run_service(),
+        (false, false) => Err(anyhow::anyhow!("this is for `cargo xtask vm`")),
+    };
     if let Err(error) = outcome {
         println!("guest: {error:#}");
     }
-    if is_first_process {
+    if is_first_process || is_service {
         system::switch_off();
     }
     ExitCode::FAILURE
+}
+
+/// What systemd, which was started by [`run`], has started.
+fn run_service() -> anyhow::Result<()> {
+    let good = service::prove().map(judge).unwrap_or_else(|error| {
+        println!("systemd: {error:#}");
+        false
+    });
+    report(&Report::Ended { failed: u32::from(!good) });
+    Ok(())
 }
 
 fn run() -> anyhow::Result<()> {
     let plan = fs::read(PLAN).with_context(|| format!("cannot read {PLAN}"))?;
     let plan: Plan = serde_json::from_slice(&plan)?;
     system::set_up(&plan.modules)?;
-    if plan.containerd {
+    if plan.containerd || plan.systemd {
         system::enter_disk()?;
     }
     report(&Report::Booted { release: system::release(), page_bytes: rustix::param::page_size() });
+    if plan.systemd {
+        return Err(system::become_systemd());
+    }
     let mut failed = 0;
     for test in &plan.tests {
         if let Err(error) = run_tests(test) {

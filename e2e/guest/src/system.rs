@@ -1,6 +1,6 @@
 //! A system out of a bare kernel: the mounts and modules that the programs need, and the end of it all.
 
-use std::{ffi::CString, fs, io, path::Path, thread, time::Duration};
+use std::{ffi::CString, fs, io, os::unix::process::CommandExt, path::Path, process::Command, thread, time::Duration};
 
 use anyhow::Context;
 use guest::MODULES;
@@ -44,7 +44,7 @@ pub fn set_up(modules: &[String]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the disk the root, with the mounts that are there, and mounts what containerd needs beside them. runc exchanges the
+/// Makes the disk the root, with the mounts that are there, and mounts what containerd and systemd need beside them. runc exchanges the
 /// root of a container by pivot_root(2), which the kernel refuses below an initramfs.
 pub fn enter_disk() -> anyhow::Result<()> {
     for folder in ["/proc", "/sys", "/dev", "/tmp"] {
@@ -61,6 +61,12 @@ pub fn enter_disk() -> anyhow::Result<()> {
         mount_new(source, source, target).with_context(|| format!("cannot mount {target}"))?;
     }
     Ok(())
+}
+
+/// Makes the first process systemd, which returns only where it cannot be started.
+pub fn become_systemd() -> anyhow::Error {
+    let program = "/usr/lib/systemd/systemd";
+    anyhow::Error::new(Command::new(program).exec()).context(format!("cannot become {program}"))
 }
 
 /// Mounts a file system of a type.

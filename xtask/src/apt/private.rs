@@ -1,17 +1,18 @@
 //! Packages of suites or architectures that are not this machine's: downloaded, never installed.
 //!
 //! In: a folder, suites and perhaps an architecture. Out: apt with lists, cache and sources of its own in that folder, on
-//! the mirror that the machine itself uses; the machine's own lists and packages stay as they are.
+//! the mirror that the machine itself uses, or that DEBIAN_MIRROR names where the machine is another distribution's; the machine's own
+//! lists and packages stay as they are.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 
-use crate::process::output_of;
+use crate::process::{self, output_of};
 
 /// A Debian mirror.
 #[derive(Debug, PartialEq)]
@@ -21,8 +22,26 @@ struct AptSource {
     signed_by: Option<String>,
 }
 
+/// Debian's keys, as its package debian-archive-keyring installs them, which other distributions have too.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Whether packages of Debian can be fetched here, or why not.
+pub fn can_fetch() -> Result<(), String> {
+    if process::find("apt-get").is_none() || process::find("dpkg").is_none() {
+        return Err("Debian's packages are fetched with its apt-get and dpkg, which are not here".into());
+    }
+    AptSource::find().map(drop).map_err(|error| error.to_string())
+}
+
 impl AptSource {
-    /// The mirror that the machine itself uses.
+    /// The one that the environment names, else the one that the machine itself uses.
+    fn find() -> anyhow::Result<Self> {
+        match env::var("DEBIAN_MIRROR") {
+            Ok(uri) if !uri.is_empty() => Ok(Self { uri, signed_by: Some(KEYRING.to_owned()) }),
+            _ => Self::of_this_machine(),
+        }
+    }
+
     fn of_this_machine() -> anyhow::Result<Self> {
         let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
         if let Ok(parts) = fs::read_dir("/etc/apt/sources.list.d") {
@@ -33,7 +52,7 @@ impl AptSource {
             .iter()
             .filter_map(|file| fs::read_to_string(file).ok())
             .find_map(|text| Self::parse(&text))
-            .context("the machine's apt sources name no Debian mirror")
+            .context("the machine's apt sources name no Debian mirror; set DEBIAN_MIRROR to one, and install debian-archive-keyring")
     }
 
     /// The first Debian mirror in a file of one-line entries or deb822 stanzas.
@@ -85,7 +104,7 @@ pub struct PrivateApt {
 impl PrivateApt {
     /// Writes the configuration into `folder/apt`.
     pub fn new(folder: &Path, archive: &Archive<'_>) -> anyhow::Result<Self> {
-        let source = AptSource::of_this_machine()?;
+        let source = AptSource::find()?;
         let apt = folder.join("apt");
         for part in ["state/lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(apt.join(part)).with_context(|| format!("cannot make {}", apt.display()))?;
@@ -119,11 +138,39 @@ impl PrivateApt {
         &self.mirror
     }
 
+    /// Fetches NAME or NAME=VERSION, and unpacks it into a folder.
+    pub fn unpack(&self, package: &str, to: &Path) -> anyhow::Result<()> {
+        self.run("apt-get", &["download", package])?;
+        unpack_all(&self.folder, to)
+    }
+
+    /// The same of several packages and all that they depend on.
+    pub fn unpack_with_dependencies(&self, packages: &[&str], to: &Path) -> anyhow::Result<()> {
+        let install = ["install", "--download-only", "--yes", "--no-install-recommends"];
+        self.run("apt-get", &[&install, packages].concat())?;
+        unpack_all(&self.folder.join("apt/cache/archives"), to)
+    }
+
     /// The output of a program of apt, run in the folder: `apt-get download` leaves its packages there.
     pub fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(program);
         output_of(command.args(arguments).current_dir(&self.folder).env("APT_CONFIG", &self.configuration))
     }
+}
+
+/// The packages in a folder, which are removed from there.
+fn unpack_all(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let mut packages = 0;
+    for entry in fs::read_dir(from)? {
+        let package = entry?.path();
+        if package.extension().is_some_and(|extension| extension == "deb") {
+            output_of(Command::new("dpkg").arg("-x").arg(&package).arg(to))?;
+            fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))?;
+            packages += 1;
+        }
+    }
+    ensure!(packages > 0, "apt-get left no package in {}", from.display());
+    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! distribution's package rust-src, unpacked into the target folder.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -20,6 +19,9 @@ use crate::{
 /// The suite of Debian that has a package rust-src for new compilers.
 const SUITE: &str = "trixie-backports";
 
+/// Where they are in a toolchain.
+pub const IN_TOOLCHAIN: &str = "lib/rustlib/src/rust/library";
+
 /// Where the sources are.
 pub enum RustSrc {
     /// Where cargo looks for them.
@@ -32,6 +34,14 @@ pub enum RustSrc {
 }
 
 impl RustSrc {
+    /// Their folder, where that is not the toolchain's.
+    pub fn elsewhere(&self) -> Option<&Path> {
+        match self {
+            Self::Toolchain => None,
+            Self::Elsewhere { library } => Some(library),
+        }
+    }
+
     /// Finds them or fetches them.
     pub fn find_or_fetch(compiler: &Compiler, target: &Path) -> anyhow::Result<Self> {
         if in_toolchain(compiler) {
@@ -68,7 +78,7 @@ impl RustSrc {
 }
 
 fn in_toolchain(compiler: &Compiler) -> bool {
-    is_library(&compiler.sysroot.join("lib/rustlib/src/rust/library"))
+    is_library(&compiler.sysroot.join(IN_TOOLCHAIN))
 }
 
 /// Whether cargo can build the standard library from this folder.
@@ -96,11 +106,5 @@ fn fetch_package(compiler: &Compiler, folder: &Path) -> anyhow::Result<()> {
         .find(|version| version.starts_with(&prefix))
         .with_context(|| format!("{SUITE} has no rust-src {}, only:\n{versions}", compiler.release))?;
     println!("build-ebpf: apt-get download rust-src={version}");
-    apt.run("apt-get", &["download", &format!("rust-src={version}")])?;
-    let package = fs::read_dir(folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .context("apt-get download left no package")?;
-    output_of(Command::new("dpkg").arg("-x").arg(&package).arg(folder))?;
-    fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))
+    apt.unpack(&format!("rust-src={version}"), folder)
 }

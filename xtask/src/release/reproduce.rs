@@ -1,17 +1,18 @@
 //! `cargo xtask reproduce`: the same commit gives the same bytes.
 //!
-//! In: the committed sources. Out: an error that names the first artefact that differs between two builds in two folders,
-//! each a clone of its own with a target folder of its own.
+//! In: the committed sources. Out: an error that names the artefacts that differ between two builds in two folders, each a clone
+//! of its own with a target folder of its own, and with a folder of its own for what cargo fetches, as two users have it.
 
 use std::{
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, bail, ensure};
 
 use super::{files_of, name_of};
-use crate::process;
+use crate::{process, remap};
 
 /// What `cargo xtask reproduce` takes.
 #[derive(clap::Args)]
@@ -56,6 +57,20 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A folder for cargo, of another name for each clone, with what it has fetched already.
+fn cargo_home_for(clone: &Path) -> anyhow::Result<PathBuf> {
+    let home = clone.with_extension("cargo");
+    fs::create_dir(&home)?;
+    let known = remap::cargo_home().context("neither CARGO_HOME nor HOME is set")?;
+    for name in ["config", "config.toml", "git", "registry"] {
+        let from = known.join(name);
+        if from.exists() {
+            symlink(from, home.join(name))?;
+        }
+    }
+    Ok(home)
+}
+
 /// Makes all artefacts in a clone, and says where they are.
 fn build_in(clone: &Path, args: &Args) -> anyhow::Result<PathBuf> {
     let mut git = process::in_workspace("git");
@@ -65,12 +80,12 @@ fn build_in(clone: &Path, args: &Args) -> anyhow::Result<PathBuf> {
         let from = process::target_dir().join(shared);
         if from.exists() {
             fs::create_dir_all(clone.join("target"))?;
-            std::os::unix::fs::symlink(from, clone.join("target").join(shared))?;
+            symlink(from, clone.join("target").join(shared))?;
         }
     }
-    let mut cargo = process::in_workspace(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.current_dir(clone).env_remove("CARGO_TARGET_DIR");
-    cargo.args(["run", "--quiet", "--package", "xtask", "--", "release", "--dry-run"]);
+    let mut cargo = process::cargo();
+    cargo.current_dir(clone).env_remove("CARGO_TARGET_DIR").env("CARGO_HOME", cargo_home_for(clone)?);
+    cargo.args(["run", "--quiet", "--package", "xtask", "--", "release", "--dry-run", "--quick"]);
     cargo.args(args.debug.then_some("--debug"));
     for target in &args.target {
         cargo.args(["--target", target]);

@@ -19,6 +19,7 @@ use std::{
 };
 
 pub use libtest::Reader;
+pub use packages::deb_installs;
 
 use crate::process;
 

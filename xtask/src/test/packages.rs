@@ -115,6 +115,17 @@ fn rpm_holds(rpm: &Path) -> anyhow::Result<()> {
 struct Root(PathBuf);
 
 impl Root {
+    /// Without any package.
+    fn new(folder: PathBuf) -> anyhow::Result<Self> {
+        for needed in ["var/lib/dpkg/updates", "var/lib/dpkg/info", "tmp"] {
+            fs::create_dir_all(folder.join(needed))?;
+        }
+        for needed in ["var/lib/dpkg/status", "var/lib/dpkg/available"] {
+            fs::write(folder.join(needed), "")?;
+        }
+        Ok(Self(folder))
+    }
+
     fn dpkg(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut dpkg = Command::new("dpkg");
         dpkg.arg("--root").arg(&self.0).args(["--force-script-chrootless", "--force-confdef", "--force-confold"]);
@@ -128,16 +139,28 @@ impl Root {
     fn has(&self, path: &str) -> bool {
         self.0.join(path).exists()
     }
+
+    fn has_nothing_of_it(&self) -> anyhow::Result<()> {
+        for left in ["usr/bin/pilcrow", "etc/pilcrow", "var/lib/pilcrow", "usr/lib/systemd/system/pilcrow.service"] {
+            ensure!(!self.has(left), "{left} is there after a purge");
+        }
+        Ok(())
+    }
+}
+
+/// A release's deb: what it installs says the version, and nothing is left of it.
+pub fn deb_installs(deb: &Path, version: &str) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let root = Root::new(folder.path().join("root"))?;
+    root.dpkg(&["--install", &deb.display().to_string()])?;
+    let said = process::output_of(Command::new(root.0.join("usr/bin/pilcrow")).arg("--version"))?;
+    ensure!(said.trim_end() == format!("pilcrow {version}"), "the installed program says {said}");
+    root.dpkg(&["--purge", "pilcrow"])?;
+    root.has_nothing_of_it()
 }
 
 fn a_deb_installs_upgrades_and_leaves(folder: &Path, first: &Path) -> anyhow::Result<()> {
-    let root = Root(folder.join("root"));
-    for needed in ["var/lib/dpkg/updates", "var/lib/dpkg/info", "tmp"] {
-        fs::create_dir_all(root.0.join(needed))?;
-    }
-    for needed in ["var/lib/dpkg/status", "var/lib/dpkg/available"] {
-        fs::write(root.0.join(needed), "")?;
-    }
+    let root = Root::new(folder.join("root"))?;
     root.dpkg(&["--install", &first.display().to_string()])?;
     let configuration = root.0.join("etc/pilcrow/pilcrow.yaml");
     let mode = fs::metadata(&configuration)?.permissions().mode() & 0o777;
@@ -162,10 +185,7 @@ fn a_deb_installs_upgrades_and_leaves(folder: &Path, first: &Path) -> anyhow::Re
     ensure!(root.has("etc/pilcrow/pilcrow.yaml"), "a removal took the configuration");
     ensure!(root.has("var/lib/pilcrow/positions"), "a removal took the saved positions");
     root.dpkg(&["--purge", "pilcrow"])?;
-    for left in ["etc/pilcrow", "var/lib/pilcrow", "usr/lib/systemd/system/pilcrow.service"] {
-        ensure!(!root.has(left), "{left} is there after a purge");
-    }
-    Ok(())
+    root.has_nothing_of_it()
 }
 
 fn service_is_hardened() -> anyhow::Result<()> {

@@ -6,7 +6,8 @@ use std::thread;
 
 use super::{Report, chart, layering, libtest, packages, page};
 use crate::{
-    apt, build, chaos, conformance, cross, e2e, ebpf, helm::Helm, image, links, process, vm, words, workflows,
+    apt, bench, build, chaos, conformance, cross, e2e, ebpf, helm::Helm, image, links, package, process, versions, vm,
+    words, workflows,
 };
 
 /// One step.
@@ -31,7 +32,7 @@ pub const NAMES: [&str; ALL.len()] = {
     names
 };
 
-pub const ALL: [Step; 18] = [
+pub const ALL: [Step; 19] = [
     Step { name: "format", what: "cargo fmt", long: false, run: format },
     Step {
         name: "layering",
@@ -42,7 +43,7 @@ pub const ALL: [Step; 18] = [
     Step { name: "lints", what: "clippy, warnings are errors", long: false, run: lints },
     Step {
         name: "docs",
-        what: "rustdoc, warnings are errors; links and words of the documents",
+        what: "rustdoc, warnings are errors; links, words and versions in the documents, and the age of their figures",
         long: false,
         run: docs,
     },
@@ -87,6 +88,7 @@ pub const ALL: [Step; 18] = [
         long: true,
         run: containerd,
     },
+    Step { name: "systemd", what: "the deb on a machine with a real systemd, in QEMU", long: true, run: systemd },
     Step { name: "docker", what: "the collector beside a real Docker", long: true, run: docker },
     Step { name: "loki", what: "the collector against a real Loki", long: true, run: loki },
     Step { name: "kube", what: "the collector against a real kube-apiserver", long: true, run: kube },
@@ -126,7 +128,9 @@ fn docs() -> anyhow::Result<Report> {
     )?;
     links::check()?;
     words::check()?;
-    Ok(Report { passed: 3, ..Report::default() })
+    versions::check()?;
+    bench::figures_are_recent()?;
+    Ok(Report { passed: 5, ..Report::default() })
 }
 
 fn workflows() -> anyhow::Result<Report> {
@@ -181,7 +185,14 @@ fn containerd() -> anyhow::Result<Report> {
     if let Err(reason) = vm::can_boot() {
         return Ok(Report::one_skipped("containerd", reason));
     }
-    vm::report_containerd()
+    vm::report_of(vm::Set::Containers)
+}
+
+fn systemd() -> anyhow::Result<Report> {
+    if let Err(reason) = vm::can_boot().and_then(|()| package::NFPM.can_build()) {
+        return Ok(Report::one_skipped("systemd", reason));
+    }
+    vm::report_of(vm::Set::Service)
 }
 
 fn conformance() -> anyhow::Result<Report> {

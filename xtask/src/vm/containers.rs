@@ -6,18 +6,15 @@
 
 use std::{
     fs,
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, ensure};
 
 use super::{
-    DISK_BYTES, disk_file,
     machine::Machine,
-    packages::Packages,
     programs::{self, Program},
+    root::Root,
 };
 use crate::{helm, image, process};
 
@@ -26,9 +23,6 @@ const PACKAGES: [&str; 4] = ["containerd", "runc", "libc6", "libseccomp2"];
 
 /// Modules that it needs, where they are not built into the kernel.
 pub const MODULES: [&str; 1] = ["overlay"];
-
-/// Links that Debian's base-files makes.
-const LINKS: [&str; 3] = ["bin", "lib", "sbin"];
 
 /// What containerd has to be told: the sandboxes' image, which no registry has, and no AppArmor, whose tools are not here.
 /// The rest is as it comes: overlayfs, runc, and records of 16 KiB.
@@ -45,19 +39,21 @@ fn configuration() -> String {
 
 /// Makes the disk in `folder`.
 pub fn make_disk(folder: &Path, machine: Machine, programs: &[Program]) -> anyhow::Result<PathBuf> {
-    let root = debian(machine)?;
-    for name in ["etc/containerd", "var/log/pods", "var/lib", "opt/cni/bin", "etc/cni/net.d"] {
-        fs::create_dir_all(root.join(name))?;
+    let root = Root::of_debian("containerd", machine, |packages, to| {
+        for package in PACKAGES {
+            packages.unpack(package, to).with_context(|| format!("cannot fetch {package}"))?;
+        }
+        ensure!(to.join("usr/bin/containerd").is_file(), "Debian's containerd has no /usr/bin/containerd");
+        Ok(())
+    })?;
+    for name in ["/etc/containerd", "/var/log/pods", "/var/lib", "/opt/cni/bin", "/etc/cni/net.d"] {
+        root.add_folder(name)?;
     }
     let target = programs::static_target(machine.architecture());
     let daemonset = daemonset()?;
     let collector_image = daemonset["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
     let collector_image = collector_image.context("the DaemonSet names no image")?;
-    let named = |name: &str| {
-        let program = programs.iter().find(|program| program.name == name);
-        program.map(|program| program.path.as_path()).with_context(|| format!("{name} was not built"))
-    };
-    let workload = fs::read(named(guest::WORKLOAD)?)?;
+    let workload = fs::read(programs::named(programs, guest::WORKLOAD)?)?;
     let workload_image = image::layout::Image {
         name: guest::WORKLOAD_IMAGE,
         architecture: image::architecture(&target)?,
@@ -73,44 +69,16 @@ pub fn make_disk(folder: &Path, machine: Machine, programs: &[Program]) -> anyho
         ("/etc/resolv.conf", Vec::new()),
         ("/etc/hostname", b"pi-3\n".to_vec()),
         (guest::WORKLOAD_ARCHIVE, image::layout::archive(&workload_image, &workload_files)?),
-        (guest::COLLECTOR_ARCHIVE, image::archive_of(&target, collector_image, named(guest::COLLECTOR)?)?),
+        (
+            guest::COLLECTOR_ARCHIVE,
+            image::archive_of(&target, collector_image, programs::named(programs, guest::COLLECTOR)?)?,
+        ),
         (guest::DAEMONSET, serde_json::to_vec(&daemonset)?),
     ];
     for (name, contents) in files {
-        let path = root.join(name.trim_start_matches('/'));
-        fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
-        fs::write(&path, contents).with_context(|| format!("cannot write {}", path.display()))?;
+        root.add(name, &contents)?;
     }
-    let disk = disk_file(folder, DISK_BYTES)?;
-    let mut mke2fs = Command::new("mke2fs");
-    mke2fs.args(["-q", "-F", "-t", "ext4", "-E", "root_owner=0:0", "-d"]).arg(&root).arg(&disk);
-    process::output_of(&mut mke2fs)?;
-    Ok(disk)
-}
-
-/// The unpacked packages, fetched if they are not there.
-fn debian(machine: Machine) -> anyhow::Result<PathBuf> {
-    let architecture = machine.debian_architecture();
-    let folder = process::target_dir().join("vm/containerd").join(architecture);
-    if folder.is_dir() {
-        return Ok(folder);
-    }
-    let unpacked = folder.with_extension("part");
-    if unpacked.exists() {
-        fs::remove_dir_all(&unpacked)?;
-    }
-    fs::create_dir_all(&unpacked)?;
-    for link in LINKS {
-        fs::create_dir_all(unpacked.join("usr").join(link))?;
-        symlink(format!("usr/{link}"), unpacked.join(link))?;
-    }
-    let packages = Packages::of(architecture)?;
-    for package in PACKAGES {
-        packages.unpack(package, &unpacked).with_context(|| format!("cannot fetch {package}"))?;
-    }
-    ensure!(unpacked.join("usr/bin/containerd").is_file(), "Debian's containerd has no /usr/bin/containerd");
-    fs::rename(&unpacked, &folder)?;
-    Ok(folder)
+    root.make_disk(folder)
 }
 
 /// What the chart makes, as it stands in deploy/manifests.

@@ -2,7 +2,7 @@
 //!
 //! In: names of kernels. Out: for each what its machine said, a table, and an error if anything went wrong in one of them.
 //! A machine is QEMU with a kernel of Debian, an initramfs with our programs (package `guest` is the first of them) and an
-//! ext4, empty or with Debian's containerd. Nothing is installed but QEMU; everything is fetched and built below the target
+//! ext4, empty or with Debian's containerd or systemd. Nothing is installed but QEMU; everything is fetched and built below the target
 //! folder.
 
 mod containers;
@@ -12,6 +12,8 @@ mod machine;
 mod modules;
 mod packages;
 mod programs;
+mod root;
+mod service;
 mod table;
 
 use std::{
@@ -25,14 +27,15 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use guest::{Collected, Invocation, Plan, Report, Scenario};
+use guest::{COLLECTOR, Collected, Invocation, Plan, Report, Scenario};
 
 use crate::{apt, process, test};
 use initramfs::Initramfs;
 use kernels::{KERNELS, Kernel};
 use machine::{Boot, Pace};
 use modules::{Modules, WANTED};
-use programs::{FIRST_PROCESS, Program, Set, TESTS};
+pub use programs::Set;
+use programs::{FIRST_PROCESS, Program, TESTS};
 
 /// Debian 13's, as on most nodes.
 const DEFAULT: &str = "arm64-6.12";
@@ -68,8 +71,11 @@ pub struct Args {
     /// Only let the collector, as a pod, collect from pods that a real containerd runs; arm64 kernels
     #[arg(long, conflicts_with_all = ["scenario", "test", "cost"])]
     containerd: bool,
-    /// Only count the instructions of the collector, and of the floor, on a backlog, kernel included
+    /// Only install the deb under a real systemd, let it collect, upgrade and purge it; arm64 kernels
     #[arg(long, conflicts_with_all = ["scenario", "test", "cost", "containerd"])]
+    systemd: bool,
+    /// Only count the instructions of the collector, and of the floor, on a backlog, kernel included
+    #[arg(long, conflicts_with_all = ["scenario", "test", "cost", "containerd", "systemd"])]
     pipeline: bool,
     /// Show all that a machine writes to its console
     #[arg(long, short)]
@@ -85,6 +91,8 @@ pub struct Work {
     pub scenarios: Vec<Scenario>,
     /// What it is to do it with: the other sets are for something else than tests and scenarios.
     pub set: Set,
+    /// In the place of the collector that is built for it.
+    pub collector: Option<PathBuf>,
     pub verbose: bool,
 }
 
@@ -100,6 +108,7 @@ impl Work {
             Args { cost: true, .. } => Set::Cost,
             Args { pipeline: true, .. } => Set::Pipeline,
             Args { containerd: true, .. } => Set::Containers,
+            Args { systemd: true, .. } => Set::Service,
             _ => Set::Tests,
         };
         let scenarios = match (scenarios.is_empty(), args.test.is_some() || set != Set::Tests) {
@@ -110,16 +119,13 @@ impl Work {
         if set != Set::Tests || !args.scenario.is_empty() {
             tests.clear();
         }
-        Self { tests, scenarios, set, verbose: args.verbose }
+        Self { tests, scenarios, set, verbose: args.verbose, collector: None }
     }
 }
 
 /// Whether machines can be started here, or why not.
 pub fn can_boot() -> Result<(), String> {
-    if process::find("apt-get").is_none() || process::find("dpkg").is_none() {
-        return Err("kernels are fetched with Debian's apt-get and dpkg, which are not here".into());
-    }
-    Ok(())
+    apt::can_fetch()
 }
 
 /// A kernel of each kind, for `cargo xtask test`: what the machine that it runs on may not be able to do.
@@ -152,11 +158,19 @@ pub fn report() -> anyhow::Result<test::Report> {
     Ok(total)
 }
 
-/// A real containerd on the default kernel, for `cargo xtask test --all`.
-pub fn report_containerd() -> anyhow::Result<test::Report> {
+/// A real containerd, or a real systemd, on the default kernel, for `cargo xtask test --all`.
+pub fn report_of(set: Set) -> anyhow::Result<test::Report> {
     let kernel = Kernel::named(DEFAULT).with_context(|| format!("there is no kernel {DEFAULT}"))?;
-    let work = Work { set: Set::Containers, ..Work::default() };
+    let work = Work { set, ..Work::default() };
     Ok(boot(kernel, &work, &mut Built::default())?.into_report(DEFAULT))
+}
+
+/// The same with a released program; an error where not all is well.
+pub fn prove(set: Set, collector: &Path) -> anyhow::Result<()> {
+    let kernel = Kernel::named(DEFAULT).with_context(|| format!("there is no kernel {DEFAULT}"))?;
+    let work = Work { set, collector: Some(collector.to_owned()), ..Work::default() };
+    ensure!(boot(kernel, &work, &mut Built::default())?.is_good(), "not all is well on {DEFAULT}");
+    Ok(())
 }
 
 /// Boots, and prints the table.
@@ -169,9 +183,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let work = Work::of(args);
     let mut programs = Built::default();
     let mut kernels: Vec<_> = names.into_iter().filter_map(Kernel::named).collect();
-    if args.containerd {
+    if args.containerd || args.systemd {
         kernels.retain(|kernel| kernel.machine.debian_architecture() == "arm64");
-        ensure!(!kernels.is_empty(), "--containerd is for arm64 kernels");
+        ensure!(!kernels.is_empty(), "--containerd and --systemd are for arm64 kernels");
     }
     let outcomes: Vec<_> = kernels
         .into_iter()
@@ -268,19 +282,26 @@ pub fn boot(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<O
 /// Fetches and builds.
 fn prepare(kernel: &Kernel, work: &Work, built: &mut Built) -> anyhow::Result<Ready> {
     let files = kernel.files()?;
-    let programs = built.of(kernel.machine.architecture(), work.set)?;
+    let mut programs = built.of(kernel.machine.architecture(), work.set)?.to_vec();
+    if let Some(collector) = &work.collector {
+        for program in programs.iter_mut().filter(|program| program.name == COLLECTOR) {
+            program.path.clone_from(collector);
+        }
+    }
     let name = match work.set {
         Set::Tests | Set::Probe => kernel.name.to_owned(),
         Set::Cost => format!("{}-cost", kernel.name),
         Set::Pipeline => format!("{}-pipeline", kernel.name),
         Set::Containers => format!("{}-containerd", kernel.name),
+        Set::Service => format!("{}-systemd", kernel.name),
     };
     let folder = process::target_dir().join("vm/machines").join(name);
     fs::create_dir_all(&folder)?;
     let initramfs = folder.join("initramfs");
-    pack(&initramfs, programs, &files.modules, work)?;
+    pack(&initramfs, &programs, &files.modules, work)?;
     let disk = match work.set {
-        Set::Containers => containers::make_disk(&folder, kernel.machine, programs)?,
+        Set::Containers => containers::make_disk(&folder, kernel.machine, &programs)?,
+        Set::Service => service::make_disk(&folder, kernel.machine, &programs)?,
         _ => make_disk(&folder)?,
     };
     let boot = Boot {
@@ -316,12 +337,12 @@ impl Ready {
 
 fn pack(to: &Path, programs: &[Program], modules: &Path, work: &Work) -> anyhow::Result<()> {
     let mut archive = Initramfs::create(to)?;
-    let containerd = work.set == Set::Containers;
-    // The others of a machine with containerd are in images.
-    for program in programs.iter().filter(|program| !containerd || program.name == FIRST_PROCESS) {
+    let (containerd, systemd) = (work.set == Set::Containers, work.set == Set::Service);
+    // The others are on the disk, in images or packages.
+    for program in programs.iter().filter(|program| !(containerd || systemd) || program.name == FIRST_PROCESS) {
         archive.add_file(&program.name, &program.path)?;
     }
-    let mut plan = Plan { scenarios: work.scenarios.clone(), containerd, ..Plan::default() };
+    let mut plan = Plan { scenarios: work.scenarios.clone(), containerd, systemd, ..Plan::default() };
     let further = if containerd { &containers::MODULES[..] } else { &[] };
     for module in Modules::of(modules)?.in_order(&[&WANTED[..], further].concat())? {
         archive.add(&format!("{}/{}", guest::MODULES, module.name), &module.contents)?;

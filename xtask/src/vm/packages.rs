@@ -6,7 +6,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, bail};
@@ -21,7 +20,6 @@ pub const SUITES: [&str; 3] = ["bookworm", "trixie", "trixie-backports"];
 
 /// The packages of an architecture, as they are on the mirror now.
 pub struct Packages {
-    folder: PathBuf,
     apt: PrivateApt,
 }
 
@@ -33,7 +31,7 @@ impl Packages {
         let apt = PrivateApt::new(&folder, &Archive { suites: &SUITES, architecture: Some(architecture) })?;
         println!("vm: apt-get update for {architecture}, {} {}", apt.mirror(), SUITES.join(" "));
         apt.run("apt-get", &["update"])?;
-        Ok(Self { folder, apt })
+        Ok(Self { apt })
     }
 
     /// What `apt-cache show` says of a package.
@@ -44,11 +42,13 @@ impl Packages {
     /// Fetches NAME or NAME=VERSION, and unpacks it into a folder.
     pub fn unpack(&self, package: &str, to: &Path) -> anyhow::Result<()> {
         println!("vm: apt-get download {package}");
-        self.apt.run("apt-get", &["download", package])?;
-        let name = package.split('=').next().unwrap_or(package);
-        let file = file_beginning_with(&self.folder, &format!("{name}_"))?;
-        process::output_of(Command::new("dpkg").arg("-x").arg(&file).arg(to))?;
-        Ok(fs::remove_file(file)?)
+        self.apt.unpack(package, to)
+    }
+
+    /// Fetches packages and all that they depend on, and unpacks them into a folder.
+    pub fn unpack_with_dependencies(&self, packages: &[&str], to: &Path) -> anyhow::Result<()> {
+        println!("vm: apt-get download {}, and what they depend on", packages.join(" "));
+        self.apt.unpack_with_dependencies(packages, to)
     }
 }
 

@@ -16,7 +16,7 @@ use guest::{COLLECTOR, Invocation};
 use crate::{build, ebpf, process};
 
 /// A file of this machine, and its name in the other one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Program {
     /// Absolute, in the machine.
     pub name: String,
@@ -42,6 +42,8 @@ pub enum Set {
     Cost,
     /// The collector, and the program of the containers that it collects from.
     Containers,
+    /// The collector, for a deb.
+    Service,
     /// The benchmark of the whole pipeline, the collector and the floor, as they are released.
     Pipeline,
 }
@@ -62,7 +64,7 @@ impl Set {
     /// The benchmark that is all that is run of a set, under a clock that each instruction moves on by a nanosecond.
     pub fn benchmark(self) -> Option<Invocation> {
         let (program, arguments) = match self {
-            Self::Tests | Self::Probe | Self::Containers => return None,
+            Self::Tests | Self::Probe | Self::Containers | Self::Service => return None,
             Self::Cost => (COST, String::new()),
             // What counts allocations is no part of this scenario, but has to be named.
             Self::Pipeline => (
@@ -88,7 +90,8 @@ impl Set {
                 &["build", "--package", "guest", "--bin", "guest"],
                 &["build", "--package", "benches", "--bench", "probe_cost"],
             ],
-            Self::Containers => &[&["build", "--package", "guest", "--package", "collector", "--bins"]],
+            // One command for both, so that nothing is built twice.
+            Self::Containers | Self::Service => &[&["build", "--package", "guest", "--package", "collector", "--bins"]],
             Self::Pipeline => Self::PIPELINE,
         }
     }
@@ -126,8 +129,8 @@ impl Set {
             }
             Self::Probe => &[&["build", "--workspace", "--bin", "guest", "--bin", "pilcrow", "--test", "probe"]],
             Self::Cost => &[&["build", "--workspace", "--bins", "--bench", "probe_cost"]],
-            // Images hold nothing but a program, which has to be static.
-            Self::Containers => &[],
+            // Images and packages hold nothing but a program, which has to be static.
+            Self::Containers | Self::Service => &[],
             Self::Pipeline => Self::PIPELINE,
         }
     }
@@ -136,7 +139,7 @@ impl Set {
 /// Builds a set for an architecture, as Rust calls it.
 pub fn build(architecture: &str, set: Set) -> anyhow::Result<Vec<Program>> {
     ebpf::ensure_built()?;
-    let is_native = architecture == env::consts::ARCH && set != Set::Containers;
+    let is_native = architecture == env::consts::ARCH && !set.native().is_empty();
     let executables = if is_native { native(set)? } else { cross(&static_target(architecture), set)? };
     let mut programs: Vec<_> = executables.into_iter().filter_map(Executable::place).collect();
     if is_native {
@@ -147,6 +150,12 @@ pub fn build(architecture: &str, set: Set) -> anyhow::Result<Vec<Program>> {
         programs.extend(libraries);
     }
     Ok(programs)
+}
+
+/// The one that lies at `name` in the machine.
+pub fn named<'a>(programs: &'a [Program], name: &str) -> anyhow::Result<&'a Path> {
+    let program = programs.iter().find(|program| program.name == name);
+    program.map(|program| program.path.as_path()).with_context(|| format!("{name} was not built"))
 }
 
 /// The triple of an architecture's static programs.

@@ -3,6 +3,7 @@
 //! In: docs/data/benchmarks.json, and JSON of runs. Out: the plots of docs/pictures, or one page of how figures changed over
 //! many runs. It measures nothing and builds nothing, so it is quick, and a test holds the plots to the data.
 
+mod age;
 mod chart;
 mod data;
 mod plots;
@@ -18,7 +19,7 @@ use std::{
 use anyhow::{Context, bail};
 
 use self::{data::Benchmarks, source::Measured};
-use crate::process;
+use crate::{package, process};
 
 const PICTURES: &str = "docs/pictures";
 
@@ -55,6 +56,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         println!("{PICTURES}/{name}");
     }
     Ok(())
+}
+
+/// That the documents' figures are not of another time than what this commit says.
+pub fn figures_are_recent() -> anyhow::Result<()> {
+    let commit = package::commit_time()?;
+    age::check(&load(&process::workspace_root())?.this_version.day, commit)
 }
 
 fn load(root: &Path) -> anyhow::Result<Benchmarks> {

@@ -32,17 +32,27 @@ impl<'a> Deploy<'a> {
         self.script("install.sh", &[&["--namespace", NAMESPACE, "--loki", loki, "--no-wait"], more].concat())
     }
 
+    /// `helm …`.
+    pub fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.run(&self.folder.path().join("helm"), arguments)
+    }
+
     fn script(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        self.run(&process::workspace_root().join("deploy").join(name), arguments)
+    }
+
+    fn run(&self, program: &Path, arguments: &[&str]) -> anyhow::Result<String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = [self.folder.path().to_owned()].into_iter().chain(std::env::split_paths(&path));
-        let mut command = Command::new(process::workspace_root().join("deploy").join(name));
+        let mut command = Command::new(program);
         command.args(arguments).env("PATH", std::env::join_paths(folders)?);
         // Helm's caches, too, belong in a folder that goes away.
         command.env("KUBECONFIG", self.cluster.admin_kubeconfig()).env("HOME", self.folder.path());
         process::output_of(&mut command)
     }
 
-    fn objects(&self) -> anyhow::Result<String> {
+    /// What Helm has made and not removed.
+    pub fn objects(&self) -> anyhow::Result<String> {
         self.cluster.kubectl(&[
             "get",
             "daemonsets,serviceaccounts,configmaps,clusterroles,clusterrolebindings",
@@ -97,7 +107,8 @@ pub fn every_manifest_is_accepted(cluster: &Cluster, helm: &Helm) -> anyhow::Res
     Ok(())
 }
 
-fn server_dry_run(cluster: &Cluster, file: &Path) -> anyhow::Result<String> {
+/// Whether the API server would take a file, and knows every field in it.
+pub fn server_dry_run(cluster: &Cluster, file: &Path) -> anyhow::Result<String> {
     let file = file.display().to_string();
     cluster.kubectl(&["apply", "--dry-run=server", "--validate=strict", "--filename", &file])
 }

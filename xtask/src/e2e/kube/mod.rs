@@ -8,7 +8,9 @@
 mod chart;
 pub mod cluster;
 mod expiry;
+mod k3s;
 mod pod;
+pub mod release;
 
 use std::{
     collections::BTreeSet,
@@ -44,6 +46,8 @@ pub fn run(apiserver: Option<&Path>, release: bool) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(&apiserver)?;
     let helm = Helm::find_or_build()?;
     chart::every_manifest_is_accepted(&cluster, &helm)?;
+    k3s::define(&cluster)?;
+    k3s::takes(&cluster, &process::workspace_root().join("deploy/k3s/pilcrow.yaml"))?;
     let manifest = process::workspace_root().join("deploy/manifests/pilcrow.yaml");
     cluster.kubectl(&["apply", "-f", &manifest.display().to_string()])?;
     println!("kube-apiserver takes deploy/manifests/pilcrow.yaml");
