@@ -61,7 +61,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// That the documents' figures are not of another time than what this commit says.
 pub fn figures_are_recent() -> anyhow::Result<()> {
     let commit = package::commit_time()?;
-    age::check(&load(&process::workspace_root())?.this_version.day, commit)
+    age::check(&load(&process::workspace_root())?.this_version.day, commit.cast_signed())
 }
 
 fn load(root: &Path) -> anyhow::Result<Benchmarks> {
