@@ -216,8 +216,8 @@ async fn viewers_see_lines_as_they_were_read_or_as_they_are_sent() {
     assert_eq!(texts(&raw), ["a secret", "plain"]);
     assert_eq!((texts(&grep), texts(&other)), (vec!["a ***".to_owned()], Vec::new()));
     let (lines, dropped) = sent.take();
-    let [line, other] = &lines[..] else { panic!("{lines:?}") };
-    assert_eq!((line.text.as_str(), other.text.as_str(), dropped), ("a ***", "plain", 0));
+    let [line, second] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((line.text.as_str(), second.text.as_str(), dropped), ("a ***", "plain", 0));
     assert_eq!((line.time_ns, line.stream, line.unit.pod.as_str()), (1_767_323_045_000_000_001, "stderr", "web-1"));
     assert!(line.labels.as_ref().unwrap().contains("cluster=\"home\""));
     drop((raw, sent, grep, other));
