@@ -31,9 +31,12 @@ const STATE: &str = "/var/lib/pilcrow";
 const UNIT: &str = "pilcrow.service";
 const STATUS: &str = "127.0.0.1:9080";
 
-/// Rotated files are kept for longer than a restart takes, and no log is removed meanwhile: no line is lost then.
+/// While the service is started again, which takes half a minute where every instruction is emulated, no log is removed: neither a
+/// rotated one, nor that of an earlier container or of a pod. So no line may be missing.
 const WRITTEN: LiveOptions = LiveOptions {
-    rotate_every: Duration::from_secs(4),
+    lines_per_second: 100,
+    rotate_every: Duration::from_secs(30),
+    restart_every: Duration::from_secs(3600),
     replace_pod_every: Duration::from_secs(3600),
     docker_one_in: 0,
     ..LIVE

@@ -15,17 +15,18 @@ use super::{
 use crate::package;
 
 /// systemd, dpkg with the programs that it looks for, and what the scripts of packages call.
-const PACKAGES: [&str; 5] = ["systemd", "dpkg", "libc-bin", "dash", "coreutils"];
+const PACKAGES: [&str; 6] = ["systemd", "dpkg", "libc-bin", "diffutils", "dash", "coreutils"];
 
 /// What is installed before the package of this version.
 const OLDER: &str = "0.0.1";
 
 /// What Debian's scripts would have made; a systemd that leaves the console to the proof; what it starts: everything that it
 /// would start otherwise, and the proof.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 9] = [
     ("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"),
     ("/etc/group", "root:x:0:\n"),
     ("/etc/hostname", "pi-3\n"),
+    ("/etc/os-release", "ID=debian\n"),
     ("/etc/machine-id", ""),
     ("/etc/systemd/system.conf", "[Manager]\nShowStatus=no\nLogTarget=journal\n"),
     (
@@ -36,10 +37,11 @@ const FILES: [(&str, &str); 8] = [
     ("/var/lib/dpkg/available", ""),
 ];
 
-/// Starts the proof when the machine is up, and ends the machine if the proof cannot.
+/// Starts the proof once services can be started, which is before a terminal is given up that no udev ever makes known; and ends the
+/// machine if the proof cannot.
 fn unit() -> String {
     format!(
-        "[Unit]\nDescription=The proof\nRequires=multi-user.target\nAfter=multi-user.target\n\
+        "[Unit]\nDescription=The proof\n\
          SuccessAction=poweroff-force\nFailureAction=poweroff-force\n\n\
          [Service]\nExecStart={} {}\nStandardOutput=tty\nStandardError=tty\nTTYPath=/dev/console\nLimitNOFILE=65536\n",
         guest::SERVICE_PROGRAM,
