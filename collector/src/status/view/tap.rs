@@ -40,7 +40,6 @@ pub struct TapSpec {
     pub processed: bool,
     /// Only lines that this matches.
     pub grep: Option<Regex>,
-    /// Where they go.
     pub out: Weak<TapBuffer>,
 }
 
@@ -68,7 +67,6 @@ pub fn is_pod(wanted: &str, pod: &str, is_whole: bool) -> bool {
     if is_whole { pod == wanted } else { pod.starts_with(wanted) }
 }
 
-/// Of which unit a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapUnit {
     pub id: UnitId,
@@ -77,7 +75,6 @@ pub struct TapUnit {
     pub container: String,
 }
 
-/// A line that is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapLine {
     pub time_ns: i64,
@@ -216,7 +213,6 @@ impl TapLine {
         EVENT_BYTES + texts.map(json_bytes).iter().sum::<usize>() + metadata.sum::<usize>()
     }
 
-    /// For the viewer.
     #[must_use]
     pub fn row(self) -> TailRow {
         let TapUnit { id, namespace, pod, container } = &*self.unit;
