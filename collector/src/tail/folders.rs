@@ -160,8 +160,8 @@ impl<R: RangeReader> Tailer<R> {
                 return false;
             }
         };
-        self.state.note_links(names.links);
-        self.state.note_unnamed(names.unnamed);
+        self.state.note_links(&names.links);
+        self.state.note_unnamed(&names.unnamed);
         self.state.survey.note_names(&names.folders, found.wrong);
         let known: HashSet<String> = match of_all {
             true => HashSet::new(),
@@ -189,8 +189,8 @@ impl<R: RangeReader> Tailer<R> {
         self.stall_if_left(value);
         // A pod that is gone: its containers are found gone one by one.
         let Ok(names) = names else { return };
-        self.state.note_links(names.links);
-        self.state.note_unnamed(names.unnamed);
+        self.state.note_links(&names.links);
+        self.state.note_unnamed(&names.unnamed);
         for name in names.folders {
             let known = self.state.units.id_of(&format!("{folder_name}/{name}"));
             // A folder may come back: that of a static pod has the same name each time.
@@ -341,7 +341,7 @@ impl State {
         container.resumes_at_end = false;
         container.gone = gone;
         self.note_unopened(id, listing, errors);
-        self.note_skipped(id, listing);
+        self.note_skipped(&listing.skipped);
     }
 
     /// Reports files of a container that could not be opened.
@@ -372,24 +372,6 @@ impl State {
                     tracing::warn!(path = %path.display(), %error, more,
                         "cannot open a log file; trying again at each scan");
                 }
-            }
-        }
-    }
-
-    /// Reports names in a container's folder that are no log files.
-    fn note_skipped(&mut self, id: UnitId, listing: &Listing) {
-        let Some(container) = self.units.get_mut(id) else { return };
-        let count = listing.skipped.len();
-        if count <= std::mem::replace(&mut container.skipped, count) {
-            return;
-        }
-        for (path, reason) in &listing.skipped {
-            self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
-            if *reason == chain::OUTSIDE {
-                tracing::warn!(path = %path.display(),
-                    "a link in the place of a log leads elsewhere than to Docker's logs; it is not followed");
-            } else if let Some(more) = self.throttles.skipped_name.permit() {
-                tracing::info!(path = %path.display(), reason, more, "passing over a name in a container's log folder");
             }
         }
     }

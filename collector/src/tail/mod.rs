@@ -21,6 +21,7 @@ mod metadata;
 mod metrics;
 pub mod notify;
 mod partials;
+mod passed_over;
 mod pause;
 mod pipelines;
 mod positions;

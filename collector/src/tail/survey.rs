@@ -5,16 +5,12 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use super::{State, Unit, folders::Folder};
-use crate::{
-    model::PodName,
-    status::{Folders, Reason},
-    tail::chain,
-};
+use super::{State, Unit, folders::Folder, passed_over::PassedOver};
+use crate::{model::PodName, status::Folders};
 
 /// What to do where the permissions are missing.
 pub const PERMISSIONS: &str = "run as root, or give CAP_DAC_READ_SEARCH (in Kubernetes: securityContext.runAsUser: 0)";
@@ -45,8 +41,7 @@ const EMPTY: &str = "it is empty: no pod has logged here yet, or it is not the n
 pub struct Survey {
     /// Folders that may not be read, or that have files which may not.
     forbidden: HashSet<Folder>,
-    /// Folders that are links or have no name that Kubernetes gives, each reported once.
-    odd: HashSet<PathBuf>,
+    pub(super) passed_over: PassedOver,
     /// What is wrong with all names in the folder of pods together.
     pods: Option<&'static str>,
     said: Folders,
@@ -130,33 +125,6 @@ pub fn is_empty(wrong: &str) -> bool {
 }
 
 impl State {
-    /// A folder that is a link is not followed: it may lead to any file of the node. Reported once.
-    pub(super) fn note_links(&mut self, links: Vec<PathBuf>) {
-        for path in links {
-            if self.is_first(path.clone(), chain::OUTSIDE) {
-                tracing::warn!(path = %path.display(), "the log folder of a pod or container is a link, which is not followed; {LINKED}");
-            }
-        }
-    }
-
-    /// A folder whose name is no UTF-8 is none of Kubernetes', and no label could have its name. Reported once.
-    pub(super) fn note_unnamed(&mut self, folders: Vec<PathBuf>) {
-        for path in folders {
-            if self.is_first(path.clone(), "invalid_name") {
-                tracing::warn!(path = ?path, "passing over a log folder whose name is not valid UTF-8; it is none of the kubelet's");
-            }
-        }
-    }
-
-    /// Whether a folder that is passed over was not met before. Counts it.
-    fn is_first(&mut self, path: PathBuf, reason: &'static str) -> bool {
-        let is_first = self.survey.odd.insert(path);
-        if is_first {
-            self.metrics.skipped_files.get_or_create(&Reason { reason }).inc();
-        }
-        is_first
-    }
-
     /// Tells what is found, where that has changed.
     pub(super) fn report_folders(&mut self) {
         if self.first_scan {
@@ -283,6 +251,7 @@ mod tests {
     use crate::{
         checkpoint::Unclaimed,
         compiled::Compiled,
+        status::Reason,
         tail::{Tailer, read::PreadReader, rig},
     };
 
@@ -428,6 +397,24 @@ mod tests {
         assert!(log.contains("not valid UTF-8") && log.contains(r"shop_web-\xFF_uid"), "{log}");
         assert!(!scan(&mut tailer).contains("UTF-8"));
         let reason = Reason { reason: "invalid_name" };
+        assert_eq!(tailer.state.metrics.skipped_files.get_or_create(&reason).get(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_link_that_comes_and_goes_in_the_place_of_a_log_is_reported_and_counted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("shop_web-1_uid/web/0.log");
+        fs::create_dir_all(log.parent().unwrap()).unwrap();
+        let mut tailer = tailer(folder.path());
+        let mut logged = String::new();
+        for _ in 0..3 {
+            std::os::unix::fs::symlink("/etc/hostname", &log).unwrap();
+            logged += &scan(&mut tailer);
+            fs::remove_file(&log).unwrap();
+            logged += &scan(&mut tailer);
+        }
+        assert_eq!(logged.matches("leads elsewhere").count(), 1, "{logged}");
+        let reason = Reason { reason: "outside_roots" };
         assert_eq!(tailer.state.metrics.skipped_files.get_or_create(&reason).get(), 1);
     }
 

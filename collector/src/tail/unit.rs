@@ -52,8 +52,6 @@ pub struct Unit {
     pub resumes_at_end: bool,
     /// Lines of a stream that a rule drops, since they were last asked for.
     pub dropped_lines: u64,
-    /// Names in its folder that were passed over at the last scan.
-    pub skipped: usize,
     /// Files in its folder that could not be opened at the last scan.
     pub unopened: usize,
     /// When bytes were last read.
@@ -127,7 +125,6 @@ impl Unit {
             picked: false,
             resumes_at_end: false,
             dropped_lines: 0,
-            skipped: 0,
             unopened: 0,
             last_read: Instant::now(),
             last_signal: Instant::now(),

@@ -94,7 +94,6 @@ impl View {
         lock(&self.rates).forget_old(now);
     }
 
-    /// Counts of the node.
     #[must_use]
     pub fn totals(&self) -> Totals {
         Totals {

@@ -46,14 +46,12 @@ impl Query {
     }
 }
 
-/// The reader's end.
 pub struct QueryReceiver {
     pub receiver: Receiver<Query>,
     /// Woken after something was asked.
     pub notify: Arc<Notify>,
 }
 
-/// The status server's end.
 #[derive(Clone)]
 pub struct QuerySender {
     sender: Sender<Query>,
@@ -64,7 +62,6 @@ pub struct QuerySender {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
-/// Both ends.
 #[must_use]
 pub fn channel() -> (QuerySender, QueryReceiver) {
     let (sender, receiver) = crossbeam_channel::bounded(QUERIES_MAX);

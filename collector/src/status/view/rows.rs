@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::UnitId;
 
-/// What a unit does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnitState {
@@ -87,7 +86,6 @@ impl UnitRow {
     }
 }
 
-/// All units.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct UnitList {
     /// Milliseconds since 1970.
@@ -134,7 +132,6 @@ pub struct RuleRow {
     pub text: String,
 }
 
-/// One log file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileRow {
     pub name: String,
@@ -170,7 +167,6 @@ pub fn unit_name(id: UnitId) -> String {
     format!("u{}", id.0)
 }
 
-/// The unit with this name.
 #[must_use]
 pub fn unit_of(name: &str) -> Option<UnitId> {
     name.strip_prefix('u')?.parse().ok().map(UnitId)

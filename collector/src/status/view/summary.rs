@@ -30,7 +30,6 @@ pub struct Summary {
     pub levels: bool,
 }
 
-/// How something is done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackendRow {
     pub backend: String,
@@ -38,14 +37,12 @@ pub struct BackendRow {
     pub fallback_reason: String,
 }
 
-/// What is known of Loki.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LokiRow {
     pub url: String,
     pub last_acknowledged: Option<i64>,
     pub last_answer: Option<String>,
     pub last_answer_at: Option<i64>,
-    /// What to do about it.
     #[serde(default)]
     pub advice: Option<String>,
     pub outage_since: Option<i64>,

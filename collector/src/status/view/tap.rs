@@ -39,7 +39,6 @@ pub struct TapSpec {
     pub processed: bool,
     /// Only lines that this matches.
     pub grep: Option<Regex>,
-    /// Where they go.
     pub out: Weak<TapBuffer>,
 }
 
@@ -67,7 +66,6 @@ pub fn is_pod(wanted: &str, pod: &str, is_whole: bool) -> bool {
     if is_whole { pod == wanted } else { pod.starts_with(wanted) }
 }
 
-/// Of which unit a line is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapUnit {
     pub id: UnitId,
@@ -76,7 +74,6 @@ pub struct TapUnit {
     pub container: String,
 }
 
-/// A line that is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TapLine {
     pub time_ns: i64,
@@ -226,7 +223,6 @@ impl TapLine {
         EVENT_BYTES + texts.map(json_bytes).iter().sum::<usize>() + metadata.sum::<usize>()
     }
 
-    /// For viewers.
     #[must_use]
     pub fn shown(mut self) -> Arc<ShownLine> {
         cut(&mut self.text);

@@ -48,7 +48,6 @@ pub trait Counted: Send + Sync {
     fn parked_streams(&self) -> u64;
 }
 
-/// The last samples.
 #[derive(Debug, Default)]
 pub struct History {
     samples: VecDeque<Sample>,
@@ -67,7 +66,6 @@ struct Sample {
 }
 
 impl History {
-    /// Takes a sample.
     pub fn add(&mut self, totals: Totals, now: Instant) {
         let Some((then, before)) = self.before.replace((now, totals)) else { return };
         let seconds = now.saturating_duration_since(then).as_secs_f64().max(0.001);
@@ -86,7 +84,6 @@ impl History {
         self.end_ms = now_ms();
     }
 
-    /// All samples.
     #[must_use]
     pub fn row(&self) -> HistoryRow {
         let rounded = |value: f32| (value * 100.0).round() / 100.0;

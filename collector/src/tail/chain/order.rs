@@ -6,10 +6,8 @@
 //! Guarantees: a file is finished only at its end; the next one is not begun before.
 
 mod file;
-mod identity;
 mod index;
 mod progress;
-mod sequence;
 mod unread;
 
 use std::{
@@ -19,15 +17,14 @@ use std::{
 };
 
 pub use self::unread::FAILING_MAX;
+use self::{
+    file::began_anew,
+    index::{Beginnings, ByKey},
+    unread::Unread,
+};
 pub use self::{
     file::{ChainFile, Source},
     progress::Progress,
-};
-use self::{
-    identity::Copy,
-    index::{Beginnings, ByKey},
-    sequence::began_anew,
-    unread::Unread,
 };
 use super::{
     head::{self, Inspected},
@@ -100,13 +97,13 @@ impl Chain {
 
     /// The file with this number.
     pub fn file_mut(&mut self, id: u64) -> Option<&mut ChainFile> {
-        self.files.iter_mut().find(|file| file.id == id)
+        self.files.iter_mut().find(|file| file.id() == id)
     }
 
     /// Index of the file to read: the first that is available and has not ended. None behind one that is missing, where a file that
     /// cannot be read for now may be that one.
     pub fn current(&self) -> Option<usize> {
-        let mut unread = (0..).zip(&self.files).filter(|(_, file)| !file.progress.has_ended());
+        let mut unread = (0..).zip(&self.files).filter(|(_, file)| !file.progress().has_ended());
         let (index, _) = unread.find(|(_, file)| self.waits || file.is_at_hand())?;
         self.files[index].is_at_hand().then_some(index)
     }
@@ -116,7 +113,7 @@ impl Chain {
     pub fn is_superseded(&self, index: usize) -> bool {
         let (file, mut later) = (&self.files[index], self.files[index + 1..].iter());
         let is_there = |other: &ChainFile| other.is_listed() || other.is_open();
-        !file.is_listed() || matches!(file.source, Source::Gzip(_)) || later.any(is_there)
+        !file.is_listed() || matches!(file.source(), Source::Gzip(_)) || later.any(is_there)
     }
 
     /// Takes over what the container's folder holds now. Files that could not be opened are left out and come again
@@ -150,7 +147,7 @@ impl Chain {
             let unseen = matching.iter().copied().filter(|&index| !seen[index]).min();
             match unseen.or_else(|| matching.into_iter().min()) {
                 Some(index) if unseen.is_none() => {
-                    self.files[index].copy = Some(Copy::of(listed, &inspected));
+                    self.files[index].note_copy(listed, &inspected);
                 }
                 Some(index) => {
                     grown.extend(self.files[index].recognise(listed, inspected));
@@ -163,21 +160,22 @@ impl Chain {
                 None if self.waits => self.unread.extend(Unread::of(listed, inspected.file, now, unknown)),
                 None => {
                     let newcomer = ChainFile::new(listed, inspected, unknown);
-                    new_beginnings.add(newcomers.len(), newcomer.fingerprint);
+                    new_beginnings.add(newcomers.len(), newcomer.fingerprint());
                     newcomers.push(newcomer);
                 }
             }
         }
         for (file, seen) in self.files.iter_mut().zip(seen) {
             if seen {
-                file.missing_since = None;
+                file.note_listed();
             } else {
-                file.missing_since.get_or_insert(now);
+                file.set_missing(now);
             }
         }
-        let (nameless, named): (Vec<_>, Vec<_>) = newcomers.into_iter().partition(|file| nameless.contains(&file.key));
+        let (nameless, named): (Vec<_>, Vec<_>) =
+            newcomers.into_iter().partition(|file| nameless.contains(&file.key()));
         let mut newcomers = unread::with_nameless(in_order(named, wall_ns), nameless, wall_ns);
-        newcomers.iter_mut().for_each(|newcomer| newcomer.id = take_id(next_id));
+        newcomers.iter_mut().for_each(|newcomer| newcomer.join(take_id(next_id)));
         self.insert(newcomers, wall_ns);
         grown.into_iter().for_each(|id| self.reopen(id));
         // Most containers have one file, and a vector makes room for four, 650 bytes more.
@@ -197,7 +195,7 @@ impl Chain {
     ) -> (Vec<(&'a ListedFile, Inspected, UnknownFile)>, Vec<MergeError>) {
         let (mut strangers, mut errors) = (Vec::new(), Vec::new());
         let mut unsure = Vec::new();
-        let mut by_key = ByKey::of(self.files.iter().map(|file| Some(file.key)));
+        let mut by_key = ByKey::of(self.files.iter().map(|file| Some(file.key())));
         for listed in listing {
             match by_key.get(listed.key).find(|&index| self.files[index].is_certainly(listed)) {
                 Some(index) => {
@@ -207,14 +205,14 @@ impl Chain {
                 None => unsure.push(listed),
             }
         }
-        let copies = ByKey::of(self.files.iter().map(|file| file.copy.as_ref().map(|copy| copy.key)));
+        let copies = ByKey::of(self.files.iter().map(ChainFile::copy_key));
         let mut opened = 0;
         let held = std::mem::take(&mut self.unread);
         for listed in unsure {
             if let Some(index) = copies.get(listed.key).find(|&index| self.files[index].has_copy(listed)) {
                 if !seen[index] {
                     self.files[index].take_name(listed);
-                    by_key.add(index, self.files[index].key);
+                    by_key.add(index, self.files[index].key());
                     seen[index] = true;
                 }
                 continue;
@@ -228,7 +226,7 @@ impl Chain {
                         inspected.file = None;
                     }
                     let is_same =
-                        |file: &ChainFile| file.key == inspected.key && file.fingerprint.matches(&inspected.head);
+                        |file: &ChainFile| file.key() == inspected.key && file.fingerprint().matches(&inspected.head);
                     match by_key.get(inspected.key).find(|&index| is_same(&self.files[index])) {
                         Some(index) => {
                             grown.extend(self.files[index].recognise(listed, inspected));
@@ -262,16 +260,16 @@ impl Chain {
     /// More was found in the file with this number after its end. Where restart counts began again at 0, and a log that was there
     /// is written to again, it comes after those of higher counts from now on: they are read.
     pub fn reopen(&mut self, id: u64) {
-        let Some(index) = self.files.iter().position(|file| file.id == id) else { return };
+        let Some(index) = self.files.iter().position(|file| file.id() == id) else { return };
         let file = &mut self.files[index];
-        file.progress.reopen();
-        let restart = file.name.restart;
+        file.progress_mut().reopen();
+        let restart = file.name().restart;
         let is_read = |other: &ChainFile| {
-            let has_unread = other.name.gzip || other.unread_bytes() > 0;
-            other.progress.has_ended() || !has_unread
+            let has_unread = other.name().gzip || other.unread_bytes() > 0;
+            other.progress().has_ended() || !has_unread
         };
         let comes_before = |other: &&ChainFile| match other.has_name() {
-            true => other.name.restart != restart && (is_read(other) || !other.is_at_hand()),
+            true => other.name().restart != restart && (is_read(other) || !other.is_at_hand()),
             // Of an earlier run, and not found yet: such as an empty one, which cannot be recognised.
             false => is_read(other),
         };
@@ -282,7 +280,7 @@ impl Chain {
     /// The file with this number was truncated under its name: what is in it from now on is a file of its own, which comes
     /// after it. What was unread before is found again where the next listing has a copy of it.
     pub fn split_truncated(&mut self, id: u64, next_id: &mut u64, now: Instant) {
-        if let Some(index) = self.files.iter().position(|file| file.id == id) {
+        if let Some(index) = self.files.iter().position(|file| file.id() == id) {
             let after = self.files[index].split_off(take_id(next_id), now);
             self.files.insert(index + 1, after);
         }
@@ -296,7 +294,7 @@ impl Chain {
         }
         let mut known = std::mem::take(&mut self.files).into_iter().peekable();
         for newcomer in newcomers {
-            let is_later = |file: &ChainFile| file.missing_since.is_none() && file.is_after(&newcomer, wall_ns);
+            let is_later = |file: &ChainFile| file.is_listed() && file.is_after(&newcomer, wall_ns);
             while let Some(earlier) = known.next_if(|file| !is_later(file)) {
                 self.files.push(earlier);
             }
@@ -318,7 +316,7 @@ impl Chain {
     /// Whether all files are at their end or open, in their folder and readable: what comes next is a write or a new name.
     pub fn is_settled(&self) -> bool {
         let is_settled = |file: &ChainFile| {
-            let is_read = file.progress.has_ended() || matches!(file.source, Source::Slot(_));
+            let is_read = file.progress().has_ended() || matches!(file.source(), Source::Slot(_));
             is_read && !file.is_failing() && file.deleted_since().is_none()
         };
         !self.waits && self.files.iter().all(is_settled)
@@ -327,32 +325,32 @@ impl Chain {
     /// Whether nothing can be read any more, and what was is acknowledged. `next`: each channel's first position that is not.
     pub fn is_done(&self, next: [Option<Position>; 2]) -> bool {
         let all_read = self.files.iter().all(|file| {
-            let saved = file.progress.saved_offsets(next);
-            let ended = file.progress.has_ended() || !file.is_at_hand();
-            ended && saved.iter().all(|&saved| saved >= file.progress.parsed())
+            let saved = file.progress().saved_offsets(next);
+            let ended = file.progress().has_ended() || !file.is_at_hand();
+            ended && saved.iter().all(|&saved| saved >= file.progress().parsed())
         });
         self.unread.is_empty() && all_read
     }
 
     /// Bytes that are not acknowledged, as far as they are known; of compressed files only those that were parsed.
     pub fn lag_bytes(&self, next: [Option<Position>; 2]) -> u64 {
-        let end = |file: &ChainFile| match file.source {
+        let end = |file: &ChainFile| match file.source() {
             // As of the last look at it, or of the last read.
-            Source::Slot(_) | Source::Opened(_) => file.len.max(file.progress.seen()),
-            Source::Listed if !file.name.gzip => file.len,
-            _ => file.progress.parsed(),
+            Source::Slot(_) | Source::Opened(_) => file.bytes_on_disk().max(file.progress().seen()),
+            Source::Listed if !file.name().gzip => file.bytes_on_disk(),
+            _ => file.progress().parsed(),
         };
-        let saved = |file: &ChainFile| file.progress.saved_offsets(next).into_iter().min().unwrap_or(0);
+        let saved = |file: &ChainFile| file.progress().saved_offsets(next).into_iter().min().unwrap_or(0);
         self.files.iter().map(|file| end(file).saturating_sub(saved(file))).sum()
     }
 
     /// What to save.
     pub fn saved(&self, next: [Option<Position>; 2]) -> impl Iterator<Item = SavedFile> {
         self.files.iter().map(move |file| {
-            let progress = &file.progress;
-            let len = if file.name.gzip { progress.seen() } else { file.len.max(progress.seen()) };
+            let progress = file.progress();
+            let len = if file.name().gzip { progress.seen() } else { file.bytes_on_disk().max(progress.seen()) };
             let finished = progress.is_saved_to_its_end(next);
-            SavedFile::new(file.key, file.fingerprint, progress.saved_offsets(next), finished, len)
+            SavedFile::new(file.key(), file.fingerprint(), progress.saved_offsets(next), finished, len)
         })
     }
 
@@ -360,7 +358,7 @@ impl Chain {
     /// read again.
     pub fn rewind(&mut self, next: [Option<Position>; 2]) -> Vec<usize> {
         let files = self.files.iter_mut().enumerate();
-        files.filter_map(|(index, file)| file.progress.rewind(next).then_some(index)).collect()
+        files.filter_map(|(index, file)| file.progress_mut().rewind(next).then_some(index)).collect()
     }
 }
 
@@ -370,7 +368,7 @@ fn in_order(mut files: Vec<ChainFile>, wall_ns: i64) -> Vec<ChainFile> {
     let mut counts: Vec<Count> = Vec::new();
     for file in files {
         match counts.last_mut() {
-            Some(count) if count.restart == file.name.restart => count.add(file),
+            Some(count) if count.restart == file.name().restart => count.add(file),
             _ => counts.push(Count::of(file)),
         }
     }
@@ -393,13 +391,13 @@ struct Count {
 
 impl Count {
     fn of(file: ChainFile) -> Self {
-        let (restart, began_ns, last_write_ns) = (file.name.restart, file.began_ns(), file.modified_ns);
+        let (restart, began_ns, last_write_ns) = (file.name().restart, file.began_ns(), file.modified_ns());
         Self { restart, began_ns, last_write_ns, files: vec![file] }
     }
 
     fn add(&mut self, file: ChainFile) {
         self.began_ns = self.began_ns.min(file.began_ns());
-        self.last_write_ns = self.last_write_ns.max(file.modified_ns);
+        self.last_write_ns = self.last_write_ns.max(file.modified_ns());
         self.files.push(file);
     }
 }

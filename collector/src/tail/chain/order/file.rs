@@ -1,5 +1,8 @@
 //! One file of a container's chain: which it is, how its bytes are read and how far.
 
+mod identity;
+mod sequence;
+
 use std::{
     fs::File,
     io,
@@ -7,7 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{UnknownFile, identity::Copy, progress::Progress};
+use self::identity::Copy;
+pub(super) use self::sequence::began_anew;
+use super::{UnknownFile, progress::Progress};
 use crate::{
     model::{FileKey, Fingerprint, SavedFile},
     tail::chain::{
@@ -38,17 +43,17 @@ pub enum Source {
 #[derive(Debug)]
 pub struct ChainFile {
     /// The number that acknowledgements carry; unique while the program runs, and in the chain's order.
-    pub(super) id: u64,
+    id: u64,
     /// Where it lay when it was last listed.
-    pub(super) path: PathBuf,
+    path: PathBuf,
     /// What its name said then.
-    pub(super) name: LogName,
+    name: LogName,
     /// How its bytes are read.
-    pub(super) source: Source,
+    source: Source,
     /// How far it is read.
-    pub(super) progress: Progress,
+    progress: Progress,
     /// Its bytes on the disk when they were last asked for.
-    pub(super) len: u64,
+    len: u64,
     /// When it was last written to, as of the last look at its length.
     written_ns: i64,
     /// Since when its end is reached and nothing came.
@@ -59,13 +64,13 @@ pub struct ChainFile {
     ends_lines: bool,
     /// Since when no name leads to it any more, so that only its being open keeps it on the disk.
     deleted_since: Option<Instant>,
-    pub(super) key: FileKey,
+    key: FileKey,
     /// A listed file with the same beginning: its compressed form, or the copy that is made before it is truncated.
-    pub(super) copy: Option<Box<Copy>>,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) first_timestamp_ns: Option<i64>,
-    pub(super) modified_ns: i64,
-    pub(super) missing_since: Option<Instant>,
+    copy: Option<Box<Copy>>,
+    fingerprint: Fingerprint,
+    first_timestamp_ns: Option<i64>,
+    modified_ns: i64,
+    missing_since: Option<Instant>,
 }
 
 impl ChainFile {
@@ -287,6 +292,16 @@ impl ChainFile {
         }
     }
 
+    /// Which file it is: while it is open, that which is read.
+    pub(super) fn key(&self) -> FileKey {
+        self.key
+    }
+
+    /// Its first bytes.
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
     /// The number of the device that it lies on.
     pub fn device(&self) -> u64 {
         self.key.device
@@ -301,6 +316,21 @@ impl ChainFile {
     /// begin again at 0.
     pub fn may_be_written_again(&self) -> bool {
         self.name.age == Age::Live && self.is_listed()
+    }
+
+    /// It joins the chain, under this number.
+    pub(super) fn join(&mut self, id: u64) {
+        self.id = id;
+    }
+
+    /// What its name said tells no order any more.
+    pub(super) fn lose_place(&mut self) {
+        self.name.age = Age::RotatedByTime;
+    }
+
+    /// The last listing had its name, or that of its compressed form.
+    pub(super) fn note_listed(&mut self) {
+        self.missing_since = None;
     }
 
     /// It does not lie any more where it was listed; the next listing may find it.
@@ -326,7 +356,7 @@ impl ChainFile {
     }
 
     /// It is so long now, and read by `source`.
-    pub(super) fn go_on(&mut self, len: u64, source: Source) {
+    fn go_on(&mut self, len: u64, source: Source) {
         self.len = len;
         self.at_end_since = None;
         self.source = source;
@@ -376,7 +406,7 @@ impl ChainFile {
 }
 
 /// `file`: none where it is not to be kept open.
-pub(super) fn source(name: LogName, file: Option<File>, offset: u64) -> Source {
+fn source(name: LogName, file: Option<File>, offset: u64) -> Source {
     match file {
         None => Source::Listed,
         Some(file) if name.gzip => Source::Gzip(Box::new(GzipReader::new(file, offset))),

@@ -39,7 +39,7 @@ impl Beginnings {
     pub(super) fn of(files: &[super::ChainFile]) -> Self {
         let mut beginnings = Self::default();
         for (index, file) in files.iter().enumerate() {
-            beginnings.add(index, file.fingerprint);
+            beginnings.add(index, file.fingerprint());
         }
         beginnings
     }

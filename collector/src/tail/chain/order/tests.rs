@@ -38,9 +38,9 @@ fn a_new_log_with_the_old_inode_of_one_that_was_compressed_is_another_file() {
     for _scan in 0..2 {
         let errors = chain.merge(&listing, UnknownFile::Beginning, usize::MAX, &mut next_id, Instant::now());
         assert!(errors.is_empty());
-        let paths: Vec<_> = chain.files().iter().map(|file| file.path.clone()).collect();
+        let paths: Vec<_> = chain.files().iter().map(|file| file.path().to_owned()).collect();
         assert_eq!(paths, [old.clone(), new.clone()]);
-        assert!(chain.files().iter().all(|file| !matches!(file.source, Source::Closed)));
+        assert!(chain.files().iter().all(|file| !matches!(file.source(), Source::Closed)));
     }
 }
 
@@ -84,17 +84,17 @@ impl Follower {
 
     /// The names of the files that are still to be read, in the chain's order.
     fn unread(&self) -> Vec<&str> {
-        let unread = self.chain.files().iter().filter(|file| !file.progress.has_ended());
-        unread.map(|file| file.path.file_name().unwrap().to_str().unwrap()).collect()
+        let unread = self.chain.files().iter().filter(|file| !file.progress().has_ended());
+        unread.map(|file| file.path().file_name().unwrap().to_str().unwrap()).collect()
     }
 
     /// The reader and Loki have all of the file at `index`.
     fn finish(&mut self, index: usize) {
         let file = &mut self.chain.files_mut()[index];
-        let len = fs::metadata(&file.path).unwrap().len();
-        file.progress.advance(len, len);
-        file.progress.reach_end();
-        file.source = Source::Closed;
+        let len = fs::metadata(file.path()).unwrap().len();
+        file.advance(len, len);
+        file.progress_mut().reach_end();
+        file.replace_source(Source::Closed);
     }
 
     /// What the next run knows.
@@ -116,7 +116,7 @@ fn files_come_by_restart_then_by_what_they_begin_with_and_the_live_one_last() {
     follower.scan();
     let order = ["0.log.20261025-025900", "0.log.20261025-020100", "0.log", "1.log.20261025-021500", "1.log"];
     assert_eq!(follower.unread(), order);
-    let ids: Vec<_> = follower.chain.files().iter().map(|file| file.id).collect();
+    let ids: Vec<_> = follower.chain.files().iter().map(ChainFile::id).collect();
     assert!(ids.is_sorted(), "positions are compared by number: {ids:?}");
     assert_eq!(follower.chain.current(), Some(0));
     assert!((0..4).all(|index| follower.chain.is_superseded(index)));
@@ -140,7 +140,7 @@ fn a_file_keeps_its_number_when_it_is_renamed_and_compressed_while_it_is_read() 
     let mut follower = Follower::new();
     follower.write("0.log", 1);
     follower.scan();
-    let id = follower.chain.files()[0].id;
+    let id = follower.chain.files()[0].id();
     fs::rename(follower.folder.path().join("0.log"), follower.folder.path().join("0.log.20260102-030405")).unwrap();
     follower.write("0.log", 2);
     follower.scan();
@@ -148,8 +148,8 @@ fn a_file_keeps_its_number_when_it_is_renamed_and_compressed_while_it_is_read() 
     follower.compress("0.log.20260102-030405");
     follower.scan();
     assert_eq!(follower.unread(), ["0.log.20260102-030405.gz", "0.log"]);
-    assert_eq!(follower.chain.files()[0].id, id);
-    assert!(matches!(follower.chain.files()[0].source, Source::Opened(_)), "the open file is the better source");
+    assert_eq!(follower.chain.files()[0].id(), id);
+    assert!(matches!(follower.chain.files()[0].source(), Source::Opened(_)), "the open file is the better source");
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn what_came_after_the_end_of_a_finished_file_is_still_read() {
     follower.write("0.log", 2);
     follower.scan();
     follower.finish(0);
-    let mut late = fs::OpenOptions::new().append(true).open(&follower.chain.files()[0].path).unwrap();
+    let mut late = fs::OpenOptions::new().append(true).open(follower.chain.files()[0].path()).unwrap();
     late.write_all(b"2026-01-02T03:04:01.9Z stdout F late\n").unwrap();
     follower.scan();
     assert_eq!(follower.unread(), ["0.log.20260102-030405", "0.log"]);
@@ -203,7 +203,7 @@ fn a_file_that_was_rotated_and_removed_between_two_looks_is_still_read_before_ne
     follower.write("0.log.20260102-040506", 2);
     follower.write("0.log", 3);
     follower.scan();
-    let seconds: Vec<_> = follower.chain.files().iter().map(|file| file.first_timestamp_ns.unwrap()).collect();
+    let seconds: Vec<_> = follower.chain.files().iter().map(|file| file.first_timestamp_ns().unwrap()).collect();
     assert!(seconds.len() == 3 && seconds.is_sorted(), "{seconds:?}");
     follower.write("0.log.20260102-030405", 0);
     follower.scan();
@@ -222,7 +222,7 @@ fn a_file_that_was_empty_when_it_was_found_is_known_when_it_is_compressed_unread
     follower.scan();
     follower.write("0.log", 1);
     for file in follower.chain.files_mut() {
-        let path = file.path.clone();
+        let path = file.path().to_owned();
         file.extend_fingerprint(|| fs::read(path));
     }
     fs::rename(follower.folder.path().join("0.log"), follower.folder.path().join("0.log.20260102-030405")).unwrap();
@@ -248,7 +248,7 @@ fn numbered_files_keep_their_order_when_every_rotation_renames_all_of_them() {
         follower.scan();
         assert_eq!(follower.unread(), [&name(2), &name(1), "0.log"]);
         follower.finish(0);
-        let ids: Vec<_> = follower.chain.files().iter().map(|file| file.id).collect();
+        let ids: Vec<_> = follower.chain.files().iter().map(ChainFile::id).collect();
 
         follower.rename(&name(2), &name(3));
         follower.rename(&name(1), &name(2));
@@ -259,7 +259,7 @@ fn numbered_files_keep_their_order_when_every_rotation_renames_all_of_them() {
         follower.write("0.log", 4);
         follower.scan();
         assert_eq!(follower.unread(), [&name(2), &name(1), "0.log"], "the finished one is not read again");
-        let after: Vec<_> = follower.chain.files().iter().map(|file| file.id).collect();
+        let after: Vec<_> = follower.chain.files().iter().map(ChainFile::id).collect();
         assert_eq!(after[..3], ids, "they are the same files");
 
         follower.restart();
@@ -280,7 +280,7 @@ fn a_file_and_its_compressed_form_that_stand_side_by_side_are_read_once() {
     fs::remove_file(follower.folder.path().join("0.log.1")).unwrap();
     follower.scan();
     assert_eq!(follower.unread(), ["0.log.1.gz", "0.log"]);
-    assert!(matches!(follower.chain.files()[0].source, Source::Opened(_)), "the open file is the better source");
+    assert!(matches!(follower.chain.files()[0].source(), Source::Opened(_)), "the open file is the better source");
     assert!(follower.chain.files()[0].has_compressed_form());
 }
 
@@ -290,11 +290,11 @@ fn a_copy_does_not_take_the_name_of_the_file_it_is_made_of_and_has_its_unread_li
     follower.write("0.log", 1);
     follower.scan();
     let (live, copy) = (follower.folder.path().join("0.log"), follower.folder.path().join("0.log.1"));
-    let id = follower.chain.files()[0].id;
+    let id = follower.chain.files()[0].id();
     // Half of it is read.
     let file = &mut follower.chain.files_mut()[0];
-    file.progress.advance(10, 10);
-    file.len = fs::metadata(&live).unwrap().len();
+    file.advance(10, 10);
+    file.note_len(fs::metadata(&live).unwrap().len());
     fs::write(&copy, "").unwrap();
     follower.scan();
     fs::copy(&live, &copy).unwrap();
@@ -307,8 +307,8 @@ fn a_copy_does_not_take_the_name_of_the_file_it_is_made_of_and_has_its_unread_li
     follower.scan();
     assert_eq!(follower.unread(), ["0.log.1", "0.log"]);
     let files = follower.chain.files();
-    assert_eq!((files[0].id, files[0].progress.parsed(), files[1].progress.parsed()), (id, 10, 0));
-    assert!(files[1].id > id && files.iter().all(ChainFile::is_open));
+    assert_eq!((files[0].id(), files[0].progress().parsed(), files[1].progress().parsed()), (id, 10, 0));
+    assert!(files[1].id() > id && files.iter().all(ChainFile::is_open));
     follower.finish(0);
     follower.write("0.log", 2);
     follower.rename("0.log.1", "0.log.2");
@@ -321,10 +321,10 @@ fn a_file_that_is_not_open_is_found_again_under_any_name_and_another_one_with_it
     let mut follower = Follower::new();
     follower.write("0.log", 1);
     follower.scan();
-    let id = follower.chain.files()[0].id;
-    follower.chain.files_mut()[0].source = Source::Listed;
+    let id = follower.chain.files()[0].id();
+    follower.chain.files_mut()[0].replace_source(Source::Listed);
     follower.scan();
-    assert!(matches!(follower.chain.files()[0].source, Source::Listed), "a scan alone opens nothing");
+    assert!(matches!(follower.chain.files()[0].source(), Source::Listed), "a scan alone opens nothing");
     follower.rename("0.log", "0.log.20260102-030405");
     follower.write("0.log", 2);
     let error = follower.chain.files()[0].open().unwrap_err();
@@ -332,8 +332,8 @@ fn a_file_that_is_not_open_is_found_again_under_any_name_and_another_one_with_it
     follower.compress("0.log.20260102-030405");
     follower.scan();
     assert_eq!(follower.unread(), ["0.log.20260102-030405.gz", "0.log"]);
-    assert_eq!(follower.chain.files()[0].id, id);
-    assert!(matches!(follower.chain.files()[0].source, Source::Gzip(_)));
+    assert_eq!(follower.chain.files()[0].id(), id);
+    assert!(matches!(follower.chain.files()[0].source(), Source::Gzip(_)));
 }
 
 #[test]
@@ -402,14 +402,14 @@ fn a_compressed_file_with_the_name_and_the_inode_of_an_earlier_one_is_another_fi
         merge(&mut chain, &[found(&compressed, true)]);
         if !was_open {
             let file = &mut chain.files_mut()[0];
-            file.progress.reach_end();
-            file.source = Source::Closed;
+            file.progress_mut().reach_end();
+            file.replace_source(Source::Closed);
         }
         write(20);
         merge(&mut chain, &[found(&compressed, true)]);
         assert_eq!(chain.files().len(), 2, "was open: {was_open}");
         assert!(
-            !chain.files()[1].progress.has_ended() && chain.files()[1].is_listed() && !chain.files()[0].is_listed()
+            !chain.files()[1].progress().has_ended() && chain.files()[1].is_listed() && !chain.files()[0].is_listed()
         );
     }
 }

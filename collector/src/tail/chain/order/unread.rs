@@ -12,7 +12,6 @@ use std::{
 };
 
 use super::{Chain, ChainFile, ListedFile, MergeError, UnknownFile, in_order};
-use crate::tail::chain::log_name::Age;
 
 /// A file that cannot be read for this long is not waited for any more.
 pub const FAILING_MAX: Duration = Duration::from_secs(600);
@@ -74,7 +73,7 @@ pub(super) fn with_nameless(
     mut nameless: Vec<ChainFile>,
     wall_ns: i64,
 ) -> Vec<ChainFile> {
-    nameless.iter_mut().for_each(|file| file.name.age = Age::RotatedByTime);
+    nameless.iter_mut().for_each(ChainFile::lose_place);
     for file in in_order(nameless, wall_ns) {
         let next = newcomers.iter().position(|other| other.begins_after(&file)).unwrap_or(newcomers.len());
         newcomers.insert(next, file);
@@ -90,7 +89,7 @@ mod tests {
     use crate::{
         model::SavedFile,
         tail::{
-            chain::{list, order::head},
+            chain::{list, log_name::Age, order::head},
             local::Folder,
         },
     };
@@ -107,7 +106,8 @@ mod tests {
     /// What an earlier run saved of two unread files, and their listing, in which the older one cannot be looked into.
     fn two_of_which_the_older_fails(folder: &Path, now: Instant) -> (Chain, Vec<ListedFile>) {
         let (older, newer) = (newcomer(folder, "0.log.1", 3), newcomer(folder, "0.log", 4));
-        let saved = |file: &ChainFile| SavedFile::new(file.key, file.fingerprint, [0, 0], false, file.len);
+        let saved =
+            |file: &ChainFile| SavedFile::new(file.key(), file.fingerprint(), [0, 0], false, file.bytes_on_disk());
         let chain = Chain::from_saved(&[saved(&older), saved(&newer)], &mut 0, now);
         let mut files = list(&Folder::open(folder).unwrap(), |_| {}).unwrap().files;
         // A name that the system refuses stands for a disk that fails.
@@ -148,11 +148,9 @@ mod tests {
     fn files_that_are_held_without_a_name_come_by_their_first_records_whatever_they_were_called() {
         let folder = tempfile::tempdir().unwrap();
         let named = vec![newcomer(folder.path(), "0.log.1", 4), newcomer(folder.path(), "0.log", 5)];
-        let nameless = [("0.log.2", 3), ("1.log.4", 1), ("1.log", 2)].map(|(name, second)| {
-            let mut file = newcomer(folder.path(), name, second);
-            file.name.restart = 0;
-            file
-        });
+        let elsewhere = tempfile::tempdir().unwrap();
+        let nameless = [("0.log.2", 3), ("0.log.4", 1), ("0.log", 2)]
+            .map(|(name, second)| newcomer(elsewhere.path(), name, second));
         let ordered = with_nameless(named, nameless.into(), i64::MAX);
         let seconds = ordered.iter().map(|file| file.first_timestamp_ns().unwrap() / 1_000_000_000 % 60);
         assert_eq!(seconds.collect::<Vec<_>>(), [1, 2, 3, 4, 5]);

@@ -4,7 +4,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::file::{ChainFile, Source, source};
+use super::{ChainFile, Source, source};
 use crate::{
     model::{FileKey, Fingerprint},
     tail::chain::{head::Inspected, listing::ListedFile},
@@ -20,7 +20,7 @@ pub(super) struct Copy {
 
 impl Copy {
     /// What was found under a listed name.
-    pub(super) fn of(listed: &ListedFile, inspected: &Inspected) -> Box<Self> {
+    fn of(listed: &ListedFile, inspected: &Inspected) -> Box<Self> {
         Box::new(Self { key: inspected.key, path: listed.path.clone(), modified_ns: inspected.modified_ns })
     }
 }
@@ -28,14 +28,14 @@ impl Copy {
 impl ChainFile {
     /// The file is one that is known: renamed, compressed, or seen by an earlier run. Returns its number where it had ended and has
     /// grown since.
-    pub(super) fn recognise(&mut self, listed: &ListedFile, inspected: Inspected) -> Option<u64> {
+    pub(in super::super) fn recognise(&mut self, listed: &ListedFile, inspected: Inspected) -> Option<u64> {
         self.path.clone_from(&listed.path);
         self.name = listed.name;
         self.first_timestamp_ns = crate::decode::first_timestamp_ns(&inspected.head);
         self.modified_ns = inspected.modified_ns;
         if self.is_open() {
             // It is being read under its old inode, which the open file keeps alive.
-            self.copy = Some(Copy::of(listed, &inspected));
+            self.note_copy(listed, &inspected);
             return None;
         }
         // Also that of a compressed copy: the old inode is free, and a new log file may have it already.
@@ -50,7 +50,7 @@ impl ChainFile {
     }
 
     /// The file is certainly this one.
-    pub(super) fn take_name(&mut self, listed: &ListedFile) {
+    pub(in super::super) fn take_name(&mut self, listed: &ListedFile) {
         self.path.clone_from(&listed.path);
         self.name = listed.name;
         if !listed.name.gzip {
@@ -67,15 +67,25 @@ impl ChainFile {
 
     /// Whether a listed file is certainly this one, without looking into it: one that is held open has a key that no other
     /// file can take; one that is not must lie where it lay and be as long as it may be.
-    pub(super) fn is_certainly(&self, listed: &ListedFile) -> bool {
+    pub(in super::super) fn is_certainly(&self, listed: &ListedFile) -> bool {
         if self.key != listed.key {
             return false;
         }
         self.is_open() || (self.path == listed.path && self.is_listed() && self.may_be_unchanged(listed))
     }
 
+    /// A listed file has the same content.
+    pub(in super::super) fn note_copy(&mut self, listed: &ListedFile, inspected: &Inspected) {
+        self.copy = Some(Copy::of(listed, inspected));
+    }
+
+    /// The key of the file that has the same content.
+    pub(in super::super) fn copy_key(&self) -> Option<FileKey> {
+        self.copy.as_ref().map(|copy| copy.key)
+    }
+
     /// Whether a listed file was found to have the same content before.
-    pub(super) fn has_copy(&self, listed: &ListedFile) -> bool {
+    pub(in super::super) fn has_copy(&self, listed: &ListedFile) -> bool {
         self.copy.as_ref().is_some_and(|copy| {
             copy.key == listed.key && copy.path == listed.path && copy.modified_ns == listed.modified_ns
         })
