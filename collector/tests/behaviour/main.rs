@@ -1,6 +1,7 @@
 //! The real program on a temporary pods folder, against the strict receiver.
 
 mod annotations;
+mod away;
 mod bounds;
 mod descriptors;
 mod docker;

@@ -24,6 +24,10 @@ pub struct Node {
     pub extra_config: String,
     /// Keys to be added to the section `loki`, each on a line of its own and indented by two blanks.
     pub extra_loki: String,
+    /// `loki.url`, if it is not the receiver's.
+    pub url: Option<String>,
+    /// `loki.backoff`.
+    pub backoff: &'static str,
     /// `loki.batch`.
     pub batch: &'static str,
     /// What the configuration file says of Kubernetes.
@@ -55,6 +59,8 @@ impl Node {
             receiver: Receiver::start(options).unwrap(),
             extra_config: String::new(),
             extra_loki: String::new(),
+            url: None,
+            backoff: "{min: 10ms, max: 100ms}",
             batch: "{age: 50ms}",
             kubernetes: "{enabled: false}".into(),
             before: "true".into(),
@@ -120,11 +126,12 @@ impl Node {
     fn write_config(&self) -> (PathBuf, SocketAddr) {
         let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let config = format!(
-            "loki:\n  url: {}\n  batch: {}\n  backoff: {{min: 10ms, max: 100ms}}\n{}\n\
+            "loki:\n  url: {}\n  batch: {}\n  backoff: {}\n{}\n\
              labels: {{cluster: test}}\npaths: {{{}: {}, state: {}}}\nkubernetes: {}\n\
              checkpoint: {{interval: {}}}\nsweep: {{interval: 500ms}}\nhttp: {{listen: \"{}:{}\"{}}}\n{}\n",
-            self.receiver.url(),
+            self.url.clone().unwrap_or_else(|| self.receiver.url()),
             self.batch,
+            self.backoff,
             self.extra_loki,
             if self.has_docker { "docker" } else { "pods" },
             if self.has_docker { self.containers() } else { self.pods() }.display(),

@@ -1,5 +1,10 @@
 //! Through proxies, and certificates that are their own authority.
 
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
+
 use super::*;
 
 /// A proxy for CONNECT; keeps the heads of the requests. Opens a tunnel to `target` whatever it was asked for.
@@ -155,4 +160,36 @@ fn a_client_certificate_that_was_renewed_is_used_without_a_restart() {
         assert_eq!(loki.connections(), 2, "the new certificate needs a new connection");
         running.finish().await;
     });
+}
+
+/// curl and Go take it; what checks signatures here does not know P-521.
+#[test]
+fn a_certificate_with_a_p_521_key_is_refused_with_the_cure() {
+    let authority = Authority::new();
+    let [certificate, key] = ["ca.pem", "server.key"].map(|name| authority.path(name));
+    let mut request = Command::new("openssl");
+    request.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-521", "-nodes", "-days", "2"]);
+    request.args(["-subj", "/CN=loki", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(&key);
+    if !request.arg("-out").arg(&certificate).stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+        println!("SKIPPED: openssl makes no certificates here");
+        return;
+    }
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut server = Command::new("openssl");
+    server.args(["s_server", "-www", "-quiet", "-accept", &port.to_string(), "-cert"]).arg(certificate);
+    let mut server = server.arg("-key").arg(key).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    block_on(async {
+        let config = authority.config(&format!("https://127.0.0.1:{port}"));
+        let refused = loop {
+            let refused = complaint(&config).await;
+            if !refused.contains("the connection to Loki is refused") {
+                break refused;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        let cure = "P-521 key cannot be used: make it with P-256, P-384, Ed25519 or RSA";
+        assert!(refused.contains(cure), "{refused}");
+    });
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
