@@ -40,6 +40,11 @@ func jobs(text, chart string) ([]scrape, error) {
 			return nil, err
 		}
 	}
+	for _, document := range documents(text) {
+		for index := range found {
+			found[index].clients = withArguments(found[index].clients, argumentsIn(document))
+		}
+	}
 	return found, nil
 }
 
@@ -228,8 +233,13 @@ func ofChart(rendered string, values map[interface{}]interface{}) ([]scrape, err
 	if err != nil {
 		return nil, err
 	}
-	// Promtail adds those of its arguments where the file has none of the name.
 	arguments, _ := values["extraArgs"].([]interface{})
+	job.clients = withArguments(own, arguments)
+	return found, nil
+}
+
+// withArguments adds the labels of Promtail's arguments, where the file has none of the name.
+func withArguments(own []client, arguments []interface{}) []client {
 	for _, argument := range arguments {
 		_, list, ok := strings.Cut(fmt.Sprint(argument), "client.external-labels=")
 		if !ok {
@@ -248,6 +258,24 @@ func ofChart(rendered string, values map[interface{}]interface{}) ([]scrape, err
 			}
 		}
 	}
-	job.clients = own
-	return found, nil
+	return own
+}
+
+// argumentsIn finds the arguments of Promtail's own pods.
+func argumentsIn(at interface{}) []interface{} {
+	var all []interface{}
+	switch is := at.(type) {
+	case []interface{}:
+		for _, item := range is {
+			all = append(all, argumentsIn(item)...)
+		}
+	case map[interface{}]interface{}:
+		if list, ok := is["args"].([]interface{}); ok && strings.Contains(fmt.Sprint(is["image"]), "promtail") {
+			return list
+		}
+		for _, item := range is {
+			all = append(all, argumentsIn(item)...)
+		}
+	}
+	return all
 }

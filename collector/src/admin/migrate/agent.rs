@@ -15,12 +15,32 @@ pub fn read(root: &Tree, origin: &mut Origin) {
             "server" => promtail::server(&pair.value, origin),
             // Its name before version 0.21.
             "logs" | "loki" => logs(&pair.value, &pair.key, origin),
+            key if does_nothing(key, &pair.value) => {
+                origin.taken(&pair.place, key, "collects nothing, so that nothing is lost without it");
+            }
             key => {
                 let text =
                     "collects no logs: keep the Agent for it, or move it to Grafana Alloy, and take the logs out there";
                 origin.not_possible(&pair.place, key, text);
             }
         }
+    }
+}
+
+/// Whether a part of the Agent that is not for logs has nothing to collect: `metrics` and `traces` without `configs`, no integration that is on.
+fn does_nothing(key: &str, value: &Tree) -> bool {
+    let has_configs = value.get("configs").is_some_and(|pair| !pair.value.items().is_empty());
+    let is_off = |tree: &Tree| tree.get("enabled").and_then(|pair| pair.value.as_text()) == Some("false");
+    let is_setting = |key: &str| {
+        key.starts_with("prometheus_")
+            || key.starts_with("scrape_")
+            || key == "metrics"
+            || key == "replace_instance_label"
+    };
+    match key {
+        "metrics" | "prometheus" | "traces" | "tempo" => !has_configs,
+        "integrations" => value.pairs().iter().all(|pair| is_setting(&pair.key) || is_off(&pair.value)),
+        _ => false,
     }
 }
 

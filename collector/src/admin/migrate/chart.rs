@@ -157,7 +157,7 @@ pub fn read(values: &Tree, prefix: &str, read: &[&str], origin: &mut Origin) {
     for pair in values.pairs().iter().filter(|pair| pair.value.value != Value::Nothing) {
         let key = pair.key.as_str();
         let what = format!("{prefix}{key}");
-        if read.contains(&key) {
+        if read.contains(&key) || key == "extraConfig" && is_empty(&pair.value) {
             continue;
         }
         if SAME.contains(&key) {
@@ -175,6 +175,8 @@ pub fn read(values: &Tree, prefix: &str, read: &[&str], origin: &mut Origin) {
             if pair.value.get("enabled").and_then(|pair| pair.value.as_text()) == Some("true") {
                 service_monitor(&pair.value, &what, origin);
             }
+        } else if pair.value.get("enabled").and_then(|pair| pair.value.as_text()) == Some("false") {
+            origin.taken(&pair.place, &what, "off, as in Pilcrow's chart, which has no such value");
         } else {
             let text = "Pilcrow's chart has no such value; see its values.yaml for what there is";
             origin.changed(&pair.place, &what, text);

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod alloy;
 mod chart;
 pub mod convert;
+mod docker;
 mod k8s_monitoring;
 pub mod origin;
 pub mod output;
@@ -30,7 +31,7 @@ use anyhow::{Context, bail};
 
 use self::{
     convert::{Draft, Options},
-    origin::{Fault, Kind, Origin, Place, Text},
+    origin::{Fault, Kind, Origin, Place, Text, Tree},
     output::Form,
     recognise::Piece,
     report::Next,
@@ -159,6 +160,7 @@ pub fn converted(sources: &[Source], options: &Options) -> anyhow::Result<(Origi
 pub fn origin(sources: &[Source]) -> Result<Origin, Vec<Fault>> {
     let mut origin = Origin::default();
     let mut of_alloy: Vec<(Place, String)> = Vec::new();
+    let mut arguments: Vec<(Tree, String)> = Vec::new();
     for source in sources {
         let text = Text { place: Place::start_of(&source.name), text: &source.text };
         for piece in recognise::pieces(&text)? {
@@ -171,6 +173,7 @@ pub fn origin(sources: &[Source]) -> Result<Origin, Vec<Fault>> {
                 }
                 Piece::AlloyChart(values) => chart::of_alloy(&values, "", &mut part),
                 Piece::Alloy(place, text) => of_alloy.push((place, text)),
+                Piece::Arguments(list, above) => arguments.push((list, above)),
                 Piece::Beside(finding) => part.findings.push(finding),
                 Piece::K8sMonitoring(values, place, text) => {
                     k8s_monitoring::read(&values, &Text { place, text: &text }, &mut part)?;
@@ -183,6 +186,10 @@ pub fn origin(sources: &[Source]) -> Result<Origin, Vec<Fault>> {
         let texts: Vec<Text<'_>> = of_alloy.iter().map(|(place, text)| Text { place: place.clone(), text }).collect();
         origin.append(alloy::read(&texts)?);
     }
+    for (list, above) in arguments {
+        promtail::of_pods(&list, &above, &mut origin);
+    }
+    docker::leave_out_beside_pods(&mut origin);
     // A file may hold the jobs, and another one the clients.
     let all: Vec<usize> = (0..origin.clients.len()).collect();
     for pipeline in origin.pipelines.iter_mut().filter(|pipeline| pipeline.clients.is_empty()) {

@@ -114,8 +114,32 @@ pub struct Pipeline {
     pub settings: Vec<Setting>,
     /// Where its positions are kept, if elsewhere than those of its file; with Alloy a file below its storage path.
     pub positions: Option<Setting>,
+    /// What its discovery adds to the labels of pods.
+    pub attached: Vec<Attached>,
     /// Of its keys; they are reported where it is converted.
     pub findings: Vec<Finding>,
+}
+
+/// Labels of other objects than pods that discovery adds to each pod's where it is asked to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// What their names begin with.
+    pub prefix: &'static str,
+    /// The key that asks for them; nothing where it is not known whether one does.
+    pub by: Option<(Place, String)>,
+}
+
+/// What the names of a node's and of a namespace's labels begin with.
+pub const OF_NODE: &str = "__meta_kubernetes_node_";
+pub const OF_NAMESPACE: &str = "__meta_kubernetes_namespace_";
+
+impl Attached {
+    /// What a key below `attach_metadata` asks for: `node` or `namespace`.
+    #[must_use]
+    pub fn by_key(key: &str, place: &Place, what: &str) -> Self {
+        let prefix = if key.ends_with("node") { OF_NODE } else { OF_NAMESPACE };
+        Self { prefix, by: Some((place.clone(), what.to_owned())) }
+    }
 }
 
 /// How a pipeline finds the logs of pods.
@@ -125,11 +149,21 @@ pub enum Source {
     Api,
     /// As `Api`, and the lines come from there too: without a label `filename` and without the runtime's format.
     ApiLines,
+    /// From Docker's API, as [`Source::ApiLines`]: rules read `__meta_docker_…`.
+    DockerLines,
     /// By a path to the files of pods (`/var/log/pods/…`, `/var/log/containers/…`); of a pod nothing is known but the label
     /// `filename`.
     Path,
     /// Nobody says it: a preset of a chart makes the labels, and [`Pipeline::relabel`] comes behind it.
     Preset(Preset),
+}
+
+impl Source {
+    /// Whether lines come from an API: without a label `filename` and without the runtime's format.
+    #[must_use]
+    pub fn is_of_lines(self) -> bool {
+        matches!(self, Self::ApiLines | Self::DockerLines)
+    }
 }
 
 /// Where lines are sent.

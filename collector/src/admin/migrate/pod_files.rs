@@ -50,6 +50,14 @@ pub struct Target {
     labels: Vec<Label>,
 }
 
+impl Target {
+    /// All logs.
+    #[must_use]
+    pub fn all(place: &Place, labels: Vec<Label>) -> Self {
+        Self { place: place.clone(), path: None, exclude: None, labels }
+    }
+}
+
 /// Whether files of this path are logs of pods.
 #[must_use]
 pub fn are_of_pods(path: &str) -> bool {

@@ -7,7 +7,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use super::{
     origin::{Fault, Finding, Kind, Pair, Place, Text, Tree, Value},
-    promtail::template,
+    promtail::{arguments, template},
     yaml,
 };
 
@@ -25,6 +25,8 @@ pub enum Piece {
     AlloyChart(Tree),
     /// Values of the chart k8s-monitoring.
     K8sMonitoring(Tree, Place, String),
+    /// Arguments of Promtail's own pods, and what they are called.
+    Arguments(Tree, String),
     /// What stands beside the others and is not read.
     Beside(Finding),
 }
@@ -241,11 +243,14 @@ fn of_workload(root: &Tree, pieces: &mut Vec<Piece>) {
         if !COLLECTORS.contains(&name) {
             continue;
         }
+        if let Some(list) = at(container, &["args"]).filter(|_| name == "promtail") {
+            pieces.push(Piece::Arguments(list.clone(), format!("{kind} args")));
+            continue;
+        }
         for argument in at(container, &["args"]).map(Tree::items).unwrap_or_default() {
             let text = argument.as_text().unwrap_or("");
             let word = text.trim_start_matches('-').split('=').next().unwrap_or("");
-            let is_of_file = ["config.file", "config.expand-env", "server.http", "storage.path"];
-            if !text.starts_with('-') || is_of_file.iter().any(|own| word.starts_with(own)) {
+            if !text.starts_with('-') || word == "storage.path" || arguments::without_effect(word).is_some() {
                 continue;
             }
             let text = format!(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     convert::{Draft, has_placeholder},
+    docker,
     origin::{Finding, Kind},
     output::{Form, Import, SECRET, TLS_SECRET},
     words::quoted,
@@ -123,7 +124,11 @@ fn steps(draft: &Draft, form: Form, next: &Next<'_>) -> Vec<String> {
     let job = next.job.map_or_else(String::new, |job| format!(" --job {}", quoted(job)));
     let files: Vec<String> = next.files.iter().map(|file| name_of(file)).collect();
     let files = if files.is_empty() { "FILE".to_owned() } else { files.join(" ") };
-    steps.push(format!("Prove it on a node, with its own pods and lines: pilcrow migrate --prove{job} {files}"));
+    steps.push(if has(docker::KEY) {
+        format!("Look at what it makes of the last lines, once it has run: pilcrow try --config {output}")
+    } else {
+        format!("Prove it on a node, with its own pods and lines: pilcrow migrate --prove{job} {files}")
+    });
     steps.extend([positions(draft, form, &output), INSTALL.to_owned(), REMOVE.to_owned()]);
     steps
 }

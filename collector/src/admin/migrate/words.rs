@@ -17,15 +17,21 @@ pub fn quoted(word: &str) -> String {
     if is_word { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-/// Why containers that Docker runs by itself are not converted, and what to do instead; source: docs/install.md.
-pub const DOCKER: &str = "only pod logs are converted: on a machine with Docker and without Kubernetes Pilcrow collects from its containers \
-                          by paths.docker, with labels of its own (docs/install.md#docker-without-kubernetes)";
+/// What becomes of a selection by a pod's phase.
+pub const ANY_PHASE: &str = "logs are read whatever state their pod is in, so that its last lines are not lost";
+
+/// Why containers that Docker runs by itself are not converted beside pods, and what to do instead.
+pub const DOCKER: &str = "one Pilcrow collects either from pods or, without Kubernetes, from Docker's containers (paths.docker): for a machine \
+                          of its own write this part into a file, and convert that by itself (docs/install.md#docker-without-kubernetes)";
 
 /// Why a file that is no log of a pod is not converted. `keep`: what to keep for it.
 #[must_use]
 pub fn no_log_of_a_pod(shown: &str, keep: &str) -> String {
     if shown.starts_with("/var/lib/docker/containers/") {
-        return format!("{shown} is no log of a pod, and {DOCKER}");
+        return format!(
+            "{shown}: which of Docker's containers it names cannot be said by rules: write /var/lib/docker/containers/*/*log, and a rule \
+             with the action keep for those that are meant (docs/labels.md)"
+        );
     }
     format!("{shown} is no log of a pod, and Pilcrow collects nothing else: {keep}")
 }

@@ -25,9 +25,12 @@ use super::{Answer, Input, Request, Tally, program::Program};
 use crate::process;
 
 /// Configurations that are not compared, with the reason.
-const LEFT_OUT: [(&str, &str); 2] = [
+const LEFT_OUT: [(&str, &str); 5] = [
     ("chart-scrape-configs", "a template of Helm makes its job"),
     ("chart-scrape-configs-with-defaults", "a template of Helm makes its job"),
+    ("docker-by-hand", "Docker's containers are no pods"),
+    ("docker-compose", "Docker's containers are no pods"),
+    ("docker-flog", "Docker's containers are no pods"),
 ];
 
 /// What a request says of an old configuration.

@@ -2,7 +2,7 @@
 
 use crate::admin::migrate::{
     origin::{Client, Finding, Pair, Setting, Tree, Value as Written},
-    promtail::{PASSWORD_FILE, TOKEN_FILE, secret_variable, with_user, without_user},
+    promtail::{PASSWORD_FILE, TLS_FILES, TOKEN_FILE, secret_variable, with_user, without_user},
 };
 
 use super::{
@@ -82,6 +82,11 @@ impl<'a> Converter<'_, 'a> {
                     self.secret(value, what, "loki.basic_auth.password_file", PASSWORD_FILE, &mut settings);
                 }
                 "bearer_token" => self.secret(value, what, "loki.bearer_token_file", TOKEN_FILE, &mut settings),
+                key if key.starts_with("tls_config.") => {
+                    for (_, new, file) in TLS_FILES.iter().filter(|(end, ..)| key.ends_with(&format!(".{end}_pem"))) {
+                        self.secret(value, what, new, file, &mut settings);
+                    }
+                }
                 "authorization.credentials" if is_bearer => {
                     self.secret(value, what, "loki.bearer_token_file", TOKEN_FILE, &mut settings);
                 }

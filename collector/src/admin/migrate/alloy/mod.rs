@@ -9,6 +9,7 @@ mod arguments;
 mod behind;
 mod converter;
 mod destination;
+mod docker;
 mod evaluate;
 mod functions;
 mod lex;

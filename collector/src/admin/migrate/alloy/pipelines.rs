@@ -36,6 +36,7 @@ impl<'a> Converter<'_, 'a> {
                 "loki.source.kubernetes" => self.source(index, tables::SOURCE_KUBERNETES),
                 "loki.source.podlogs" => self.source(index, tables::SOURCE_PODLOGS),
                 "loki.source.file" => self.source(index, tables::SOURCE_FILE),
+                "loki.source.docker" => self.source(index, tables::SOURCE_DOCKER),
                 _ => {}
             }
         }
@@ -57,12 +58,13 @@ impl<'a> Converter<'_, 'a> {
         let component = self.reach(index);
         let id = component.block.id();
         let place = self.place(component.block.place);
-        let (mut settings, mut targets, mut forward) = (Vec::new(), Vec::new(), None);
+        let (mut settings, mut targets, mut forward, mut last) = (Vec::new(), Vec::new(), None, Vec::new());
         for Read { key, place, what, part } in self.walk(component, &format!("{id} "), table, &mut settings) {
             let Part::Value(value) = part else { continue };
             match key {
                 "targets" => targets = self.targets(&value, &what, &mut Vec::new()),
                 "forward_to" => forward = Some((value, what)),
+                "host" | "labels" | "relabel_rules" => last.push((key, value, what)),
                 _ => self.of_files(key, &value, &place, &what, &mut settings),
             }
         }
@@ -72,7 +74,7 @@ impl<'a> Converter<'_, 'a> {
                             write the rules of the objects (relabelings) into relabel_configs, and see kubernetes.namespaces and \
                             kubernetes.pod_selector";
                 self.not_possible(&place, &id, text);
-                targets = vec![Targets { source: Source::Api, rules: Vec::new(), settings: Vec::new() }];
+                targets = vec![Targets::of_pods()];
             }
             "loki.source.kubernetes" => {
                 let text =
@@ -80,6 +82,10 @@ impl<'a> Converter<'_, 'a> {
                 self.changed(&place, &id, text);
             }
             _ => {}
+        }
+        self.docker_only_by_its_source(component.block, &place, &mut targets);
+        for targets in &mut targets {
+            targets.rules.extend(self.of_docker(&last));
         }
         if targets.is_empty() {
             let text = "collects no logs of pods, so that its rules and stages are left out";
@@ -212,7 +218,7 @@ impl<'a> Converter<'_, 'a> {
             );
             self.not_possible(&place, &id, &text);
         }
-        let from_api = source.name != "loki.source.file";
+        let from_api = matches!(source.name.as_str(), "loki.source.kubernetes" | "loki.source.podlogs");
         let is_forked = different.len() > 1;
         for (steps, ends) in different {
             let enough = self.evaluator.spend(targets.rules.len());
@@ -243,8 +249,9 @@ impl<'a> Converter<'_, 'a> {
             let source = if from_api { Source::ApiLines } else { targets.source };
             let settings = targets.settings.iter().chain(settings).cloned().collect();
             let (place, positions) = (place.clone(), self.positions(index, &place));
-            let findings = self.take_findings(findings);
-            let pipeline = Pipeline { name, place, source, relabel, stages, clients, settings, positions, findings };
+            let (attached, findings) = (targets.attached.clone(), self.take_findings(findings));
+            let pipeline =
+                Pipeline { name, place, source, relabel, stages, clients, settings, positions, attached, findings };
             self.origin.pipelines.push(pipeline);
         }
     }

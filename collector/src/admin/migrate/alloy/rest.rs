@@ -16,7 +16,13 @@ impl Converter<'_, '_> {
     pub fn rest(&mut self) {
         for (place, what, text) in &self.evaluator.world.problems {
             let place = self.place(*place);
-            self.not_possible(&place, what, text);
+            let is_import = |name: &str| self.evaluator.world.missed.contains(name);
+            match what.strip_prefix("import.").and_then(|import| import.split_once('.')) {
+                Some((_, name)) if !is_import(name) => {
+                    self.changed(&place, what, "no component of it is used, so that it is left out");
+                }
+                _ => self.not_possible(&place, what, text),
+            }
         }
         for index in 0..self.evaluator.world.components.len() {
             if !self.reached.contains(&index) {

@@ -3,7 +3,7 @@
 //! In: the trees of the files. Out: a [`World`]: a flat list of components, each with the scope in which its expressions are
 //! read. Instances of custom components become scopes with arguments and exports. Bounded: [`COMPONENTS_MAX`], [`NESTING_MAX`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     tables,
@@ -51,6 +51,8 @@ pub struct World<'a> {
     pub components: Vec<Component<'a>>,
     /// What could not be resolved.
     pub problems: Vec<(Place, String, String)>,
+    /// Imports whose text is not at hand, of which a component is used.
+    pub missed: BTreeSet<String>,
     definitions: Vec<Definitions<'a>>,
 }
 
@@ -135,6 +137,7 @@ impl<'a> World<'a> {
             match self.declaration(&block.name, definitions) {
                 Some(Ok((declared, home))) => self.instantiate(block, declared, scope, home, depth),
                 Some(Err(())) => {
+                    self.missed.extend(block.name.split_once('.').map(|(namespace, _)| namespace.to_owned()));
                     let text = "comes from an import whose text is not at hand; name its file beside this one: pilcrow migrate FILE FILE";
                     self.problems.push((block.place, block.id(), text.into()));
                 }

@@ -11,12 +11,12 @@ use crate::admin::migrate::promtail::keys::{
 };
 
 use super::arguments::Table;
-use crate::admin::migrate::words::DOCKER;
 
 const OWN_POSITIONS: &str = "Pilcrow keeps its positions in paths.state";
 const KERNEL: &str = "the kernel reports new and growing files; sweep.interval is the safety net";
-const KUBECONFIG: &str = "put it into a kubeconfig, and its path into kubernetes.kubeconfig";
+pub const KUBECONFIG: &str = "put it into a kubeconfig, and its path into kubernetes.kubeconfig";
 const KEEP: &str = "Pilcrow collects pod logs and nothing else: keep Alloy for this";
+const NO_API: &str = "the files of Docker's folder are read, and its API is not asked";
 const OWN_NODE: &str = "Pilcrow reads the files of its own node, so that nodes need not share the work";
 const OF_THE_API: &str = "Pilcrow asks the Kubernetes API as its service account, or as kubernetes.kubeconfig says";
 
@@ -47,9 +47,9 @@ const OWN_ENDPOINT: Table = &[
         Changed("a push is repeated until Loki accepts it; meanwhile the lines wait on the disk and are not dropped"),
     ),
     ("retry_on_http_429", Read(M::Taken)),
-    ("tls_config.ca_pem", NotPossible("write the certificate to a file, and its path to loki.tls.ca_file")),
-    ("tls_config.cert_pem", NotPossible("write the certificate to a file, and its path to loki.tls.cert_file")),
-    ("tls_config.key_pem", NotPossible("write the key to a file, and its path to loki.tls.key_file")),
+    ("tls_config.ca_pem", Read(M::Changed)),
+    ("tls_config.cert_pem", Read(M::Changed)),
+    ("tls_config.key_pem", Read(M::Changed)),
     ("proxy_connect_header", NotPossible("Pilcrow sends a proxy no headers of its own")),
     (
         "queue_config",
@@ -116,8 +116,9 @@ pub const DISCOVERY_KUBERNETES: Table = &[
     ("namespaces.own_namespace", Read(M::NotPossible)),
     ("selectors", Read(M::Taken)),
     ("kubeconfig_file", To("kubernetes.kubeconfig", Text)),
-    ("attach_metadata", NotPossible("Pilcrow asks the Kubernetes API for pods only, not for nodes and namespaces")),
-    ("api_server", NotPossible(KUBECONFIG)),
+    ("attach_metadata.node", Read(M::Changed)),
+    ("attach_metadata.namespace", Read(M::Changed)),
+    ("api_server", Read(M::NotPossible)),
     ("basic_auth", NotPossible(KUBECONFIG)),
     ("authorization", NotPossible(KUBECONFIG)),
     ("oauth2", NotPossible(KUBECONFIG)),
@@ -154,6 +155,43 @@ pub const DISCOVERY_KUBELET: Table = &[
     ("http_headers", ByItself(OF_THE_API)),
     ("follow_redirects", ByItself(OF_THE_API)),
     ("enable_http2", ByItself(OF_THE_API)),
+];
+
+/// `discovery.docker`.
+pub const DISCOVERY_DOCKER: Table = &[
+    ("host", Read(M::Taken)),
+    ("filter", Read(M::Changed)),
+    ("refresh_interval", ByItself("a new container is found when Docker makes it")),
+    ("port", ByItself(NO_API)),
+    ("host_networking_host", ByItself(NO_API)),
+    ("match_first_network", ByItself(NO_API)),
+    ("basic_auth", ByItself(NO_API)),
+    ("authorization", ByItself(NO_API)),
+    ("oauth2", ByItself(NO_API)),
+    ("bearer_token", ByItself(NO_API)),
+    ("bearer_token_file", ByItself(NO_API)),
+    ("tls_config", ByItself(NO_API)),
+    ("proxy_url", ByItself(NO_API)),
+    ("no_proxy", ByItself(NO_API)),
+    ("proxy_from_environment", ByItself(NO_API)),
+    ("proxy_connect_header", ByItself(NO_API)),
+    ("http_headers", ByItself(NO_API)),
+    ("follow_redirects", ByItself(NO_API)),
+    ("enable_http2", ByItself(NO_API)),
+];
+
+/// A `filter` of it.
+pub const DOCKER_FILTER: Table = &[("name", Read(M::Taken)), ("values", Read(M::Taken))];
+
+/// `loki.source.docker`.
+pub const SOURCE_DOCKER: Table = &[
+    ("host", Read(M::Taken)),
+    ("targets", Read(M::Taken)),
+    ("forward_to", Read(M::Taken)),
+    ("labels", Read(M::Taken)),
+    ("relabel_rules", Read(M::Taken)),
+    ("refresh_interval", ByItself("a new container is found when Docker makes it")),
+    ("http_client_config", ByItself(NO_API)),
 ];
 
 /// `discovery.relabel`.
@@ -222,8 +260,8 @@ pub const COMPONENTS: Table = &[
     ("remotecfg", NotPossible("Pilcrow's configuration is its file: put what the server sends there")),
     ("http", Changed("http.listen says where /metrics, /ready and /healthz are served; without TLS and users")),
     ("tracing", Changed("Pilcrow makes no traces of itself")),
-    ("loki.source.docker", NotPossible(DOCKER)),
-    ("discovery.docker", NotPossible(DOCKER)),
+    ("loki.source.docker", Read(M::Changed)),
+    ("discovery.docker", Read(M::Changed)),
     (
         "loki.source.kubernetes_events",
         NotPossible("events are no logs of pods: keep one Alloy (not one a node) for them"),
@@ -270,6 +308,9 @@ pub const TABLES: &[(&str, Table)] = &[
     ("discovery.kubernetes", DISCOVERY_KUBERNETES),
     ("discovery.kubernetes: selectors", SELECTORS),
     ("discovery.kubelet", DISCOVERY_KUBELET),
+    ("discovery.docker", DISCOVERY_DOCKER),
+    ("discovery.docker: filter", DOCKER_FILTER),
+    ("loki.source.docker", SOURCE_DOCKER),
     ("discovery.relabel", DISCOVERY_RELABEL),
     ("discovery.relabel, loki.relabel: rule", RULE),
     ("local.file_match", FILE_MATCH),

@@ -1,10 +1,10 @@
 //! From a source's `targets` back to what finds them: `discovery.…` and `local.file_match`, through `discovery.relabel`.
 
 use crate::admin::migrate::{
-    origin::{Place, Setting, Source, Tree},
+    origin::{Attached, Place, Setting, Source, Tree},
     pod_files,
-    promtail::keys::Way,
-    words::no_log_of_a_pod,
+    promtail::{is_own_cluster, keys::Way},
+    words::{ANY_PHASE, no_log_of_a_pod},
 };
 
 use super::{
@@ -28,6 +28,14 @@ pub struct Targets {
     /// What is done to their labels on the way.
     pub rules: Vec<Tree>,
     pub settings: Vec<Setting>,
+    pub attached: Vec<Attached>,
+}
+
+impl Targets {
+    /// All pods, without rules.
+    pub fn of_pods() -> Self {
+        Self { source: Source::Api, rules: Vec::new(), settings: Vec::new(), attached: Vec::new() }
+    }
 }
 
 impl<'a> Converter<'_, 'a> {
@@ -83,8 +91,9 @@ impl<'a> Converter<'_, 'a> {
             "discovery.kubelet" => {
                 let (mut settings, component) = (Vec::new(), self.reach(index));
                 self.walk(component, &format!("{id} "), tables::DISCOVERY_KUBELET, &mut settings);
-                vec![Targets { source: Source::Api, rules: Vec::new(), settings }]
+                vec![Targets { settings, ..Targets::of_pods() }]
             }
+            "discovery.docker" => vec![self.containers(index)],
             "discovery.relabel" => self.relabelled(index, trail),
             "local.file_match" => {
                 let component = self.reach(index);
@@ -132,7 +141,7 @@ impl<'a> Converter<'_, 'a> {
     fn pods(&mut self, index: usize) -> Option<Targets> {
         let component = self.reach(index);
         let id = component.block.id();
-        let (mut settings, mut is_of_pods) = (Vec::new(), true);
+        let (mut settings, mut attached, mut is_of_pods) = (Vec::new(), Vec::new(), true);
         for Read { key, place, what, part } in
             self.walk(component, &format!("{id} "), tables::DISCOVERY_KUBERNETES, &mut settings)
         {
@@ -151,11 +160,22 @@ impl<'a> Converter<'_, 'a> {
                     let text = "write the namespace's name to kubernetes.namespaces.include";
                     self.not_possible(&place, &what, text);
                 }
+                ("api_server", Part::Value(address)) => match address.value.plain().is_some_and(is_own_cluster) {
+                    true => self.taken(&place, &what, "the cluster's own API is asked"),
+                    false => self.not_possible(&place, &what, tables::KUBECONFIG),
+                },
+                ("namespaces.own_namespace", Part::Value(_)) => {
+                    self.taken(&place, &what, "off, which is the default");
+                }
+                (key, Part::Value(value)) if key.starts_with("attach_metadata.") => match value.value {
+                    Value::Bool(false) => self.taken(&place, &what, "off, which is the default"),
+                    _ => attached.push(Attached::by_key(key, &place, &what)),
+                },
                 ("selectors", Part::Block(selectors)) => self.selectors(selectors, &what, &mut settings),
                 _ => {}
             }
         }
-        is_of_pods.then_some(Targets { source: Source::Api, rules: Vec::new(), settings })
+        is_of_pods.then_some(Targets { settings, attached, ..Targets::of_pods() })
     }
 
     fn selectors(&mut self, selectors: InScope<'a>, what: &str, settings: &mut Vec<Setting>) {
@@ -199,10 +219,7 @@ impl<'a> Converter<'_, 'a> {
                     settings.push(Setting::new("kubernetes.namespaces.include", texts(place, &[namespace]), what));
                 }
                 Some(("status.phase" | "status.phase!", _)) => {
-                    let text = format!(
-                        "{term}: logs are read whatever state their pod is in, so that its last lines are not lost"
-                    );
-                    self.changed(place, what, &text);
+                    self.changed(place, what, &format!("{term}: {ANY_PHASE}"));
                 }
                 _ => {
                     let text = format!("{term} is left out: Pilcrow selects pods by namespace, labels and rules only");
@@ -234,7 +251,7 @@ impl<'a> Converter<'_, 'a> {
         let mut findings = Vec::new();
         let target = pod_files::target(&shown, exclude, labels, (place, what), &mut findings);
         findings.into_iter().for_each(|finding| self.find(finding));
-        Some(Targets { source: Source::Path, rules: pod_files::rules(&[target?]), settings: Vec::new() })
+        Some(Targets { source: Source::Path, rules: pod_files::rules(&[target?]), ..Targets::of_pods() })
     }
 }
 

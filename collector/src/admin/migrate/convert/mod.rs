@@ -3,6 +3,8 @@
 //! In: an [`Origin`]. Out: a [`Draft`] that compiles, with a finding for each part of the old setup. What Pilcrow does by itself is
 //! left out and said so; what it cannot do is left out and said so; nothing disappears in silence. Knows no old language.
 
+mod attached;
+mod by_hand;
 pub mod draft;
 mod external;
 mod jobs;
@@ -15,12 +17,14 @@ mod unfilled;
 
 use external::External;
 
+pub use attached::was_empty;
 pub use draft::{Base, Draft, Item};
 pub use relabel::maps_others;
 pub use settle::{compiled, environment, settle};
 pub use touch::names_read;
 
 use super::{
+    docker,
     origin::{Finding, Kind, Origin, Pipeline, Place, Setting, Source, Tree, Value},
     words::quoted,
 };
@@ -86,7 +90,7 @@ fn converted(origin: &Origin, number: usize) -> Result<Draft, String> {
     let pipeline = &origin.pipelines[number];
     let mut draft = Draft { findings: origin.findings.clone(), jobs: vec![number], ..Draft::default() };
     draft.base = match pipeline.source {
-        Source::Api | Source::ApiLines | Source::Path => Base::None,
+        Source::Api | Source::ApiLines | Source::DockerLines | Source::Path => Base::None,
         Source::Preset(preset) => Base::Preset(preset),
     };
     draft.findings.extend(pipeline.findings.iter().cloned());
@@ -95,10 +99,20 @@ fn converted(origin: &Origin, number: usize) -> Result<Draft, String> {
     let external = External::new(pipeline, draft.base, labels);
     origin.settings.iter().chain(&pipeline.settings).for_each(|setting| draft.set(setting.clone()));
     draft.chart.extend(origin.chart.iter().cloned());
-    draft.positions = pipeline.positions.clone().or_else(|| origin.positions.clone());
+    if docker::has_no_positions(pipeline) {
+        let text = "positions in Docker's API are times, which cannot be taken over: from the beginning (start_at, the default) Pilcrow sends what \
+                    the files still have";
+        draft
+            .findings
+            .iter_mut()
+            .filter(|finding| finding.what == "positions.filename")
+            .for_each(|finding| finding.text = text.into());
+    } else {
+        draft.positions = pipeline.positions.clone().or_else(|| origin.positions.clone());
+    }
     draft.positions_folder.clone_from(&origin.positions_folder);
-    let without = [Source::ApiLines, Source::Preset(Preset::K8sMonitoring)];
-    let had_filename = !without.contains(&pipeline.source) && !stages::drop_file_name(&pipeline.stages);
+    let without = pipeline.source.is_of_lines() || pipeline.source == Source::Preset(Preset::K8sMonitoring);
+    let had_filename = !without && !stages::drop_file_name(&pipeline.stages);
     let stream = stages::convert(pipeline, &external.kept, &mut draft);
     relabel::convert(pipeline, stream, &mut draft);
     if had_filename {
@@ -214,7 +228,10 @@ pub fn has_placeholder(draft: &Draft) -> bool {
 
 /// Why the value of a label of discovery is not known.
 fn why_not_known(name: &str) -> Option<String> {
-    let other = ["__meta_docker_", "__journal_", "__syslog_", "__gcp_", "__meta_consul"];
+    if let Some(why) = docker::why_not_known(name) {
+        return Some(why.into());
+    }
+    let other = ["__journal_", "__syslog_", "__gcp_", "__meta_consul"];
     if other.iter().any(|prefix| name.starts_with(prefix)) {
         return Some("it is none of a pod".into());
     }

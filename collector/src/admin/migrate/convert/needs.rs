@@ -10,6 +10,13 @@ use crate::admin::{
 
 /// Tells what is needed.
 pub fn tell(draft: &mut Draft) {
+    let set: Vec<String> = set(draft).into_iter().map(str::to_owned).collect();
+    for finding in draft.findings.iter_mut().filter(|finding| finding.kind == Kind::Changed) {
+        if let Some(name) = set.iter().find(|name| finding.what == format!("sys.env({name:?})")) {
+            (finding.kind, finding.text) =
+                (Kind::Taken, format!("${{{name}}}, which extraEnv of the chart sets (--values)"));
+        }
+    }
     let mut told: Vec<Finding> = variables(draft);
     if let Ok(compiled) = compiled(draft)
         && let Some(text) = check::too_many_labels(&compiled)
@@ -22,15 +29,20 @@ pub fn tell(draft: &mut Draft) {
     draft.findings.append(&mut told);
 }
 
-/// Variables in the settings and labels of the client that neither the chart's values nor a default gives a value.
-fn variables(draft: &Draft) -> Vec<Finding> {
-    let set: Vec<&str> = draft
+/// The variables that values of the chart set.
+fn set(draft: &Draft) -> Vec<&str> {
+    draft
         .chart
         .iter()
         .filter(|setting| setting.key == "extraEnv")
         .flat_map(|setting| setting.value.items())
         .filter_map(|item| item.get("name")?.value.as_text())
-        .collect();
+        .collect()
+}
+
+/// Variables in the settings and labels of the client that neither the chart's values nor a default gives a value.
+fn variables(draft: &Draft) -> Vec<Finding> {
+    let set = set(draft);
     let mut names: Vec<String> = Vec::new();
     let mut findings = Vec::new();
     for Setting { value, .. } in draft.settings.iter().chain(&draft.labels) {

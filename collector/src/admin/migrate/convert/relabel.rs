@@ -2,9 +2,10 @@
 
 use regex::Regex;
 
-use super::{Base, Draft, Item, draft::group, field, list, origin_of, why_not_known};
+use super::{Base, Draft, Item, attached, draft::group, field, list, origin_of, why_not_known};
 use crate::{
-    admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Source, Tree, Value},
+    admin::migrate::docker,
+    admin::migrate::origin::{Attached, Finding, Kind, Pair, Pipeline, Place, Source, Tree, Value},
     config::{RelabelAction, RelabelConfig},
     pipeline::relabel::{Labels, Rule},
 };
@@ -23,7 +24,8 @@ const OF_PODS: [(&str, &str); 3] = [
 ];
 
 /// What labels of other things than pods begin with.
-const OF_OTHERS: [&str; 4] = [
+const OF_OTHERS: [&str; 5] = [
+    "__meta_docker_",
     "__meta_kubernetes_node_",
     "__meta_kubernetes_namespace_label",
     "__meta_kubernetes_namespace_annotation",
@@ -38,7 +40,7 @@ pub fn maps_others(rule: &Tree) -> Option<&'static str> {
 }
 
 /// What becomes of a rule.
-enum Fate {
+pub(super) enum Fate {
     /// It stays, perhaps changed.
     Stays(Tree),
     /// Pilcrow does that by itself.
@@ -66,10 +68,22 @@ pub fn convert(pipeline: &Pipeline, stream: Option<Place>, draft: &mut Draft) {
         draft.relabel.extend(missing);
     }
     let mut of_chart = 0;
-    for (index, rule) in pipeline.relabel.iter().enumerate() {
+    let is_of_docker = pipeline.source == Source::DockerLines;
+    let rules: Vec<Tree> =
+        pipeline.relabel.iter().map(|rule| if is_of_docker { docker::renamed(rule) } else { rule.clone() }).collect();
+    let made = if is_of_docker { docker::before(&pipeline.place, &rules) } else { Vec::new() };
+    draft.relabel.extend(made.into_iter().map(|tree| Item {
+        tree: Some(tree),
+        what: "Docker".into(),
+        comment: format!("{} what Docker calls a container", origin_of(&pipeline.place)),
+    }));
+    for (index, rule) in rules.iter().enumerate() {
         let what = format!("{}: relabel_configs[{index}]", pipeline.name);
         let mut find = |kind, text: &str| draft.findings.push(Finding::new(kind, &rule.place, &what, text));
-        match fate(rule) {
+        if let Some(text) = attached::also_copied(rule, &pipeline.attached) {
+            find(Kind::NotPossible, &text);
+        }
+        match attached::nothing(rule, index, pipeline).unwrap_or_else(|| fate(rule, &pipeline.attached)) {
             Fate::Stays(tree) => {
                 if rule.place == pipeline.place {
                     of_chart += 1;
@@ -89,10 +103,16 @@ pub fn convert(pipeline: &Pipeline, stream: Option<Place>, draft: &mut Draft) {
     }
     if of_chart > 0 {
         // They have no place of their own in the old file.
-        let (what, text) =
-            (format!("{}: labels", pipeline.name), format!("relabel_configs: {of_chart} rules that it has by default"));
+        let (what, text) = (
+            format!("{}: labels", pipeline.name),
+            format!(
+                "relabel_configs: {of_chart} {} that it has by default",
+                if of_chart == 1 { "rule" } else { "rules" }
+            ),
+        );
         draft.findings.push(Finding::new(Kind::Taken, &pipeline.place, what, text));
     }
+    draft.findings.extend(attached::told(pipeline));
     if let Some(place) = stream {
         draft.relabel.push(label_rule(&place, "__meta_pilcrow_stream", "stream"));
     }
@@ -161,7 +181,7 @@ fn names_all_files(rule: &Tree) -> bool {
         && list(rule, "source_labels").iter().all(of_container)
 }
 
-fn fate(rule: &Tree) -> Fate {
+fn fate(rule: &Tree, attached: &[Attached]) -> Fate {
     let action = field(rule, "action").to_lowercase();
     let target = field(rule, "target_label");
     let (sources, regex) = (list(rule, "source_labels"), field(rule, "regex"));
@@ -188,30 +208,44 @@ fn fate(rule: &Tree) -> Fate {
         return Fate::ByItself("Pilcrow reads the logs of its own node only");
     }
     if let Some(prefix) = maps_others(rule) {
-        return Fate::NotPossible(format!(
-            "{prefix}… is none of a pod, and Pilcrow asks the Kubernetes API for pods only; leave the labels out"
-        ));
+        let why = match docker::why_not_known(prefix) {
+            Some(why) => why,
+            None => "it is none of a pod, and Pilcrow asks the Kubernetes API for pods only",
+        };
+        return Fate::NotPossible(format!("{prefix}… cannot be copied, as {why}; leave the labels out"));
     }
     let unknown = sources.iter().chain(Some(&target)).find_map(|name| Some((*name, why_not_known(name)?)));
     match unknown {
         None => Fate::Stays(simplified(rule)),
         Some((name, why)) if keeps || drops => {
-            let all = if name.contains("phase") {
-                "logs of pods that have ended are read as well"
-            } else {
-                "it selects nothing"
+            let all = match name.trim_start_matches("__meta_kubernetes_pod_") {
+                "phase" | "ready" => "logs of pods that have ended, or are not ready, are read as well",
+                "container_init" => "logs of init containers are read as well",
+                _ if attached::was_empty(name, attached) => "it selects nothing",
+                _ => {
+                    let by = match docker::why_not_known(name) {
+                        Some(_) => "a container's name, Compose project or service",
+                        None => "namespace, or by labels and annotations of pods",
+                    };
+                    let text = "left out, so that logs are read which it leaves out: select by";
+                    return Fate::NotPossible(format!("{text} {by}; {name} is not known, as {why}"));
+                }
             };
             Fate::Changed(format!("left out, so that {all}: {name} is not known, as {why}"))
         }
         Some((name, why)) if sources.len() > 1 => {
             Fate::NotPossible(format!("{name} is not known, as {why}; write the rule without it"))
         }
-        Some((name, why)) => Fate::NotPossible(format!("{name} is not known, as {why}; there is no label {target}")),
+        Some((name, why)) => {
+            let fixed = format!("; where all nodes have the same: {{target_label: {target}, replacement: containerd}}");
+            let fixed = if name.ends_with("pod_container_id") { &*fixed } else { "" };
+            Fate::NotPossible(format!("{name} is not known, as {why}; there is no label {target}{fixed}"))
+        }
     }
 }
 
 /// Without what is the default, where the rule is one that can be read.
-fn simplified(rule: &Tree) -> Tree {
+pub(super) fn simplified(rule: &Tree) -> Tree {
     let is_default = |pair: &Pair| match (pair.key.as_str(), pair.value.as_text()) {
         ("action", Some(text)) => text.eq_ignore_ascii_case("replace"),
         ("regex", Some(text)) => text == "(.*)",

@@ -1,26 +1,31 @@
 //! Stages: those that read the runtime's format are left out, what differs by default is written out.
 
-use super::{Base, Draft, Item, draft::group, field, origin_of, touch};
+use super::{
+    Base, Draft, Item,
+    by_hand::{self, ByHand, Part},
+    draft::group,
+    field, origin_of, touch,
+};
 use crate::admin::migrate::origin::{Finding, Kind, Pair, Pipeline, Place, Source, Tree, Value};
 
 /// Converts the stages of a pipeline; `labels` are those of the client that no stage may remove. Returns the place of the stage that makes the label
 /// `stream`, where a rule has to make it now.
 pub fn convert(pipeline: &Pipeline, labels: &[String], draft: &mut Draft) -> Option<Place> {
-    let mut reader = Reader { pipeline, labels, draft, reads_format: false, time: None };
-    let mut rest = pipeline.stages.iter().enumerate().peekable();
-    while let Some((index, stage)) = rest.next() {
+    let mut reader = Reader { pipeline, labels, draft, reads_format: false, makes_stream: false, time: None };
+    let by_hand = if pipeline.source.is_of_lines() { None } else { by_hand::find(&pipeline.stages) };
+    for (index, stage) in pipeline.stages.iter().enumerate() {
         let behind = &pipeline.stages[index + 1..];
-        match reader.format_by_hand(index, stage, behind) {
-            0 => reader.stage(index, stage, behind),
-            with_it => {
-                for _ in 0..with_it {
-                    rest.next();
-                }
-            }
+        let is_by_hand = by_hand.as_ref().is_some_and(|by_hand| reader.by_hand(by_hand, index, stage, behind));
+        if !is_by_hand {
+            reader.stage(index, stage, behind);
         }
     }
     reader.end()
 }
+
+/// What is told of a stage `cri` or `docker` where lines come from an API.
+pub const OF_NO_USE: &str = "does nothing in the old collector either: lines of an API are without the runtime's format, and no label stream is \
+                             made; for one add a rule from __meta_pilcrow_stream";
 
 struct Reader<'r> {
     pipeline: &'r Pipeline,
@@ -28,6 +33,8 @@ struct Reader<'r> {
     draft: &'r mut Draft,
     /// Whether a stage reads the runtime's format.
     reads_format: bool,
+    /// Whether a stage makes the label `stream` of it.
+    makes_stream: bool,
     /// What that stage extracts a line's own time as.
     time: Option<&'static str>,
 }
@@ -203,7 +210,7 @@ impl Reader<'_> {
         let makes_or_drops = ["labeldrop", "label_drop", "labelallow", "label_keep", "static_labels", "cri", "docker"];
         let has_own = |stage: &Tree| touch::extracts(stage, "filename") || touch::makes(stage, "filename");
         !makes_or_drops.contains(&name.as_str())
-            && self.pipeline.source != Source::ApiLines
+            && !self.pipeline.source.is_of_lines()
             && !self.pipeline.stages[..index].iter().any(has_own)
             && !touch::extracts(stage, "filename")
             && touch::names_read(stage).iter().any(|name| name == "filename")
@@ -221,7 +228,10 @@ impl Reader<'_> {
 
     /// A stage that reads what the container runtime writes.
     fn runtime(&mut self, stage: &Tree, name: &str, settings: &Tree, behind: &[Tree], what: &str) {
-        self.reads_format = true;
+        if self.pipeline.source.is_of_lines() {
+            return self.find(Kind::Changed, stage, what, OF_NO_USE);
+        }
+        (self.reads_format, self.makes_stream) = (true, true);
         self.time = Some(if name == "cri" { "time" } else { "timestamp" });
         let sized = settings.pairs().iter().any(|pair| pair.key.starts_with("max_partial"));
         if sized {
@@ -248,57 +258,62 @@ impl Reader<'_> {
         }
     }
 
-    /// Stages that take the runtime's format apart by hand, as in old examples; returns how many stages belong to the first.
-    fn format_by_hand(&mut self, index: usize, stage: &Tree, behind: &[Tree]) -> usize {
-        let [Pair { key: name, value: settings, .. }] = stage.pairs() else { return 0 };
-        let groups: Vec<String> = match name.as_str() {
-            "regex" if field(settings, "expression").contains("stdout|stderr") => groups(field(settings, "expression")),
-            "json" => {
-                let expressions = settings.get("expressions").map(|pair| pair.value.pairs()).unwrap_or_default();
-                let paths: Vec<&str> =
-                    expressions.iter().map(|pair| pair.value.as_text().unwrap_or(&pair.key)).collect();
-                if !(paths.contains(&"log") && paths.contains(&"stream")) {
-                    return 0;
-                }
-                expressions.iter().map(|pair| pair.key.clone()).collect()
-            }
-            _ => return 0,
-        };
-        let belongs = |stage: &&Tree| match stage.pairs() {
-            [Pair { key, value, .. }] => match key.as_str() {
-                "timestamp" | "output" => groups.iter().any(|group| group == field(value, "source")),
-                "labels" => value.pairs().iter().all(|pair| pair.key == "stream"),
-                _ => false,
-            },
-            _ => false,
-        };
-        let with_it = behind.iter().take_while(belongs).count();
-        if with_it == 0 {
-            return 0;
+    /// A stage that belongs to those which take the runtime's format apart by hand; whether it does.
+    fn by_hand(&mut self, by_hand: &ByHand, index: usize, stage: &Tree, behind: &[Tree]) -> bool {
+        let what = self.what(index, stage.pairs().first().map_or("", |pair| &pair.key));
+        if index == by_hand.index {
+            let text = format!(
+                "left out with the {} stages behind it: Pilcrow reads the runtime's format by itself, CRI and docker",
+                by_hand.count()
+            );
+            self.find(Kind::Taken, stage, &what, text);
+            self.reads_format = true;
+            return true;
         }
-        let what = self.what(index, name);
-        let text = format!(
-            "left out with the {with_it} stages behind it: Pilcrow reads the runtime's format by itself, CRI and docker"
-        );
-        self.find(Kind::Taken, stage, &what, text);
-        self.reads_format = true;
-        with_it
+        match by_hand.parts.get(&index) {
+            None => return false,
+            Some(Part::LeftOut) => {}
+            Some(Part::Unread(source)) => {
+                self.find(
+                    Kind::Changed,
+                    stage,
+                    &what,
+                    format!("left out, as it reads {source}, which Pilcrow does not read of Docker's records"),
+                );
+            }
+            Some(Part::Labels(rest, unread)) => {
+                self.makes_stream |=
+                    mentions(stage, "stream") && !rest.as_ref().is_some_and(|rest| mentions(rest, "stream"));
+                if !unread.is_empty() {
+                    let text = format!(
+                        "{}: comes from what Docker adds to its records (attrs), which Pilcrow does not read: a rule can make a label of the \
+                         container's name, {{source_labels: [__meta_kubernetes_pod_name], target_label: NAME}}",
+                        unread.join(", ")
+                    );
+                    self.find(Kind::NotPossible, stage, &what, text);
+                }
+                if let Some(rest) = rest {
+                    self.stage(index, rest, behind);
+                }
+            }
+        }
+        true
     }
 
     fn end(self) -> Option<Place> {
         let place = self.pipeline.stages.first().map_or(&self.pipeline.place, |stage| &stage.place);
-        if !self.reads_format && self.pipeline.source != Source::ApiLines {
+        if !self.reads_format && !self.pipeline.source.is_of_lines() {
             let text = "no stage cri or docker: Pilcrow always reads the runtime's format, so that lines come without its head";
             let what = format!("{}: pipeline_stages", self.pipeline.name);
             self.draft.findings.push(Finding::new(Kind::Changed, &self.pipeline.place, what, text));
         }
         // The rules that come before those of the old setup make it themselves.
-        (self.reads_format && self.draft.base == Base::None).then(|| place.clone())
+        (self.makes_stream && self.draft.base == Base::None).then(|| place.clone())
     }
 }
 
 /// The names of the groups of a regular expression.
-fn groups(expression: &str) -> Vec<String> {
+pub fn groups(expression: &str) -> Vec<String> {
     let names = expression.split("(?P<").skip(1).chain(expression.split("(?<").skip(1));
     names.filter_map(|rest| Some(rest.split_once('>')?.0.to_owned())).collect()
 }

@@ -16,7 +16,10 @@ use crate::{
     admin::migrate::{
         alloy,
         convert::names_read,
-        origin::{Fault, Kind, Origin, Pair, Pipeline, Place, Setting, Source, Text, Tree, Value},
+        origin::{
+            Attached, Fault, Kind, OF_NAMESPACE, OF_NODE, Origin, Pair, Pipeline, Place, Setting, Source, Text, Tree,
+            Value,
+        },
         output::ALLOY_POSITIONS,
         promtail::{self, template},
         recognise::at,
@@ -36,7 +39,6 @@ pub struct Feature<'r> {
     pub values: &'r Tree,
     /// With its texts as they are written.
     pub raw: &'r Tree,
-    /// The whole file.
     /// The whole file, as it was written.
     pub whole: &'r Tree,
     pub outer: &'r Text<'r>,
@@ -71,6 +73,7 @@ pub fn read(
             clients: Vec::new(),
             settings: Vec::new(),
             positions: positions(feature),
+            attached: attached(feature),
             findings: Vec::new(),
         },
         origin,
@@ -91,6 +94,15 @@ fn positions(feature: &Feature<'_>) -> Option<Setting> {
         || at(feature.values, &["gatherMethod"]).and_then(Tree::as_text) == Some("kubernetesApi");
     let folder = Tree::text(&feature.values.place, ALLOY_POSITIONS);
     (!by_api).then(|| Setting::new("positions", folder, "the chart's default"))
+}
+
+/// What rules may read of other objects than pods. Whether the chart asks for it where no value says so depends on its version.
+fn attached(feature: &Feature<'_>) -> Vec<Attached> {
+    let of = |(key, prefix): (&str, &'static str)| {
+        let given = at(feature.values, &[key]).filter(|value| value.as_text() == Some("true"));
+        Attached { prefix, by: given.map(|value| (value.place.clone(), format!("{}.{key}", feature.key))) }
+    };
+    [("attachNodeMetadata", OF_NODE), ("attachNamespaceMetadata", OF_NAMESPACE)].map(of).into()
 }
 
 struct Reader<'r> {

@@ -9,9 +9,11 @@ use crate::admin::migrate::{
 };
 
 /// What the reader of the feature looks at.
-const READ: [&str; 16] = [
+const READ: [&str; 18] = [
     "annotationSelector",
     "annotations",
+    "attachNamespaceMetadata",
+    "attachNodeMetadata",
     "collector",
     "destinations",
     "discoveryMethod",
@@ -33,15 +35,13 @@ const NOT_OF_PODS: (Kind, &str) =
     (Kind::NotPossible, "cannot be told: Pilcrow asks the Kubernetes API for pods only; write fixed values to labels");
 
 /// What becomes of the other values.
-const OTHERS: [(&str, (Kind, &str)); 15] = [
+const OTHERS: [(&str, (Kind, &str)); 13] = [
     ("gatherMethod", BY_ITSELF),
     ("volumeGatherSettings", BY_ITSELF),
     ("filelogGatherSettings", BY_ITSELF),
     ("nodeSelectors", BY_ITSELF),
     ("defaultLogFormat", (Kind::Taken, "Pilcrow detects by itself which runtime wrote a log")),
     ("cri", (Kind::Changed, "Pilcrow joins pieces of lines itself, up to lines.max_bytes")),
-    ("attachNamespaceMetadata", NOT_OF_PODS),
-    ("attachNodeMetadata", NOT_OF_PODS),
     ("namespaceLabels", NOT_OF_PODS),
     ("namespaceAnnotations", NOT_OF_PODS),
     ("nodeLabels", NOT_OF_PODS),

@@ -2,7 +2,7 @@
 //!
 //! In: the tree of a values file and its text. Out: [`Origin`]. Templates in its texts are filled in by [`super::template`].
 
-use super::{client, template};
+use super::{arguments::without_effect, client, template};
 use crate::{
     admin::migrate::{
         chart,
@@ -68,7 +68,9 @@ pub fn read(values: &Tree, outer: &Text<'_>, origin: &mut Origin) -> Result<(), 
     let spelled = super::in_our_spelling(config);
     simple_keys(&spelled, origin);
     clients(&spelled, values, origin);
-    arguments(values, origin);
+    if let Some(list) = at(values, &["extraArgs"]) {
+        arguments(list, "extraArgs", origin);
+    }
     super::note_node_names(origin);
     let snippets = at(config, &["snippets"]).unwrap_or(&none);
     for pair in snippets.pairs().iter().filter(|pair| !SNIPPETS.contains(&pair.key.as_str())) {
@@ -152,15 +154,13 @@ fn clients(config: &Tree, values: &Tree, origin: &mut Origin) {
     origin.clients.push(Client { name, place, settings, labels, chart, findings });
 }
 
-fn arguments(values: &Tree, origin: &mut Origin) {
-    let list = at(values, &["extraArgs"]);
-    if let Some(list) = list {
-        list.is_list("extraArgs", &mut origin.findings);
-    }
-    for argument in list.map(Tree::items).unwrap_or_default() {
+/// Reads arguments of Promtail; `above`: how their list is called.
+pub fn arguments(list: &Tree, above: &str, origin: &mut Origin) {
+    list.is_list(above, &mut origin.findings);
+    for argument in list.items() {
         let text = argument.as_text().unwrap_or("").trim_start_matches('-').to_owned();
         let (name, value) = text.split_once('=').unwrap_or((&text, ""));
-        let what = format!("extraArgs {name}");
+        let what = format!("{above} {name}");
         match name {
             "config.expand-env" => origin.taken(&argument.place, &what, "always on: ${NAME}, ${NAME:-default}"),
             "client.external-labels" => {
@@ -182,7 +182,7 @@ fn arguments(values: &Tree, origin: &mut Origin) {
                 let client = Tree::group(&argument.place, [(key, value)]);
                 if name == "client.url" {
                     // Promtail sends to it beside those of its file.
-                    client::read(&client, "extraArgs client", origin);
+                    client::read(&client, &format!("{above} client"), origin);
                     own_client_first(origin);
                 } else {
                     let text = "is of the client that -client.url names: set loki.tenant if that is the one";
@@ -207,8 +207,12 @@ fn arguments(values: &Tree, origin: &mut Origin) {
                     origin,
                 );
             }
-            "config.file" | "config.expand-env-vars" => {
-                origin.taken(&argument.place, &what, "Pilcrow's chart names the file itself");
+            "server.http-listen-port" | "server.http-listen-address" => {
+                let key = if name.ends_with("port") { "http_listen_port" } else { "http_listen_address" };
+                super::server(&Tree::group(&argument.place, [(key, Tree::text(&argument.place, value))]), origin);
+            }
+            _ if without_effect(name).is_some() => {
+                origin.taken(&argument.place, &what, without_effect(name).unwrap_or_default());
             }
             _ => {
                 let text = "Pilcrow has no such argument: look for a key that does it in docs/configuration.md";
@@ -271,8 +275,8 @@ fn default_job(snippets: &Tree, origin: &mut Origin) -> Result<(), Vec<Fault>> {
     };
     let clients = (0..origin.clients.len()).collect();
     let name = "kubernetes-pods".to_owned();
-    let (settings, positions, findings) = (Vec::new(), None, Vec::new());
-    let pipeline = Pipeline { name, place, source, relabel, stages, clients, settings, positions, findings };
+    let (settings, positions, attached, findings) = (Vec::new(), None, Vec::new(), Vec::new());
+    let pipeline = Pipeline { name, place, source, relabel, stages, clients, settings, positions, attached, findings };
     origin.pipelines.push(pipeline);
     Ok(())
 }

@@ -10,6 +10,13 @@ use crate::admin::migrate::origin::{Client, Finding, Kind, Origin, Pair, Setting
 pub const PASSWORD_FILE: &str = "/etc/pilcrow/password";
 pub const TOKEN_FILE: &str = "/etc/pilcrow/token";
 
+/// Where certificates and their key are expected that stood in the old file: by the end of its key, with Pilcrow's.
+pub const TLS_FILES: [(&str, &str, &str); 3] = [
+    ("ca", "loki.tls.ca_file", "/etc/pilcrow/ca.crt"),
+    ("cert", "loki.tls.cert_file", "/etc/pilcrow/tls.crt"),
+    ("key", "loki.tls.key_file", "/etc/pilcrow/tls.key"),
+];
+
 /// The variable that holds the value of a header which looks like a secret.
 pub fn secret_variable(header: &str, value: &str) -> Option<String> {
     let lower = header.to_ascii_lowercase();
@@ -133,6 +140,16 @@ impl Reader<'_> {
                 "authorization.credentials_file" if is_bearer => {
                     self.set("loki.bearer_token_file", pair.value.clone(), key);
                     self.find(Kind::Taken, pair, key, "loki.bearer_token_file");
+                }
+                "basic_auth.username_file" => {
+                    self.set("loki.basic_auth.username", Tree::text(&pair.value.place, "${LOKI_USERNAME}"), key);
+                    let text = "loki.basic_auth.username: ${LOKI_USERNAME}: set this variable to what is in the file (the chart's extraEnv)";
+                    self.find(Kind::Changed, pair, key, text);
+                }
+                key if key.starts_with("tls_config.") => {
+                    for (_, new, file) in TLS_FILES.iter().filter(|(end, ..)| key.ends_with(&format!(".{end}"))) {
+                        self.secret(key, pair, new, file);
+                    }
                 }
                 "authorization.type" if is_bearer => self.find(Kind::Taken, pair, key, "loki.bearer_token_file"),
                 _ => {

@@ -38,9 +38,8 @@ use Meaning as M;
 use Unit::{Bytes, Duration, Text};
 use Way::{ByItself, Changed, NotPossible, Read, To};
 
-use crate::admin::migrate::words::DOCKER;
-
 const KEEP: &str = "Pilcrow collects pod logs and nothing else: keep Promtail, or run Grafana Alloy, for this";
+const KUBECONFIG: &str = "put it into a kubeconfig, and its path into kubernetes.kubeconfig";
 const OWN_SERVER: &str = "Pilcrow serves only /metrics, /ready and /healthz, without such a setting";
 const FIXED: &str = "is fixed in Pilcrow";
 
@@ -129,13 +128,10 @@ const OWN_CLIENT: &[(&str, Way)] = &[
         "backoff_config.max_retries",
         Changed("a push is repeated until Loki accepts it; meanwhile the lines wait on the disk and are not dropped"),
     ),
-    (
-        "basic_auth.username_file",
-        NotPossible("write the name itself, or ${LOKI_USERNAME} and set that variable from the Secret"),
-    ),
-    ("tls_config.ca", NotPossible("write the certificate to a file, and its path to loki.tls.ca_file")),
-    ("tls_config.cert", NotPossible("write the certificate to a file, and its path to loki.tls.cert_file")),
-    ("tls_config.key", NotPossible("write the key to a file, and its path to loki.tls.key_file")),
+    ("basic_auth.username_file", Read(M::Changed)),
+    ("tls_config.ca", Read(M::Changed)),
+    ("tls_config.cert", Read(M::Changed)),
+    ("tls_config.key", Read(M::Changed)),
     (
         "drop_rate_limited_batches",
         Changed(
@@ -170,12 +166,7 @@ pub const LIMITS: &[(&str, Way)] = &[
 /// The keys below `target_config`.
 pub const TARGET: &[(&str, Way)] = &[
     ("sync_period", ByItself("new files are reported by the kernel; sweep.interval is the safety net")),
-    (
-        "stdin",
-        NotPossible(
-            "`pilcrow try --stdin` shows what becomes of lines, and sends none; pipe them into promtail --stdin to send them",
-        ),
-    ),
+    ("stdin", Read(M::NotPossible)),
 ];
 
 /// The other keys at the top.
@@ -204,7 +195,7 @@ pub const SCRAPE: &[(&str, Way)] = &[
     ("kubernetes_sd_configs", Read(M::Taken)),
     ("static_configs", Read(M::Changed)),
     ("decompression", ByItself("rotated files that are compressed are read as such")),
-    ("encoding", NotPossible("container logs are UTF-8; Pilcrow replaces what is not")),
+    ("encoding", Read(M::Taken)),
     ("entry_parser", ByItself("Pilcrow detects by itself whether records are CRI's or docker's")),
     ("file_sd_configs", NotPossible(KEEP)),
     ("journal", NotPossible(KEEP)),
@@ -217,7 +208,7 @@ pub const SCRAPE: &[(&str, Way)] = &[
     ("azure_event_hubs", NotPossible(KEEP)),
     ("loki_push_api", NotPossible(KEEP)),
     ("windows_events", NotPossible(KEEP)),
-    ("docker_sd_configs", NotPossible(DOCKER)),
+    ("docker_sd_configs", Read(M::Changed)),
     ("consul_sd_configs", NotPossible(KEEP)),
     ("consulagent_sd_configs", NotPossible(KEEP)),
 ];
@@ -226,14 +217,46 @@ pub const SCRAPE: &[(&str, Way)] = &[
 pub const DISCOVERY: &[(&str, Way)] = &[
     ("role", Read(M::Taken)),
     ("namespaces.names", To("kubernetes.namespaces.include", Text)),
-    ("namespaces.own_namespace", NotPossible("write the namespace's name to kubernetes.namespaces.include")),
+    ("namespaces.own_namespace", Read(M::NotPossible)),
     ("selectors", Read(M::Taken)),
     ("kubeconfig_file", To("kubernetes.kubeconfig", Text)),
-    ("api_server", NotPossible("put the address into a kubeconfig, and its path into kubernetes.kubeconfig")),
-    ("basic_auth", NotPossible("put the credentials into a kubeconfig, and its path into kubernetes.kubeconfig")),
+    ("api_server", Read(M::NotPossible)),
+    ("basic_auth", NotPossible(KUBECONFIG)),
+    ("authorization", NotPossible(KUBECONFIG)),
+    ("oauth2", NotPossible(KUBECONFIG)),
+    ("bearer_token", NotPossible(KUBECONFIG)),
     ("bearer_token_file", ByItself("the service account's token is used")),
     ("tls_config", ByItself("the service account's certificate authority is used")),
-    ("attach_metadata", NotPossible("Pilcrow asks the Kubernetes API for pods only, not for nodes")),
+    ("proxy_url", NotPossible("the Kubernetes API is asked without a proxy")),
+    ("no_proxy", ByItself("the Kubernetes API is asked without a proxy")),
+    ("proxy_from_environment", Changed("the Kubernetes API is asked without a proxy")),
+    ("follow_redirects", ByItself("the Kubernetes API answers without redirects")),
+    ("enable_http2", ByItself("the Kubernetes API takes HTTP/1.1 too")),
+    ("attach_metadata.node", Read(M::Changed)),
+    ("attach_metadata.namespace", Read(M::Changed)),
+];
+
+const NO_API: &str = "the files of Docker's folder are read, and its API is not asked";
+
+/// The keys of an item of `docker_sd_configs`.
+pub const DOCKER_SD: &[(&str, Way)] = &[
+    ("host", Read(M::Taken)),
+    ("filters", Read(M::Changed)),
+    ("refresh_interval", ByItself("a new container is found when Docker makes it")),
+    ("port", ByItself(NO_API)),
+    ("host_networking_host", ByItself(NO_API)),
+    ("match_first_network", ByItself(NO_API)),
+    ("basic_auth", ByItself(NO_API)),
+    ("authorization", ByItself(NO_API)),
+    ("oauth2", ByItself(NO_API)),
+    ("bearer_token", ByItself(NO_API)),
+    ("bearer_token_file", ByItself(NO_API)),
+    ("tls_config", ByItself(NO_API)),
+    ("proxy_url", ByItself(NO_API)),
+    ("no_proxy", ByItself(NO_API)),
+    ("proxy_from_environment", ByItself(NO_API)),
+    ("follow_redirects", ByItself(NO_API)),
+    ("enable_http2", ByItself(NO_API)),
 ];
 
 /// All tables, each with what stands before its keys in the documentation.
@@ -246,6 +269,7 @@ pub const TABLES: &[(&str, &[(&str, Way)])] = &[
     ("", TOP),
     ("scrape_configs[].", SCRAPE),
     ("scrape_configs[].kubernetes_sd_configs[].", DISCOVERY),
+    ("scrape_configs[].docker_sd_configs[].", DOCKER_SD),
 ];
 
 impl Way {
@@ -260,6 +284,8 @@ impl Way {
     }
 }
 
+const ATTACHED: &str = "does nothing where no rule reads what it adds; a rule that does is not possible";
+
 /// What the documentation says of keys that are read by themselves.
 const NOTES: &[(&str, &str)] = &[
     ("http_listen_port", "`http.listen`; in the chart `port`"),
@@ -269,6 +295,13 @@ const NOTES: &[(&str, &str)] = &[
     ("headers", "`loki.headers`; `X-Scope-OrgID` is `loki.tenant`, what looks like a secret becomes a variable"),
     ("basic_auth.password", "`loki.basic_auth.password_file`: secrets are read from files"),
     ("bearer_token", "`loki.bearer_token_file`: secrets are read from files"),
+    (
+        "basic_auth.username_file",
+        "`loki.basic_auth.username: ${LOKI_USERNAME}`: set that variable to what is in the file",
+    ),
+    ("tls_config.ca", "`loki.tls.ca_file`, with the certificate in a file"),
+    ("tls_config.cert", "`loki.tls.cert_file`, with the certificate in a file"),
+    ("tls_config.key", "`loki.tls.key_file`, with the key in a file"),
     ("authorization.type", "only `Bearer`"),
     ("authorization.credentials", "`loki.bearer_token_file`: secrets are read from files"),
     ("authorization.credentials_file", "`loki.bearer_token_file`"),
@@ -284,8 +317,20 @@ const NOTES: &[(&str, &str)] = &[
     ("kubernetes_sd_configs", "the role `pod`"),
     (
         "static_configs",
-        "paths in `/var/log/pods` and `/var/log/containers`: rules keep the pods that `__path__` and `__path_exclude__` name; other files: no",
+        "paths in `/var/log/pods` and `/var/log/containers`: rules keep the pods that `__path__` and `__path_exclude__` name; of Docker's containers: `paths.docker`; other files: no",
     ),
+    ("docker_sd_configs", "`paths.docker`, without Kubernetes; beside pods: no"),
+    ("host", "this machine's (`unix://`)"),
+    ("filters", "`name`, and `label` with a Compose project or service: by rules; others: no"),
+    ("encoding", "UTF-8; no other"),
+    ("stdin", "`pilcrow try --stdin` shows what becomes of lines, and sends none"),
+    ("namespaces.own_namespace", "where it is true: write the namespace's name to `kubernetes.namespaces.include`"),
+    (
+        "api_server",
+        "the cluster's own (`https://kubernetes.default.svc`): yes; another: into a kubeconfig, and its path into `kubernetes.kubeconfig`",
+    ),
+    ("attach_metadata.node", ATTACHED),
+    ("attach_metadata.namespace", ATTACHED),
     ("role", "`pod`; the others have no logs"),
     ("selectors", "`kubernetes.pod_selector`; fields: the node, and the namespace"),
 ];

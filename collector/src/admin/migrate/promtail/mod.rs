@@ -2,6 +2,7 @@
 //!
 //! In: the tree of a file, as it is written. Out: [`Origin`]. Every key is found in the tables of [`keys`] or is reported.
 
+pub mod arguments;
 pub mod chart;
 mod client;
 pub mod keys;
@@ -10,8 +11,8 @@ pub mod template;
 pub mod walk;
 
 pub use self::{
-    client::{PASSWORD_FILE, TOKEN_FILE, braced, secret_variable, with_user, without_user},
-    scrape::fixed,
+    client::{PASSWORD_FILE, TLS_FILES, TOKEN_FILE, braced, secret_variable, with_user, without_user},
+    scrape::{fixed, is_own_cluster},
 };
 
 use self::walk::Walk;
@@ -36,7 +37,12 @@ pub fn read(root: &Tree, origin: &mut Origin) {
             "limits_config" => limits(&pair.value, origin),
             "target_config" => {
                 let Origin { settings, findings, .. } = origin;
-                Walk { settings, findings }.group(&pair.value, "target_config", keys::TARGET);
+                let to_read = Walk { settings, findings }.group(&pair.value, "target_config", keys::TARGET);
+                for (_, pair) in to_read.into_iter().filter(|(_, pair)| pair.value.as_text() == Some("true")) {
+                    let text = "`pilcrow try --stdin` shows what becomes of lines, and sends none; pipe them into promtail --stdin to send \
+                                them";
+                    findings.push(Finding::new(Kind::NotPossible, &pair.place, "target_config.stdin", text));
+                }
             }
             _ => {}
         }
@@ -61,6 +67,19 @@ pub fn read(root: &Tree, origin: &mut Origin) {
     }
     let Origin { settings, findings, .. } = origin;
     Walk { settings, findings }.group(&Tree { place: root.place, value: Value::Group(rest) }, "", keys::TOP);
+}
+
+/// Reads the arguments of Promtail's own pods, beside its file.
+pub fn of_pods(list: &Tree, above: &str, origin: &mut Origin) {
+    let settings = origin.settings.len();
+    chart::arguments(list, above, origin);
+    note_node_names(origin);
+    // They hold for the jobs of its file, and count more than that.
+    let new = origin.settings.split_off(settings);
+    match origin.pipelines.as_mut_slice() {
+        [] => origin.settings.extend(new),
+        all => all.iter_mut().for_each(|pipeline| pipeline.settings.extend(new.iter().cloned())),
+    }
 }
 
 /// Reports labels with the name of the node.

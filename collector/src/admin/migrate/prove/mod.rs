@@ -24,6 +24,7 @@ use self::{
 use super::{
     Source,
     convert::{self, Options},
+    docker,
     output::{self, Form},
 };
 use crate::{
@@ -132,6 +133,11 @@ impl Proof {
         new: Option<Compiled>,
     ) -> anyhow::Result<Self> {
         let (origin, draft) = super::converted(sources, options)?;
+        if draft.get(docker::KEY).is_some() {
+            bail!(
+                "Docker's containers are not compared: `pilcrow try` shows what the new configuration makes of their last lines"
+            );
+        }
         let assumed = Assumed::here(new.as_ref().map(|new| &new.config));
         let mut config = match new {
             Some(new) => new.config,

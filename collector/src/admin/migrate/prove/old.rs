@@ -84,7 +84,7 @@ impl Old {
             Some(written) => Parts {
                 rules: written.rules,
                 stages: written.stages,
-                external: written.external,
+                external: with_arguments(written.external, origin, pipeline),
                 files: if pipeline.source == origin::Source::Path { written.files } else { Vec::new() },
             },
             None => {
@@ -111,7 +111,7 @@ impl Old {
             format,
             notes,
             external,
-            has_file_name: pipeline.source != origin::Source::ApiLines,
+            has_file_name: !pipeline.source.is_of_lines(),
             files: parts.files,
             namespaces: namespaces(pipeline),
         })
@@ -170,6 +170,18 @@ impl Parts {
     }
 }
 
+/// With the labels of Promtail's arguments, which stand in another file, or beside it.
+fn with_arguments(mut external: Vec<(String, Tree)>, origin: &Origin, pipeline: &Pipeline) -> Vec<(String, Tree)> {
+    let client = pipeline.clients.first().and_then(|index| origin.clients.get(*index));
+    for label in client.map(|client| client.labels.as_slice()).unwrap_or_default() {
+        let name = label.key.trim_start_matches("labels.");
+        if label.from.ends_with("client.external-labels") && external.iter().all(|(known, _)| known != name) {
+            external.push((name.to_owned(), label.value.clone()));
+        }
+    }
+    external
+}
+
 fn namespaces(pipeline: &Pipeline) -> Vec<String> {
     let named = pipeline.settings.iter().filter(|setting| setting.key == "kubernetes.namespaces.include");
     named.flat_map(|setting| setting.value.items()).filter_map(Tree::as_text).map(str::to_owned).collect()
@@ -202,8 +214,8 @@ pub fn left_out(origin: &Origin, jobs: &[usize]) -> Vec<String> {
 /// The old setup as a configuration that has nothing but its rules and stages.
 fn draft(pipeline: &Pipeline, parts: &Parts, format: Format, notes: &mut Vec<String>) -> anyhow::Result<Draft> {
     let base = match pipeline.source {
-        origin::Source::Api | origin::Source::ApiLines | origin::Source::Path => Base::None,
         origin::Source::Preset(preset) => Base::Preset(preset),
+        _ => Base::None,
     };
     let mut draft = Draft { base, ..Draft::default() };
     let item = |tree: &Tree, what: String| Item { tree: Some(tree.clone()), what, comment: at_line(&tree.place) };
@@ -213,7 +225,7 @@ fn draft(pipeline: &Pipeline, parts: &Parts, format: Format, notes: &mut Vec<Str
         draft.relabel.push(item(&by_files(&pipeline.place, ".+", keep), FILES.into()));
     }
     for (index, rule) in parts.rules.iter().enumerate() {
-        match why_left_out(rule) {
+        match why_left_out(rule, pipeline) {
             Some(why) => notes.push(format!("not compared: {}: {why}", at_line(&rule.place))),
             None => draft.relabel.push(item(rule, format!("relabel_configs[{index}]"))),
         }
@@ -233,15 +245,17 @@ fn draft(pipeline: &Pipeline, parts: &Parts, format: Format, notes: &mut Vec<Str
 }
 
 /// Why a rule cannot be run here.
-fn why_left_out(rule: &Tree) -> Option<String> {
+fn why_left_out(rule: &Tree, pipeline: &Pipeline) -> Option<String> {
     if text(rule, "target_label") == "__path_exclude__" {
         return Some("Pilcrow finds the files of pods by itself".into());
     }
-    if let Some(prefix) = convert::maps_others(rule) {
+    // What Promtail does not have either is empty on both sides.
+    let is_empty = |name: &str| convert::was_empty(name, &pipeline.attached);
+    if let Some(prefix) = convert::maps_others(rule).filter(|prefix| !is_empty(prefix)) {
         return Some(format!("{prefix}… is none of a pod"));
     }
     let is_assumed = |name: &str| ASSUMED.iter().any(|(known, _)| *known == name);
-    let names = texts(rule, "source_labels").into_iter().filter(|name| !is_assumed(name));
+    let names = texts(rule, "source_labels").into_iter().filter(|name| !is_assumed(name) && !is_empty(name));
     names.into_iter().find_map(|name| Some(format!("{name} is not known, as {}", why_unknown(name)?)))
 }
 

@@ -44,7 +44,7 @@ const DOCKER: &str = r"
 impl Format {
     /// The one that these stages expect. Lines of the Kubernetes API have none, and a preset is about decoded lines.
     pub fn expected(source: Source, stages: &[Tree]) -> Self {
-        let is_decoded = matches!(source, Source::ApiLines | Source::Preset(Preset::K8sMonitoring));
+        let is_decoded = source.is_of_lines() || source == Source::Preset(Preset::K8sMonitoring);
         if is_decoded {
             Self::Text
         } else if has_stage(stages, &|name, _| name == "cri") {
