@@ -138,7 +138,7 @@ fn more_labels_than_loki_accepts_are_noted() {
 }
 
 /// Old configurations that are converted to something else, with what differs; their reports say it.
-const DIFFERENT: [(&str, &str); 19] = [
+const DIFFERENT: [(&str, &str); 20] = [
     // Without the stages cri and docker lines keep the runtime's head.
     ("alloy-all-telemetry", "another text"),
     ("alloy-docker-only", "another text"),
@@ -152,6 +152,7 @@ const DIFFERENT: [(&str, &str); 19] = [
     ("alloy-write-oauth2", "another text"),
     // Which runtime writes a container's log is not known.
     ("alloy-grafana-docs-kubernetes-api", "other labels: container_runtime"),
+    ("whole-alloy-kubernetes-api", "other labels: container_runtime"),
     ("static-without-runtime-stage", "another text"),
     ("wrong-types", "another text"),
     // Labels of pods instead of filename.

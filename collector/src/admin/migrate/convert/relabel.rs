@@ -208,10 +208,8 @@ fn fate(rule: &Tree, attached: &[Attached]) -> Fate {
         return Fate::ByItself("Pilcrow reads the logs of its own node only");
     }
     if let Some(prefix) = maps_others(rule) {
-        let why = match docker::why_not_known(prefix) {
-            Some(why) => why,
-            None => "it is none of a pod, and Pilcrow asks the Kubernetes API for pods only",
-        };
+        let of_api = "it is none of a pod, and Pilcrow asks the Kubernetes API for pods only";
+        let why = docker::why_not_known(prefix).unwrap_or(of_api);
         return Fate::NotPossible(format!("{prefix}… cannot be copied, as {why}; leave the labels out"));
     }
     let unknown = sources.iter().chain(Some(&target)).find_map(|name| Some((*name, why_not_known(name)?)));
