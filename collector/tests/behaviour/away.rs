@@ -42,8 +42,9 @@ fn whatever_keeps_loki_from_getting_the_lines_ends_readiness_until_it_is_fixed()
 
 #[test]
 fn an_address_at_which_there_is_no_loki_ends_readiness() {
+    type Address = fn(u16) -> String;
     let port = |node: &Node| node.receiver.address().port();
-    let addresses: [(&str, fn(u16) -> String); 3] = [
+    let addresses: [(&str, Address); 3] = [
         ("a port at which nobody listens", |_| "http://127.0.0.1:1".into()),
         ("a name that nobody has", |port| format!("http://loki.invalid:{port}")),
         ("TLS where there is none", |port| format!("https://127.0.0.1:{port}")),
