@@ -51,6 +51,17 @@ type sd struct {
 	Namespaces struct {
 		Names []string `yaml:"names"`
 	} `yaml:"namespaces"`
+	Attach struct {
+		Node      bool `yaml:"node"`
+		Namespace bool `yaml:"namespace"`
+	} `yaml:"attach_metadata"`
+}
+
+// finds tells whether this discovery gives pods a label of this name.
+func (s sd) finds(name string) bool {
+	name = strings.TrimPrefix(name, "__meta_kubernetes_")
+	return (s.Attach.Node || !strings.HasPrefix(name, "node_")) && (s.Attach.Namespace || !strings.HasPrefix(name, "namespace_")) &&
+		!strings.HasPrefix(name, "service_")
 }
 
 type static struct {
@@ -137,7 +148,9 @@ func (s scrape) target(of *migration) map[string]string {
 			return nil
 		}
 		for name, value := range of.Discovered {
-			builder.Set(name, value)
+			if s.Pods[0].finds(name) {
+				builder.Set(name, value)
+			}
 		}
 	} else {
 		named := false
