@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the main job on this machine, shown as it runs.
 //!
 //! In: how long and how much is written, and perhaps a Loki. Out: a live view, a table, and an error unless every line
-//! that was written arrived. The collector is the release binary, as its own process, with a configuration file as a
-//! user would write it; what it did is judged by the receiver and by its own /metrics.
+//! that was written arrived. The collector is its own process, with a configuration file as a user would write it; what it did is
+//! judged by the receiver and by its own /metrics.
 
 mod destination;
 mod view;
@@ -64,7 +64,7 @@ pub struct Args {
     /// How the collector reads
     #[arg(long, value_enum, default_value_t = ReaderChoice::Auto)]
     reader: ReaderChoice,
-    /// Build the collector without optimization: faster to build, and the figures mean nothing
+    /// Build the collector without any optimization, as the tests do
     #[arg(long)]
     debug: bool,
 }
