@@ -4,10 +4,10 @@
 //! [`Way::Read`].
 
 use crate::admin::migrate::promtail::keys::{
-    HTTP, Meaning as M,
+    DOCKER, HTTP, Meaning as M, NO_API,
     Unit::{Bytes, Duration, Text},
     Way::{self, ByItself, Changed, NotPossible, Read, To},
-    with_http,
+    joined,
 };
 
 use super::arguments::Table;
@@ -16,7 +16,6 @@ const OWN_POSITIONS: &str = "Pilcrow keeps its positions in paths.state";
 const KERNEL: &str = "the kernel reports new and growing files; sweep.interval is the safety net";
 pub const KUBECONFIG: &str = "put it into a kubeconfig, and its path into kubernetes.kubeconfig";
 const KEEP: &str = "Pilcrow collects pod logs and nothing else: keep Alloy for this";
-const NO_API: &str = "the files of Docker's folder are read, and its API is not asked";
 const OWN_NODE: &str = "Pilcrow reads the files of its own node, so that nodes need not share the work";
 const OF_THE_API: &str = "Pilcrow asks the Kubernetes API as its service account, or as kubernetes.kubeconfig says";
 
@@ -29,7 +28,7 @@ pub const WRITE: Table = &[
 ];
 
 /// An `endpoint` of it.
-pub const ENDPOINT: Table = &with_http::<{ OWN_ENDPOINT.len() + HTTP.len() }>(OWN_ENDPOINT);
+pub const ENDPOINT: Table = &joined::<{ OWN_ENDPOINT.len() + HTTP.len() }>(OWN_ENDPOINT, HTTP);
 
 const OWN_ENDPOINT: Table = &[
     ("url", To("loki.url", Text)),
@@ -158,26 +157,13 @@ pub const DISCOVERY_KUBELET: Table = &[
 ];
 
 /// `discovery.docker`.
-pub const DISCOVERY_DOCKER: Table = &[
+pub const DISCOVERY_DOCKER: Table = &joined::<{ OWN_DOCKER.len() + DOCKER.len() }>(OWN_DOCKER, DOCKER);
+
+const OWN_DOCKER: Table = &[
     ("host", Read(M::Taken)),
     ("filter", Read(M::Changed)),
-    ("refresh_interval", ByItself("a new container is found when Docker makes it")),
-    ("port", ByItself(NO_API)),
-    ("host_networking_host", ByItself(NO_API)),
-    ("match_first_network", ByItself(NO_API)),
-    ("basic_auth", ByItself(NO_API)),
-    ("authorization", ByItself(NO_API)),
-    ("oauth2", ByItself(NO_API)),
-    ("bearer_token", ByItself(NO_API)),
-    ("bearer_token_file", ByItself(NO_API)),
-    ("tls_config", ByItself(NO_API)),
-    ("proxy_url", ByItself(NO_API)),
-    ("no_proxy", ByItself(NO_API)),
-    ("proxy_from_environment", ByItself(NO_API)),
     ("proxy_connect_header", ByItself(NO_API)),
     ("http_headers", ByItself(NO_API)),
-    ("follow_redirects", ByItself(NO_API)),
-    ("enable_http2", ByItself(NO_API)),
 ];
 
 /// A `filter` of it.

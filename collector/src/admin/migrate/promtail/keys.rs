@@ -71,14 +71,17 @@ pub const SERVER: &[(&str, Way)] = &[
 ];
 
 /// The keys of a client.
-pub const CLIENT: &[(&str, Way)] = &with_http::<{ OWN_CLIENT.len() + HTTP.len() }>(OWN_CLIENT);
+pub const CLIENT: &[(&str, Way)] = &joined::<{ OWN_CLIENT.len() + HTTP.len() }>(OWN_CLIENT, HTTP);
 
-/// A client's own keys with those of HTTP behind them.
-pub const fn with_http<const N: usize>(own: &[(&'static str, Way)]) -> [(&'static str, Way); N] {
-    let mut all = [HTTP[0]; N];
+/// The keys of one kind of item with those behind them that it shares with others; `N`: how many both are.
+pub const fn joined<const N: usize>(
+    own: &[(&'static str, Way)],
+    shared: &[(&'static str, Way)],
+) -> [(&'static str, Way); N] {
+    let mut all = [shared[0]; N];
     let mut index = 0;
     while index < N {
-        all[index] = if index < own.len() { own[index] } else { HTTP[index - own.len()] };
+        all[index] = if index < own.len() { own[index] } else { shared[index - own.len()] };
         index += 1;
     }
     all
@@ -236,12 +239,16 @@ pub const DISCOVERY: &[(&str, Way)] = &[
     ("attach_metadata.namespace", Read(M::Changed)),
 ];
 
-const NO_API: &str = "the files of Docker's folder are read, and its API is not asked";
+/// Why nothing of a client of Docker's API is needed.
+pub const NO_API: &str = "the files of Docker's folder are read, and its API is not asked";
 
 /// The keys of an item of `docker_sd_configs`.
-pub const DOCKER_SD: &[(&str, Way)] = &[
-    ("host", Read(M::Taken)),
-    ("filters", Read(M::Changed)),
+pub const DOCKER_SD: &[(&str, Way)] = &joined::<{ OWN_DOCKER_SD.len() + DOCKER.len() }>(OWN_DOCKER_SD, DOCKER);
+
+const OWN_DOCKER_SD: &[(&str, Way)] = &[("host", Read(M::Taken)), ("filters", Read(M::Changed))];
+
+/// The keys that discovery by Docker has with Promtail and with Alloy.
+pub const DOCKER: &[(&str, Way)] = &[
     ("refresh_interval", ByItself("a new container is found when Docker makes it")),
     ("port", ByItself(NO_API)),
     ("host_networking_host", ByItself(NO_API)),
