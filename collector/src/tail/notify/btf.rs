@@ -163,19 +163,19 @@ impl KernelTypes {
     /// is an empty declaration: what a reader needs that only looks up IDs, in a tenth of the memory.
     #[must_use]
     pub fn skeleton(&self, names: &[String]) -> Vec<u8> {
-        let wanted = names.iter().flat_map(|name| [FUNC, TYPEDEF].map(|kind| (name, self.find(kind, name))));
-        let wanted: Vec<_> = wanted.filter_map(|(name, found)| Some((name, found?))).collect();
         let mut strings = vec![0];
         let mut types = Vec::with_capacity(self.positions.len() * TYPE_BYTES);
         for at in &self.positions {
-            let words = match wanted.iter().find(|(_, found)| found.at == *at as usize) {
-                Some((name, found)) => {
+            let found = self.type_at(*at as usize).filter(|found| matches!(found.kind(), FUNC | TYPEDEF));
+            let name = found.and_then(|found| names.iter().find(|name| self.is_string(found.name, name)));
+            let words = match (found, name) {
+                (Some(found), Some(name)) => {
                     let offset = strings.len() as u32;
                     strings.extend(name.as_bytes());
                     strings.push(0);
                     [offset, found.info, found.size_or_type]
                 }
-                None => [0, FWD << 24, 0],
+                _ => [0, FWD << 24, 0],
             };
             types.extend(words.iter().flat_map(|word| word.to_ne_bytes()));
         }
