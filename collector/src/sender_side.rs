@@ -195,7 +195,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         // Opening a FIFO to write blocks until there is a reader.
         let fifo = store.unfinished();
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        crate::config::make_fifo(&fifo);
         let (sender, snapshots) = crossbeam_channel::unbounded();
         let (waiting, notify) = (snapshots.clone(), Arc::new(Notify::new()));
         let (ended, tailer_ended) = mpsc::channel(1);

@@ -140,13 +140,10 @@ impl Store {
 mod tests {
     use super::*;
     use crate::checkpoint::SavedContainer;
+    use crate::config::make_fifo;
 
     fn snapshot(seen_at: u64) -> Snapshot {
         Snapshot { containers: vec![SavedContainer { name: "a_b_c/d".into(), seen_at, files: Vec::new() }] }
-    }
-
-    fn make_fifo(path: &Path) {
-        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     }
 
     #[test]

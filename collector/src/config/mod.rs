@@ -31,6 +31,8 @@ use serde::{Deserialize, Serialize};
 pub use error::{ConfigError, Origin, Place, Problem};
 pub use load::{Draft, Environment, Findings, TestsDraft, read, to_yaml};
 pub use loki::{Backoff, BasicAuth, BatchLimits, Compression, Headers, Loki, RefusedStreams, Tls};
+#[cfg(test)]
+pub(crate) use named_file::tests::make_fifo;
 pub use named_file::{open_named_file, read_named_file};
 pub use nearest::{closest, nearest};
 pub use processing::{AnnotationKey, Annotations, Budget, BudgetAction, Dedupe};

@@ -301,7 +301,7 @@ mod tests {
     fn a_token_file_that_is_a_fifo_is_an_error_that_names_the_fix_and_waits_for_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let [path, token] = ["kubeconfig", "token"].map(|name| folder.path().join(name));
-        rustix::fs::mknodat(rustix::fs::CWD, &token, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        crate::config::make_fifo(&token);
         let text = KUBECONFIG.replace("PROXY", "").replace("{token: t}", "{tokenFile: token}");
         std::fs::write(&path, text).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
