@@ -6,6 +6,7 @@
 use std::{
     env,
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -71,6 +72,14 @@ pub fn output_of(command: &mut Command) -> anyhow::Result<String> {
         bail!("`{line}` ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The files that git knows by these patterns: their names from the workspace on, and what is in them. Those that are gone or no text
+/// are left out.
+pub fn tracked_texts(patterns: &[&str]) -> anyhow::Result<Vec<(String, String)>> {
+    let listed = output_of(in_workspace("git").arg("ls-files").args(patterns))?;
+    let read = |name: &str| Some((name.to_owned(), fs::read_to_string(workspace_root().join(name)).ok()?));
+    Ok(listed.lines().filter_map(read).collect())
 }
 
 /// The file that a program's name stands for, as the shell would find it.

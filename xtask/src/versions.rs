@@ -2,8 +2,6 @@
 //!
 //! In: the files that git knows. Out: an error with each place that has another version than the programs.
 
-use std::fs;
-
 use anyhow::bail;
 
 use crate::process;
@@ -16,11 +14,8 @@ const BEFORE: [&str; 6] =
 
 /// Checks the documents for users and everything that they install.
 pub fn check() -> anyhow::Result<()> {
-    let listed =
-        process::output_of(process::in_workspace("git").args(["ls-files", "README.md", "docs/*.md", "deploy"]))?;
     let mut found = Vec::new();
-    for name in listed.lines() {
-        let Ok(text) = fs::read_to_string(process::workspace_root().join(name)) else { continue };
+    for (name, text) in process::tracked_texts(&["README.md", "docs/*.md", "deploy"])? {
         found.extend(others_in(&text).into_iter().map(|other| format!("{name}: {other}")));
     }
     if !found.is_empty() {

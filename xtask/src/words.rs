@@ -2,8 +2,6 @@
 //!
 //! In: the files that git knows. Out: an error with every place, and the word to use instead.
 
-use std::fs;
-
 use anyhow::bail;
 
 use crate::process;
@@ -22,11 +20,9 @@ const INSTEAD: [(&str, &str, &str); 7] = [
 
 /// Checks Markdown, Rust, YAML and shell.
 pub fn check() -> anyhow::Result<()> {
-    let kinds = ["ls-files", "*.md", "*.rs", "*.yaml", "*.sh", ":!collector/tests/data", ":!collector/fuzz/corpus"];
-    let listed = process::output_of(process::in_workspace("git").args(kinds))?;
+    let kinds = ["*.md", "*.rs", "*.yaml", "*.sh", ":!collector/tests/data", ":!collector/fuzz/corpus"];
     let mut found = Vec::new();
-    for name in listed.lines() {
-        let Ok(text) = fs::read_to_string(process::workspace_root().join(name)) else { continue };
+    for (name, text) in process::tracked_texts(&kinds)? {
         found.extend(found_in(&text).map(|(line, instead)| format!("{name}:{line}: say {instead}")));
     }
     if !found.is_empty() {
